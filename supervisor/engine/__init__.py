@@ -1,0 +1,1 @@
+"""The imperative shell: feeds stimuli to the core and performs its actions."""

@@ -1,0 +1,1 @@
+"""What humans write down, read and resolved into run specs."""

@@ -1,0 +1,1 @@
+"""The on-disk protocol: every file's name, format and way of being written. Stdlib only."""

@@ -1,0 +1,120 @@
+"""Writing: replaced whole or appended whole, flushed before it is said, measured every time.
+
+Replace: temporary file in the same directory, write all, flush, fsync, rename, fsync the
+directory. A reader sees the old or the new file and needs no lock. A failed fsync is never retried
+on the same descriptor (the kernel may have dropped the pages): the caller writes the file anew.
+Temporary files end in ``.tmp`` and carry the writer's pid; what a dead writer left is swept by the
+supervisor's next start.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from workers.records.files import FILE_MODE, make_dir, sync_dir
+
+_serial = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a write cost.
+
+    Attributes:
+        seconds: from its start until it was flushed, on the monotonic clock.
+        bytes: how many bytes were written.
+    """
+
+    seconds: float
+    bytes: int
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write every byte; the kernel may take them in parts."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def replace_file(path: str, data: bytes, *, flush: bool = True) -> Receipt:
+    """Put ``data`` in the place of ``path``, whole or not at all.
+
+    Args:
+        path: the file, in a directory that exists.
+        data: its new content.
+        flush: False for a view that may be lost with the power, never for history.
+
+    Raises:
+        OSError: the old file stands, and no temporary file is left.
+    """
+    began = time.monotonic()
+    directory = os.path.dirname(path)
+    temporary = os.path.join(
+        directory, f".{os.path.basename(path)[:180]}.{os.getpid()}-{next(_serial)}.tmp"
+    )
+    fd = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
+    )
+    try:
+        try:
+            write_all(fd, data)
+            if flush:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if flush:
+        sync_dir(directory)
+    return Receipt(time.monotonic() - began, len(data))
+
+
+def create_file(path: str, data: bytes) -> None:
+    """Write a new file in a directory that nobody sees yet, and flush it.
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
+    fd = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
+    )
+    try:
+        write_all(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def publish_dir(built: str, path: str) -> None:
+    """Rename a finished directory into place and flush both parents: it appears whole.
+
+    Raises:
+        FileExistsError: the place is taken by a directory that is not empty.
+    """
+    sync_dir(built)
+    parent = os.path.dirname(path)
+    make_dir(parent)
+    try:
+        os.rename(built, path)
+    except OSError as error:
+        if os.path.isdir(path):
+            raise FileExistsError(error.errno, error.strerror, path) from None
+        raise
+    sync_dir(parent)
+
+
+def to_bytes(value: object) -> bytes:
+    """Write a record as people read it: indented by 2, ASCII-safe, a newline at the end."""
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def to_line(value: dict[str, Any]) -> bytes:
+    """Write a record as one line of NDJSON, its newline included."""
+    return (json.dumps(value, separators=(", ", ": ")) + "\n").encode()

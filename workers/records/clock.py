@@ -1,0 +1,56 @@
+"""Time: instants as RFC 3339 UTC text for records, seconds on the monotonic clock for waits.
+
+Written out by hand because ``datetime`` and ``strftime`` are not needed for it. Years outside 1970
+to 9999 are clamped, so that a broken clock can spoil a date but never a run.
+"""
+
+import calendar
+import time
+from typing import Final, Protocol
+
+_LAST_S: Final = 253_402_300_799.0  # 9999-12-31T23:59:59Z, the last instant four digits can name
+
+
+class Clock(Protocol):
+    """Where time comes from; tests pass a fake."""
+
+    def epoch_s(self) -> float:
+        """Seconds since 1970, UTC; may jump. For records, never for waits."""
+
+    def mono_s(self) -> float:
+        """Seconds on this machine's monotonic clock. For waits and durations."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def epoch_s(self) -> float:
+        """Seconds since 1970, UTC."""
+        return time.time()
+
+    def mono_s(self) -> float:
+        """Seconds on CLOCK_MONOTONIC, which does not count suspended time."""
+        return time.monotonic()
+
+
+def utc_text(epoch_s: float) -> str:
+    """Write an instant as fixed-width text: ``2025-10-31T22:56:35.120Z`` (24 characters)."""
+    clamped = min(max(epoch_s, 0.0), _LAST_S)
+    millis = int(clamped * 1000)
+    tm = time.gmtime(millis // 1000)
+    return (
+        f"{tm.tm_year:04d}-{tm.tm_mon:02d}-{tm.tm_mday:02d}"
+        f"T{tm.tm_hour:02d}:{tm.tm_min:02d}:{tm.tm_sec:02d}.{millis % 1000:03d}Z"
+    )
+
+
+def epoch_of(text: str) -> float:
+    """Read what ``utc_text`` wrote, as seconds since 1970.
+
+    Raises:
+        ValueError: the text has another shape.
+    """
+    if len(text) != 24 or text[23] != "Z" or text[19] != ".":
+        raise ValueError(f"not an instant of the form 2025-10-31T22:56:35.120Z: {text!r}")
+    parsed = time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")
+    return calendar.timegm(parsed) + int(text[20:23]) / 1000

@@ -1,0 +1,72 @@
+"""The typed errors of the protocol; the supervisor's own derive from the same base.
+
+Each carries its facts as attributes and its exit code as a class attribute, says what to do next
+in its message, and survives pickling (it may cross a process border).
+"""
+
+from typing import ClassVar
+
+
+class TypedError(Exception):
+    """Base of every error that this project raises on purpose.
+
+    Args:
+        **facts: what a handler may want to know; each becomes an attribute.
+    """
+
+    exit_code: ClassVar[int] = 1
+    template: ClassVar[str] = "internal error"
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__()
+        self.facts = facts
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+    def __str__(self) -> str:
+        return self.template.format(**self.facts)
+
+    def __reduce__(self) -> tuple[object, tuple[type["TypedError"], dict[str, object]]]:
+        return _rebuild, (type(self), self.facts)
+
+
+def _rebuild(kind: type[TypedError], facts: dict[str, object]) -> TypedError:
+    return kind(**facts)
+
+
+class BadIdError(TypedError):
+    """An id that may not become a file name. Facts: kind, value, why."""
+
+    exit_code = 2
+    template = (
+        "{kind} id {value!r} {why}: use up to 100 of the characters A-Z a-z 0-9 . _ -, "
+        "beginning with a letter or a digit"
+    )
+
+
+class BadRecordError(TypedError):
+    """A file that is not a record of this protocol. Facts: path, why."""
+
+    exit_code = 65
+    template = "{path}: not a valid record: {why}"
+
+
+class BadFileError(TypedError):
+    """Something other than a plain file stands where a record should. Facts: path, why."""
+
+    exit_code = 73
+    template = "{path}: {why}; move it away and try again"
+
+
+class WriteError(TypedError):
+    """A record could not be written. Facts: path, why."""
+
+    exit_code = 73
+    template = "cannot write {path}: {why}"
+
+
+class OwnedError(TypedError):
+    """A run already has a living worker. Facts: run_dir."""
+
+    exit_code = 75
+    template = "{run_dir}: another process holds this run's .owner lock; it is being worked on"

@@ -1,0 +1,119 @@
+"""Typed reading of a JSON object, key by key, with errors that name file and key path.
+
+Small on purpose: pydantic guards what people write; records are written by us and only need to be
+told apart from damage. Keys that nobody asks for are ignored.
+"""
+
+import dataclasses
+from typing import Any
+
+from workers.records.errors import BadRecordError
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, tuple or scalar of the protocol
+    """Turn dataclasses and tuples into what json can write; pairs of strings become an object."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: _field(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def _field(name: str, value: object) -> object:
+    if name == "env" and isinstance(value, tuple):
+        return dict(value)
+    return plain(value)
+
+
+class Fields:
+    """A reader of one JSON object.
+
+    Args:
+        data: the object.
+        path: the file that it came from.
+        at: the key path of the object inside the file, "" for the whole.
+    """
+
+    def __init__(self, data: dict[str, Any], path: str, at: str = "") -> None:
+        self._data = data
+        self._path = path
+        self._at = at
+
+    def bad(self, key: str, why: str) -> BadRecordError:
+        """The error for one key."""
+        return BadRecordError(path=self._path, why=f"{self._at}{key} {why}")
+
+    def _get(self, key: str, kinds: type | tuple[type, ...], name: str) -> Any:  # noqa: ANN401
+        value = self._data.get(key)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+            raise self.bad(key, f"must be {name}")
+        return value
+
+    def text(self, key: str) -> str:
+        """A string."""
+        return str(self._get(key, str, "a string"))
+
+    def text_or_none(self, key: str) -> str | None:
+        """A string, or None where the key is missing or null."""
+        return None if self._data.get(key) is None else self.text(key)
+
+    def number(self, key: str) -> float:
+        """A finite number of at least 0."""
+        value = float(self._get(key, (int, float), "a number"))
+        if not 0 <= value < float("inf"):
+            raise self.bad(key, "must be a finite number of at least 0")
+        return value
+
+    def number_or_none(self, key: str) -> float | None:
+        """A number, or None where the key is missing or null."""
+        return None if self._data.get(key) is None else self.number(key)
+
+    def integer(self, key: str) -> int:
+        """A whole number."""
+        return int(self._get(key, int, "a whole number"))
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        """A list of whole numbers."""
+        items = self._get(key, list, "a list of whole numbers")
+        if not all(isinstance(item, int) and not isinstance(item, bool) for item in items):
+            raise self.bad(key, "must be a list of whole numbers")
+        return tuple(items)
+
+    def integers_or_none(self, key: str) -> tuple[int, ...] | None:
+        """A list of whole numbers, or None where the key is missing or null."""
+        return None if self._data.get(key) is None else self.integers(key)
+
+    def flag(self, key: str) -> bool:
+        """True or false."""
+        return bool(self._get(key, bool, "true or false"))
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings; missing means empty."""
+        items = self._data.get(key, [])
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise self.bad(key, "must be a list of strings")
+        return tuple(items)
+
+    def command_or_none(self, key: str) -> str | tuple[str, ...] | None:
+        """A string, a list of strings, or None where the key is missing or null."""
+        if isinstance(self._data.get(key), list):
+            return self.texts(key)
+        return self.text_or_none(key)
+
+    def pairs(self, key: str) -> tuple[tuple[str, str], ...]:
+        """An object of strings; missing means empty."""
+        items = self._data.get(key, {})
+        if not isinstance(items, dict) or not all(isinstance(v, str) for v in items.values()):
+            raise self.bad(key, "must be an object of strings")
+        return tuple(items.items())
+
+    def child(self, key: str) -> "Fields":
+        """An object inside this one."""
+        return Fields(self._get(key, dict, "an object"), self._path, f"{self._at}{key}.")
+
+    def children(self, key: str) -> list["Fields"]:
+        """A list of objects; missing means empty."""
+        items = self._data.get(key, [])
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise self.bad(key, "must be a list of objects")
+        return [Fields(v, self._path, f"{self._at}{key}[{i}].") for i, v in enumerate(items)]

@@ -1,0 +1,130 @@
+"""Opening and reading: never through a link, never a FIFO or a device, never without a bound.
+
+Every record is opened with O_NOFOLLOW and O_NONBLOCK and must then prove to be a regular file on
+the opened descriptor, so that a swap between check and use gains nothing.
+"""
+
+import errno
+import json
+import os
+import stat
+from typing import Any, Final
+
+from workers.records.errors import BadFileError, BadRecordError
+from workers.records.limits import RECORD_LIMIT_BYTES
+
+DIR_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+_SAFE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def open_regular(path: str, flags: int) -> int:
+    """Open a regular file that is not reached through a link in its last part.
+
+    Args:
+        path: the file.
+        flags: as for os.open; a created file has mode 0600.
+
+    Returns:
+        A descriptor that no child inherits.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        BadFileError: something else is there: a link, a directory, a FIFO, a device.
+        OSError: the system refused otherwise.
+    """
+    try:
+        fd = os.open(path, flags | _SAFE, FILE_MODE)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise BadFileError(path=path, why="is a symbolic link") from None
+        if error.errno in (errno.EISDIR, errno.ENXIO):
+            raise BadFileError(path=path, why="is not a regular file") from None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise BadFileError(path=path, why="is not a regular file")
+    return fd
+
+
+def read_from(fd: int, offset: int, size: int) -> bytes:
+    """Read up to ``size`` bytes at ``offset``; fewer only at the file's end."""
+    parts = []
+    while size > 0:
+        part = os.pread(fd, size, offset)
+        if not part:
+            break
+        parts.append(part)
+        offset += len(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def read_bytes(path: str, limit_bytes: int = RECORD_LIMIT_BYTES) -> bytes:
+    """Read a whole record.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        BadFileError: it is no regular file.
+        BadRecordError: it is larger than ``limit_bytes``.
+    """
+    fd = open_regular(path, os.O_RDONLY)
+    try:
+        data = read_from(fd, 0, limit_bytes + 1)
+    finally:
+        os.close(fd)
+    if len(data) > limit_bytes:
+        raise BadRecordError(path=path, why=f"is larger than {limit_bytes} bytes")
+    return data
+
+
+def parse_object(data: bytes, path: str) -> dict[str, Any]:
+    """Parse one JSON object.
+
+    Args:
+        data: UTF-8 text.
+        path: where it came from, for the error.
+
+    Raises:
+        BadRecordError: it is no JSON object (also: too deeply nested, a number of absurd length).
+    """
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadRecordError(path=path, why=f"does not parse as JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise BadRecordError(path=path, why="is not a JSON object")
+    return value
+
+
+def read_object(path: str, limit_bytes: int = RECORD_LIMIT_BYTES) -> dict[str, Any]:
+    """Read a file that holds one JSON object; errors as read_bytes and parse_object."""
+    return parse_object(read_bytes(path, limit_bytes), path)
+
+
+def make_dir(path: str) -> None:
+    """Make a directory and the missing ones above it, each with mode 0700, and flush their names.
+
+    Raises:
+        BadFileError: something that is not a directory is in the way.
+    """
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    make_dir(parent)
+    try:
+        os.mkdir(path, DIR_MODE)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise BadFileError(path=path, why="is not a directory") from None
+        return
+    sync_dir(parent)
+
+
+def sync_dir(path: str) -> None:
+    """Flush a directory, so that names made or renamed in it survive a loss of power."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,57 @@
+""".heartbeat: one instant per line, newest last; ``tail -f`` follows it, ``tail -n1`` reads it.
+
+Every line is 25 bytes wide. Before 4,096 bytes the file starts again in place: the new line is
+written at 0, then the file is shortened to it. So it never needs a second disk block and goes on
+beating on a full disk. Nothing is flushed: a beat is liveness, not history.
+"""
+
+import os
+from typing import Final
+
+from workers.records.clock import utc_text
+from workers.records.files import open_regular, read_from
+from workers.records.limits import HEARTBEAT_FILE_LIMIT_BYTES, HEARTBEAT_LINE_BYTES
+
+_LAST_START: Final = HEARTBEAT_FILE_LIMIT_BYTES - HEARTBEAT_LINE_BYTES
+
+
+class HeartbeatWriter:
+    """Appends beats. Only the worker makes one.
+
+    Args:
+        path: the file; it is made where it is missing.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._fd = open_regular(path, os.O_WRONLY | os.O_CREAT)
+        size = os.fstat(self._fd).st_size
+        self._offset = size - size % HEARTBEAT_LINE_BYTES
+
+    def beat(self, epoch_s: float) -> None:
+        """Write one line; OSError where the system refuses, and the next beat tries again."""
+        line = f"{utc_text(epoch_s)}\n".encode()
+        if self._offset > _LAST_START:
+            os.pwrite(self._fd, line, 0)
+            os.ftruncate(self._fd, len(line))
+            self._offset = len(line)
+            return
+        os.pwrite(self._fd, line, self._offset)
+        self._offset += len(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+def last_beat(path: str) -> str | None:
+    """The newest whole line, or None where there is none. Never raises for a missing file."""
+    try:
+        fd = open_regular(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        data = read_from(fd, 0, 2 * HEARTBEAT_FILE_LIMIT_BYTES)
+    finally:
+        os.close(fd)
+    lines = data[: data.rfind(b"\n") + 1].splitlines()
+    return lines[-1].decode("ascii", "replace") if lines else None

@@ -1,0 +1,114 @@
+"""Who a process is: host, boot, pid and the kernel's start ticks. A bare pid proves nothing.
+
+Start ticks are field 22 of /proc/PID/stat, clock ticks since boot. Together with the boot id they
+name one process for ever, up to the tick (10 ms) in which a pid could be reused.
+"""
+
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from workers.records.fields import Fields, plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """One process, told apart from every other of any host and boot."""
+
+    host: str
+    boot_id: str
+    pid: int
+    start_ticks: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As records hold it."""
+        return dict(plain(self))
+
+    @staticmethod
+    def from_fields(read: Fields) -> "Identity":
+        """Read what to_json wrote; BadRecordError where it is something else."""
+        return Identity(
+            host=read.text("host"),
+            boot_id=read.text("boot_id"),
+            pid=read.integer("pid"),
+            start_ticks=read.integer("start_ticks"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProcStat:
+    """What /proc/PID/stat says: state letter, parent's pid, process group, session, start ticks."""
+
+    state: str
+    ppid: int
+    pgid: int
+    sid: int
+    start_ticks: int
+
+
+def proc_stat(pid: int) -> ProcStat | None:
+    """Read a process's state, or None where there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            rest = file.read().rpartition(b") ")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if len(rest) < 20:
+        return None
+    return ProcStat(rest[0].decode(), int(rest[1]), int(rest[2]), int(rest[3]), int(rest[19]))
+
+
+def boot_id() -> str:
+    """This boot's random id."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def identity_of(pid: int) -> Identity | None:
+    """The identity of a process of this host, or None where there is none."""
+    stat = proc_stat(pid)
+    if stat is None:
+        return None
+    return Identity(
+        host=socket.gethostname(), boot_id=boot_id(), pid=pid, start_ticks=stat.start_ticks
+    )
+
+
+def is_alive(identity: Identity) -> bool:
+    """Tell whether this very process exists here and is neither a zombie nor dead."""
+    if identity.pid <= 1 or identity.host != socket.gethostname() or identity.boot_id != boot_id():
+        return False
+    stat = proc_stat(identity.pid)
+    return stat is not None and stat.start_ticks == identity.start_ticks and stat.state not in "ZX"
+
+
+def open_pidfd(pid: int, start_ticks: int) -> int | None:
+    """Open a pidfd of a process if it is still the one that started at ``start_ticks``."""
+    if pid <= 1:
+        return None
+    try:
+        fd = os.pidfd_open(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+    stat = proc_stat(pid)
+    if stat is None or stat.start_ticks != start_ticks:
+        os.close(fd)
+        return None
+    return fd
+
+
+def send_signal(pid: int, start_ticks: int, number: int) -> bool:
+    """Signal a proven process; False where it is gone or is another by now."""
+    fd = open_pidfd(pid, start_ticks)
+    if fd is None:
+        return False
+    try:
+        signal.pidfd_send_signal(fd, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    else:
+        return True
+    finally:
+        os.close(fd)

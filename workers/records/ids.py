@@ -1,0 +1,70 @@
+"""Ids: which text may name a task, a pipeline, a stage or a run.
+
+An id becomes a file name, so it is held to an allow-list (contract.md section 1): 1 to 100
+characters, the first a letter or digit, no "..", not ending in ".lock" (the task's lock file stands
+beside the task's directory). Two ids that differ only in case are the same file on some disks and
+count as equal. A run id sorts by time: 2025-10-31T22-56-34-431Z-9574035c.
+"""
+
+import re
+from typing import Final
+
+from workers.records.clock import utc_text
+from workers.records.errors import BadIdError
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_RUN_ID: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z-[0-9a-f]{8}")
+
+
+def why_bad(value: str) -> str | None:
+    """Tell what keeps ``value`` from being an id, or None where nothing does."""
+    if not value:
+        return "is empty"
+    if len(value) > 100:
+        return f"has {len(value)} characters"
+    if not _ID.fullmatch(value):
+        return "has a character that is not allowed"
+    if ".." in value:
+        return "contains '..'"
+    if value.lower().endswith(".lock"):
+        return "ends in '.lock'"
+    return None
+
+
+def check_id(kind: str, value: str) -> str:
+    """Return ``value`` if it may be an id.
+
+    Args:
+        kind: what the id names, for the message: "task", "pipeline", "stage".
+        value: the id.
+
+    Raises:
+        BadIdError: it may not; the error says why.
+    """
+    why = why_bad(value)
+    if why is not None:
+        raise BadIdError(kind=kind, value=value, why=why)
+    return value
+
+
+def is_run_id(value: str) -> bool:
+    """Tell whether ``value`` has the shape of a run id."""
+    return _RUN_ID.fullmatch(value) is not None
+
+
+def check_run_id(value: str) -> str:
+    """Return ``value`` if it has the shape of a run id, else raise BadIdError."""
+    if not is_run_id(value):
+        raise BadIdError(kind="run", value=value, why="does not have the shape of a run id")
+    return value
+
+
+def new_run_id(*, epoch_s: float, entropy: bytes) -> str:
+    """Make a run id.
+
+    Args:
+        epoch_s: seconds since 1970, UTC; its milliseconds are kept.
+        entropy: 4 random bytes, the id's last 8 hex digits.
+    """
+    stamp = utc_text(epoch_s).replace(":", "-").replace(".", "-")
+    return f"{stamp}-{entropy[:4].hex()}"

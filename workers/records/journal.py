@@ -1,0 +1,204 @@
+r"""journal.ndjson: the facts of a run, in order. It is the truth; the manifest is made from it.
+
+One JSON object per line, appended by whoever holds the run's owner lock::
+
+    {"seq": 4, "at": "2025-10-31T22:56:35.120Z", "mono_s": 81.402, "event": "stage_ended",
+     "by": "worker", ...}
+
+A line counts when its newline is there. A torn last line (its writer was killed) is ignored by
+readers; the next writer first closes it with ``<torn>`` and a newline, so that it is never joined
+to the next fact and can never be taken for a fact later. The first verdict stands; a reader
+ignores what follows it.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from workers.records.atomic import to_line, write_all
+from workers.records.clock import Clock, utc_text
+from workers.records.errors import BadRecordError
+from workers.records.fields import Fields
+from workers.records.files import open_regular, parse_object, read_from
+from workers.records.limits import RECORD_LIMIT_BYTES
+
+TORN: Final = b"<torn>\n"
+
+
+class Event(StrEnum):
+    """What a fact tells."""
+
+    RUN_ACCEPTED = "run_accepted"
+    RUN_STARTED = "run_started"
+    STAGE_STARTED = "stage_started"
+    STAGE_ENDED = "stage_ended"
+    STAGE_RETRIED = "stage_retried"
+    CHILD_STARTED = "child_started"
+    CHILD_ENDED = "child_ended"
+    WARNING = "warning"
+    VERDICT = "verdict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One line.
+
+    Attributes:
+        seq: its number in the file, from 1.
+        at: when it was written, RFC 3339 UTC.
+        mono_s: the same on the writer's monotonic clock, in seconds.
+        event: what it tells; an event that this version does not know is kept as text.
+        by: "supervisor" or "worker".
+        data: the event's own keys.
+    """
+
+    seq: int
+    at: str
+    mono_s: float
+    event: str
+    by: str
+    data: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def to_line(self) -> bytes:
+        """The line, newline included."""
+        head = {"seq": self.seq, "at": self.at, "mono_s": self.mono_s}
+        return to_line({**head, "event": self.event, "by": self.by, **self.data})
+
+
+_HEAD: Final = ("seq", "at", "mono_s", "event", "by")
+
+
+def parse_fact(line: bytes, path: str) -> Fact:
+    """Read one line; BadRecordError where it is no fact."""
+    data = parse_object(line, path)
+    read = Fields(data, path)
+    return Fact(
+        seq=read.integer("seq"),
+        at=read.text("at"),
+        mono_s=read.number("mono_s"),
+        event=read.text("event"),
+        by=read.text("by"),
+        data=MappingProxyType({k: v for k, v in data.items() if k not in _HEAD}),
+    )
+
+
+class JournalReader:
+    """Reads a growing journal, each line once.
+
+    Args:
+        path: the journal.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._offset = 0
+        self.bad_lines_count = 0
+
+    def read_new(self) -> list[Fact]:
+        """The facts that were completed since the last call.
+
+        Returns:
+            Facts in file order. A whole line that is no fact is counted in ``bad_lines_count``
+            and passed over.
+
+        Raises:
+            FileNotFoundError: the journal is not there.
+            BadFileError: it is no regular file.
+        """
+        fd = open_regular(self._path, os.O_RDONLY)
+        try:
+            data = read_from(fd, self._offset, RECORD_LIMIT_BYTES)
+        finally:
+            os.close(fd)
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        facts = []
+        for line in whole.splitlines():
+            try:
+                facts.append(parse_fact(line, self._path))
+            except BadRecordError:
+                self.bad_lines_count += 1
+        return facts
+
+
+def read_journal(path: str) -> list[Fact]:
+    """All facts of a journal; errors as JournalReader.read_new."""
+    return JournalReader(path).read_new()
+
+
+def verdict_in(facts: list[Fact] | tuple[Fact, ...]) -> Fact | None:
+    """The verdict that stands: the first."""
+    return next((fact for fact in facts if fact.event == Event.VERDICT), None)
+
+
+class JournalWriter:
+    """Appends facts. Only the holder of the run's owner lock may make one.
+
+    Args:
+        path: a journal that exists.
+        by: "worker" or "supervisor".
+        clock: where instants come from.
+
+    Attributes:
+        slowest_s: the longest append so far, its flush included, in seconds.
+    """
+
+    def __init__(self, path: str, *, by: str, clock: Clock) -> None:
+        self._by = by
+        self._clock = clock
+        self._fd = open_regular(path, os.O_RDWR | os.O_APPEND)
+        self._seq = _close_torn_line(self._fd, path)
+        self._torn = False
+        self.slowest_s = 0.0
+
+    def append(self, event: Event, data: Mapping[str, Any], *, flush: bool = True) -> Fact:
+        """Append a fact.
+
+        Args:
+            event: what it tells.
+            data: its own keys.
+            flush: True where somebody will act on it; False for what may be lost with the power.
+
+        Raises:
+            OSError: it could not be written; a torn line may be left, which readers ignore and
+                the next append closes.
+        """
+        began = self._clock.mono_s()
+        fact = Fact(
+            seq=self._seq + 1,
+            at=utc_text(self._clock.epoch_s()),
+            mono_s=round(began, 3),
+            event=event,
+            by=self._by,
+            data=MappingProxyType(dict(data)),
+        )
+        line = TORN + fact.to_line() if self._torn else fact.to_line()
+        self._torn = True
+        write_all(self._fd, line)
+        self._torn = False
+        self._seq += 1
+        if flush:
+            os.fdatasync(self._fd)
+        self.slowest_s = max(self.slowest_s, self._clock.mono_s() - began)
+        return fact
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+def _close_torn_line(fd: int, path: str) -> int:
+    """Close what a killed writer left open, and return the last number used."""
+    data = read_from(fd, 0, RECORD_LIMIT_BYTES)
+    if data and not data.endswith(b"\n"):
+        write_all(fd, TORN)
+    last = 0
+    for line in data[: data.rfind(b"\n") + 1].splitlines():
+        try:
+            last = max(last, parse_fact(line, path).seq)
+        except BadRecordError:
+            continue
+    return last

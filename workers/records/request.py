@@ -1,0 +1,144 @@
+"""inbox/: what operators, and workers with sub-pipelines, ask of the supervisor.
+
+A request is one JSON file, written aside and renamed into the inbox after it was flushed: once the
+rename is flushed too, the request is accepted. The supervisor takes requests in the order of their
+names, does each exactly once (run ids are chosen by whoever asks, so doing one again changes
+nothing) and removes the file when the outcome is on disk. Kinds::
+
+    runs    {"runs": [spec, ...], "batch": key or null}   make these runs
+    cancel  {"run_ids": [...], "detail": "cancelled-by-user"}
+    stop    {"supervisor": identity, "leave_running": bool}   addressed to one process only
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from workers.records.atomic import replace_file, to_bytes
+from workers.records.clock import utc_text
+from workers.records.errors import BadFileError, BadRecordError
+from workers.records.fields import Fields
+from workers.records.files import make_dir, read_object
+from workers.records.identity import Identity
+from workers.records.ids import is_run_id, new_run_id
+from workers.records.layout import Layout
+from workers.records.spec import RunSpec
+
+SCHEMA: Final = "pipeline-supervisor/request/1"
+
+
+class RequestKind(StrEnum):
+    """What is asked."""
+
+    RUNS = "runs"
+    CANCEL = "cancel"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request; only the fields of its kind are set.
+
+    Attributes:
+        runs: the runs to make.
+        batch: the key of the batch that the runs belong to.
+        run_ids: the runs to cancel.
+        detail: the status_detail that a cancelled run gets.
+        supervisor: the process that is to stop; nobody else obeys.
+        leave_running: stop, but leave the workers for the next start to adopt.
+    """
+
+    kind: RequestKind
+    runs: tuple[RunSpec, ...] = ()
+    batch: str | None = None
+    run_ids: tuple[str, ...] = ()
+    detail: str | None = None
+    supervisor: Identity | None = None
+    leave_running: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of the file."""
+        return {
+            "schema": SCHEMA,
+            "kind": self.kind,
+            "runs": [spec.to_json() for spec in self.runs],
+            "batch": self.batch,
+            "run_ids": list(self.run_ids),
+            "detail": self.detail,
+            "supervisor": None if self.supervisor is None else self.supervisor.to_json(),
+            "leave_running": self.leave_running,
+        }
+
+    @staticmethod
+    def from_json(data: dict[str, Any], path: str) -> "Request":
+        """Read the content of the file; BadRecordError where it is no request."""
+        if data.get("schema") != SCHEMA:
+            raise BadRecordError(path=path, why=f"schema is {data.get('schema')!r}, not {SCHEMA!r}")
+        read = Fields(data, path)
+        kind = read.text("kind")
+        if kind not in tuple(RequestKind):
+            raise read.bad("kind", "must be one of " + ", ".join(RequestKind))
+        run_ids = read.texts("run_ids")
+        if not all(is_run_id(run_id) for run_id in run_ids):
+            raise read.bad("run_ids", "must be a list of run ids")
+        return Request(
+            kind=RequestKind(kind),
+            runs=tuple(RunSpec.from_json(item, path) for item in data.get("runs") or ()),
+            batch=read.text_or_none("batch"),
+            run_ids=run_ids,
+            detail=read.text_or_none("detail"),
+            supervisor=(
+                Identity.from_fields(read.child("supervisor")) if data.get("supervisor") else None
+            ),
+            leave_running=read.flag("leave_running"),
+        )
+
+
+def publish(layout: Layout, request: Request) -> str:
+    """Hand in a request.
+
+    Returns:
+        The file's path. When this returns, the request is on disk and accepted.
+
+    Raises:
+        OSError: it could not be written; nothing was accepted.
+    """
+    make_dir(layout.inbox)
+    name = new_run_id(epoch_s=time.time(), entropy=os.urandom(4))
+    path = os.path.join(layout.inbox, f"{name}.json")
+    replace_file(path, to_bytes(request.to_json()))
+    return path
+
+
+def request_paths(layout: Layout) -> list[str]:
+    """The files of the inbox that claim to be requests, in the order of their names."""
+    try:
+        names = os.listdir(layout.inbox)
+    except FileNotFoundError:
+        return []
+    return [
+        os.path.join(layout.inbox, name)
+        for name in sorted(names)
+        if name.endswith(".json") and not name.startswith(".")
+    ]
+
+
+def load_request(path: str) -> Request:
+    """Read one request; errors as read_object and Request.from_json."""
+    return Request.from_json(read_object(path), path)
+
+
+def pending_requests(layout: Layout) -> Iterator[Request]:
+    """The requests that no supervisor has taken yet; files that are none are passed over."""
+    for path in request_paths(layout):
+        with contextlib.suppress(FileNotFoundError, BadRecordError, BadFileError):
+            yield load_request(path)
+
+
+def now_text() -> str:
+    """This instant as records write it."""
+    return utc_text(time.time())

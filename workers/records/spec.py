@@ -1,0 +1,211 @@
+"""spec.json: what was asked, resolved once and never changed.
+
+The worker needs nothing but this file. It holds the pipeline, every pipeline that it can reach as a
+sub-pipeline, the limits in force and the *names* of secret variables (never a value). Readers
+ignore keys that they do not know; ``schema`` names the format.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from workers.records.errors import BadRecordError
+from workers.records.fields import Fields, plain
+from workers.records.files import read_object
+from workers.records.ids import why_bad
+from workers.records.limits import Limits
+
+SCHEMA: Final = "pipeline-supervisor/spec/1"
+Pairs = tuple[tuple[str, str], ...]
+
+
+class StageKind(StrEnum):
+    """What a stage runs; the words are the origin's."""
+
+    COMMAND = "command"
+    SUBPIPELINE = "subpipeline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySpec:
+    """When a failed stage is tried again.
+
+    Attributes:
+        attempts: tries in all, the first included; 1 means no retry.
+        delay_s: wait before the second try, in seconds.
+        factor: each further wait is this many times the one before.
+        max_delay_s: no wait is longer.
+        on_exit_codes: only these exit codes are tried again; None means every failure.
+    """
+
+    attempts: int = 1
+    delay_s: float = 1.0
+    factor: float = 2.0
+    max_delay_s: float = 60.0
+    on_exit_codes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSpec:
+    """One stage.
+
+    Attributes:
+        command: a string for ``/bin/sh -c``, or an argv; None for a sub-pipeline.
+        pipeline: the sub-pipeline's id; None for a command.
+        cwd: relative to the root; None means the pipeline's.
+        timeout_s: longest duration of one try; None means no limit.
+        allow_failure: a failure is recorded as ``skipped`` and the run goes on.
+    """
+
+    id: str
+    title: str
+    kind: StageKind = StageKind.COMMAND
+    command: str | tuple[str, ...] | None = None
+    pipeline: str | None = None
+    cwd: str | None = None
+    env: Pairs = ()
+    timeout_s: float | None = None
+    allow_failure: bool = False
+    success_exit_codes: tuple[int, ...] = (0,)
+    summary_hint: str | None = None
+    retries: RetrySpec = field(default_factory=RetrySpec)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSpec:
+    """An ordered list of stages; ``timeout_s`` bounds the whole of them."""
+
+    id: str
+    title: str
+    stages: tuple[StageSpec, ...]
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    env: Pairs = ()
+    cwd: str | None = None
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """One run as asked.
+
+    Attributes:
+        pipeline: what to run.
+        pipelines: every pipeline reachable from it through sub-pipeline stages.
+        parent_run_id: the run whose stage asked for this one.
+        batch: the key of the batch that it belongs to.
+        asked_by: "start", "run", "submit" or "worker".
+        asked_at: RFC 3339 UTC.
+        resume_token: random hex, the origin's field.
+        secrets: names of environment variables whose values are masked in every record.
+    """
+
+    run_id: str
+    task_id: str
+    pipeline: PipelineSpec
+    pipelines: tuple[PipelineSpec, ...] = ()
+    parent_run_id: str | None = None
+    retry_of: str | None = None
+    batch: str | None = None
+    asked_by: str
+    asked_at: str
+    resume_token: str
+    secrets: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of spec.json."""
+        return {"schema": SCHEMA, **plain(self)}
+
+    @staticmethod
+    def from_json(data: dict[str, Any], path: str) -> "RunSpec":
+        """Read the content of spec.json.
+
+        Args:
+            data: a JSON object.
+            path: where it came from, for the error.
+
+        Raises:
+            BadRecordError: it is not a spec of this format; the error names the key.
+        """
+        if data.get("schema") != SCHEMA:
+            raise BadRecordError(path=path, why=f"schema is {data.get('schema')!r}, not {SCHEMA!r}")
+        read = Fields(data, path)
+        spec = RunSpec(
+            run_id=read.text("run_id"),
+            task_id=read.text("task_id"),
+            pipeline=_pipeline(read.child("pipeline")),
+            pipelines=tuple(_pipeline(item) for item in read.children("pipelines")),
+            parent_run_id=read.text_or_none("parent_run_id"),
+            retry_of=read.text_or_none("retry_of"),
+            batch=read.text_or_none("batch"),
+            asked_by=read.text("asked_by"),
+            asked_at=read.text("asked_at"),
+            resume_token=read.text("resume_token"),
+            secrets=read.texts("secrets"),
+            limits=_limits(read.child("limits")),
+        )
+        for name in (spec.task_id, spec.pipeline.id, *(s.id for s in spec.pipeline.stages)):
+            if why_bad(name):
+                raise BadRecordError(path=path, why=f"the id {name!r} {why_bad(name)}")
+        return spec
+
+
+def _pipeline(read: Fields) -> PipelineSpec:
+    return PipelineSpec(
+        id=read.text("id"),
+        title=read.text("title"),
+        stages=tuple(_stage(item) for item in read.children("stages")),
+        description=read.text_or_none("description"),
+        tags=read.texts("tags"),
+        env=read.pairs("env"),
+        cwd=read.text_or_none("cwd"),
+        timeout_s=read.number_or_none("timeout_s"),
+    )
+
+
+def _stage(read: Fields) -> StageSpec:
+    kind = read.text("kind")
+    if kind not in tuple(StageKind):
+        raise read.bad("kind", "must be 'command' or 'subpipeline'")
+    return StageSpec(
+        id=read.text("id"),
+        title=read.text("title"),
+        kind=StageKind(kind),
+        command=read.command_or_none("command"),
+        pipeline=read.text_or_none("pipeline"),
+        cwd=read.text_or_none("cwd"),
+        env=read.pairs("env"),
+        timeout_s=read.number_or_none("timeout_s"),
+        allow_failure=read.flag("allow_failure"),
+        success_exit_codes=read.integers("success_exit_codes"),
+        summary_hint=read.text_or_none("summary_hint"),
+        retries=_retries(read.child("retries")),
+    )
+
+
+def _retries(read: Fields) -> RetrySpec:
+    return RetrySpec(
+        attempts=read.integer("attempts"),
+        delay_s=read.number("delay_s"),
+        factor=read.number("factor"),
+        max_delay_s=read.number("max_delay_s"),
+        on_exit_codes=read.integers_or_none("on_exit_codes"),
+    )
+
+
+def _limits(read: Fields) -> Limits:
+    return Limits(
+        heartbeat_interval_s=read.number("heartbeat_interval_s"),
+        heartbeat_stale_after_s=read.number("heartbeat_stale_after_s"),
+        write_deadline_s=read.number("write_deadline_s"),
+        stream_limit_bytes=read.integer("stream_limit_bytes"),
+        error_detail_limit_bytes=read.integer("error_detail_limit_bytes"),
+        error_file_limit_bytes=read.integer("error_file_limit_bytes"),
+        grace_s=read.number("grace_s"),
+    )
+
+
+def load_spec(path: str) -> RunSpec:
+    """Read a spec.json; errors as read_object and RunSpec.from_json."""
+    return RunSpec.from_json(read_object(path), path)
