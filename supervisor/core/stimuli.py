@@ -1,0 +1,188 @@
+"""What the core is told. Each is a fact that the shell has seen, never a wish to change a state."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A run is on disk and queued, new or found again after a restart."""
+
+    run_id: str
+    task_id: str
+    parent_run_id: str | None
+    waited_for: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """A run was found with a living worker; ``started`` as its journal says."""
+
+    run_id: str
+    task_id: str
+    parent_run_id: str | None
+    waited_for: bool
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchFailed:
+    """No worker could be launched; ``transient`` where trying again may help."""
+
+    run_id: str
+    reason: str
+    transient: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The journal says that the worker started."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The journal has new facts, so the manifest is out of date."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictSeen:
+    """The journal holds a verdict."""
+
+    run_id: str
+    status: str
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """The owner lock is free and the journal, read after that, holds no verdict."""
+
+    run_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryGone:
+    """The run's directory is not there any more."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a live run: did the heartbeat move, is the process stopped (state T)."""
+
+    run_id: str
+    beat_moved: bool
+    stopped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """The supervisor itself did not run for a while: every age starts again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What is left of a run's processes after one round of killing."""
+
+    run_id: str
+    alive_pids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRefused:
+    """The supervisor's verdict could not be written; ``reason`` says why."""
+
+    run_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestWritten:
+    """The manifest is on disk."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecorded:
+    """Manifest and history hold the run."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFailed:
+    """Manifest or history could not be written."""
+
+    run_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotWritten:
+    """The task's state is on disk and holds every recorded run of it."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRefused:
+    """The task's state could not be written: its lock is held, or the disk refused."""
+
+    task_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """Somebody wants the run to end."""
+
+    run_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAsked:
+    """Start nothing that is queued."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Cancel what runs, start nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitChanged:
+    """How many runs may be live at once."""
+
+    max_runs: int
+
+
+Stimulus = (
+    Accepted
+    | Adopted
+    | LaunchFailed
+    | Started
+    | Moved
+    | VerdictSeen
+    | WorkerGone
+    | DirectoryGone
+    | Look
+    | Stalled
+    | Cleared
+    | VerdictRefused
+    | ManifestWritten
+    | RunRecorded
+    | RecordFailed
+    | SnapshotWritten
+    | SnapshotRefused
+    | CancelAsked
+    | DrainAsked
+    | StopAsked
+    | LimitChanged
+)

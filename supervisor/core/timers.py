@@ -1,0 +1,109 @@
+"""What is due at this instant, and when to look again."""
+
+from supervisor.core.actions import (
+    Clear,
+    Launch,
+    Record,
+    WriteManifest,
+    WriteSnapshot,
+    WriteVerdict,
+)
+from supervisor.core.admission import admitted
+from supervisor.core.fleet import Draft, Fleet, Rules
+from supervisor.core.lifecycle import (
+    Clearing,
+    Ended,
+    Judged,
+    Move,
+    Queued,
+    Run,
+    Running,
+    Starting,
+    Stopping,
+)
+from supervisor.core.snapshots import leave
+from supervisor.core.throttle import is_due
+
+
+def run(draft: Draft) -> None:
+    """Emit every action that is due; each is held back until its outcome is told."""
+    for item in list(draft.active.values()):
+        _one(draft, item)
+    for task_id, book in draft.snapshots.items():
+        if book.due_mono_s <= draft.now:
+            draft.act(WriteSnapshot(task_id))
+    leave(draft)
+
+
+def _one(draft: Draft, item: Run) -> None:
+    rules, now = draft.rules, draft.now
+    match item.state:
+        case Stopping(since_mono_s=since, detail=detail) if (
+            now >= since + rules.grace_s + rules.stop_margin_s
+        ):
+            reason = "it did not end in time and was killed"
+            clearing = Clearing(since_mono_s=now, status="cancelled", detail=detail, reason=reason)
+            item = draft.move(item, Move.LOSE, clearing, remains=True, clear_mono_s=now)
+        case Judged(status=status, detail=detail, reason=reason, leftover_pids=pids) if (
+            now >= item.retry_mono_s
+        ):
+            draft.act(
+                WriteVerdict(
+                    run_id=item.run_id,
+                    status=status,
+                    detail=detail,
+                    reason=reason,
+                    leftover_pids=pids,
+                )
+            )
+            item = draft.change(item, retry_mono_s=now + rules.record_retry_s)
+        case Ended() if now >= item.retry_mono_s:
+            draft.act(Record(item.run_id))
+            item = draft.change(item, retry_mono_s=now + rules.record_retry_s)
+        case Starting() | Running() | Stopping():
+            if item.beat_since_manifest and is_due(
+                now_mono_s=now,
+                written_mono_s=item.manifest_mono_s,
+                throttle_s=rules.manifest_throttle_s,
+            ):
+                draft.act(WriteManifest(item.run_id))
+        case _:
+            pass
+    if item.remains and now >= item.clear_mono_s:
+        draft.act(Clear(item.run_id))
+        draft.change(item, clear_mono_s=now + rules.clear_every_s)
+
+
+def admit(fleet: Fleet, draft: Draft) -> None:
+    """Launch what the admission lets in."""
+    for item in admitted(fleet, draft.now):
+        state = item.state
+        launches_count = state.launches_count + 1 if isinstance(state, Queued) else 1
+        draft.move(
+            item,
+            Move.LAUNCH,
+            Starting(since_mono_s=draft.now, launches_count=launches_count),
+            beat_mono_s=draft.now,
+        )
+        draft.act(Launch(item.run_id))
+
+
+def next_due(fleet: Fleet, rules: Rules) -> float | None:
+    """The next instant at which something falls due, on the monotonic clock; None for never."""
+    found = [book.due_mono_s for book in fleet.snapshots.values()]
+    for item in fleet.active.values():
+        if item.remains:
+            found.append(item.clear_mono_s)
+        match item.state:
+            case Stopping(since_mono_s=since):
+                found.append(since + rules.grace_s + rules.stop_margin_s)
+            case Judged() | Ended():
+                found.append(item.retry_mono_s)
+            case Starting() | Running() if item.beat_since_manifest:
+                found.append(item.manifest_mono_s + rules.manifest_throttle_s)
+            case _:
+                pass
+    for item in fleet.queued.values():
+        if isinstance(item.state, Queued) and item.state.launches_count:
+            found.append(item.state.not_before_mono_s)
+    return min(found, default=None)

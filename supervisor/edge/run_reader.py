@@ -1,0 +1,88 @@
+"""Reading what a worker writes: each fact once, and whether the heartbeat moved. Never writes."""
+
+import os
+
+from workers.records.errors import TypedError
+from workers.records.fields import Fields
+from workers.records.heartbeat import last_beat
+from workers.records.identity import Identity
+from workers.records.journal import Event, Fact, JournalReader, verdict_in
+from workers.records.layout import Layout, RunDir
+from workers.records.spec import RunSpec
+
+
+class RunReader:
+    """What we have seen of one run.
+
+    Args:
+        layout: the root.
+        spec: what was asked.
+
+    Attributes:
+        run: the run's files.
+        facts: every fact seen so far, in order.
+    """
+
+    def __init__(self, layout: Layout, spec: RunSpec) -> None:
+        self.spec = spec
+        self.run: RunDir = layout.run_dir(spec.task_id, spec.run_id)
+        self.facts: list[Fact] = []
+        self._journal = JournalReader(self.run.journal)
+        self._journal_size = -1
+        self._beat: tuple[int, int] | None = None
+
+    def read(self) -> list[Fact]:
+        """The new facts; nothing where the journal did not grow.
+
+        Raises:
+            FileNotFoundError: the run's directory was deleted.
+            BadFileError: something else stands in the journal's place.
+        """
+        size = os.stat(self.run.journal, follow_symlinks=False).st_size
+        if size == self._journal_size:
+            return []
+        self._journal_size = size
+        new = self._journal.read_new()
+        self.facts.extend(new)
+        return new
+
+    @property
+    def bad_lines_count(self) -> int:
+        """Whole lines of the journal that were no facts."""
+        return self._journal.bad_lines_count
+
+    @property
+    def verdict(self) -> Fact | None:
+        """The verdict, if it was seen."""
+        return verdict_in(self.facts)
+
+    @property
+    def worker(self) -> Identity | None:
+        """The worker as the journal names it."""
+        for fact in self.facts:
+            if fact.event == Event.RUN_STARTED:
+                try:
+                    return Identity.from_fields(
+                        Fields(dict(fact.data), self.run.journal).child("identity")
+                    )
+                except TypedError:
+                    return None
+        return None
+
+    def beat_moved(self) -> bool:
+        """Tell whether the heartbeat file changed since the last call."""
+        try:
+            stat = os.stat(self.run.heartbeat, follow_symlinks=False)
+        except OSError:
+            return False
+        seen = (stat.st_mtime_ns, stat.st_size)
+        moved = seen != self._beat
+        self._beat = seen
+        return moved
+
+    def heartbeat_at(self) -> str | None:
+        """The newest beat, None where there is none that can be read."""
+        try:
+            return last_beat(self.run.heartbeat)
+        except (OSError, TypedError):
+            return None

@@ -1,0 +1,196 @@
+"""One task's history and state on disk.
+
+The history is appended first and is the truth; ``state.json`` and ``metrics.json`` are folds of it,
+rewritten under the task's lock. Both say how many bytes of the history they cover, so that catching
+up reads the tail and not the file, and many runs share one rewrite.
+"""
+
+import os
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from supervisor.core.guardrails import measure
+from supervisor.core.metrics import LockCounts, Totals, percentiles
+from supervisor.edge.locks import state_lock
+from supervisor.errors import TaskStateStoreLockError
+from workers.records.atomic import Receipt, replace_file, to_bytes, to_line, write_all
+from workers.records.errors import TypedError
+from workers.records.files import make_dir, open_regular, read_from, read_object, sync_dir
+from workers.records.history import read_lines
+from workers.records.journal import TORN
+from workers.records.layout import Layout
+from workers.records.limits import Limits
+from workers.records.request import now_text
+
+_RECENT_BYTES: Final = 8 * 1024 * 1024  # about 20,000 lines: more than one group can ever commit
+
+
+class TaskStateStore:
+    """Writes one task's history, state and metrics. Only the supervisor makes one.
+
+    Args:
+        layout: the root.
+        task_id: the task.
+        history_limit: how many runs the state shows.
+        limits: the limits in force, for the guardrails.
+    """
+
+    def __init__(self, layout: Layout, task_id: str, *, history_limit: int, limits: Limits) -> None:
+        self._layout = layout
+        self._limits = limits
+        self.task_id = task_id
+        self._newest: deque[dict[str, Any]] = deque(maxlen=history_limit)
+        self._totals = Totals()
+        self._lock = LockCounts()
+        self._covered_bytes = 0
+        self._written_runs = 0
+        self._load()
+
+    def append(self, lines: list[dict[str, Any]]) -> Receipt:
+        """Append finished runs to the history, with one flush for all of them.
+
+        Raises:
+            OSError: none of them counts as recorded; a torn tail is closed by the next append.
+        """
+        path = self._layout.history(self.task_id)
+        make_dir(os.path.dirname(path))
+        is_new = not os.path.exists(path)
+        fd = open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        try:
+            size = os.fstat(fd).st_size
+            data = b"".join(to_line(line) for line in lines)
+            if size and read_from(fd, size - 1, 1) != b"\n":
+                data = TORN + data
+            write_all(fd, data)
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+        if is_new:
+            sync_dir(os.path.dirname(path))
+        return Receipt(0.0, len(data))
+
+    def recent_ids(self) -> set[str]:
+        """The runs that the history may hold although their markers are still there."""
+        path = self._layout.history(self.task_id)
+        start = self._covered_bytes - _RECENT_BYTES
+        found = {str(line.get("runId")) for _, line in read_lines(path, max(0, start))}
+        return found | {str(line.get("runId")) for line in self._newest}
+
+    def write_snapshot(self) -> Receipt:
+        """Try the task's lock once and bring state and metrics up to the history.
+
+        Returns:
+            What writing the state cost.
+
+        Raises:
+            TaskStateStoreLockError: another process holds the lock; nothing was written.
+            OSError: the disk refused; the old state stands.
+        """
+        self._lock = replace(self._lock, attempts_count=self._lock.attempts_count + 1)
+        make_dir(self._layout.task_dir(self.task_id))
+        make_dir(self._layout.out_dir(self.task_id))
+        path = self._layout.state_lock(self.task_id)
+        with state_lock(path) as held:
+            if not held:
+                contended = self._lock.contended_count + 1
+                self._lock = replace(self._lock, contended_count=contended)
+                raise TaskStateStoreLockError(
+                    task_id=self.task_id, lock_path=path, attempts=1, waited_s=0.0
+                )
+            self._catch_up()
+            receipt = replace_file(self._layout.state(self.task_id), to_bytes(self._state()))
+            self._written_runs = self._totals.runs
+            self._write_metrics()
+        return receipt
+
+    def owe(self) -> None:
+        """Note that the bounded tries are used up, and show it in the metrics."""
+        self._lock = replace(self._lock, owed_count=self._lock.owed_count + 1)
+        self._catch_up()
+        self._write_metrics()
+
+    def pay(self) -> None:
+        """Note that an owed snapshot was written."""
+        self._lock = replace(self._lock, paid_count=self._lock.paid_count + 1)
+        self._write_metrics()
+
+    def _state(self) -> dict[str, Any]:
+        totals = self._totals
+        return {
+            "taskId": self.task_id,
+            "lastRunAt": self._newest[-1].get("timestamp") if self._newest else None,
+            "totals": {
+                "runs": totals.runs,
+                "succeeded": totals.succeeded,
+                "failed": totals.failed,
+                "cancelled": totals.cancelled,
+            },
+            "historyBytes": self._covered_bytes,
+            "runs": list(self._newest),
+        }
+
+    def _write_metrics(self) -> None:
+        missed = self._totals.runs - self._written_runs
+        durations = [
+            line["durationSeconds"]
+            for line in self._newest
+            if isinstance(line.get("durationSeconds"), int | float)
+        ]
+        rows = measure(self._totals, self._lock, missed_count=missed, limits=self._limits)
+        record = {
+            "schema": "pipeline-supervisor/metrics/1",
+            "task_id": self.task_id,
+            "updated_at": now_text(),
+            "history_bytes": self._covered_bytes,
+            "totals": self._totals.to_json(),
+            "duration_s": percentiles(durations),
+            "lock": self._lock.to_json(),
+            "guardrails": [row.to_json() for row in rows],
+        }
+        replace_file(self._layout.metrics(self.task_id), to_bytes(record))
+
+    def _catch_up(self) -> None:
+        path = self._layout.history(self.task_id)
+        for offset, line in read_lines(path, self._covered_bytes):
+            self._newest.append(line)
+            self._totals = self._totals.add(line)
+            self._covered_bytes = offset
+
+    def _load(self) -> None:
+        """Begin where the files on disk say; from the history's start where they disagree."""
+        state, metrics = (
+            _read(self._layout.state(self.task_id)),
+            _read(self._layout.metrics(self.task_id)),
+        )
+        self._lock = _lock_counts(metrics.get("lock"))
+        totals = Totals.from_json(metrics.get("totals") or {})
+        covered, runs = metrics.get("history_bytes"), state.get("runs")
+        history = self._layout.history(self.task_id)
+        size = os.path.getsize(history) if os.path.exists(history) else 0
+        if (
+            totals is None
+            or not isinstance(covered, int)
+            or not isinstance(runs, list)
+            or state.get("historyBytes") != covered
+            or not 0 <= covered <= size
+        ):
+            return
+        self._totals, self._covered_bytes = totals, covered
+        self._written_runs = totals.runs
+        self._newest.extend(line for line in runs if isinstance(line, dict))
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        return read_object(path)
+    except (FileNotFoundError, TypedError):
+        return {}
+
+
+def _lock_counts(data: object) -> LockCounts:
+    if not isinstance(data, Mapping):
+        return LockCounts()
+    names = ("attempts_count", "contended_count", "owed_count", "paid_count")
+    return LockCounts(**{n: data[n] for n in names if isinstance(data.get(n), int)})

@@ -1,0 +1,79 @@
+"""Hints that the inbox changed, by watchdog. A hint only: the scan finds everything anyway.
+
+One directory, not recursive. The handler does nothing but ring a bell, because an exception in it
+would end the observer's thread. Where there is no watchdog, or no inotify watch left, ``state``
+says so and requests are found by the scan.
+"""
+
+import contextlib
+import os
+from typing import Any
+
+
+class Watcher:
+    """Rings when a directory changes.
+
+    Args:
+        directory: what to watch; it exists.
+
+    Attributes:
+        fd: readable when something changed; call ``drain`` then.
+        state: "inotify", or "polling (why)".
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.fd, self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._observer: Any = None
+        self._directory = directory
+        self.state = self._start()
+
+    def _start(self) -> str:
+        try:
+            from watchdog.events import FileSystemEventHandler
+            from watchdog.observers import Observer
+        except ImportError:
+            return "polling (watchdog is not installed)"
+        bell = self._bell
+
+        class Ring(FileSystemEventHandler):
+            def on_any_event(self, event: object) -> None:
+                """Ring; a bell that is full has rung already."""
+                with contextlib.suppress(OSError):
+                    os.write(bell, b"!")
+
+        try:
+            observer = Observer()
+            observer.schedule(Ring(), self._directory, recursive=False)
+            observer.start()
+        except OSError as error:
+            return f"polling ({error.strerror or error})"
+        self._observer = observer
+        return "inotify"
+
+    def check(self) -> str:
+        """Look whether the observer still lives, and return the state."""
+        if self._observer is not None and not (
+            self._observer.is_alive() and all(e.is_alive() for e in self._observer.emitters)
+        ):
+            self.stop()
+            self.state = "polling (the observer died)"
+        return self.state
+
+    def drain(self) -> None:
+        """Quieten the bell."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.fd, 4096):
+                pass
+
+    def stop(self) -> None:
+        """End the observer's thread."""
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join(timeout=5)
+            self._observer = None
+
+    def close(self) -> None:
+        """End the thread and close the bell."""
+        self.stop()
+        os.close(self.fd)
+        os.close(self._bell)

@@ -1,0 +1,99 @@
+"""history.ndjson and state.json: which runs of a task have finished.
+
+The history is append-only, one line per finished run, for ever; a line counts when its newline is
+there, and lines of damage are passed over. ``state.json`` is a bounded view of it: the totals and
+the newest lines. Its ``historyBytes`` says how much of the history it covers, so that a reader
+which continues from there reads the tail and not the file.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from workers.records.errors import BadRecordError
+from workers.records.files import open_regular, parse_object, read_from
+
+_CHUNK_BYTES: Final = 1024 * 1024
+STATUSES: Final = ("succeeded", "failed", "cancelled")
+
+
+def history_line(manifest: Mapping[str, Any], manifest_path: str) -> dict[str, Any]:
+    """Make the history's line of a finished run.
+
+    Args:
+        manifest: its terminal manifest.
+        manifest_path: where that stands, relative to the root.
+    """
+    stages = [command["status"] for command in manifest["commands"]]
+    extensions = manifest["extensions"]
+    beats = extensions["heartbeat"]
+    return {
+        "taskId": manifest["task_id"],
+        "runId": manifest["run_id"],
+        "timestamp": manifest["completed_at"],
+        "status": manifest["status"],
+        "statusDetail": manifest["status_detail"],
+        "pipelineId": manifest["pipeline_id"],
+        "startedAt": manifest["started_at"],
+        "durationSeconds": extensions["duration_s"],
+        "stages": {
+            status: stages.count(status) for status in ("succeeded", "failed", "skipped", "pending")
+        },
+        "manifest": manifest_path,
+        "parentRunId": manifest["parent_run_id"],
+        "heartbeatWrites": (beats["writes_ok"] or 0) + (beats["writes_failed"] or 0),
+        "heartbeatFailures": beats["writes_failed"] or 0,
+        "slowestHeartbeatSeconds": beats["slowest_s"] or 0.0,
+        "slowestManifestSeconds": extensions["slowest_manifest_write_s"],
+        "leftAlive": len(extensions["leftover_pids"]),
+    }
+
+
+def read_lines(path: str, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read a history from a byte offset.
+
+    Yields:
+        The offset behind each whole line, and the line. Nothing where there is no file.
+    """
+    try:
+        fd = open_regular(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        rest = b""
+        while part := read_from(fd, offset + len(rest), _CHUNK_BYTES):
+            rest += part
+            whole, newline, rest = rest.rpartition(b"\n")
+            for line in (whole + newline).splitlines(keepends=True):
+                offset += len(line)
+                try:
+                    yield offset, parse_object(line, path)
+                except BadRecordError:
+                    continue
+    finally:
+        os.close(fd)
+
+
+def newest_lines(path: str, count: int) -> list[dict[str, Any]]:
+    """The last ``count`` lines of a history, oldest first, read from its end."""
+    try:
+        fd = open_regular(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return []
+    try:
+        at = os.fstat(fd).st_size
+        data = b""
+        while at > 0 and data.count(b"\n") <= count + 1:
+            step = min(at, 65_536)
+            at -= step
+            data = read_from(fd, at, step) + data
+    finally:
+        os.close(fd)
+    whole = data[: data.rfind(b"\n") + 1].splitlines()
+    found = []
+    for line in whole[-count:] if count else []:
+        try:
+            found.append(parse_object(line, path))
+        except BadRecordError:
+            continue
+    return found

@@ -1,0 +1,280 @@
+"""manifest.json, version 1: a run's record, folded from its spec and its journal.
+
+The fields of the origin keep their names, types and meaning; what is ours alone stands under
+``extensions``. The manifest holds nothing that cannot be folded again, save ``updated_at``,
+``heartbeat_at`` and the supervisor's own observations, which the caller passes in.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from workers.records.journal import Event, Fact
+from workers.records.layout import Layout
+from workers.records.limits import SUMMARY_LIMIT_CHARS
+from workers.records.spec import RunSpec, StageKind, StageSpec
+
+SCHEMA: Final = {"name": "pipeline-supervisor/manifest", "version": 1}
+RUNNER: Final = "pipeline-supervisor"
+
+
+class Status(StrEnum):
+    """Where a run stands; the last three are final."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINAL: Final = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What the journal does not tell.
+
+    Attributes:
+        updated_at: RFC 3339 UTC, when this manifest was made.
+        heartbeat_at: the newest beat.
+        warnings: what an operator should know: {"code", "message", ...}.
+        slowest_manifest_write_s: of this run so far, in seconds.
+        liveness: the supervisor's word for the worker: fresh, late, unresponsive, ...
+    """
+
+    updated_at: str
+    heartbeat_at: str | None = None
+    warnings: tuple[Mapping[str, Any], ...] = ()
+    slowest_manifest_write_s: float = 0.0
+    liveness: str | None = None
+
+
+@dataclass(slots=True)
+class _Fold:
+    """The facts, sorted by what they are about."""
+
+    accepted_at: str
+    started: Fact | None
+    verdict: Fact | None
+    begun: dict[str, Fact]
+    ended: dict[str, Fact]
+    children: dict[str, Fact]
+    warnings: list[Mapping[str, Any]]
+
+
+def _sort(spec: RunSpec, facts: Iterable[Fact]) -> _Fold:
+    fold = _Fold(spec.asked_at, None, None, {}, {}, {}, [])
+    for fact in facts:
+        stage = str(fact.data.get("stage"))
+        match fact.event:
+            case Event.RUN_ACCEPTED:
+                fold.accepted_at = fact.at
+            case Event.RUN_STARTED:
+                fold.started = fact
+            case Event.STAGE_STARTED:
+                fold.begun.setdefault(stage, fact)
+                fold.ended.pop(stage, None)
+            case Event.STAGE_ENDED:
+                fold.ended[stage] = fact
+            case Event.CHILD_STARTED:
+                fold.begun.setdefault(stage, fact)
+                fold.children[stage] = fact
+            case Event.CHILD_ENDED:
+                fold.children[stage] = fact
+            case Event.WARNING:
+                fold.warnings.append(dict(fact.data))
+            case Event.VERDICT:
+                fold.verdict = fact
+                break  # what follows a verdict does not count
+            case _:
+                continue
+    return fold
+
+
+def status_of(facts: Iterable[Fact]) -> Status:
+    """The run's status as its journal tells it."""
+    status = Status.QUEUED
+    for fact in facts:
+        if fact.event == Event.VERDICT:
+            return Status(str(fact.data.get("status")))
+        if fact.event == Event.RUN_STARTED:
+            status = Status.IN_PROGRESS
+    return status
+
+
+def fold_manifest(
+    spec: RunSpec, facts: Iterable[Fact], *, layout: Layout, observed: Observed
+) -> dict[str, Any]:
+    """Make the manifest.
+
+    Args:
+        spec: what was asked.
+        facts: the run's journal, in order.
+        layout: the root that paths are relative to.
+        observed: what the journal does not tell.
+
+    Returns:
+        The content of manifest.json, every field of version 1 present.
+    """
+    facts = tuple(facts)
+    fold = _sort(spec, facts)
+    run = layout.run_dir(spec.task_id, spec.run_id)
+    started_at = fold.started.at if fold.started else fold.accepted_at
+    completed_at = max(fold.verdict.at, started_at) if fold.verdict else None
+    verdict: Mapping[str, Any] = fold.verdict.data if fold.verdict else {}
+    return {
+        "version": 1,
+        "task_id": spec.task_id,
+        "task_slug": spec.task_id,
+        "run_id": spec.run_id,
+        "parent_run_id": spec.parent_run_id,
+        "pipeline_id": spec.pipeline.id,
+        "pipeline_title": spec.pipeline.title,
+        "runner": RUNNER,
+        "approval_policy": None,
+        "status": status_of(facts),
+        "status_detail": verdict.get("detail"),
+        "started_at": started_at,
+        "completed_at": completed_at,
+        "updated_at": observed.updated_at,
+        "heartbeat_at": observed.heartbeat_at,
+        "heartbeat_interval_seconds": math.ceil(spec.limits.heartbeat_interval_s),
+        "heartbeat_stale_after_seconds": math.ceil(spec.limits.heartbeat_stale_after_s),
+        "artifact_root": layout.relative(run.path),
+        "compat_path": layout.relative(run.path),
+        "log_path": layout.relative(run.journal),
+        "summary": _summary(spec, fold),
+        "metrics_recorded": fold.verdict is not None,
+        "resume_token": spec.resume_token,
+        "resume_events": [],
+        "approvals": [],
+        "commands": [
+            _command(layout, spec, index, stage, fold)
+            for index, stage in enumerate(spec.pipeline.stages, 1)
+        ],
+        "child_runs": _children(layout, spec, fold),
+        "run_summary_path": None,
+        "instructions_hash": None,
+        "instructions_sources": [],
+        "extensions": _extensions(spec, fold, observed),
+    }
+
+
+def _command(
+    layout: Layout, spec: RunSpec, index: int, stage: StageSpec, fold: _Fold
+) -> dict[str, Any]:
+    begun, ended = fold.begun.get(stage.id), fold.ended.get(stage.id)
+    end: Mapping[str, Any] = ended.data if ended else {}
+    child = fold.children.get(stage.id)
+    is_command = stage.kind == StageKind.COMMAND
+    log = layout.run_dir(spec.task_id, spec.run_id).stage_log(index, stage.id, "stdout")
+    if ended:
+        status = str(end.get("status"))
+    elif begun:
+        status = "failed" if fold.verdict else "running"
+    else:
+        status = "pending"
+    text = stage.command if isinstance(stage.command, str) else " ".join(stage.command or ())
+    summary = end.get("summary")
+    return {
+        "index": index,
+        "id": stage.id,
+        "title": stage.title,
+        "command": text if is_command else None,
+        "kind": str(stage.kind),
+        "status": status,
+        "started_at": begun.at if begun else None,
+        "completed_at": max(ended.at, begun.at) if begun and ended else None,
+        "exit_code": end.get("exit_code"),
+        "summary": str(summary)[:SUMMARY_LIMIT_CHARS] if summary is not None else None,
+        "log_path": layout.relative(log) if begun and is_command else None,
+        "error_file": end.get("error_file"),
+        "sub_run_id": child.data.get("sub_run_id") if child else None,
+    }
+
+
+def _children(layout: Layout, spec: RunSpec, fold: _Fold) -> list[dict[str, Any]]:
+    return [
+        {
+            "run_id": fact.data.get("sub_run_id"),
+            "pipeline_id": fact.data.get("pipeline"),
+            "status": fact.data.get("status") or str(Status.IN_PROGRESS),
+            "manifest": layout.relative(
+                layout.run_dir(spec.task_id, str(fact.data.get("sub_run_id"))).manifest
+            ),
+        }
+        for fact in fold.children.values()
+    ]
+
+
+def _summary(spec: RunSpec, fold: _Fold) -> str | None:
+    if fold.verdict is None:
+        return None
+    lines = [
+        f"{stage.id}: {fold.ended[stage.id].data['summary']}"
+        for stage in spec.pipeline.stages
+        if stage.id in fold.ended and fold.ended[stage.id].data.get("summary")
+    ]
+    reason = fold.verdict.data.get("reason")
+    return "\n".join([*lines, str(reason)] if reason else lines) or None
+
+
+_STAGE_KEYS: Final = (
+    "status",
+    "reason",
+    "signal",
+    "duration_s",
+    "stdout",
+    "stderr",
+    "peak_rss_bytes",
+    "cpu_s",
+    "leftover_count",
+    "output_incomplete",
+)
+
+
+def _extensions(spec: RunSpec, fold: _Fold, observed: Observed) -> dict[str, Any]:
+    verdict: Mapping[str, Any] = fold.verdict.data if fold.verdict else {}
+    beats = verdict.get("heartbeat") or {}
+    return {
+        "schema": SCHEMA,
+        "accepted_at": fold.accepted_at,
+        "asked_by": spec.asked_by,
+        "batch": spec.batch,
+        "retry_of": spec.retry_of,
+        "worker": fold.started.data.get("identity") if fold.started else None,
+        "attempt": fold.started.data.get("attempt") if fold.started else None,
+        "liveness": observed.liveness,
+        "reason": verdict.get("reason"),
+        "verdict_by": fold.verdict.by if fold.verdict else None,
+        "duration_s": verdict.get("duration_s"),
+        "leftover_pids": verdict.get("leftover_pids") or [],
+        "stages": [_stage_extension(stage, fold) for stage in spec.pipeline.stages],
+        "warnings": [*fold.warnings, *observed.warnings],
+        "heartbeat": {
+            "interval_s": spec.limits.heartbeat_interval_s,
+            "stale_after_s": spec.limits.heartbeat_stale_after_s,
+            "writes_ok": beats.get("ok"),
+            "writes_failed": beats.get("failed"),
+            "slowest_s": beats.get("slowest_s"),
+        },
+        "slowest_manifest_write_s": observed.slowest_manifest_write_s,
+        "slowest_journal_write_s": verdict.get("slowest_journal_s"),
+    }
+
+
+def _stage_extension(stage: StageSpec, fold: _Fold) -> dict[str, Any]:
+    ended = fold.ended.get(stage.id)
+    begun = fold.begun.get(stage.id)
+    data: Mapping[str, Any] = ended.data if ended else {}
+    facts: dict[str, Any] = {key: data.get(key) for key in _STAGE_KEYS}
+    for stream in ("stdout", "stderr"):
+        counts = facts[stream]
+        if isinstance(counts, dict):
+            dropped = counts.get("seen_bytes", 0) - counts.get("kept_bytes", 0)
+            facts[stream] = {**counts, "dropped_bytes": dropped}
+    tries = data.get("try") or (begun.data.get("try") if begun else None)
+    return {"id": stage.id, "tries": tries or 0, **facts}
