@@ -38,10 +38,10 @@ class WriteVerdict:
 
 @dataclass(frozen=True, slots=True)
 class WriteManifest:
-    """Project the journal into the manifest; ``owed`` adds the warning of the owed snapshot."""
+    """Project the journal into the manifest; ``owed`` says why the task's state still lacks it."""
 
     run_id: str
-    owed: bool = False
+    owed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,11 +55,13 @@ class Snapshot:
         due_mono_s: when to try next.
         failures_count: tries that failed since the last success.
         owed: the bounded tries are used up.
+        reason: why the last try failed.
     """
 
     due_mono_s: float
     failures_count: int = 0
     owed: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

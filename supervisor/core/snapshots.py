@@ -17,7 +17,7 @@ def run_recorded(draft: Draft, run: Run) -> None:
     if book is None:
         draft.snapshots[run.task_id] = Snapshot(due_mono_s=draft.now)
     elif book.owed:
-        _mark_owed(draft, run)
+        _mark_owed(draft, run, book.reason)
 
 
 def written(draft: Draft, task_id: str) -> None:
@@ -46,12 +46,13 @@ def refused(draft: Draft, task_id: str, reason: str, jitter: Jitter) -> None:
         due_mono_s=draft.now + draft.rules.owed_retry_s,
         failures_count=failures_count,
         owed=True,
+        reason=reason,
     )
     if book.owed:
         return
     draft.act(ReportOwed(task_id, failures_count, reason))
     for run in _recorded(draft, task_id):
-        _mark_owed(draft, run)
+        _mark_owed(draft, run, reason)
 
 
 def leave(draft: Draft) -> None:
@@ -62,10 +63,10 @@ def leave(draft: Draft) -> None:
             draft.act(Forget(run.run_id))
 
 
-def _mark_owed(draft: Draft, run: Run) -> None:
+def _mark_owed(draft: Draft, run: Run, reason: str) -> None:
     if isinstance(run.state, Recorded):
-        draft.change(run, state=replace(run.state, owed=True))
-        draft.act(WriteManifest(run.run_id, owed=True))
+        draft.change(run, state=replace(run.state, owed=reason))
+        draft.act(WriteManifest(run.run_id, owed=reason))
 
 
 def _recorded(draft: Draft, task_id: str) -> list[Run]:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable
 
 from supervisor.edge.run_reader import RunReader
-from workers.records.atomic import create_file, publish_dir, to_bytes
+from workers.records.atomic import create_file, is_abandoned, publish_dir, to_bytes
 from workers.records.clock import Clock, utc_text
 from workers.records.files import DIR_MODE, FILE_MODE, make_dir, sync_dir
 from workers.records.journal import Event, Fact
@@ -112,7 +112,7 @@ class Intake:
             count += 1
         for directory in (self._layout.inbox, self._layout.control):
             for name in os.listdir(directory):
-                if name.endswith(".tmp"):
+                if is_abandoned(name):
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(os.path.join(directory, name))
                     count += 1

@@ -46,6 +46,7 @@ class PersistenceCoordinator:
         self._clock = clock
         self._stores: dict[str, TaskStateStore] = {}
         self._notes: dict[str, _Notes] = {}
+        self._recovered: dict[str, set[str]] = {}
 
     def store(self, task_id: str) -> TaskStateStore:
         """The store of a task, made when it is first needed."""
@@ -59,14 +60,14 @@ class PersistenceCoordinator:
         return self._stores[task_id]
 
     def write_manifest(
-        self, reader: RunReader, *, liveness: str | None = None, owed: bool = False
+        self, reader: RunReader, *, liveness: str | None = None, owed: str | None = None
     ) -> dict[str, Any]:
         """Project a run's journal into its manifest.
 
         Args:
             reader: what we have seen of the run.
             liveness: the supervisor's word for its worker.
-            owed: add the warning that the task's state lacks the run.
+            owed: why the task's state still lacks the run, None where it does not.
 
         Returns:
             The manifest that is now on disk.
@@ -75,11 +76,6 @@ class PersistenceCoordinator:
             OSError: it could not be written; the old one stands.
         """
         notes = self._notes.setdefault(reader.spec.run_id, _Notes())
-        owed_warning = {
-            "code": "snapshot_owed",
-            "message": "the lock of the task's state is held by another process; the verdict is "
-            "in manifest and history, the state follows when the lock is free",
-        }
         manifest = fold_manifest(
             reader.spec,
             reader.facts,
@@ -87,7 +83,7 @@ class PersistenceCoordinator:
             observed=Observed(
                 updated_at=utc_text(self._clock.epoch_s()),
                 heartbeat_at=reader.heartbeat_at(),
-                warnings=(*notes.warnings, *([owed_warning] if owed else [])),
+                warnings=(*notes.warnings, *([_owed(owed)] if owed else [])),
                 slowest_manifest_write_s=round(notes.slowest_s, 6),
                 liveness=liveness,
             ),
@@ -115,6 +111,9 @@ class PersistenceCoordinator:
             except (OSError, TypedError) as error:
                 outcome[run_id] = str(error)
                 continue
+            if run_id in self._recovered.get(reader.spec.task_id, ()):
+                outcome[run_id] = None  # an earlier supervisor appended it before it died
+                continue
             line = history_line(manifest, self._layout.relative(reader.run.manifest))
             line |= measure_files(self._layout, reader.run, manifest)
             line["slowestManifestSeconds"] = round(self._notes[run_id].slowest_s, 6)
@@ -132,6 +131,11 @@ class PersistenceCoordinator:
             return str(error)
         return None
 
+    def recovered(self, task_id: str) -> None:
+        """A run with a verdict was found: its task's history may hold it already."""
+        if task_id not in self._recovered:
+            self._recovered[task_id] = self.store(task_id).recent_ids()
+
     def forget(self, run_id: str) -> None:
         """A run is in history and state: remove its marker and our notes of it.
 
@@ -142,6 +146,14 @@ class PersistenceCoordinator:
             os.unlink(self._layout.marker(run_id))
         except FileNotFoundError:
             return
+
+
+def _owed(reason: str) -> dict[str, Any]:
+    return {
+        "code": "snapshot_owed",
+        "message": f"the task's state could not be written yet ({reason}); the verdict is in "
+        "manifest and history, and the state is tried again until it is written",
+    }
 
 
 def _slow_write(receipt: Receipt, limits: Limits) -> dict[str, Any]:

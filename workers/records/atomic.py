@@ -76,6 +76,14 @@ def replace_file(path: str, data: bytes, *, flush: bool = True) -> Receipt:
     return Receipt(time.monotonic() - began, len(data))
 
 
+def is_abandoned(name: str) -> bool:
+    """Tell whether a file name is that of a temporary file whose writer does not live any more."""
+    if not name.endswith(".tmp"):
+        return False
+    pid = name[: -len(".tmp")].rpartition(".")[2].partition("-")[0]
+    return not (pid.isdigit() and os.path.exists(f"/proc/{pid}"))
+
+
 def create_file(path: str, data: bytes) -> None:
     """Write a new file in a directory that nobody sees yet, and flush it.
 

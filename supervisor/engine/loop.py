@@ -1,0 +1,214 @@
+"""The loop: wait, look, step, perform, until there is nothing left to do.
+
+One thread, one value (the fleet), one place that waits. It wakes for a worker's exit (pidfd), a
+signal, a hint from the inbox, the scan once a second, and whatever falls due in the core.
+"""
+
+import random
+import selectors
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from supervisor.core import stimuli
+from supervisor.core.fleet import Fleet, Mode, Rules
+from supervisor.core.lifecycle import Recorded
+from supervisor.core.step import step
+from supervisor.core.stimuli import Stimulus
+from supervisor.core.timers import next_due
+from supervisor.engine import observe, requests
+from supervisor.engine.adopt import recover
+from supervisor.engine.parts import Parts
+from supervisor.engine.perform import Performer
+from supervisor.engine.signals import Signals
+from supervisor.engine.view import View
+
+SCAN_S: Final = 1.0  # performance.md section 3: beats by a scan at 1 Hz
+STALL_INTERVALS: Final = 2  # faults.md P7: after a gap of ours longer than this, ages start again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """When the engine may leave.
+
+    Attributes:
+        until_done: leave when nothing is left to do; otherwise stay until told.
+        owed_wait_s: how long to stay for a snapshot that is owed when all else is done.
+    """
+
+    until_done: bool
+    owed_wait_s: float
+
+
+class Engine:
+    """Supervises the runs of one root.
+
+    Args:
+        parts: the effects and the books.
+        fleet: the empty fleet, with its limits.
+        rules: the settings that decisions need.
+        errand: when to leave.
+        reload: called on SIGHUP; returns the new ``max_runs``, or None to keep it.
+
+    Attributes:
+        outcomes: (status, detail) of every finished run without a parent, by run id.
+        ended_by: the signal that ended the engine, None where it left by itself.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        fleet: Fleet,
+        *,
+        rules: Rules,
+        errand: Errand,
+        reload: Callable[[], int | None],
+    ) -> None:
+        self._parts = parts
+        self._fleet = fleet
+        self._rules = rules
+        self._errand = errand
+        self._reload = reload
+        self._performer = Performer(parts)
+        self._view = View(parts)
+        self._selector = selectors.DefaultSelector()
+        self._watched: dict[str, int] = {}
+        self._random = random.Random()  # noqa: S311 - jitter, not secrecy
+        self._scan_s = min(SCAN_S, rules.ages.interval_s)
+        self._leave = False
+        self._owed_since: float | None = None
+        self.outcomes: dict[str, tuple[str, str | None]] = {}
+        self.ended_by: int | None = None
+
+    @property
+    def fleet(self) -> Fleet:
+        """All runs as they are now."""
+        return self._fleet
+
+    def recover(self) -> None:
+        """Take up what earlier supervisors left, and the inbox. Call once, before ``run``."""
+        self._feed(recover(self._parts))
+        self._take_requests()
+
+    def run(self) -> None:
+        """Supervise until the errand is done or a signal ends it."""
+        with Signals() as signals:
+            self._selector.register(signals.fd, selectors.EVENT_READ, None)
+            self._selector.register(self._parts.watcher.fd, selectors.EVENT_READ, None)
+            last = next_scan = self._parts.clock.mono_s()
+            while not self._done():
+                now = self._parts.clock.mono_s()
+                self._turn(signals, until=next_scan, now=now)
+                now = self._parts.clock.mono_s()
+                if now >= next_scan:
+                    if now - last > STALL_INTERVALS * self._rules.ages.interval_s:
+                        self._feed([stimuli.Stalled()])
+                    last, next_scan = now, now + self._scan_s
+                    self._scan()
+                self._parts.reporter.tick()
+            self.ended_by = signals.ended_by
+        self._view.write(self._fleet)
+        self._selector.close()
+
+    def _turn(self, signals: Signals, *, until: float, now: float) -> None:
+        due = next_due(self._fleet, self._rules)
+        wake = until if due is None else min(until, due)
+        found: list[Stimulus] = []
+        inbox_changed = False
+        for key, _ in self._selector.select(max(0.0, wake - now)):
+            if key.fd == signals.fd:
+                found += self._signals(signals.take())
+            elif key.fd == self._parts.watcher.fd:
+                self._parts.watcher.drain()
+                inbox_changed = True
+            else:
+                self._selector.unregister(key.fd)
+                self._watched.pop(key.data, None)
+                found += observe.exited(self._parts, key.data)
+        self._feed(found)
+        if inbox_changed:
+            self._take_requests()
+
+    def _signals(self, came: list[int]) -> list[Stimulus]:
+        found: list[Stimulus] = []
+        for number in came:
+            if number == signal.SIGHUP:
+                limit = self._reload()
+                found += [] if limit is None else [stimuli.LimitChanged(limit)]
+            elif self._fleet.mode is Mode.SERVING and not found:
+                self._parts.reporter.note(
+                    "draining: what runs may end, what is queued stays queued; "
+                    "the same signal again stops what runs"
+                )
+                found.append(stimuli.DrainAsked())
+            else:
+                found.append(stimuli.StopAsked())
+        return found
+
+    def _scan(self) -> None:
+        self._feed(observe.scan(self._parts, list(self._fleet.active.values())))
+        self._take_requests()
+        self._view.write(self._fleet)
+
+    def _take_requests(self) -> None:
+        taken = requests.take(self._parts)
+        if taken.found:
+            self._feed(taken.found)
+        taken.finish()
+        self._leave = self._leave or taken.leave
+
+    def _feed(self, found: list[Stimulus]) -> None:
+        """Step and perform until nothing more comes of it."""
+        while True:
+            before = self._fleet
+            self._fleet, wanted = step(
+                before,
+                found,
+                now_mono_s=self._parts.clock.mono_s(),
+                rules=self._rules,
+                jitter=self._random.random,
+            )
+            if not wanted:
+                return
+            found = self._performer.perform(wanted, self._fleet.active)
+            self._tally(found)
+            self._watch_workers()
+            if not found:
+                return
+
+    def _tally(self, found: list[Stimulus]) -> None:
+        for item in found:
+            if isinstance(item, stimuli.RunRecorded):
+                run = self._fleet.active[item.run_id]
+                if run.parent_run_id is None:
+                    state = run.state
+                    self.outcomes[item.run_id] = (
+                        getattr(state, "status", "failed"),
+                        getattr(state, "detail", None),
+                    )
+
+    def _watch_workers(self) -> None:
+        for run_id, worker in self._parts.workers.items():
+            if run_id not in self._watched and worker.pidfd is not None:
+                self._selector.register(worker.pidfd, selectors.EVENT_READ, run_id)
+                self._watched[run_id] = worker.pidfd
+
+    def _done(self) -> bool:
+        if self._leave:
+            return True
+        fleet = self._fleet
+        leaving = self._errand.until_done or fleet.mode is not Mode.SERVING
+        if not leaving or not fleet.waits_for_snapshots_only():
+            self._owed_since = None
+            return False
+        if any(fleet.can_start(run) for run in fleet.queued.values()):
+            return False
+        if not fleet.active:
+            return not self._parts.workers
+        now = self._parts.clock.mono_s()
+        if self._owed_since is None:
+            self._owed_since = now
+        owed = any(isinstance(r.state, Recorded) and r.state.owed for r in fleet.active.values())
+        patience_s = self._errand.owed_wait_s if fleet.mode is Mode.SERVING else 0.0
+        return owed and now - self._owed_since >= patience_s

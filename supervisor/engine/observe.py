@@ -1,0 +1,104 @@
+"""Looking at live runs: at the scan, and when a worker exits.
+
+Looks become stimuli; nothing is decided here.
+"""
+
+import signal
+from collections.abc import Iterable
+
+from supervisor.core import stimuli
+from supervisor.core.lifecycle import LIVE, Clearing, Run
+from supervisor.core.stimuli import Stimulus
+from supervisor.edge.locks import is_flocked
+from supervisor.edge.proctable import is_stopped
+from supervisor.engine.parts import Parts
+from workers.records.errors import TypedError
+from workers.records.journal import Event
+
+
+def scan(parts: Parts, runs: Iterable[Run]) -> list[Stimulus]:
+    """Look once at every live run: new facts, the beat, and whether it still has an owner."""
+    found: list[Stimulus] = []
+    for run in runs:
+        if isinstance(run.state, LIVE) and not isinstance(run.state, Clearing):
+            found += _look(parts, run)
+    return found
+
+
+def _look(parts: Parts, run: Run) -> list[Stimulus]:
+    reader = parts.readers[run.run_id]
+    found = facts(parts, run.run_id)
+    moved = reader.beat_moved()
+    worker = parts.worker_identity(run.run_id)
+    stopped = not moved and worker is not None and is_stopped(worker.pid)
+    found.append(stimuli.Look(run.run_id, moved, stopped))
+    if run.run_id not in parts.workers:
+        found += gone(parts, run.run_id, "its worker is gone")
+    return found
+
+
+def facts(parts: Parts, run_id: str) -> list[Stimulus]:
+    """Read what is new in a journal."""
+    reader = parts.readers[run_id]
+    try:
+        new = reader.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return [stimuli.DirectoryGone(run_id)]
+    except (OSError, TypedError) as error:
+        parts.log.write("journal_unreadable", run_id=run_id, why=str(error))
+        return []
+    found: list[Stimulus] = []
+    for fact in new:
+        if fact.event == Event.RUN_STARTED:
+            found.append(stimuli.Started(run_id))
+        elif fact.event == Event.VERDICT:
+            return [*found, verdict(run_id, parts)]
+    return [*found, stimuli.Moved(run_id)] if new else found
+
+
+def verdict(run_id: str, parts: Parts) -> Stimulus:
+    """The verdict that the journal holds, as a stimulus."""
+    fact = parts.readers[run_id].verdict
+    if fact is None:
+        raise LookupError(f"no verdict in the journal of {run_id}")
+    detail = fact.data.get("detail")
+    return stimuli.VerdictSeen(
+        run_id, str(fact.data.get("status")), None if detail is None else str(detail)
+    )
+
+
+def gone(parts: Parts, run_id: str, reason: str) -> list[Stimulus]:
+    """If the owner lock is free, read the journal once more: a verdict, or a lost worker."""
+    reader = parts.readers[run_id]
+    if reader.verdict is not None:
+        return []
+    try:
+        if is_flocked(reader.run.owner):
+            return []
+    except (OSError, TypedError) as error:
+        parts.log.write("owner_unreadable", run_id=run_id, why=str(error))
+        return []
+    found = facts(parts, run_id)
+    if reader.verdict is None:
+        found.append(stimuli.WorkerGone(run_id, reason))
+    return found
+
+
+def exited(parts: Parts, run_id: str) -> list[Stimulus]:
+    """A worker that we watched has exited: reap it and look at what it left."""
+    worker = parts.workers.pop(run_id)
+    worker.reap()
+    if run_id not in parts.readers:
+        return []
+    found = facts(parts, run_id)
+    return [*found, *gone(parts, run_id, _how(worker.child.returncode if worker.child else None))]
+
+
+def _how(returncode: int | None) -> str:
+    if returncode is None:
+        return "its worker ended without a verdict"
+    if returncode >= 0:
+        return f"its worker exited with {returncode} and without a verdict"
+    name = signal.Signals(-returncode).name
+    hint = " (out of memory?)" if returncode == -signal.SIGKILL else ""
+    return f"its worker was killed by {name}{hint}"

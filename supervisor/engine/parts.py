@@ -1,0 +1,75 @@
+"""What the shell works with: the effects, and what it holds of each run while it lives."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from supervisor.edge.intake import Intake
+from supervisor.edge.log import Log
+from supervisor.edge.persistence import PersistenceCoordinator
+from supervisor.edge.run_reader import RunReader
+from supervisor.edge.spawner import LaunchedWorker, Launcher
+from supervisor.edge.watcher import Watcher
+from workers.records.clock import Clock
+from workers.records.identity import Identity
+from workers.records.layout import Layout
+from workers.records.spec import RunSpec
+
+
+class Reporter(Protocol):
+    """Who tells the operator. Every method must return at once and must not raise."""
+
+    def accepted(self, spec: RunSpec) -> None:
+        """A run is queued."""
+
+    def launched(self, spec: RunSpec) -> None:
+        """A run has a worker."""
+
+    def adopted(self, spec: RunSpec) -> None:
+        """A run was found with the worker that an earlier supervisor gave it."""
+
+    def finished(self, spec: RunSpec, *, status: str, detail: str | None, manifest: str) -> None:
+        """A run is in manifest and history."""
+
+    def note(self, text: str) -> None:
+        """Something that a person should know."""
+
+    def tick(self) -> None:
+        """A turn of the loop has ended."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """The effects and the books of one engine.
+
+    Attributes:
+        readers: every run of the fleet, by run id.
+        workers: the workers of this host that we watch, by run id.
+        mine: our own identity.
+    """
+
+    layout: Layout
+    clock: Clock
+    mine: Identity
+    launcher: Launcher
+    intake: Intake
+    persistence: PersistenceCoordinator
+    watcher: Watcher
+    log: Log
+    reporter: Reporter
+    readers: dict[str, RunReader] = field(default_factory=dict)
+    workers: dict[str, LaunchedWorker] = field(default_factory=dict)
+
+    def worker_identity(self, run_id: str) -> Identity | None:
+        """Who works or worked on a run: what we launched, else what the journal says."""
+        worker = self.workers.get(run_id)
+        if worker is not None:
+            return Identity(
+                host=self.mine.host,
+                boot_id=self.mine.boot_id,
+                pid=worker.pid,
+                start_ticks=worker.start_ticks,
+            )
+        found = self.readers[run_id].worker
+        if found is None or (found.host, found.boot_id) != (self.mine.host, self.mine.boot_id):
+            return None
+        return found

@@ -1,0 +1,239 @@
+"""Doing what the core decided. Each action's outcome goes back to the core as stimuli.
+
+Actions that share a flush are done together: all records of one turn make one append per task, and
+several writes of one manifest become one.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable, Mapping
+
+from supervisor.core import actions, stimuli
+from supervisor.core.actions import Action
+from supervisor.core.lifecycle import Run
+from supervisor.core.stimuli import Stimulus
+from supervisor.edge.locks import take_flock
+from supervisor.edge.proctable import kill_remains
+from supervisor.edge.spawner import LaunchFailure
+from supervisor.engine.observe import verdict
+from supervisor.engine.parts import Parts
+from supervisor.errors import TaskStateStoreLockError
+from workers.records.atomic import create_file, replace_file, to_bytes
+from workers.records.errors import TypedError
+from workers.records.identity import send_signal
+from workers.records.journal import Event, JournalWriter
+
+
+class Performer:
+    """Performs actions.
+
+    Args:
+        parts: the effects and the books.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._owed_tasks: set[str] = set()
+
+    def perform(self, wanted: Iterable[Action], active: Mapping[str, Run]) -> list[Stimulus]:
+        """Do what is wanted.
+
+        Args:
+            wanted: the actions, in the core's order.
+            active: the active runs, for the words that manifests carry.
+
+        Returns:
+            What came of it.
+        """
+        wanted = list(wanted)
+        records = [a.run_id for a in wanted if isinstance(a, actions.Record)]
+        manifests = {a.run_id: a for a in wanted if isinstance(a, actions.WriteManifest)}
+        found: list[Stimulus] = []
+        for run_id, manifest in manifests.items():
+            if run_id not in records:
+                found += self._manifest(manifest, active.get(run_id))
+        if records:
+            found += self._record(records)
+        for action in wanted:
+            found += self._one(action)
+        return found
+
+    def _one(self, action: Action) -> list[Stimulus]:
+        match action:
+            case actions.Launch(run_id):
+                return self._launch(run_id)
+            case actions.AskStop(run_id, detail):
+                return self._ask_stop(run_id, detail)
+            case actions.Clear(run_id):
+                return self._clear(run_id)
+            case actions.WriteVerdict():
+                return self._verdict(action)
+            case actions.WriteSnapshot(task_id):
+                return self._snapshot(task_id)
+            case actions.ReportOwed(task_id, attempts, reason):
+                return self._report_owed(task_id, attempts, reason)
+            case actions.Forget(run_id):
+                return self._forget(run_id)
+            case actions.Record() | actions.WriteManifest():
+                return []
+
+    def _launch(self, run_id: str) -> list[Stimulus]:
+        parts = self._parts
+        reader = parts.readers[run_id]
+        try:
+            owner_fd = take_flock(reader.run.owner) if os.path.isdir(reader.run.path) else None
+        except (OSError, TypedError) as error:
+            return [stimuli.LaunchFailed(run_id, str(error), transient=False)]
+        if owner_fd is None:
+            if not os.path.isdir(reader.run.path):
+                return [stimuli.DirectoryGone(run_id)]
+            return [stimuli.LaunchFailed(run_id, "its owner lock is held", transient=True)]
+        try:
+            worker = parts.launcher.launch(reader.run, owner_fd)
+        finally:
+            os.close(owner_fd)
+        if isinstance(worker, LaunchFailure):
+            parts.log.write("launch_failed", run_id=run_id, why=worker.reason)
+            return [stimuli.LaunchFailed(run_id, worker.reason, worker.transient)]
+        parts.workers[run_id] = worker
+        parts.reporter.launched(reader.spec)
+        return []
+
+    def _ask_stop(self, run_id: str, detail: str) -> list[Stimulus]:
+        reader = self._parts.readers[run_id]
+        with contextlib.suppress(OSError):  # the signal alone still ends it, as "stopped"
+            replace_file(reader.run.cancel, to_bytes({"detail": detail}))
+        worker = self._parts.worker_identity(run_id)
+        if worker is not None:
+            send_signal(worker.pid, worker.start_ticks, signal.SIGTERM)
+        return []
+
+    def _clear(self, run_id: str) -> list[Stimulus]:
+        parts = self._parts
+        others = [w.pid for other, w in parts.workers.items() if other != run_id]
+        alive = kill_remains(run_id, parts.worker_identity(run_id), others)
+        return [stimuli.Cleared(run_id, alive)]
+
+    def _manifest(self, action: actions.WriteManifest, run: Run | None) -> list[Stimulus]:
+        reader = self._parts.readers[action.run_id]
+        try:
+            self._parts.persistence.write_manifest(
+                reader, liveness=str(run.liveness) if run else None, owed=action.owed
+            )
+        except (OSError, TypedError) as error:
+            self._parts.log.write("manifest_failed", run_id=action.run_id, why=str(error))
+            return []
+        return [stimuli.ManifestWritten(action.run_id)]
+
+    def _verdict(self, action: actions.WriteVerdict) -> list[Stimulus]:
+        """Take the lock, look again, and only then speak."""
+        parts, run_id = self._parts, action.run_id
+        reader = parts.readers[run_id]
+        try:
+            if action.detail == "run-dir-deleted":
+                parts.intake.rebuild(reader.spec)
+            owner_fd = take_flock(reader.run.owner)
+        except (OSError, TypedError) as error:
+            return [stimuli.VerdictRefused(run_id, str(error))]
+        if owner_fd is None:
+            return [stimuli.VerdictRefused(run_id, "its owner lock is held")]
+        try:
+            if not os.path.lexists(reader.run.journal):
+                create_file(reader.run.journal, b"")
+            reader.read()
+            if reader.verdict is None:
+                self._append_verdict(action)
+                reader.read()
+        except (OSError, TypedError) as error:
+            parts.log.write("verdict_failed", run_id=run_id, why=str(error))
+            return [stimuli.VerdictRefused(run_id, str(error))]
+        finally:
+            os.close(owner_fd)
+        return [verdict(run_id, parts)]
+
+    def _append_verdict(self, action: actions.WriteVerdict) -> None:
+        parts = self._parts
+        reader = parts.readers[action.run_id]
+        started = [f for f in reader.facts if f.event == Event.RUN_STARTED]
+        now_s = parts.clock.mono_s()
+        same_boot = bool(started) and parts.worker_identity(action.run_id) is not None
+        journal = JournalWriter(reader.run.journal, by="supervisor", clock=parts.clock)
+        try:
+            journal.append(
+                Event.VERDICT,
+                {
+                    "status": action.status,
+                    "detail": action.detail,
+                    "reason": action.reason,
+                    "summary": None,
+                    "duration_s": round(now_s - started[0].mono_s, 3) if same_boot else None,
+                    "leftover_pids": list(action.leftover_pids),
+                },
+            )
+        finally:
+            journal.close()
+
+    def _record(self, run_ids: list[str]) -> list[Stimulus]:
+        parts = self._parts
+        readers = [parts.readers[run_id] for run_id in run_ids]
+        found: list[Stimulus] = []
+        for run_id, why in parts.persistence.record(readers).items():
+            if why is not None:
+                parts.log.write("record_failed", run_id=run_id, why=why)
+                found.append(stimuli.RecordFailed(run_id, why))
+                continue
+            self._announce(run_id)
+            found.append(stimuli.RunRecorded(run_id))
+        return found
+
+    def _announce(self, run_id: str) -> None:
+        parts = self._parts
+        reader = parts.readers[run_id]
+        data = reader.verdict.data if reader.verdict else {}
+        parts.log.write(
+            "run_finished",
+            task_id=reader.spec.task_id,
+            run_id=run_id,
+            pipeline_id=reader.spec.pipeline.id,
+            status=data.get("status"),
+            detail=data.get("detail"),
+            duration_s=data.get("duration_s"),
+        )
+        parts.reporter.finished(
+            reader.spec,
+            status=str(data.get("status")),
+            detail=data.get("detail"),
+            manifest=parts.layout.relative(reader.run.manifest),
+        )
+
+    def _snapshot(self, task_id: str) -> list[Stimulus]:
+        store = self._parts.persistence.store(task_id)
+        try:
+            store.write_snapshot()
+            if task_id in self._owed_tasks:
+                self._owed_tasks.discard(task_id)
+                store.pay()
+                self._parts.log.write("snapshot_paid", task_id=task_id)
+        except TaskStateStoreLockError:
+            return [stimuli.SnapshotRefused(task_id, "another process holds the task's lock")]
+        except (OSError, TypedError) as error:
+            return [stimuli.SnapshotRefused(task_id, str(error))]
+        return [stimuli.SnapshotWritten(task_id)]
+
+    def _report_owed(self, task_id: str, attempts: int, reason: str) -> list[Stimulus]:
+        self._owed_tasks.add(task_id)
+        with contextlib.suppress(OSError):  # metrics are a view: the next snapshot writes them
+            self._parts.persistence.store(task_id).owe()
+        self._parts.log.write("snapshot_owed", task_id=task_id, attempts=attempts, why=reason)
+        self._parts.reporter.note(
+            f"task {task_id}: its state could not be written in {attempts} tries ({reason}); "
+            "manifests and history are complete, and the state is tried again until it is written"
+        )
+        return []
+
+    def _forget(self, run_id: str) -> list[Stimulus]:
+        with contextlib.suppress(OSError):  # a marker that stays is settled again by the next start
+            self._parts.persistence.forget(run_id)
+        self._parts.readers.pop(run_id, None)
+        return []

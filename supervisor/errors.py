@@ -1,0 +1,104 @@
+"""The supervisor's typed errors: each says what to do next and carries its exit code.
+
+Exit codes are the contract's (section 4): 2 usage, 4 unknown run, 73 cannot write, 75 another
+supervisor, 78 configuration.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from workers.records.errors import TypedError
+
+
+class UsageError(TypedError):
+    """The command line asks for something that does not exist. Facts: why."""
+
+    exit_code = 2
+    template = "{why}"
+
+
+class UnknownRunError(TypedError):
+    """No run of this root is called so. Facts: run."""
+
+    exit_code = 4
+    template = "no run is called {run!r}; 'supervisor status' lists the newest"
+
+
+class AmbiguousRunError(TypedError):
+    """Several runs begin so. Facts: run, candidates (text)."""
+
+    exit_code = 2
+    template = "{run!r} could be any of these, give more of the id:\n{candidates}"
+
+
+class LeaseHeldError(TypedError):
+    """Another supervisor serves the root. Facts: root, pid, since."""
+
+    exit_code = 75
+    template = (
+        "another supervisor (pid {pid}, since {since}) serves {root}; "
+        "hand it work with 'supervisor submit', or end it with 'supervisor stop'"
+    )
+
+
+class LockingBrokenError(TypedError):
+    """flock does not exclude there. Facts: path, why."""
+
+    exit_code = 73
+    template = "locking does not work on {path} ({why}); put the root on a local file system"
+
+
+class CannotWriteError(TypedError):
+    """The root cannot be written. Facts: path, why."""
+
+    exit_code = 73
+    template = "cannot write below {path}: {why}"
+
+
+class TaskStateStoreLockError(TypedError):
+    """The lock of a task's state is held. Facts: task_id, lock_path, attempts, waited_s."""
+
+    exit_code = 75
+    template = (
+        "task {task_id}: {lock_path} is held by another process "
+        "(attempts: {attempts}, waited: {waited_s} s); the snapshot is owed"
+    )
+
+
+class IllegalMoveError(TypedError):
+    """A bug: the table holds no such move. Facts: run_id, state, stimulus, story."""
+
+    exit_code = 1
+    template = "run {run_id} is {state} and cannot {stimulus}; its story: {story}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong in what a human wrote.
+
+    Attributes:
+        source: the file, or the environment variable's name.
+        key_path: where in it, "" for the whole.
+        message: what is wrong, and the mend.
+    """
+
+    source: str
+    key_path: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.source}: {self.key_path}" if self.key_path else self.source
+        return f"{where}: {self.message}"
+
+
+class ConfigError(TypedError):
+    """Everything that is wrong in the configuration, at once. Facts: problems."""
+
+    exit_code = 78
+
+    def __init__(self, *, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(problems=self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
