@@ -65,7 +65,7 @@ def leave(draft: Draft) -> None:
 
 def _mark_owed(draft: Draft, run: Run, reason: str) -> None:
     if isinstance(run.state, Recorded):
-        draft.change(run, state=replace(run.state, owed=reason))
+        draft.change(run, state=replace(run.state, owed=True))
         draft.act(WriteManifest(run.run_id, owed=reason))
 
 

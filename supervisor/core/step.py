@@ -6,6 +6,7 @@ timers (``timers.run``) find what is due at this instant.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from supervisor.core import snapshots, stimuli, timers
@@ -61,31 +62,27 @@ def step(
     return draft.finish(), tuple(draft.actions)
 
 
-def _accepted(draft: Draft, s: stimuli.Accepted, _: Jitter) -> None:
-    if draft.find(s.run_id) is None:
-        draft.put(
-            Run(
-                run_id=s.run_id,
-                task_id=s.task_id,
-                parent_run_id=s.parent_run_id,
-                waited_for=s.waited_for,
-                state=Queued(),
-            )
-        )
-
-
-def _adopted(draft: Draft, s: stimuli.Adopted, _: Jitter) -> None:
-    state = Running(since_mono_s=draft.now)
-    run = Run(
+def _new_run(s: stimuli.Accepted, state: Queued | Starting | Running) -> Run:
+    return Run(
         run_id=s.run_id,
         task_id=s.task_id,
         parent_run_id=s.parent_run_id,
         waited_for=s.waited_for,
-        state=state if s.started else Starting(since_mono_s=draft.now, launches_count=1),
-        beat_mono_s=draft.now,
+        state=state,
     )
-    draft.put(run)
-    draft.act(WriteManifest(s.run_id))
+
+
+def _accepted(draft: Draft, s: stimuli.Accepted, _: Jitter) -> None:
+    if draft.find(s.run_id) is None:
+        draft.put(_new_run(s, Queued()))
+
+
+def _adopted(draft: Draft, s: stimuli.Adopted, _: Jitter) -> None:
+    running = Running(since_mono_s=draft.now)
+    starting = Starting(since_mono_s=draft.now, launches_count=1)
+    run = _new_run(s.about, running if s.started else starting)
+    draft.put(replace(run, beat_mono_s=draft.now))
+    draft.act(WriteManifest(run.run_id))
 
 
 def _launch_failed(draft: Draft, s: stimuli.LaunchFailed, jitter: Jitter) -> None:

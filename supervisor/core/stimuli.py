@@ -13,14 +13,11 @@ class Accepted:
     waited_for: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Adopted:
     """A run was found with a living worker; ``started`` as its journal says."""
 
-    run_id: str
-    task_id: str
-    parent_run_id: str | None
-    waited_for: bool
+    about: Accepted
     started: bool
 
 

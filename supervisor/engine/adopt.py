@@ -64,32 +64,32 @@ def _take_up(parts: Parts, task_id: str, run_id: str) -> list[Stimulus]:
     spec = _spec(parts, task_id, run_id)
     reader = RunReader(parts.layout, spec)
     parts.readers[run_id] = reader
-    about = {
-        "run_id": run_id,
-        "task_id": task_id,
-        "parent_run_id": spec.parent_run_id,
-        "waited_for": spec.asked_by == "run",
-    }
+    about = stimuli.Accepted(
+        run_id=run_id,
+        task_id=task_id,
+        parent_run_id=spec.parent_run_id,
+        waited_for=spec.asked_by == "run",
+    )
     seen = facts(parts, run_id)
     started = any(fact.event == Event.RUN_STARTED for fact in reader.facts)
     if reader.verdict is not None:
         parts.persistence.recovered(task_id)
-        return [stimuli.Accepted(**about), verdict(run_id, parts)]
+        return [about, verdict(run_id, parts)]
     if any(isinstance(s, stimuli.DirectoryGone) for s in seen):
-        return [stimuli.Accepted(**about), stimuli.DirectoryGone(run_id)]
+        return [about, stimuli.DirectoryGone(run_id)]
     if is_flocked(reader.run.owner):
         _watch(parts, run_id)
         parts.log.write("run_adopted", run_id=run_id)
         parts.reporter.adopted(spec)
-        return [stimuli.Adopted(**about, started=started), *_cancelled(reader)]
+        return [stimuli.Adopted(about, started), *_cancelled(reader)]
     if started:
         reason = "its worker ended without a verdict while no supervisor was up"
         return [
-            stimuli.Adopted(**about, started=True),
+            stimuli.Adopted(about, True),
             *_cancelled(reader),
             stimuli.WorkerGone(run_id, reason),
         ]
-    return [stimuli.Accepted(**about)]
+    return [about]
 
 
 def _spec(parts: Parts, task_id: str, run_id: str) -> RunSpec:
