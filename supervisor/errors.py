@@ -65,6 +65,16 @@ class TaskStateStoreLockError(TypedError):
     )
 
 
+class HelperError(TypedError):
+    """No supervisor could be started for a waiting run. Facts: code, path."""
+
+    exit_code = 1
+    template = (
+        "the supervisor that was started for this run ends at once (exit code {code}); "
+        "its words are in {path}. The run is accepted and stays queued"
+    )
+
+
 class IllegalMoveError(TypedError):
     """A bug: the table holds no such move. Facts: run_id, state, stimulus, story."""
 

@@ -7,10 +7,11 @@ supervisor that it starts, so that of fifty at once exactly one does.
 
 import contextlib
 import os
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from supervisor.edge.locks import is_flocked, prove_locking, take_flock
+from supervisor.edge.flock import is_flocked, prove_locking, take_flock
 from supervisor.errors import LeaseHeldError
 from supervisor.version import VERSION
 from workers.records.atomic import replace_file, to_bytes
@@ -20,6 +21,9 @@ from workers.records.files import make_dir, read_object
 from workers.records.identity import Identity, identity_of
 from workers.records.layout import Layout
 from workers.records.request import now_text
+
+_TRIES_COUNT: Final = 5
+_TRY_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def take_lease(layout: Layout, *, command: str, inherited_fd: int | None = None)
     """
     make_dir(layout.control)
     prove_locking(layout.control)
-    fd = take_flock(layout.lease_lock) if inherited_fd is None else inherited_fd
+    fd = _take(layout) if inherited_fd is None else inherited_fd
     if fd is None:
         holder = read_lease(layout)
         raise LeaseHeldError(
@@ -71,6 +75,16 @@ def take_lease(layout: Layout, *, command: str, inherited_fd: int | None = None)
     }
     replace_file(layout.lease, to_bytes(record), flush=False)
     return Lease(fd, identity)
+
+
+def _take(layout: Layout) -> int | None:
+    """Take the lock; a reader that looks whether it is held disturbs us for microseconds."""
+    for _ in range(_TRIES_COUNT):
+        fd = take_flock(layout.lease_lock)
+        if fd is not None:
+            return fd
+        time.sleep(_TRY_S)
+    return None
 
 
 def read_lease(layout: Layout) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import os
 
 from supervisor.core import stimuli
 from supervisor.core.stimuli import Stimulus
-from supervisor.edge.locks import is_flocked
+from supervisor.edge.flock import is_flocked
 from supervisor.edge.proctable import living_pidfd
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from supervisor.core import stimuli
 from supervisor.core.lifecycle import LIVE, Clearing, Run
 from supervisor.core.stimuli import Stimulus
-from supervisor.edge.locks import is_flocked
+from supervisor.edge.flock import is_flocked
 from supervisor.edge.proctable import is_stopped
 from supervisor.engine.parts import Parts
 from workers.records.errors import TypedError

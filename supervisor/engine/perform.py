@@ -13,7 +13,7 @@ from supervisor.core import actions, stimuli
 from supervisor.core.actions import Action
 from supervisor.core.lifecycle import Run
 from supervisor.core.stimuli import Stimulus
-from supervisor.edge.locks import take_flock
+from supervisor.edge.flock import take_flock
 from supervisor.edge.proctable import kill_remains
 from supervisor.edge.spawner import LaunchFailure
 from supervisor.engine.observe import verdict

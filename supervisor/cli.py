@@ -1,0 +1,115 @@
+"""The command line: which verbs there are, and the one place where unknown errors end.
+
+A verb's module is imported when it is called, so that ``status`` never pays for what ``start``
+needs.
+"""
+
+import importlib
+import os
+import sys
+from typing import Final
+
+import click
+
+from supervisor.report.text import say
+from supervisor.version import VERSION
+from workers.records.errors import TypedError
+
+VERBS: Final = {
+    "start": "Supervise: a batch, the named pipelines, and whatever is handed in.",
+    "run": "Make one run and follow it to its end.",
+    "submit": "Hand in a run and print its id.",
+    "status": "Show the active and the newest runs.",
+    "show": "Show one run's record.",
+    "logs": "Show a run's output.",
+    "wait": "Wait for runs to end.",
+    "cancel": "End runs, and return when nothing of them is left.",
+    "stop": "Stop the supervisor of this root.",
+    "plan": "Show what a pipeline would run.",
+    "validate": "Check the configuration.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose verbs are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every verb, in the order of the table."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb."""
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"supervisor.commands.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest verb where there is none of that name."""
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], VERBS, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            ctx.fail(f"there is no command {args[0]!r}{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="supervisor")
+def root_command() -> None:
+    """Supervise pipeline runs on plain files, and never lose track of one.
+
+    Example: supervisor start --once --batch config/batches/diagnostics.toml
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with the contract's codes."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the words behind the program's name.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        code = root_command.main(argv, prog_name="supervisor", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        # The reader has enough. Point stdout elsewhere so that its last flush cannot fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except TypedError as error:
+        say(str(error))
+        return error.exit_code
+    except OSError as error:
+        say(f"{error.filename or 'the system'}: {error.strerror or error}")
+        return 73
+    except Exception:  # noqa: BLE001 - the boundary: a bug is reported, never swallowed
+        import traceback
+
+        traceback.print_exc()
+        say(f"this is a bug in pipeline-supervisor {VERSION}; please report the lines above")
+        return 1
+    return code if isinstance(code, int) else 0

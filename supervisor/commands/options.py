@@ -1,0 +1,43 @@
+"""The options that several verbs share."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from supervisor.plan.root import find_root
+from workers.records.layout import Layout
+
+Decorated = Callable[..., Any]
+
+
+def root_options(function: Decorated) -> Decorated:
+    """``--root`` and ``--config``."""
+    for option in (
+        click.option(
+            "--config",
+            metavar="FILE",
+            help="The configuration. Default: config/supervisor.toml under the root.",
+        ),
+        click.option(
+            "--root",
+            metavar="DIR",
+            help="The directory with .runs/ and out/. Default: SUPERVISOR_ROOT, else the nearest "
+            "folder upward with config/supervisor.toml or .runs/.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def json_option(function: Decorated) -> Decorated:
+    """``--json``."""
+    option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+    decorated: Decorated = option(function)
+    return decorated
+
+
+def layout_of(root: str | None, config: str | None) -> Layout:
+    """The root that the options, the environment and the current folder name."""
+    return find_root(root=root, config=config, environ=os.environ, cwd=os.getcwd())

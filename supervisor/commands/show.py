@@ -1,0 +1,105 @@
+"""``supervisor show RUN``: one run's record."""
+
+import os
+from typing import Any
+
+import click
+
+from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.report.clean import clean, clean_line
+from supervisor.report.find import find_run
+from supervisor.report.records import fold_now, load_manifest, requested
+from supervisor.report.text import duration, print_json, table
+from workers.records.errors import TypedError
+from workers.records.files import read_object
+from workers.records.layout import Layout
+
+TAIL_LINES_COUNT = 10
+
+
+@click.command("show", short_help="Show one run's record.")
+@click.argument("run")
+@root_options
+@json_option
+def command(run: str, root: str | None, config: str | None, as_json: bool) -> int:
+    """Show one RUN: its verdict, its stages, and the last lines of what failed.
+
+    RUN is a run id, a unique prefix of one, its last 8 digits, or "latest".
+
+    Example: supervisor show latest
+    """
+    layout = layout_of(root, config)
+    task_id, run_id = find_run(layout, run)
+    if os.path.isdir(layout.run_dir(task_id, run_id).path):
+        manifest = load_manifest(layout, task_id, run_id)
+    else:
+        spec = next(spec for spec in requested(layout) if spec.run_id == run_id)
+        manifest = fold_now(layout, spec)
+    if as_json:
+        print_json("show", {"manifest": manifest})
+        return 0
+    _print(layout, manifest)
+    return 0
+
+
+def _print(layout: Layout, manifest: dict[str, Any]) -> None:
+    extensions = manifest["extensions"]
+    detail = f" ({manifest['status_detail']})" if manifest["status_detail"] else ""
+    rows = [
+        ("run", manifest["run_id"]),
+        ("task", manifest["task_id"]),
+        ("pipeline", f"{manifest['pipeline_id']} - {manifest['pipeline_title']}"),
+        ("status", f"{manifest['status']}{detail}"),
+        ("started", manifest["started_at"]),
+        ("ended", manifest["completed_at"] or "-"),
+        ("time", duration(extensions.get("duration_s"))),
+        ("heartbeat", manifest["heartbeat_at"] or "-"),
+        ("records", os.path.join(layout.root, manifest["artifact_root"])),
+    ]
+    if extensions.get("reason"):
+        rows.append(("reason", extensions["reason"]))
+    for name, value in rows:
+        click.echo(f"{name:<10}{clean_line(str(value))}")
+    for warning in extensions.get("warnings", []):
+        click.echo(f"{'warning':<10}{clean_line(str(warning.get('message', warning)))}")
+    click.echo("")
+    facts = {stage["id"]: stage for stage in extensions["stages"]}
+    head = ("#", "STAGE", "STATUS", "TIME", "EXIT", "SUMMARY")
+    click.echo(
+        table(
+            head,
+            [
+                (
+                    str(c["index"]),
+                    c["id"],
+                    c["status"],
+                    duration(facts.get(c["id"], {}).get("duration_s")),
+                    _exit(c, facts.get(c["id"], {})),
+                    c["summary"] or "",
+                )
+                for c in manifest["commands"]
+            ],
+        )
+    )
+    for stage in manifest["commands"]:
+        if stage["error_file"]:
+            _print_error(os.path.join(layout.root, stage["error_file"]), stage["id"])
+
+
+def _exit(command: dict[str, Any], facts: dict[str, Any]) -> str:
+    if command["exit_code"] is not None:
+        return str(command["exit_code"])
+    return str(facts.get("signal") or "-")
+
+
+def _print_error(path: str, stage: str) -> None:
+    try:
+        details = read_object(path).get("details") or {}
+    except (OSError, TypedError) as error:
+        click.echo(f"\n{stage}: {error}")
+        return
+    click.echo(f"\nlast lines of {stage} (all that was kept: {path})")
+    for stream in ("stdout", "stderr"):
+        lines = clean(str(details.get(stream) or "")).splitlines()[-TAIL_LINES_COUNT:]
+        for line in lines:
+            click.echo(f"  {stream} | {line}")

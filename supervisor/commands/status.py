@@ -1,0 +1,70 @@
+"""``supervisor status``: the active runs and the newest finished ones."""
+
+import click
+
+from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.edge.lease import serving
+from supervisor.report.find import find_run
+from supervisor.report.records import Row, active_rows, load_manifest, newest_rows, row_of
+from supervisor.report.text import duration, print_json, table
+
+NEWEST_COUNT = 20  # contract.md section 4
+FAILED_SHOWN = 3  # contract.md section 4
+
+
+@click.command("status", short_help="Show the active and the newest runs.")
+@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@root_options
+@json_option
+def command(runs: tuple[str, ...], root: str | None, config: str | None, as_json: bool) -> int:
+    """Show the active runs and the newest 20, or the RUNs named.
+
+    RUN is a run id, a unique prefix of one, its last 8 digits, or "latest". Exits with 3 where a
+    shown run failed, 4 where a RUN is unknown.
+
+    Example: supervisor status latest
+    """
+    layout = layout_of(root, config)
+    if runs:
+        rows = [row_of(load_manifest(layout, *find_run(layout, name))) for name in runs]
+    else:
+        active = active_rows(layout)
+        known = {row.run_id for row in active}
+        newest = [row for row in newest_rows(layout, NEWEST_COUNT) if row.run_id not in known]
+        rows = [*newest, *active]
+    holder = serving(layout)
+    if as_json:
+        facts = {
+            "root": layout.root,
+            "supervisor": None if holder is None else holder.to_json(),
+            "runs": [row.to_json() for row in rows],
+        }
+        print_json("status-report", facts)
+    else:
+        _print(layout.root, rows, None if holder is None else holder.pid)
+    return FAILED_SHOWN if any(row.status == "failed" for row in rows) else 0
+
+
+def _print(root: str, rows: list[Row], pid: int | None) -> None:
+    served = "no supervisor is up" if pid is None else f"supervisor pid {pid}"
+    click.echo(f"{root}: {served}")
+    if not rows:
+        click.echo("no runs yet; 'supervisor run -- COMMAND' makes one")
+        return
+    head = ("RUN", "TASK", "PIPELINE", "STATUS", "TIME", "NOTE")
+    click.echo(
+        table(
+            head,
+            [
+                (
+                    row.run_id,
+                    row.task_id,
+                    row.pipeline_id,
+                    row.status,
+                    duration(row.duration_s),
+                    row.note or "",
+                )
+                for row in rows
+            ],
+        )
+    )

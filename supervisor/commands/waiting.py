@@ -1,0 +1,123 @@
+"""Waiting for runs to be on record, and seeing to it that somebody serves them."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from supervisor.core.outcome import exit_code
+from supervisor.edge.flock import is_flocked
+from supervisor.edge.helper import start_helper
+from supervisor.errors import HelperError
+from workers.records.errors import TypedError
+from workers.records.files import read_object
+from workers.records.layout import Layout
+from workers.records.manifest import FINAL
+
+POLL_S: Final = 0.1
+HELPERS_COUNT: Final = 3  # a helper that dies this often without serving will not do better
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A run that somebody waits for."""
+
+    task_id: str
+    run_id: str
+
+
+def settled(layout: Layout, run: Awaited) -> dict[str, Any] | None:
+    """The final manifest of a run that is on record, else None.
+
+    On record means: in history and state (its marker is gone), or in history while the state's
+    lock is held by somebody else, or final while nobody serves the root.
+    """
+    try:
+        manifest = read_object(layout.run_dir(run.task_id, run.run_id).manifest)
+    except (OSError, TypedError):
+        return None
+    if manifest.get("status") not in FINAL:
+        return None
+    if not os.path.lexists(layout.marker(run.run_id)):
+        return manifest
+    warnings = (manifest.get("extensions") or {}).get("warnings") or []
+    owed = any(w.get("code") == "snapshot_owed" for w in warnings if isinstance(w, dict))
+    return manifest if owed or not is_flocked(layout.lease_lock) else None
+
+
+def outcome(manifest: dict[str, Any]) -> int:
+    """The exit code of a final manifest."""
+    return exit_code(str(manifest.get("status")), manifest.get("status_detail"))
+
+
+class Service:
+    """Sees to it that a supervisor serves the root while we wait.
+
+    Args:
+        layout: the root.
+        config: ``--config`` as the operator gave it.
+    """
+
+    def __init__(self, layout: Layout, config: str | None) -> None:
+        self._layout = layout
+        self._config = config
+        self._helper: subprocess.Popen[bytes] | None = None
+        self._failures_count = 0
+
+    def ensure(self) -> None:
+        """Start a helper where nobody serves.
+
+        Raises:
+            HelperError: helpers end without serving; where they left their words is named.
+        """
+        if self._helper is not None:
+            code = self._helper.poll()
+            if code is None:
+                return
+            self._helper = None
+            self._failures_count += code not in (0, 10, 11, 12)
+            if self._failures_count >= HELPERS_COUNT:
+                path = os.path.join(self._layout.control, "helper.log")
+                raise HelperError(code=code, path=path)
+        if not is_flocked(self._layout.lease_lock):
+            self._helper = start_helper(self._layout, self._config)
+
+    def leave(self) -> None:
+        """Let the helper go on by itself: its verdicts are in the records, not in its exit code."""
+        if self._helper is not None:
+            self._helper.returncode = self._helper.poll() or 0
+
+
+def wait_for(
+    layout: Layout,
+    runs: Iterable[Awaited],
+    *,
+    timeout_s: float | None,
+    meanwhile: Callable[[], None],
+) -> dict[Awaited, dict[str, Any]]:
+    """Wait until every run is on record.
+
+    Args:
+        layout: the root.
+        runs: what to wait for.
+        timeout_s: the longest wait; None waits for ever.
+        meanwhile: called between two looks.
+
+    Returns:
+        The final manifests; fewer than asked for where the time ran out.
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    found: dict[Awaited, dict[str, Any]] = {}
+    missing = list(runs)
+    while True:
+        for run in list(missing):
+            manifest = settled(layout, run)
+            if manifest is not None:
+                found[run] = manifest
+                missing.remove(run)
+        if not missing or (deadline is not None and time.monotonic() >= deadline):
+            return found
+        meanwhile()
+        time.sleep(POLL_S)

@@ -1,0 +1,26 @@
+"""Exit codes of outcomes (contract.md section 4): 0 ok, 10 failed, 11 cancelled, 12 lost."""
+
+from collections.abc import Iterable
+from typing import Final
+
+OK: Final = 0
+FAILED: Final = 10
+CANCELLED: Final = 11
+LOST: Final = 12
+LOST_DETAILS: Final = ("worker-lost", "worker-hung", "spawn-failed", "run-dir-deleted")
+_WORST_FIRST: Final = (LOST, FAILED, CANCELLED)
+
+
+def exit_code(status: str, detail: str | None) -> int:
+    """The exit code of one finished run."""
+    if status == "succeeded":
+        return OK
+    if status == "cancelled":
+        return CANCELLED
+    return LOST if detail in LOST_DETAILS else FAILED
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The exit code of many runs: lost before failed before cancelled before ok."""
+    found = set(codes)
+    return next((code for code in _WORST_FIRST if code in found), OK)

@@ -1,0 +1,166 @@
+"""How ``start`` tells what happens: a live line in a terminal, plain lines elsewhere, or JSON.
+
+Results (a finished run) go to stdout, messages to stderr. A reader that went away or does not read
+never stops the supervisor: what cannot be said is counted and left out.
+"""
+
+import time
+from typing import Any
+
+from supervisor.report.clean import clean_line
+from supervisor.report.text import duration, print_json, say
+from workers.records.spec import RunSpec
+
+
+class Tally:
+    """Counts what happened, and swallows what cannot be said.
+
+    Attributes:
+        queued_count, running_count, done_count, failed_count: runs, sub-pipelines' runs included.
+        unsaid_count: lines that nobody would take.
+    """
+
+    def __init__(self) -> None:
+        self.queued_count = 0
+        self.running_count = 0
+        self.done_count = 0
+        self.failed_count = 0
+        self.unsaid_count = 0
+        self.began_mono_s = time.monotonic()
+        self._running: set[str] = set()
+
+    def accepted(self, spec: RunSpec) -> None:
+        """A run is queued."""
+        del spec
+        self.queued_count += 1
+
+    def launched(self, spec: RunSpec) -> None:
+        """A run has a worker."""
+        self._running.add(spec.run_id)
+        self.running_count = len(self._running)
+
+    def adopted(self, spec: RunSpec) -> None:
+        """A run was found with a living worker."""
+        self.queued_count += 1
+        self.launched(spec)
+
+    def finished(self, spec: RunSpec, *, status: str, detail: str | None, manifest: str) -> None:
+        """A run is on record."""
+        self._running.discard(spec.run_id)
+        self.running_count = len(self._running)
+        self.done_count += 1
+        self.failed_count += status == "failed"
+        try:
+            self.say_finished(spec, status=status, detail=detail, manifest=manifest)
+        except OSError:
+            self.unsaid_count += 1
+
+    def say_finished(
+        self, spec: RunSpec, *, status: str, detail: str | None, manifest: str
+    ) -> None:
+        """Tell that a run is on record."""
+        raise NotImplementedError
+
+    def note(self, text: str) -> None:
+        """Something that a person should know."""
+        try:
+            say(clean_line(text))
+        except OSError:
+            self.unsaid_count += 1
+
+    def tick(self) -> None:
+        """A turn of the loop has ended."""
+
+    def close(self) -> None:
+        """Nothing more will be told."""
+
+
+class PlainReporter(Tally):
+    """One line per finished run."""
+
+    def say_finished(
+        self, spec: RunSpec, *, status: str, detail: str | None, manifest: str
+    ) -> None:
+        """Print the line."""
+        note = f" ({detail})" if detail else ""
+        print(  # noqa: T201 - stdout belongs to results
+            f"{status:<9}  {spec.pipeline.id}  {spec.task_id}  {manifest}{note}", flush=True
+        )
+
+
+class JsonReporter(Tally):
+    """One JSON object per finished run."""
+
+    def say_finished(
+        self, spec: RunSpec, *, status: str, detail: str | None, manifest: str
+    ) -> None:
+        """Print the object."""
+        facts: dict[str, Any] = {
+            "run_id": spec.run_id,
+            "task_id": spec.task_id,
+            "pipeline_id": spec.pipeline.id,
+            "status": status,
+            "status_detail": detail,
+            "manifest": manifest,
+        }
+        print_json("run-finished", facts)
+
+
+class LiveReporter(Tally):
+    """A line at the bottom of the terminal that is redrawn; finished runs scroll above it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console()
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._live.start()
+        self._drawn_mono_s = 0.0
+
+    def tick(self) -> None:
+        """Redraw, at most four times a second."""
+        now = time.monotonic()
+        if now - self._drawn_mono_s < 0.25:
+            return
+        self._drawn_mono_s = now
+        try:
+            self._live.update(self._line(now), refresh=True)
+        except OSError:
+            self.unsaid_count += 1
+
+    def _line(self, now: float) -> str:
+        waiting_count = max(0, self.queued_count - self.done_count - self.running_count)
+        failed = f"[red]{self.failed_count} failed[/red]" if self.failed_count else "0 failed"
+        return (
+            f"[bold]{self.done_count}/{self.queued_count} done[/bold]  "
+            f"{self.running_count} running  {waiting_count} queued  {failed}  "
+            f"{duration(now - self.began_mono_s)}"
+        )
+
+    def say_finished(
+        self, spec: RunSpec, *, status: str, detail: str | None, manifest: str
+    ) -> None:
+        """Print the line above the live one."""
+        from rich.text import Text
+
+        colour = {"succeeded": "green", "failed": "red"}.get(status, "yellow")
+        note = f" ({detail})" if detail else ""
+        line = Text(f"{status:<9}", style=colour)
+        line.append(clean_line(f"  {spec.pipeline.id}  {spec.task_id}  {manifest}{note}"), "")
+        self._console.print(line, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Print a message above the live line."""
+        try:
+            self._console.print(clean_line(text), markup=False, style="yellow", soft_wrap=True)
+        except OSError:
+            self.unsaid_count += 1
+
+    def close(self) -> None:
+        """Take the live line away."""
+        try:
+            self._live.stop()
+        except OSError:
+            self.unsaid_count += 1

@@ -1,0 +1,176 @@
+"""Reading runs for a report. Nothing here repairs, locks or writes anything."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from workers.records.clock import epoch_of
+from workers.records.errors import TypedError
+from workers.records.files import read_object
+from workers.records.heartbeat import last_beat
+from workers.records.history import newest_lines
+from workers.records.ids import is_run_id, why_bad
+from workers.records.journal import Fact, read_journal
+from workers.records.layout import Layout
+from workers.records.manifest import FINAL, Observed, fold_manifest
+from workers.records.request import now_text, pending_requests
+from workers.records.spec import RunSpec, load_spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One run in a list.
+
+    Attributes:
+        status: of the manifest's words.
+        note: the status_detail, else the supervisor's word for a worker that is not fresh.
+    """
+
+    run_id: str
+    task_id: str
+    pipeline_id: str
+    status: str
+    note: str | None
+    started_at: str | None
+    duration_s: float | None
+    pid: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``status --json`` prints it."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def tasks(layout: Layout) -> list[str]:
+    """The tasks that have runs or a history."""
+    found = set()
+    for directory in (layout.runs, layout.out):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found |= {n for n in os.listdir(directory) if why_bad(n) is None}
+    return sorted(n for n in found if os.path.isdir(os.path.join(layout.runs, n)))
+
+
+def active_ids(layout: Layout) -> dict[str, str]:
+    """The accepted runs that are not yet in history and state: run id to task id."""
+    found = {}
+    with contextlib.suppress(FileNotFoundError):
+        for name in sorted(os.listdir(layout.accepted)):
+            if is_run_id(name):
+                with contextlib.suppress(OSError), open(layout.marker(name)) as file:
+                    found[name] = file.read(200).strip()
+    return {run_id: task_id for run_id, task_id in found.items() if why_bad(task_id) is None}
+
+
+def requested(layout: Layout) -> Iterator[RunSpec]:
+    """The runs that were accepted into the inbox and have no directory yet."""
+    for request in pending_requests(layout):
+        for spec in request.runs:
+            if not os.path.isdir(layout.run_dir(spec.task_id, spec.run_id).path):
+                yield spec
+
+
+def load_manifest(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
+    """A run's record as it is now.
+
+    A final manifest is taken from the disk; of a run that is under way the journal tells more.
+
+    Raises:
+        BadRecordError: neither manifest nor spec can be read.
+        FileNotFoundError: the directory is not there.
+    """
+    run = layout.run_dir(task_id, run_id)
+    on_disk: dict[str, Any] = {}
+    with contextlib.suppress(FileNotFoundError, TypedError):
+        on_disk = read_object(run.manifest)
+        if on_disk.get("status") in FINAL:
+            return on_disk
+    return fold_now(layout, load_spec(run.spec), warnings_of(on_disk))
+
+
+def warnings_of(manifest: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """What an operator should know, as the manifest on disk says."""
+    extensions = manifest.get("extensions")
+    found = extensions.get("warnings") if isinstance(extensions, dict) else None
+    return tuple(w for w in found if isinstance(w, dict)) if isinstance(found, list) else ()
+
+
+def fold_now(
+    layout: Layout, spec: RunSpec, warnings: tuple[dict[str, Any], ...] = ()
+) -> dict[str, Any]:
+    """Fold a run's journal into a manifest, without writing it."""
+    run = layout.run_dir(spec.task_id, spec.run_id)
+    facts: list[Fact] = []
+    beat = None
+    with contextlib.suppress(OSError, TypedError):
+        facts = read_journal(run.journal)
+        beat = last_beat(run.heartbeat)
+    observed = Observed(updated_at=now_text(), heartbeat_at=beat)
+    manifest = fold_manifest(spec, facts, layout=layout, observed=observed)
+    known = manifest["extensions"]["warnings"]
+    known += [warning for warning in warnings if warning not in known]
+    return manifest
+
+
+def row_of(manifest: dict[str, Any], *, note: str | None = None, pid: int | None = None) -> Row:
+    """The list entry of a manifest."""
+    extensions = manifest.get("extensions") or {}
+    duration_s = extensions.get("duration_s")
+    if duration_s is None and manifest["status"] == "in_progress":
+        duration_s = max(0.0, epoch_of(now_text()) - epoch_of(manifest["started_at"]))
+    return Row(
+        run_id=manifest["run_id"],
+        task_id=manifest["task_id"],
+        pipeline_id=manifest["pipeline_id"],
+        status=manifest["status"],
+        note=manifest["status_detail"] or note,
+        started_at=manifest["started_at"],
+        duration_s=duration_s,
+        pid=pid,
+    )
+
+
+def active_rows(layout: Layout) -> list[Row]:
+    """Every accepted run that is not yet on record, oldest first, queued requests included."""
+    view = live_view(layout)
+    rows = []
+    for run_id, task_id in active_ids(layout).items():
+        try:
+            manifest = load_manifest(layout, task_id, run_id)
+        except (OSError, TypedError):
+            continue
+        live = view.get(run_id, {})
+        word = live.get("liveness")
+        note = word if word not in (None, "fresh") else None
+        rows.append(row_of(manifest, note=note, pid=live.get("pid")))
+    rows += [row_of(fold_now(layout, spec)) for spec in requested(layout)]
+    return rows
+
+
+def live_view(layout: Layout) -> dict[str, dict[str, Any]]:
+    """What the supervisor last said of its live runs, by run id."""
+    with contextlib.suppress(OSError, TypedError):
+        runs = read_object(layout.status).get("runs")
+        if isinstance(runs, list):
+            return {str(r.get("run_id")): r for r in runs if isinstance(r, dict)}
+    return {}
+
+
+def newest_rows(layout: Layout, count: int) -> list[Row]:
+    """The newest finished runs of all tasks, oldest first."""
+    lines = [
+        line for task_id in tasks(layout) for line in newest_lines(layout.history(task_id), count)
+    ]
+    lines.sort(key=lambda line: (str(line.get("timestamp")), str(line.get("runId"))))
+    return [
+        Row(
+            run_id=str(line.get("runId")),
+            task_id=str(line.get("taskId")),
+            pipeline_id=str(line.get("pipelineId")),
+            status=str(line.get("status")),
+            note=line.get("statusDetail"),
+            started_at=line.get("startedAt"),
+            duration_s=line.get("durationSeconds"),
+        )
+        for line in lines[-count:]
+    ]

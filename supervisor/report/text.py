@@ -1,0 +1,45 @@
+"""Plain words and tables for people; JSON for programs. No dependency, so that reading is quick."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from supervisor.report.clean import clean_line
+
+
+def duration(seconds: float | None) -> str:
+    """A duration as people say it: 0.42s, 12.3s, 4m05s, 2h03m."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return f"{seconds:.2f}s"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Aligned columns, two spaces apart; foreign text is cleaned."""
+    lines = [list(head), *([clean_line(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def print_json(schema: str, facts: dict[str, Any]) -> None:
+    """Print one JSON object with its schema's name, on one line."""
+    record = {"schema": f"pipeline-supervisor/{schema}/1", **facts}
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """Tell a person something on stderr."""
+    sys.stderr.write(f"supervisor: {text}\n")
+    sys.stderr.flush()

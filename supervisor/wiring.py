@@ -1,0 +1,106 @@
+"""The one place where things are constructed and joined."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+
+from supervisor.core.backoff import Backoff
+from supervisor.core.fleet import Fleet, Rules
+from supervisor.core.liveness import Ages
+from supervisor.edge.intake import Intake
+from supervisor.edge.lease import Lease, take_lease
+from supervisor.edge.log import Log
+from supervisor.edge.persistence import PersistenceCoordinator
+from supervisor.edge.proctable import become_subreaper
+from supervisor.edge.spawner import ExecLauncher
+from supervisor.edge.watcher import Watcher
+from supervisor.engine.loop import Engine, Errand
+from supervisor.engine.parts import Parts, Reporter
+from supervisor.settings import Settings, limits_of
+from workers.records.clock import SystemClock
+from workers.records.layout import Layout
+
+# faults.md P10: a worker that cannot be started for want of memory or processes is tried again
+LAUNCH = Backoff(attempts_count=4, delay_s=0.5, factor=2.0, max_delay_s=5.0)
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The settings that decisions need."""
+    return Rules(
+        lock=Backoff(
+            attempts_count=settings.lock_attempts,
+            delay_s=settings.lock_delay_s,
+            factor=settings.lock_factor,
+            max_delay_s=settings.lock_max_delay_s,
+        ),
+        launch=LAUNCH,
+        ages=Ages(
+            interval_s=settings.heartbeat_interval_s,
+            stale_after_s=settings.heartbeat_stale_after_s,
+            hung_after_s=settings.hung_after_s,
+        ),
+        grace_s=settings.grace_s,
+        manifest_throttle_s=settings.manifest_throttle_s,
+    )
+
+
+@contextlib.contextmanager
+def engine_for(
+    layout: Layout,
+    settings: Settings,
+    *,
+    command: str,
+    reporter: Reporter,
+    until_done: bool,
+    lease_fd: int | None,
+    reload: Callable[[], int | None],
+) -> Iterator[Engine]:
+    """Take the lease and build an engine; give the lease back behind the block.
+
+    Args:
+        layout: the root.
+        settings: all settings.
+        command: what the operator typed, for the lease.
+        reporter: who tells the operator.
+        until_done: leave when nothing is left to do.
+        lease_fd: the lease's lock, where the process that started us took it; then only runs that
+            somebody waits for are served.
+        reload: called on SIGHUP.
+
+    Raises:
+        LeaseHeldError: another supervisor serves the root.
+    """
+    lease: Lease = take_lease(layout, command=command, inherited_fd=lease_fd)
+    become_subreaper()
+    clock = SystemClock()
+    intake = Intake(layout, clock)
+    watcher = Watcher(layout.inbox)
+    log = Log(layout.log)
+    limits = limits_of(settings)
+    parts = Parts(
+        layout=layout,
+        clock=clock,
+        mine=lease.identity,
+        launcher=ExecLauncher(os.path.join(layout.control, "workers.log")),
+        intake=intake,
+        persistence=PersistenceCoordinator(
+            layout, history_limit=settings.history_limit, limits=limits, clock=clock
+        ),
+        watcher=watcher,
+        log=log,
+        reporter=reporter,
+    )
+    fleet = Fleet(max_runs=settings.max_runs, only_waited_for=lease_fd is not None)
+    log.write("supervisor_started", pid=lease.identity.pid, watch=watcher.state)
+    try:
+        yield Engine(
+            parts,
+            fleet,
+            rules=rules_of(settings),
+            errand=Errand(until_done=until_done, owed_wait_s=settings.owed_wait_s),
+            reload=reload,
+        )
+    finally:
+        log.write("supervisor_ended", pid=lease.identity.pid)
+        watcher.close()
+        lease.release(layout)

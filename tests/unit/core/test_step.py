@@ -1,0 +1,269 @@
+"""Histories as data: what happened, and what the core then wants done."""
+
+from collections.abc import Iterable
+
+from supervisor.core import actions, stimuli
+from supervisor.core.actions import Action
+from supervisor.core.backoff import Backoff
+from supervisor.core.fleet import Fleet, Mode, Rules
+from supervisor.core.lifecycle import Clearing, Ended, Queued, Recorded, Running, Stopping
+from supervisor.core.liveness import Ages
+from supervisor.core.step import step
+from supervisor.core.stimuli import Stimulus
+from supervisor.core.timers import next_due
+
+RULES = Rules(
+    lock=Backoff(attempts_count=3, delay_s=0.1, factor=2.0, max_delay_s=1.0),
+    launch=Backoff(attempts_count=2, delay_s=0.5, factor=2.0, max_delay_s=5.0),
+    ages=Ages(interval_s=5.0, stale_after_s=30.0, hung_after_s=120.0),
+    grace_s=10.0,
+    manifest_throttle_s=30.0,
+)
+
+
+class World:
+    """Feeds stimuli at chosen instants."""
+
+    def __init__(self, max_runs: int = 50, *, only_waited_for: bool = False) -> None:
+        self.fleet = Fleet(max_runs=max_runs, only_waited_for=only_waited_for)
+        self.now = 100.0
+
+    def feed(self, *happened: Stimulus, after_s: float = 0.0) -> tuple[Action, ...]:
+        self.now += after_s
+        self.fleet, wanted = step(
+            self.fleet, happened, now_mono_s=self.now, rules=RULES, jitter=lambda: 0.5
+        )
+        return wanted
+
+    def running(self, run_id: str) -> None:
+        self.feed(accepted(run_id))
+        self.feed(stimuli.Started(run_id))
+
+    def state(self, run_id: str) -> object:
+        run = self.fleet.find(run_id)
+        return None if run is None else run.state
+
+
+def accepted(run_id: str, *, parent: str | None = None, waited: bool = False) -> stimuli.Accepted:
+    return stimuli.Accepted(run_id=run_id, task_id="t", parent_run_id=parent, waited_for=waited)
+
+
+def launched(wanted: Iterable[Action]) -> list[str]:
+    return [action.run_id for action in wanted if isinstance(action, actions.Launch)]
+
+
+def test_a_healthy_run_goes_through_its_life_and_leaves() -> None:
+    world = World()
+    assert world.feed(accepted("a")) == (actions.Launch("a"),)
+    assert world.feed(stimuli.Started("a"), stimuli.Moved("a")) == (actions.WriteManifest("a"),)
+    assert world.feed(stimuli.VerdictSeen("a", "succeeded", None)) == (actions.Record("a"),)
+    assert world.feed(stimuli.RunRecorded("a")) == (actions.WriteSnapshot("t"),)
+    assert world.feed(stimuli.SnapshotWritten("t")) == (actions.Forget("a"),)
+    assert world.fleet.find("a") is None
+    assert next_due(world.fleet, RULES) is None
+
+
+def test_runs_start_in_the_order_of_acceptance_as_long_as_there_are_slots() -> None:
+    world = World(max_runs=2)
+    assert launched(world.feed(accepted("a"), accepted("b"), accepted("c"))) == ["a", "b"]
+    assert launched(world.feed(stimuli.VerdictSeen("b", "succeeded", None))) == ["c"]
+
+
+def test_a_childs_run_takes_no_slot_and_starts_while_its_parent_holds_the_last() -> None:
+    world = World(max_runs=1)
+    assert launched(world.feed(accepted("a"), accepted("b"))) == ["a"]
+    assert launched(world.feed(accepted("c", parent="a"))) == ["c"]
+
+
+def test_a_limit_changed_while_running_takes_effect() -> None:
+    world = World(max_runs=1)
+    world.feed(accepted("a"), accepted("b"), accepted("c"))
+    assert launched(world.feed(stimuli.LimitChanged(3))) == ["b", "c"]
+
+
+def test_a_drain_leaves_what_is_queued_and_still_starts_children() -> None:
+    world = World(max_runs=1)
+    world.feed(accepted("a"), accepted("b"))
+    world.feed(stimuli.DrainAsked())
+    assert launched(world.feed(accepted("c", parent="a"))) == ["c"]
+    assert not launched(world.feed(stimuli.VerdictSeen("a", "succeeded", None)))
+    assert isinstance(world.state("b"), Queued)
+
+
+def test_a_stop_cancels_what_runs_and_keeps_what_is_queued() -> None:
+    world = World(max_runs=1)
+    world.running("a")
+    world.feed(accepted("b"))
+    assert world.feed(stimuli.StopAsked()) == (actions.AskStop("a", "stopped"),)
+    assert world.fleet.mode is Mode.STOPPING
+    assert isinstance(world.state("b"), Queued)
+
+
+def test_a_cancelled_queued_run_gets_its_verdict_from_the_supervisor() -> None:
+    world = World(max_runs=0)
+    world.feed(accepted("a"))
+    (write,) = world.feed(stimuli.CancelAsked("a", "cancelled-by-user"))
+    assert isinstance(write, actions.WriteVerdict)
+    assert (write.status, write.detail) == ("cancelled", "cancelled-by-user")
+
+
+def test_a_lost_worker_is_cleared_up_before_its_verdict_is_written() -> None:
+    world = World()
+    world.running("a")
+    world.feed(accepted("child", parent="a"))
+    wanted = world.feed(stimuli.WorkerGone("a", "killed by SIGKILL"))
+    assert actions.Clear("a") in wanted
+    assert actions.AskStop("child", "stopped") in wanted
+    assert isinstance(world.state("a"), Clearing)
+    assert not [a for a in world.feed(stimuli.Cleared("a", (7,))) if not _is_clear(a)]
+    wanted = world.feed(stimuli.Cleared("a", ()), after_s=0.1)
+    assert [(w.status, w.detail) for w in wanted if isinstance(w, actions.WriteVerdict)] == [
+        ("failed", "worker-lost")
+    ]
+
+
+def _is_clear(action: Action) -> bool:
+    return isinstance(action, actions.Clear)
+
+
+def test_what_survives_a_second_of_killing_is_listed_and_the_killing_goes_on() -> None:
+    world = World()
+    world.running("a")
+    world.feed(stimuli.WorkerGone("a", "gone"))
+    wanted = world.feed(stimuli.Cleared("a", (7,)), after_s=1.1)
+    assert [w.leftover_pids for w in wanted if isinstance(w, actions.WriteVerdict)] == [(7,)]
+    assert actions.Clear("a") in world.feed(after_s=0.1)
+    world.feed(stimuli.VerdictSeen("a", "failed", "worker-lost"), stimuli.RunRecorded("a"))
+    world.feed(stimuli.SnapshotWritten("t"))
+    assert world.fleet.find("a") is not None
+    assert actions.Forget("a") in world.feed(stimuli.Cleared("a", ()), after_s=0.1)
+
+
+def test_a_worker_that_dies_while_stopping_leaves_a_cancelled_run() -> None:
+    world = World()
+    world.running("a")
+    world.feed(stimuli.CancelAsked("a", "cancelled-by-user"))
+    world.feed(stimuli.WorkerGone("a", "gone"))
+    wanted = world.feed(stimuli.Cleared("a", ()))
+    assert [w.detail for w in wanted if isinstance(w, actions.WriteVerdict)] == [
+        "cancelled-by-user"
+    ]
+
+
+def test_a_worker_that_does_not_end_in_time_is_killed() -> None:
+    world = World()
+    world.running("a")
+    world.feed(stimuli.CancelAsked("a", "stopped"))
+    assert isinstance(world.state("a"), Stopping)
+    assert not world.feed(after_s=21.9)
+    assert world.feed(after_s=0.2) == (actions.Clear("a"),)
+
+
+def test_hung_needs_three_looks_and_a_beat_or_our_own_stall_begins_anew() -> None:
+    world = World()
+    world.running("a")
+    look, beat = stimuli.Look("a", False, False), stimuli.Look("a", True, False)
+    world.feed(look, after_s=121)
+    world.feed(look)
+    world.feed(stimuli.Stalled())
+    world.feed(look, after_s=1)
+    assert isinstance(world.state("a"), Running)
+    world.feed(beat)
+    world.feed(look, after_s=121)
+    world.feed(look)
+    assert isinstance(world.state("a"), Running)
+    world.feed(look)
+    state = world.state("a")
+    assert isinstance(state, Clearing)
+    assert state.detail == "worker-hung"
+
+
+def test_a_stopped_process_stays_unresponsive_for_as_long_as_it_likes() -> None:
+    world = World()
+    world.running("a")
+    for _ in range(100):
+        world.feed(stimuli.Look("a", False, True), after_s=60)
+    run = world.fleet.find("a")
+    assert run is not None
+    assert (run.liveness, type(run.state)) == ("unresponsive", Running)
+
+
+def test_a_beat_alone_rewrites_the_manifest_at_most_once_in_30_s() -> None:
+    world = World()
+    world.running("a")
+    world.feed(stimuli.ManifestWritten("a"))
+    written = 0
+    for _ in range(41):
+        wanted = world.feed(stimuli.Look("a", True, False), after_s=1)
+        for action in wanted:
+            assert action == actions.WriteManifest("a")
+            written += 1
+            world.feed(stimuli.ManifestWritten("a"))
+    assert written == 1
+
+
+def test_the_tries_at_a_held_lock_are_bounded_then_the_snapshot_is_owed_and_paid_later() -> None:
+    world = World()
+    world.running("a")
+    world.feed(stimuli.VerdictSeen("a", "succeeded", None))
+    world.feed(stimuli.RunRecorded("a"))
+    refused = stimuli.SnapshotRefused("t", "held")
+    assert world.feed(refused) == ()
+    assert world.feed(after_s=0.05) == (actions.WriteSnapshot("t"),)
+    assert world.feed(refused) == ()
+    assert world.feed(after_s=0.1) == (actions.WriteSnapshot("t"),)
+    assert world.feed(refused) == (
+        actions.ReportOwed("t", 3, "held"),
+        actions.WriteManifest("a", owed="held"),
+    )
+    state = world.state("a")
+    assert isinstance(state, Recorded)
+    assert state.owed
+    assert world.feed(after_s=0.5) == (actions.WriteSnapshot("t"),)
+    assert world.feed(refused) == ()
+    assert world.feed(after_s=0.5) == (actions.WriteSnapshot("t"),)
+    assert world.feed(stimuli.SnapshotWritten("t")) == (
+        actions.WriteManifest("a"),
+        actions.Forget("a"),
+    )
+
+
+def test_a_launch_that_fails_for_a_while_is_tried_again_and_then_given_up() -> None:
+    world = World()
+    world.feed(accepted("a"))
+    failed = stimuli.LaunchFailed("a", "EAGAIN", transient=True)
+    assert world.feed(failed) == ()
+    assert launched(world.feed(after_s=0.25)) == ["a"]
+    (write,) = world.feed(failed)
+    assert isinstance(write, actions.WriteVerdict)
+    assert write.detail == "spawn-failed"
+
+
+def test_a_record_that_the_disk_refuses_is_tried_again_until_it_is_written() -> None:
+    world = World()
+    world.running("a")
+    world.feed(stimuli.VerdictSeen("a", "succeeded", None))
+    for _ in range(50):
+        assert world.feed(stimuli.RecordFailed("a", "ENOSPC")) == ()
+        assert world.feed(after_s=1.0) == (actions.Record("a"),)
+    assert isinstance(world.state("a"), Ended)
+
+
+def test_a_helper_serves_only_the_runs_that_somebody_waits_for() -> None:
+    world = World(only_waited_for=True)
+    assert launched(world.feed(accepted("a"), accepted("b", waited=True))) == ["b"]
+
+
+def test_a_verdict_is_final_whatever_is_seen_later() -> None:
+    world = World()
+    world.running("a")
+    world.feed(stimuli.VerdictSeen("a", "succeeded", None))
+    world.feed(
+        stimuli.VerdictSeen("a", "failed", "worker-lost"),
+        stimuli.WorkerGone("a", "gone"),
+        stimuli.CancelAsked("a", "stopped"),
+        stimuli.DirectoryGone("a"),
+    )
+    state = world.state("a")
+    assert isinstance(state, Ended)
+    assert state.status == "succeeded"

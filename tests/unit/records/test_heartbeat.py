@@ -1,0 +1,31 @@
+from pathlib import Path
+
+from workers.records.clock import utc_text
+from workers.records.heartbeat import HeartbeatWriter, last_beat
+
+
+def test_the_newest_beat_is_the_last_line_and_the_file_never_needs_a_second_block(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / ".heartbeat"
+    writer = HeartbeatWriter(str(path))
+    for second in range(1000):
+        writer.beat(float(second))
+        data = path.read_bytes()
+        assert len(data) <= 4096
+        assert len(data) % 25 == 0
+        assert data.splitlines()[-1].decode() == utc_text(second)
+        assert last_beat(str(path)) == utc_text(second)
+    writer.close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_missing_or_torn_heartbeat_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / ".heartbeat"
+    assert last_beat(str(path)) is None
+    path.write_text(f"{utc_text(1)}\n{utc_text(2)[:5]}")
+    assert last_beat(str(path)) == utc_text(1)
+    writer = HeartbeatWriter(str(path))
+    writer.beat(3.0)
+    writer.close()
+    assert path.read_text() == f"{utc_text(1)}\n{utc_text(3)}\n"

@@ -1,0 +1,54 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.records.errors import BadIdError
+from workers.records.ids import check_id, check_run_id, is_run_id, new_run_id, why_bad
+from workers.records.layout import Layout
+
+
+@pytest.mark.parametrize("good", ["a", "0202-x", "A.b_c-d", "a" * 100])
+def test_an_id_of_the_allowed_characters_is_taken(good: str) -> None:
+    assert check_id("task", good) == good
+
+
+BAD = ["", ".", "..", "../x", "/abs", "a/b", "-a", ".a", "a..b", "a\n", "a b", "a\0", "\u202ea"] + [
+    "a" * 101,
+    "é",
+    "x.lock",
+    "X.LOCK",
+    "$(id)",
+    "a;b",
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_could_leave_its_directory_or_fool_a_reader_is_refused(bad: str) -> None:
+    with pytest.raises(BadIdError) as caught:
+        check_id("task", bad)
+    assert repr(bad) in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@given(st.text(max_size=120))
+def test_whatever_passes_stays_one_name_below_its_directory(text: str) -> None:
+    if why_bad(text) is None:
+        path = Layout("/r").task_dir(text)
+        assert path == f"/r/.runs/{text}"
+        assert "/" not in text
+        assert text not in (".", "..")
+
+
+def test_run_ids_sort_by_time_and_have_the_contracts_shape() -> None:
+    first = new_run_id(epoch_s=1761951394.431, entropy=bytes.fromhex("9574035c"))
+    assert first == "2025-10-31T22-56-34-431Z-9574035c"
+    later = new_run_id(epoch_s=1761951394.432, entropy=b"\0\0\0\0")
+    assert first < later
+    assert is_run_id(first)
+    with pytest.raises(BadIdError):
+        check_run_id("latest")
+
+
+@pytest.mark.parametrize("epoch_s", [-1e12, 0.0, 4e9, 1e18])
+def test_a_broken_clock_still_gives_a_run_id(epoch_s: float) -> None:
+    assert is_run_id(new_run_id(epoch_s=epoch_s, entropy=b"abcd"))
