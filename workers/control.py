@@ -1,0 +1,67 @@
+"""What may end a run from outside: SIGTERM, SIGINT, or the file cancel.json in its directory.
+
+Handlers only note and ring a bell; the loop looks later. The file carries the status_detail of the
+coming verdict and works where no signal reaches; it is looked for at every beat.
+"""
+
+import contextlib
+import os
+import signal
+from types import FrameType
+from typing import Final
+
+from workers.records.errors import TypedError
+from workers.records.files import read_object
+
+DEFAULT_DETAIL: Final = "stopped"
+
+
+class Control:
+    """Knows whether the run is to end.
+
+    Args:
+        cancel_path: the file.
+
+    Attributes:
+        bell_fd: readable when something happened: a signal, a child's end, a wish to stop.
+        detail: the status_detail of the verdict once the run is to end, else None.
+    """
+
+    def __init__(self, cancel_path: str) -> None:
+        self._cancel_path = cancel_path
+        self._signalled = False
+        self.bell_fd, self._ring_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.detail: str | None = None
+
+    def install(self) -> None:
+        """Take over the signals of this process."""
+        signal.set_wakeup_fd(self._ring_fd, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._note)
+        signal.signal(signal.SIGINT, self._note)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self._signalled = True
+
+    def on_beat(self) -> None:
+        """Called by the pulse: ring if somebody left the file."""
+        if self.detail is None and os.path.lexists(self._cancel_path):
+            self._signalled = True
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._ring_fd, b"!")
+
+    def look(self) -> str | None:
+        """Quieten the bell and tell the detail if the run is to end."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.bell_fd, 4096):
+                pass
+        if self._signalled and self.detail is None:
+            self.detail = self._read_detail()
+        return self.detail
+
+    def _read_detail(self) -> str:
+        try:
+            detail = read_object(self._cancel_path).get("detail")
+        except (OSError, TypedError):
+            return DEFAULT_DETAIL
+        return detail if isinstance(detail, str) and detail else DEFAULT_DETAIL

@@ -1,0 +1,74 @@
+"""The heartbeat: a thread of its own that waits for no flush, no lock of ours and no stage."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from workers.records.errors import TypedError
+from workers.records.heartbeat import HeartbeatWriter
+
+
+class Pulse:
+    """Beats from ``start`` to ``stop``.
+
+    Args:
+        path: the heartbeat file.
+        interval_s: between two beats.
+        on_beat: called after each beat; looks whether the run is to end.
+
+    Attributes:
+        ok_count, failed_count: beats that were written, and that the system refused.
+        slowest_s: the longest single write.
+    """
+
+    def __init__(self, path: str, interval_s: float, on_beat: Callable[[], None]) -> None:
+        self._path = path
+        self._interval_s = interval_s
+        self._on_beat = on_beat
+        self._writer: HeartbeatWriter | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+        self.ok_count = 0
+        self.failed_count = 0
+        self.slowest_s = 0.0
+
+    def start(self) -> None:
+        """Beat once at once, then on schedule."""
+        self._beat()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._stop.set()
+        self._thread.join()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _run(self) -> None:
+        due = time.monotonic() + self._interval_s
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            self._beat()
+            self._on_beat()
+            # A beat that came late (we were stopped) is not made up for.
+            due = max(due + self._interval_s, time.monotonic() + self._interval_s / 2)
+
+    def _beat(self) -> None:
+        began = time.monotonic()
+        try:
+            if self._writer is None:
+                self._writer = HeartbeatWriter(self._path)
+            self._writer.beat(time.time())
+        except (OSError, TypedError):
+            self.failed_count += 1
+        else:
+            self.ok_count += 1
+        self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the verdict holds it."""
+        return {
+            "ok": self.ok_count,
+            "failed": self.failed_count,
+            "slowest_s": round(self.slowest_s, 6),
+        }
