@@ -82,7 +82,7 @@ class IllegalMoveError(TypedError):
     template = "run {run_id} is {state} and cannot {stimulus}; its story: {story}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong in what a human wrote.
 

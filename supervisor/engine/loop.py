@@ -53,6 +53,7 @@ class Engine:
 
     Attributes:
         outcomes: (status, detail) of every finished run without a parent, by run id.
+        tasks: the tasks of all finished runs.
         ended_by: the signal that ended the engine, None where it left by itself.
     """
 
@@ -79,12 +80,21 @@ class Engine:
         self._leave = False
         self._owed_since: float | None = None
         self.outcomes: dict[str, tuple[str, str | None]] = {}
+        self.tasks: set[str] = set()
         self.ended_by: int | None = None
 
     @property
     def fleet(self) -> Fleet:
         """All runs as they are now."""
         return self._fleet
+
+    def batches(self) -> set[str]:
+        """The keys of batches that have a run which is not yet in history and state."""
+        return {r.spec.batch for r in self._parts.readers.values() if r.spec.batch is not None}
+
+    def owed_tasks(self) -> list[str]:
+        """The tasks whose state on disk lacks a finished run."""
+        return sorted(self._fleet.snapshots)
 
     def recover(self) -> None:
         """Take up what earlier supervisors left, and the inbox. Call once, before ``run``."""
@@ -97,7 +107,7 @@ class Engine:
             self._selector.register(signals.fd, selectors.EVENT_READ, None)
             self._selector.register(self._parts.watcher.fd, selectors.EVENT_READ, None)
             last = next_scan = self._parts.clock.mono_s()
-            while not self._done():
+            while not self._finished():
                 now = self._parts.clock.mono_s()
                 self._turn(signals, until=next_scan, now=now)
                 now = self._parts.clock.mono_s()
@@ -110,6 +120,13 @@ class Engine:
             self.ended_by = signals.ended_by
         self._view.write(self._fleet)
         self._selector.close()
+
+    def _finished(self) -> bool:
+        """Nothing is left to do, also after one more look into the inbox."""
+        if not self._done():
+            return False
+        self._take_requests()
+        return self._done()
 
     def _turn(self, signals: Signals, *, until: float, now: float) -> None:
         due = next_due(self._fleet, self._rules)
@@ -181,6 +198,7 @@ class Engine:
         for item in found:
             if isinstance(item, stimuli.RunRecorded):
                 run = self._fleet.active[item.run_id]
+                self.tasks.add(run.task_id)
                 if run.parent_run_id is None:
                     state = run.state
                     self.outcomes[item.run_id] = (

@@ -68,6 +68,10 @@ class Tally:
         except OSError:
             self.unsaid_count += 1
 
+    def age_s(self) -> float:
+        """Seconds since we began to count."""
+        return time.monotonic() - self.began_mono_s
+
     def tick(self) -> None:
         """A turn of the loop has ended."""
 
@@ -83,9 +87,7 @@ class PlainReporter(Tally):
     ) -> None:
         """Print the line."""
         note = f" ({detail})" if detail else ""
-        print(  # noqa: T201 - stdout belongs to results
-            f"{status:<9}  {spec.pipeline.id}  {spec.task_id}  {manifest}{note}", flush=True
-        )
+        print(f"{status:<9}  {spec.pipeline.id}  {spec.task_id}  {manifest}{note}", flush=True)
 
 
 class JsonReporter(Tally):

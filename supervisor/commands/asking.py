@@ -1,0 +1,52 @@
+"""``PIPELINE`` or ``-- COMMAND ARG...``: what ``run`` and ``submit`` have in common."""
+
+import sys
+
+import click
+
+from supervisor.commands.configured import configure
+from supervisor.errors import UsageError
+from supervisor.plan.runs import Asking
+from workers.records.layout import Layout
+from workers.records.spec import RunSpec
+
+
+def ask_for(
+    ctx: click.Context,
+    words: tuple[str, ...],
+    task: str | None,
+    root: str | None,
+    config: str | None,
+    *,
+    asked_by: str,
+) -> tuple[Layout, RunSpec]:
+    """Resolve what one run is to do.
+
+    Args:
+        ctx: click's, for the command's name.
+        words: a pipeline, or a command and its arguments.
+        task: ``--task``.
+        root: ``--root``.
+        config: ``--config``.
+        asked_by: "run" or "submit".
+
+    Raises:
+        UsageError: it is neither one pipeline nor a command behind ``--``.
+        ConfigError: the configuration is wrong.
+    """
+    given = configure(root, config)
+    asking = Asking(settings=given.settings, asked_by=asked_by)
+    if _behind_dashes(words):
+        return given.layout, asking.command(words, task)
+    if len(words) > 1:
+        raise UsageError(
+            why=f"one pipeline, or a command behind '--': supervisor {ctx.info_name} -- "
+            + " ".join(words)
+        )
+    return given.layout, asking.named(given.catalog, words[0], task)
+
+
+def _behind_dashes(words: tuple[str, ...]) -> bool:
+    """Click removes the ``--``; the command line still has it, right before the words."""
+    at = len(sys.argv) - len(words) - 1
+    return sys.argv[at:] == ["--", *words]

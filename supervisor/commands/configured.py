@@ -1,0 +1,61 @@
+"""What every verb that needs the configuration begins with: all of it read, or every error told."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from supervisor.commands.options import layout_of
+from supervisor.errors import ConfigError, Problem
+from supervisor.plan.batches import Batch, batch_path, load_batch
+from supervisor.plan.catalog import Catalog, load_catalog
+from supervisor.report.text import say
+from supervisor.settings import Settings, load_settings, project_file
+from workers.records.layout import Layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configured:
+    """The root and what was written down for it; ``project`` is the file that says so."""
+
+    layout: Layout
+    project: str | None
+    settings: Settings
+    catalog: Catalog
+
+    def batch(self, given: str | None) -> Batch | None:
+        """The batch of the command line, else of the settings, else None."""
+        path = batch_path(given, self.settings.batch, self.project)
+        if path is None:
+            return None
+        return load_batch(path, root=self.layout.root, catalog=self.catalog)
+
+
+def configure(root: str | None, config: str | None, **flags: Any) -> Configured:  # noqa: ANN401
+    """Read settings and pipelines.
+
+    Args:
+        root: ``--root``.
+        config: ``--config``.
+        **flags: settings given on the command line; None means not given.
+
+    Raises:
+        ConfigError: everything that is wrong in any file, at once; nothing was created.
+    """
+    layout = layout_of(root, config)
+    project = project_file(layout.root, config)
+    given = {key: value for key, value in flags.items() if value is not None}
+    problems: list[Problem] = []
+    settings = catalog = None
+    try:
+        settings = load_settings(flags=given, project=project, environ=os.environ)
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        catalog = load_catalog(layout.root, project)
+    except ConfigError as error:
+        problems += [p for p in error.problems if p not in problems]
+    if settings is None or catalog is None:
+        raise ConfigError(problems=problems)
+    for notice in catalog.notices:
+        say(notice)
+    return Configured(layout=layout, project=project, settings=settings, catalog=catalog)

@@ -1,0 +1,61 @@
+"""``supervisor plan``: what a pipeline would run."""
+
+import os
+from typing import Any
+
+import click
+
+from supervisor.commands.configured import configure
+from supervisor.commands.options import json_option, root_options
+from supervisor.report.clean import clean
+from supervisor.report.text import print_json
+from workers.records.fields import plain
+from workers.records.spec import PipelineSpec
+
+
+@click.command("plan", short_help="Show what a pipeline would run.")
+@click.argument("pipeline")
+@root_options
+@json_option
+def command(pipeline: str, root: str | None, config: str | None, as_json: bool) -> int:
+    """Show the stages of PIPELINE as they would be run, sub-pipelines included. Creates nothing.
+
+    Example: supervisor plan lint
+    """
+    given = configure(root, config)
+    chosen, below = given.catalog.resolve(pipeline)
+    if as_json:
+        facts: dict[str, Any] = {"pipeline": plain(chosen), "pipelines": plain(below)}
+        print_json("plan", facts)
+        return 0
+    lines: list[str] = []
+    for item in (chosen, *below):
+        lines += _lines(item, given.layout.root)
+    click.echo(clean("\n".join(lines)))
+    return 0
+
+
+def _lines(pipeline: PipelineSpec, root: str) -> list[str]:
+    limit = f", at most {pipeline.timeout_s:g} s" if pipeline.timeout_s else ""
+    lines = [f"{pipeline.id} - {pipeline.title}{limit}"]
+    for index, stage in enumerate(pipeline.stages, 1):
+        command = stage.command
+        words = command if isinstance(command, str) else " ".join(command or ())
+        what = f"pipeline {stage.pipeline}" if stage.pipeline else words
+        lines.append(f"  {index}. {stage.id}: {what}")
+        cwd = stage.cwd or pipeline.cwd
+        facts = []
+        if cwd:
+            facts.append(f"in {os.path.normpath(os.path.join(root, cwd))}")
+        if stage.timeout_s:
+            facts.append(f"at most {stage.timeout_s:g} s")
+        if stage.retries.attempts > 1:
+            facts.append(f"up to {stage.retries.attempts} tries")
+        if stage.allow_failure:
+            facts.append("may fail")
+        names = [name for name, _ in (*pipeline.env, *stage.env)]
+        if names:
+            facts.append(f"env {', '.join(names)}")
+        if facts:
+            lines.append(f"     {'; '.join(facts)}")
+    return lines

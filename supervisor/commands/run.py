@@ -1,0 +1,107 @@
+"""``supervisor run``: make one run and follow it to its end."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+import click
+
+from supervisor.commands.asking import ask_for
+from supervisor.commands.logs import Printer, head_bytes
+from supervisor.commands.options import json_option, root_options
+from supervisor.commands.waiting import Awaited, Service, outcome, wait_for
+from supervisor.report.follow import RunFollower
+from supervisor.report.text import print_json, say
+from workers.records.layout import Layout
+from workers.records.request import Request, RequestKind, publish
+from workers.records.spec import RunSpec
+
+
+@click.command("run", short_help="Make one run and follow it to its end.")
+@click.argument("words", metavar="PIPELINE | -- COMMAND [ARG]...", nargs=-1, required=True)
+@click.option("--task", metavar="ID", help="The task of the run. Default: the setting.")
+@root_options
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    words: tuple[str, ...],
+    task: str | None,
+    root: str | None,
+    config: str | None,
+    as_json: bool,
+) -> int:
+    """Make one run of PIPELINE, or of a COMMAND behind --, and follow its output to its end.
+
+    The supervisor that serves the root makes it; where there is none, one is started for as long
+    as somebody waits. INT cancels the run, a second INT leaves it alone and exits. Exits with the
+    outcome: 0, 10 (failed), 11 (cancelled), 12 (lost).
+
+    Example: supervisor run --task nightly -- pytest -q
+    """
+    layout, spec = ask_for(ctx, words, task, root, config, asked_by="run")
+    publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
+    follower = RunFollower(layout, spec.task_id, spec.run_id, head_bytes=head_bytes(spec))
+    printer = Printer()
+    service = Service(layout, config)
+    with _cancelling(layout, spec) as interrupts:
+
+        def meanwhile() -> None:
+            service.ensure()
+            if not as_json:
+                for piece in follower.read_new():
+                    printer.print(piece)
+            interrupts.act()
+
+        awaited = Awaited(spec.task_id, spec.run_id)
+        found = wait_for(layout, [awaited], timeout_s=None, meanwhile=meanwhile)
+    service.leave()
+    manifest = found[awaited]
+    if as_json:
+        print_json("run", {"manifest": manifest})
+        return outcome(manifest)
+    for piece in follower.read_new():
+        printer.print(piece)
+    detail = f" ({manifest['status_detail']})" if manifest["status_detail"] else ""
+    say(f"{manifest['status']}{detail}; its records: {manifest['artifact_root']}")
+    return outcome(manifest)
+
+
+class Interrupts:
+    """Counts INT and TERM; the first cancels the run, the second leaves it alone."""
+
+    def __init__(self, layout: Layout, spec: RunSpec) -> None:
+        self._layout = layout
+        self._spec = spec
+        self._came = 0
+        self._cancelled = False
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        """The handler."""
+        self._came += 1
+        if self._came > 1:
+            raise SystemExit(128 + number)
+
+    def act(self) -> None:
+        """Hand in the cancellation that a signal asked for."""
+        if self._came and not self._cancelled:
+            self._cancelled = True
+            say(f"cancelling {self._spec.run_id}; the same again leaves it to the supervisor")
+            request = Request(
+                kind=RequestKind.CANCEL,
+                run_ids=(self._spec.run_id,),
+                detail="cancelled-by-user",
+            )
+            publish(self._layout, request)
+
+
+@contextlib.contextmanager
+def _cancelling(layout: Layout, spec: RunSpec) -> Iterator[Interrupts]:
+    interrupts = Interrupts(layout, spec)
+    before = {n: signal.signal(n, interrupts.note) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupts
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

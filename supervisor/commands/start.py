@@ -1,0 +1,145 @@
+"""``supervisor start``: take the lease, recover, and supervise."""
+
+import signal
+import sys
+
+import click
+
+from supervisor.commands.configured import Configured, configure
+from supervisor.commands.options import json_option, root_options
+from supervisor.core.outcome import exit_code, worst
+from supervisor.engine.loop import Engine
+from supervisor.errors import ConfigError
+from supervisor.plan.batches import Batch
+from supervisor.plan.runs import Asking
+from supervisor.report.progress import JsonReporter, LiveReporter, PlainReporter, Tally
+from supervisor.report.text import duration, print_json, say
+from supervisor.wiring import engine_for
+from workers.records.request import Request, RequestKind, pending_requests, publish
+from workers.records.spec import RunSpec
+
+
+@click.command("start", short_help="Supervise runs.")
+@click.argument("pipelines", metavar="[PIPELINE]...", nargs=-1)
+@click.option("--once", is_flag=True, help="Leave when all is done, with the worst outcome's code.")
+@click.option("--batch", metavar="FILE", help="The batch to run. Default: the setting `batch`.")
+@click.option("--again", is_flag=True, help="Make the batch anew although it is unfinished.")
+@click.option("--task", metavar="ID", help="The task of runs that name none.")
+@click.option("--max-runs", type=int, metavar="N", help="Runs at once.")
+@click.option("--lease-fd", type=int, hidden=True)
+@root_options
+@json_option
+def command(
+    pipelines: tuple[str, ...],
+    once: bool,
+    batch: str | None,
+    again: bool,
+    task: str | None,
+    max_runs: int | None,
+    lease_fd: int | None,
+    root: str | None,
+    config: str | None,
+    as_json: bool,
+) -> int:
+    """Supervise the PIPELINEs named, or the batch, and whatever is handed in meanwhile.
+
+    One supervisor serves a root. What a crash left is recovered first; a batch that is unfinished
+    is continued. The first TERM or INT drains, the second stops; HUP reads the settings again.
+
+    Exits with 10 (a run failed), 11 (cancelled), 12 (lost), 75 (another supervisor), 78
+    (configuration), 130/143 (ended by INT/TERM).
+
+    Example: supervisor start --once --batch config/batches/diagnostics.toml
+    """
+    given = configure(root, config, max_runs=max_runs)
+    asking = Asking(settings=given.settings, asked_by="start")
+    named = [asking.named(given.catalog, name, task) for name in pipelines]
+    wanted = None if pipelines or lease_fd is not None else given.batch(batch)
+    for spec in () if wanted is None else asking.batch(wanted, task):
+        del spec  # every run of it can be made: known before anything is created
+    reporter = _reporter(as_json)
+    with engine_for(
+        given.layout,
+        given.settings,
+        command=" ".join(["supervisor", *sys.argv[1:]]),
+        reporter=reporter,
+        until_done=once,
+        lease_fd=lease_fd,
+        reload=lambda: _reload(root, config, max_runs),
+    ) as engine:
+        try:
+            engine.recover()
+            _hand_in(given, asking, named, wanted, task, engine=engine, again=again)
+            engine.run()
+        finally:
+            reporter.close()
+    return _leave(given, engine, reporter, as_json)
+
+
+def _reporter(as_json: bool) -> Tally:
+    if as_json:
+        return JsonReporter()
+    return LiveReporter() if sys.stdout.isatty() else PlainReporter()
+
+
+def _hand_in(
+    given: Configured,
+    asking: Asking,
+    named: list[RunSpec],
+    batch: Batch | None,
+    task: str | None,
+    *,
+    engine: Engine,
+    again: bool,
+) -> None:
+    """Ask ourselves for the runs, through the inbox like everybody else: accepted means flushed."""
+    if named:
+        publish(given.layout, Request(kind=RequestKind.RUNS, runs=tuple(named)))
+    if batch is None:
+        return
+    asked = any(request.batch == batch.key for request in pending_requests(given.layout))
+    if not again and (asked or batch.key in engine.batches()):
+        say(f"continuing {batch.key}, which is unfinished; --again makes its runs anew")
+        return
+    runs = tuple(asking.batch(batch, task))
+    publish(given.layout, Request(kind=RequestKind.RUNS, runs=runs, batch=batch.key))
+
+
+def _reload(root: str | None, config: str | None, max_runs: int | None) -> int | None:
+    """What SIGHUP does: a configuration with errors is reported and the old one stays."""
+    try:
+        settings = configure(root, config, max_runs=max_runs).settings
+    except ConfigError as error:
+        say(f"not reloaded, the old settings stay:\n{error}")
+        return None
+    say(f"reloaded: max_runs is {settings.max_runs}; other settings take effect at the next start")
+    return settings.max_runs
+
+
+def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) -> int:
+    """Say how it went, and find the exit code."""
+    outcomes = engine.outcomes
+    tasks = sorted(engine.tasks)
+    counts = {
+        word: sum(1 for status, _ in outcomes.values() if status == word)
+        for word in ("succeeded", "failed", "cancelled")
+    }
+    queued_count = len(engine.fleet.queued)
+    if as_json:
+        facts = {"root": given.layout.root, **counts, "queued": queued_count, "tasks": tasks}
+        print_json("start-summary", facts)
+    elif outcomes:
+        told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        click.echo(f"{len(outcomes)} runs in {duration(reporter.age_s())}: {told}")
+        for task_id in tasks:
+            state = given.layout.relative(given.layout.state(task_id))
+            click.echo(
+                f"records of {task_id}: {given.layout.runs_of(task_id)}/, its state: {state}"
+            )
+    for task_id in engine.owed_tasks():
+        say(f"the state of task {task_id} is still owed; the next start writes it")
+    if queued_count:
+        say(f"{queued_count} runs stay queued; 'supervisor start' makes them go on")
+    if engine.ended_by is not None:
+        return 128 + int(signal.Signals(engine.ended_by))
+    return worst(exit_code(status, detail) for status, detail in outcomes.values())

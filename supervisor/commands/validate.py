@@ -1,0 +1,45 @@
+"""``supervisor validate``: check the configuration, all of it, and create nothing."""
+
+import os
+
+import click
+
+from supervisor.commands.configured import configure
+from supervisor.commands.options import json_option, root_options
+from supervisor.errors import ConfigError, Problem
+from supervisor.plan.batches import batch_path, load_batch
+from supervisor.report.text import print_json
+
+
+@click.command("validate", short_help="Check the configuration.")
+@click.option("--batch", "batches", metavar="FILE", multiple=True, help="Check this batch, too.")
+@root_options
+@json_option
+def command(batches: tuple[str, ...], root: str | None, config: str | None, as_json: bool) -> int:
+    """Check settings, pipelines and batches: the batch of the settings and those named.
+
+    Every error is told at once, with file and key. Exits with 78 where there is one.
+
+    Example: supervisor validate --batch config/batches/diagnostics.toml
+    """
+    given = configure(root, config)
+    paths = [os.path.abspath(path) for path in batches]
+    default = batch_path(None, given.settings.batch, given.project)
+    if default is not None and default not in paths:
+        paths.append(default)
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            load_batch(path, root=given.layout.root, catalog=given.catalog)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems=problems)
+    names = sorted(given.catalog.pipelines)
+    if as_json:
+        print_json("validate", {"config": given.project, "pipelines": names, "batches": paths})
+    else:
+        click.echo(f"{given.project or 'no configuration file'}: ok, {len(names)} pipelines")
+        for path in paths:
+            click.echo(f"{path}: ok")
+    return 0

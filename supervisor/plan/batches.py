@@ -1,0 +1,79 @@
+"""Batches: a file that names runs to make together."""
+
+import os
+from dataclasses import dataclass
+
+from supervisor.errors import ConfigError, Problem
+from supervisor.plan.catalog import Catalog
+from supervisor.plan.pipelines import parse, pipeline_spec, unknown
+from supervisor.plan.schema import BatchFile
+from supervisor.plan.sources import read_toml
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """So many runs of a pipeline in a task; ``task`` None means the default task."""
+
+    pipeline: str
+    task: str | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A batch as read.
+
+    Attributes:
+        key: names the batch, so that a start can find it unfinished: its path, relative to the
+            root where it is below it.
+        catalog: the project's pipelines and the batch's own.
+    """
+
+    key: str
+    runs: tuple[Planned, ...]
+    catalog: Catalog
+
+
+def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
+    """Read a batch.
+
+    Args:
+        path: the file.
+        root: the root, for the key.
+        catalog: the project's pipelines.
+
+    Raises:
+        ConfigError: everything that is wrong.
+    """
+    path = os.path.realpath(path)
+    content = parse(BatchFile, read_toml(path), path)
+    own = {name: pipeline_spec(name, item) for name, item in content.pipelines.items()}
+    joined = catalog.joined(own, path)
+    problems = [
+        Problem(path, f"runs[{index}].pipeline", unknown(run.pipeline, joined.pipelines))
+        for index, run in enumerate(content.runs)
+        if run.pipeline not in joined.pipelines
+    ]
+    if problems:
+        raise ConfigError(problems=problems)
+    below = path.startswith(root.rstrip("/") + "/")
+    return Batch(
+        key=os.path.relpath(path, root) if below else path,
+        runs=tuple(
+            Planned(pipeline=run.pipeline, task=run.task, count=run.count) for run in content.runs
+        ),
+        catalog=joined,
+    )
+
+
+def batch_path(given: str | None, setting: str | None, project: str | None) -> str | None:
+    """Which batch is meant: the one on the command line, else the setting's.
+
+    A path on the command line is relative to the current folder, one in a configuration to the
+    folder of that file.
+    """
+    if given is not None:
+        return os.path.abspath(given)
+    if setting is None:
+        return None
+    return os.path.join(os.path.dirname(project) if project else os.getcwd(), setting)

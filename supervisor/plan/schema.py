@@ -1,0 +1,147 @@
+"""The shape of what people write in TOML, as pydantic models. They check; they are not used on.
+
+Beyond types they hold what a worker could only find out too late: ids that may not be file names,
+a stage that runs nothing, waits that are no numbers.
+"""
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from workers.records.ids import why_bad
+
+STAGES_LIMIT_COUNT = 10_000  # faults.md V11
+COUNT_LIMIT = 10_000
+YEAR_S = 365 * 86_400.0
+
+
+def _id(value: str) -> str:
+    why = why_bad(value)
+    if why is not None:
+        raise ValueError(
+            f"{value!r} {why}: use up to 100 of the characters A-Z a-z 0-9 . _ -, "
+            "beginning with a letter or a digit"
+        )
+    return value
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain a NUL character")
+    return value
+
+
+def _environment(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not name or "=" in name or "\0" in name:
+            raise ValueError(f"{name!r} cannot be the name of an environment variable")
+        if "\0" in text:
+            raise ValueError(f"the value of {name} must not contain a NUL character")
+    return value
+
+
+Id = Annotated[str, AfterValidator(_id)]
+Text = Annotated[str, AfterValidator(_no_nul)]
+Words = Annotated[Text, Field(min_length=1)]
+Environment = Annotated[dict[str, str], AfterValidator(_environment)]
+Seconds = Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
+ExitCode = Annotated[int, Field(ge=0, le=255)]
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors, and nothing is converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Retries(Strict):
+    """``retries = { attempts = 3, delay_s = 1.0 }``."""
+
+    attempts: int = Field(ge=1, le=1000)
+    delay_s: float = Field(1.0, ge=0, le=86_400, allow_inf_nan=False)
+    factor: float = Field(2.0, ge=1, le=100, allow_inf_nan=False)
+    max_delay_s: float = Field(60.0, ge=0, le=86_400, allow_inf_nan=False)
+    on_exit_codes: list[ExitCode] | None = Field(None, min_length=1)
+
+
+class Stage(Strict):
+    """``[[pipelines.<id>.stages]]``."""
+
+    id: Id
+    title: Text | None = None
+    command: Words | Annotated[list[Text], Field(min_length=1)] | None = None
+    pipeline: Id | None = None
+    cwd: Words | None = None
+    env: Environment = {}
+    timeout_s: Seconds | None = None
+    allow_failure: bool = False
+    optional: bool = False
+    success_exit_codes: list[ExitCode] = Field(default=[0], min_length=1)
+    summary_hint: Text | None = None
+    retries: Retries | None = None
+
+    @model_validator(mode="after")
+    def _one_thing_to_do(self) -> Self:
+        if (self.command is None) == (self.pipeline is None):
+            raise ValueError("must have either `command` or `pipeline`")
+        if isinstance(self.command, list) and not self.command[0]:
+            raise ValueError("`command` must begin with the name of a program")
+        if isinstance(self.command, str) and not self.command.strip():
+            raise ValueError("`command` must not be empty")
+        if self.pipeline is not None:
+            wrong = {"retries", "success_exit_codes", "env", "cwd"} & self.model_fields_set
+            if wrong:
+                raise ValueError(f"`{min(wrong)}` is for commands; this stage runs a pipeline")
+        return self
+
+
+class Pipeline(Strict):
+    """``[pipelines.<id>]``."""
+
+    title: Text | None = None
+    description: Text | None = None
+    tags: list[Text] = []
+    env: Environment = {}
+    cwd: Words | None = None
+    timeout_s: Seconds | None = None
+    stages: list[Stage] = Field(min_length=1, max_length=STAGES_LIMIT_COUNT)
+
+    @model_validator(mode="after")
+    def _stages_have_names_of_their_own(self) -> Self:
+        seen: dict[str, str] = {}
+        for stage in self.stages:
+            other = seen.setdefault(stage.id.lower(), stage.id)
+            if other is not stage.id:
+                raise ValueError(f"two stages are called {stage.id!r} (case is ignored)")
+        return self
+
+
+class BatchRun(Strict):
+    """``[[runs]]`` of a batch."""
+
+    pipeline: Id
+    task: Id | None = None
+    count: int = Field(1, ge=1, le=COUNT_LIMIT)
+
+
+class ConfigFile(Strict):
+    """``config/supervisor.toml``; its ``[supervisor]`` is looked at by the settings."""
+
+    supervisor: dict[str, object] = {}
+    pipelines: dict[Id, Pipeline] = {}
+
+
+class BatchFile(Strict):
+    """A batch."""
+
+    runs: list[BatchRun] = Field(min_length=1)
+    pipelines: dict[Id, Pipeline] = {}
+
+
+KEYS = sorted(
+    {
+        key
+        for model in (ConfigFile, BatchFile, Pipeline, Stage, Retries, BatchRun)
+        for key in model.model_fields
+    }
+)

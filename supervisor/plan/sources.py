@@ -1,0 +1,82 @@
+"""Reading configuration files: bounded, regular files only, UTF-8, errors with line and column."""
+
+import json
+import re
+import tomllib
+from typing import Any, Final
+
+from supervisor.errors import ConfigError, Problem
+from workers.records.errors import TypedError
+from workers.records.files import read_bytes
+
+SIZE_LIMIT_BYTES: Final = 1024 * 1024  # faults.md C7, C10: more is no configuration
+
+
+def _fail(path: str, message: str) -> ConfigError:
+    return ConfigError(problems=[Problem(path, "", message)])
+
+
+def read_text(path: str) -> str:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: it is missing, no regular file, too large, or not UTF-8.
+    """
+    try:
+        data = read_bytes(path, SIZE_LIMIT_BYTES)
+    except FileNotFoundError:
+        raise _fail(path, "does not exist") from None
+    except OSError as error:
+        raise _fail(path, f"cannot be read: {error.strerror}") from None
+    except TypedError as error:
+        raise _fail(path, f"cannot be read: {str(error).removeprefix(f'{path}: ')}") from None
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:64]:
+        raise _fail(path, "looks like UTF-16; save it as UTF-8")
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise _fail(path, "begins with a byte order mark; save it as UTF-8 without one")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise _fail(path, f"line {line} is not UTF-8 (latin-1?); save the file as UTF-8") from None
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """Read a TOML file; ConfigError where it is none."""
+    text = read_text(path)
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _fail(path, f"is not valid TOML: {error}") from None
+    except (RecursionError, ValueError) as error:
+        raise _fail(path, f"is not usable TOML: {error or 'nested too deeply'}") from None
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """Read a JSON object; ConfigError where it is none, or holds a key twice."""
+    text = read_text(path)
+    doubled: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in items]
+        doubled.extend(key for key in set(keys) if keys.count(key) > 1)
+        return dict(items)
+
+    try:
+        value = json.loads(text, object_pairs_hook=pairs)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise _fail(path, f"is not valid JSON: {error.msg} (at {where})") from None
+    except (RecursionError, ValueError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise _fail(path, f"is not usable JSON: {why}") from None
+    if doubled:
+        raise _fail(path, f"holds the key {doubled[0]!r} twice in one object")
+    if not isinstance(value, dict):
+        raise _fail(path, "must hold a JSON object")
+    return value
+
+
+def is_json(path: str) -> bool:
+    """Tell by the name whether a file is JSON."""
+    return re.search(r"\.json$", path, re.IGNORECASE) is not None
