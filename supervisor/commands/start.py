@@ -73,7 +73,8 @@ def command(
             engine.run()
         finally:
             reporter.close()
-    return _leave(given, engine, reporter, as_json)
+    code = _leave(given, engine, reporter, as_json)
+    return code if once or engine.ended_by is not None else 0
 
 
 def _reporter(as_json: bool) -> Tally:

@@ -18,7 +18,7 @@ class View:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._last: list[dict[str, Any]] | None = None
+        self._last: dict[str, Any] | None = None
 
     def write(self, fleet: Fleet) -> None:
         """Write the view if it changed; a disk that refuses costs only the view."""
@@ -32,12 +32,7 @@ class View:
             }
             for run in fleet.active.values()
         ]
-        if runs == self._last:
-            return
-        self._last = runs
-        record = {
-            "schema": "pipeline-supervisor/status/1",
-            "updated_at": now_text(),
+        facts = {
             "supervisor": self._parts.mine.to_json(),
             "mode": str(fleet.mode),
             "watch": self._parts.watcher.check(),
@@ -45,5 +40,9 @@ class View:
             "queued_count": len(fleet.queued),
             "runs": runs,
         }
+        if facts == self._last:
+            return
+        self._last = facts
+        record = {"schema": "pipeline-supervisor/status/1", "updated_at": now_text(), **facts}
         with contextlib.suppress(OSError):
             replace_file(self._parts.layout.status, to_bytes(record), flush=False)

@@ -18,6 +18,8 @@ from supervisor.errors import Problem
 SHOWN_LIMIT_CHARS: Final = 60  # of one foreign key or number in a message
 _NEAR_LIMIT: Final = 1000  # candidates that are compared with one wrong name
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")  # a key that TOML lets stand without quotes
+_BRANCH: Final = re.compile(r"\[key\]|(function-\w+|list|tuple|constrained-\w+)\[.*\]", re.DOTALL)
+_TAGS: Final = ("command", "subpipeline", "stage-set")  # the origin's kinds of stages
 _WANTED: Final = {
     "float_type": "a number",
     "int_type": "a whole number",
@@ -38,7 +40,7 @@ _BOUNDS: Final = {
 
 def near(name: str, known: Iterable[str]) -> str | None:
     """The known name that is closest to a wrong one, None where none is close."""
-    close = [other for other in known if abs(len(other) - len(name)) <= 4][:_NEAR_LIMIT]
+    close = [o for o in known if o != name and abs(len(o) - len(name)) <= 4][:_NEAR_LIMIT]
     lowered = {other.lower(): other for other in close}
     found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.65)
     return lowered[found[0]] if found else None
@@ -56,23 +58,56 @@ def problems_of(
         keys: names that may have been meant where a key is unknown.
     """
     known = sorted(keys)
-    found = []
-    for detail in error.errors(include_url=False):
-        place = prefix.rstrip(".")
-        for key in detail["loc"]:
-            if isinstance(key, int):
-                place += f"[{key}]"
-            elif key != "[key]":
-                word = key if _BARE.fullmatch(key) else json.dumps(key[:SHOWN_LIMIT_CHARS])
-                place += f".{word}" if place else word
-        found.append(Problem(source, place, _explain(detail, known)))
+    details = [(_keys(detail), detail) for detail in error.errors(include_url=False)]
+    about: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for place, detail in details:
+        about.setdefault(place, []).append(detail)
+        if place and isinstance(place[-1], int):  # an entry also speaks for its list
+            about.setdefault(place[:-1], []).append(detail)
+    found: list[Problem] = []
+    for place, detail in details:
+        message = _explain(detail, known)
+        rivals = about.get(place, [])
+        if detail["type"] in _WANTED and len(rivals) > 1:
+            # Text or a list: each branch complains of what the other takes, or explains better.
+            if any(other["type"] not in _WANTED or _keys(other) != place for other in rivals):
+                continue
+            kinds = " or ".join(_WANTED[other["type"]] for other in rivals)
+            message = f"must be {kinds}, not {_kind_of(detail['input'])}"
+        problem = Problem(source, _path(prefix, place), message)
+        if problem not in found:
+            found.append(problem)
     return found
+
+
+def _keys(detail: ErrorDetails) -> tuple[int | str, ...]:
+    """The keys that lead to a place; pydantic's names of union branches left out."""
+    loc = [key for key in detail["loc"] if not (isinstance(key, str) and _BRANCH.fullmatch(key))]
+    keys: list[int | str] = []
+    for key, after in zip(loc, (*loc, None)[1:], strict=True):
+        # Behind an index, a kind before a further key tells which kind of stage was tried.
+        tag = key in _TAGS and isinstance(after, str) and keys and isinstance(keys[-1], int)
+        if not tag:
+            keys.append(key)
+    return tuple(keys)
+
+
+def _path(prefix: str, keys: tuple[int | str, ...]) -> str:
+    """Write a key path: pipelines.diagnostics.stages[1].command."""
+    path = prefix.rstrip(".")
+    for key in keys:
+        if isinstance(key, int):
+            path += f"[{key}]"
+        else:
+            word = key if _BARE.fullmatch(key) else json.dumps(key[:SHOWN_LIMIT_CHARS])
+            path += f".{word}" if path else word
+    return path
 
 
 def _explain(detail: ErrorDetails, known: list[str]) -> str:
     """One error in words."""
     kind, value, facts = detail["type"], detail["input"], detail.get("ctx", {})
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "no_such_attribute"):
         hint = near(str(detail["loc"][-1]), known)
         return f"unknown key; did you mean '{hint}'?" if hint else "unknown key"
     if kind == "missing":
@@ -92,6 +127,10 @@ def _explain(detail: ErrorDetails, known: list[str]) -> str:
         return f"is too long; at most {facts['max_length']} fit"
     if kind == "literal_error":
         return f"must be {facts['expected']}"
+    if kind == "union_tag_invalid":
+        return f"kind must be one of {facts['expected_tags']}"
+    if kind == "union_tag_not_found":
+        return f"has no kind: one of {', '.join(map(repr, _TAGS))}"
     return detail["msg"].removeprefix("Value error, ")
 
 

@@ -1,0 +1,81 @@
+"""The corpus of bad configurations: read its index, lay a case out as a project.
+
+``CASES`` may be used by any test: ``case.lay_out(folder)`` makes a root with that one mistake in it,
+``case.environ`` and ``case.arguments(root)`` are what to run the command line with, and ``case.check``
+holds the message against the index.
+"""
+
+import os
+import shutil
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CORPUS = Path(__file__).parent / "corpus"
+GOOD = '[pipelines.good]\n[[pipelines.good.stages]]\nid = "s"\ncommand = "true"\n'
+PLACES = {
+    "config": "config/supervisor.toml",
+    "batch": "config/batches/bad.toml",
+    "origin": "codex.orchestrator.json",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One mistake; the keys are explained at the head of index.toml."""
+
+    file: str
+    kind: str
+    where: str
+    expect: str
+    also: tuple[str, ...] = ()
+    never: str | None = None
+    make: str | None = None
+    pending: str | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    def path(self, root: Path) -> Path:
+        """The file that holds the mistake; for a variable, the good project file."""
+        return root / PLACES.get(self.kind, PLACES["config"])
+
+    def lay_out(self, root: Path) -> None:
+        """Write a project that is right but for this mistake."""
+        if self.kind in ("batch", "environment"):
+            good = root / PLACES["config"]
+            good.parent.mkdir(parents=True)
+            good.write_text(GOOD)
+        path = self.path(root)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        match self.make:
+            case "fifo":
+                os.mkfifo(path)
+            case "directory":
+                path.mkdir()
+            case "too-large":
+                path.write_text("# " + "x" * (1024 * 1024) + "\n" + GOOD)
+            case None if self.kind != "environment":
+                shutil.copyfile(CORPUS / self.file, path)
+
+    def arguments(self, root: Path) -> list[str]:
+        """What a command that reads everything needs beyond ``--root``."""
+        return ["--batch", str(self.path(root))] if self.kind == "batch" else []
+
+    def check(self, message: str, root: Path) -> None:
+        """Hold an error's message against the index."""
+        variable = self.kind == "environment"
+        named = self.where if variable else str(self.path(root))
+        for part in (named, self.where, self.expect, *self.also):
+            assert part in message, f"{part!r} is not said in:\n{message}"
+        assert self.never is None or self.never not in message, f"a secret is said in:\n{message}"
+        assert "Traceback" not in message
+        assert "pydantic" not in message
+
+
+def _case(item: dict[str, object]) -> Case:
+    known = {**item, "kind": item["as"], "environ": item.get("env", {})}
+    known["also"] = tuple(known.get("also", ()))  # type: ignore[arg-type]
+    return Case(**{key: known[key] for key in Case.__dataclass_fields__ if key in known})  # type: ignore[arg-type]
+
+
+CASES = tuple(_case(item) for item in tomllib.loads((CORPUS / "index.toml").read_text())["cases"])

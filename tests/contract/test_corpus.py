@@ -1,0 +1,86 @@
+"""Every bad configuration of the corpus is refused with exit code 78, its file and its key path."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from supervisor.errors import ConfigError
+from supervisor.plan.batches import load_batch
+from supervisor.plan.catalog import load_catalog
+from supervisor.settings import load_settings, project_file
+from tests.contract.corpus_cases import CASES, CORPUS, GOOD, Case
+
+
+def read_all(root: Path, case: Case) -> None:
+    """What a command does before it creates anything: read everything, tell every problem."""
+    problems = []
+    project = project_file(str(root), None)
+    environ = {"HOME": str(root / "home"), **case.environ}
+    catalog = None
+    try:
+        load_settings(flags={}, project=project, environ=environ)
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        catalog = load_catalog(str(root), project)
+    except ConfigError as error:
+        problems += error.problems
+    if case.kind == "batch" and catalog is not None:
+        load_batch(str(case.path(root)), root=str(root), catalog=catalog)
+    if problems:
+        raise ConfigError(problems=problems)
+
+
+def params() -> list[object]:
+    return [
+        pytest.param(
+            case,
+            id=case.file,
+            marks=[pytest.mark.xfail(reason=case.pending, strict=True)] if case.pending else [],
+        )
+        for case in CASES
+    ]
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("case", params())
+def test_a_bad_configuration_is_refused_with_file_and_key_and_nothing_is_created(
+    case: Case, tmp_path: Path
+) -> None:
+    case.lay_out(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError) as caught:
+        read_all(tmp_path, case)
+    case.check(str(caught.value), tmp_path)
+    assert caught.value.exit_code == 78
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_index_and_the_folder_name_the_same_files() -> None:
+    there = {path.name for path in CORPUS.iterdir()} - {"index.toml"}
+    listed = {case.file for case in CASES if re.search(r"\.(toml|json)$", case.file)}
+    assert there == listed
+    assert len(CASES) >= 45
+
+
+@pytest.mark.parametrize("text", [GOOD, GOOD.replace("\n", "\r\n"), "", "# only a comment\n"])
+def test_a_good_configuration_is_read(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config" / "supervisor.toml"
+    path.parent.mkdir()
+    path.write_bytes(text.encode())
+    load_settings(flags={}, project=str(path), environ={})
+    catalog = load_catalog(str(tmp_path), str(path))
+    assert list(catalog.pipelines) == (["good"] if "good" in text else [])
+
+
+def test_a_missing_configuration_is_an_empty_one(tmp_path: Path) -> None:
+    assert project_file(str(tmp_path), None) is None
+    assert load_catalog(str(tmp_path), None).pipelines == {}
+
+
+def test_a_missing_configuration_that_was_asked_for_is_an_error(tmp_path: Path) -> None:
+    path = os.path.join(tmp_path, "no.toml")
+    with pytest.raises(ConfigError, match=re.escape(path)):
+        load_settings(flags={}, project=project_file(str(tmp_path), path), environ={})

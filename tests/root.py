@@ -1,0 +1,202 @@
+"""A root in a temporary directory, and the command line as its users call it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workers.records.identity import proc_stat
+from workers.records.layout import Layout
+
+DEADLINE_S = 60.0  # sized for two busy cores; a healthy test needs a second or two
+
+SETTINGS = """\
+[supervisor]
+heartbeat_interval_s = 0.1
+heartbeat_stale_after_s = 1.0
+hung_after_s = 30.0
+manifest_throttle_s = 0.5
+grace_s = 1.0
+lock_delay_s = 0.02
+lock_max_delay_s = 0.05
+"""
+
+
+def wait_until(true: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
+    """Wait for something, in short looks with a long limit; returns what it was."""
+    until = time.monotonic() + deadline_s
+    while not (value := true()):
+        assert time.monotonic() < until, f"not within {deadline_s} s: {what}"
+        time.sleep(0.01)
+    return value
+
+
+def alive(marker: str) -> list[int]:
+    """Processes that carry a text in their environment or command line and are no zombies."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            text = Path("/proc", name, "environ").read_bytes()
+            text += Path("/proc", name, "cmdline").read_bytes()
+        except OSError:
+            continue
+        stat = proc_stat(int(name))
+        if marker.encode() in text and stat is not None and stat.state not in "ZX":
+            found.append(int(name))
+    return found
+
+
+@dataclass
+class Done:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> dict[str, Any]:
+        """The one object that was printed."""
+        value: dict[str, Any] = json.loads(self.out)
+        return value
+
+    def json_lines(self) -> list[dict[str, Any]]:
+        """The objects that were printed, one per line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass
+class Root:
+    """One root. ``path`` is its directory."""
+
+    path: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(str(self.path))
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def configure(self, pipelines: str = "", settings: str = "") -> None:
+        self.write("config/supervisor.toml", SETTINGS + settings + "\n" + pipelines)
+
+    def popen(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start a command; it is killed at the end of the test if it still runs."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("SUPERVIS")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "supervisor", *words],
+            cwd=self.path,
+            env={**clean, "XDG_CONFIG_HOME": str(self.path / "xdg"), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def finish(self, process: subprocess.Popen[str]) -> Done:
+        out, err = process.communicate(timeout=DEADLINE_S)
+        return Done(process.returncode, out, err)
+
+    def call(self, *words: str, env: Mapping[str, str] | None = None) -> Done:
+        """Run a command to its end."""
+        return self.finish(self.popen(*words, env=env))
+
+    def state(self, task: str = "default") -> dict[str, Any]:
+        value: dict[str, Any] = json.loads((self.path / f"out/{task}/state.json").read_text())
+        return value
+
+    def history(self, task: str = "default") -> list[dict[str, Any]]:
+        text = (self.path / f"out/{task}/history.ndjson").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def manifests(self, task: str = "default") -> list[dict[str, Any]]:
+        """The manifests of a task, by run id."""
+        paths = sorted((self.path / f".runs/{task}/cli").glob("*/manifest.json"))
+        return [json.loads(path.read_text()) for path in paths]
+
+    def events(self, run_id: str, task: str = "default") -> list[dict[str, Any]]:
+        path = self.path / f".runs/{task}/cli/{run_id}/journal.ndjson"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def log(self) -> list[dict[str, Any]]:
+        path = self.path / ".runs/.supervisor/supervisor.log"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def serving(self) -> "subprocess.Popen[str]":
+        """Start a supervisor that stays, and wait until it serves."""
+        process = self.popen("start")
+        wait_until((self.path / ".runs/.supervisor/status.json").exists, "the supervisor serves")
+        return process
+
+    def wait_for_status(self, run_id: str, status: str, task: str = "default") -> None:
+        def has_it() -> bool:
+            for manifest in self.manifests(task):
+                if manifest["run_id"] == run_id:
+                    return bool(manifest["status"] == status)
+            return False
+
+        wait_until(has_it, f"{run_id} is {status}")
+
+    def check_settled(self, task: str = "default", count: int | None = None) -> None:
+        """The invariants that hold whenever nothing runs."""
+        manifests, history, state = self.manifests(task), self.history(task), self.state(task)
+        ids = [line["runId"] for line in history]
+        assert len(ids) == len(set(ids)), "a run is in the history twice"
+        assert {m["run_id"] for m in manifests} == set(ids)
+        assert [line["runId"] for line in state["runs"]] == ids[-1000:]
+        assert state["totals"]["runs"] == len(ids)
+        statuses = {line["runId"]: line["status"] for line in history}
+        for manifest in manifests:
+            assert manifest["status"] == statuses[manifest["run_id"]]
+            verdicts = [e for e in self.events(manifest["run_id"], task) if e["event"] == "verdict"]
+            assert len(verdicts) == 1
+        if count is not None:
+            assert len(ids) == count
+        assert os.listdir(self.layout.accepted) == []
+        left = [p for p in self.path.rglob("*.tmp")]
+        assert not left, f"temporary files are left: {left}"
+        for path in (self.path / ".runs").rglob("*"):
+            mode = path.stat().st_mode & 0o777
+            assert mode == (0o700 if path.is_dir() else 0o600), f"{path} has mode {mode:o}"
+
+
+@contextmanager
+def root_in(path: Path) -> Iterator[Root]:
+    """A root whose processes are all gone at the end, whatever the test did."""
+    path.mkdir(parents=True, exist_ok=True)
+    root = Root(path)
+    root.configure()
+    try:
+        yield root
+    finally:
+        for process in root.started:
+            if process.poll() is None:
+                process.kill()
+        for process in root.started:
+            process.communicate()
+
+        def end() -> bool:
+            left = alive(str(path))
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            return not left
+
+        wait_until(end, "every process of the test is gone")
