@@ -62,10 +62,11 @@ class Intake:
             self._build(spec)
         return [RunReader(self._layout, spec) for spec in new]
 
-    def rebuild(self, spec: RunSpec) -> None:
+    def rebuild(self, spec: RunSpec) -> RunReader:
         """Make a run's directory anew, for a verdict about one that was deleted."""
         if not os.path.isdir(self._run(spec).path):
             self._build(spec)
+        return RunReader(self._layout, spec)
 
     def _run(self, spec: RunSpec) -> RunDir:
         return self._layout.run_dir(spec.task_id, spec.run_id)

@@ -129,10 +129,10 @@ class Performer:
     def _verdict(self, action: actions.WriteVerdict) -> list[Stimulus]:
         """Take the lock, look again, and only then speak."""
         parts, run_id = self._parts, action.run_id
-        reader = parts.readers[run_id]
         try:
             if action.detail == "run-dir-deleted":
-                parts.intake.rebuild(reader.spec)
+                parts.readers[run_id] = parts.intake.rebuild(parts.readers[run_id].spec)
+            reader = parts.readers[run_id]
             owner_fd = take_flock(reader.run.owner)
         except (OSError, TypedError) as error:
             return [stimuli.VerdictRefused(run_id, str(error))]

@@ -1,8 +1,8 @@
 """The corpus of bad configurations: read its index, lay a case out as a project.
 
-``CASES`` may be used by any test: ``case.lay_out(folder)`` makes a root with that one mistake in it,
-``case.environ`` and ``case.arguments(root)`` are what to run the command line with, and ``case.check``
-holds the message against the index.
+``CASES`` is for any test: ``case.lay_out(folder)`` makes a root with that one mistake in it,
+``case.environ`` and ``case.arguments(root)`` are what to run the command line with, and
+``case.check`` holds the message against the index.
 """
 
 import os

@@ -1,0 +1,168 @@
+import json
+import os
+import shutil
+import signal
+
+import pytest
+
+from tests.root import Root, alive, wait_until
+
+HOLD = '[pipelines.hold]\nstages = [{ id = "s", command = "echo $SUPERVISED_RUN_ID >> ran; '
+HOLD += 'while ! test -e go; do sleep 0.05; done; echo done" }]\n'
+
+
+def holding(root: Root, count: int) -> None:
+    """A batch whose runs wait for a file called go."""
+    root.configure(HOLD)
+    root.write("batch.toml", f'[[runs]]\npipeline = "hold"\ncount = {count}\n')
+
+
+def ran(root: Root) -> list[str]:
+    path = root.path / "ran"
+    return path.read_text().split() if path.exists() else []
+
+
+def test_a_killed_supervisor_loses_no_run_and_no_stage_runs_twice(root: Root) -> None:
+    holding(root, 12)
+    first = root.popen("start", "--once", "--batch", "batch.toml")
+    wait_until(lambda: len(ran(root)) == 12, "all stages run")
+    first.kill()
+    root.finish(first)
+    workers = sorted(alive(f"workers\0{root.path}"))
+    assert len(workers) == 12
+    second = root.popen("start", "--once", "--batch", "batch.toml")
+    wait_until(
+        lambda: [line["event"] for line in root.log()].count("run_adopted") == 12, "adoption"
+    )
+    assert sorted(alive(f"workers\0{root.path}")) == workers
+    root.write("go", "")
+    assert root.finish(second).code == 0
+    assert len(ran(root)) == len(set(ran(root))) == 12
+    root.check_settled(count=12)
+
+
+def test_runs_that_end_while_no_supervisor_is_up_are_recorded_once(root: Root) -> None:
+    holding(root, 5)
+    first = root.popen("start", "--once", "--batch", "batch.toml")
+    wait_until(lambda: len(ran(root)) == 5, "all stages run")
+    first.kill()
+    root.finish(first)
+    root.write("go", "")
+    wait_until(lambda: not alive(f"workers\0{root.path}"), "the workers end by themselves")
+    for _ in range(2):
+        assert root.call("start", "--once").code == 0
+    root.check_settled(count=5)
+
+
+def test_a_killed_worker_is_lost_its_processes_go_and_the_others_are_untouched(
+    root: Root,
+) -> None:
+    holding(root, 4)
+    process = root.popen("start", "--once", "--batch", "batch.toml")
+    wait_until(lambda: len(ran(root)) == 4, "all stages run")
+    victim = root.manifests()[0]["run_id"]
+    (worker,) = alive(f"cli/{victim}\0--owner-fd")
+    os.kill(worker, signal.SIGKILL)
+    root.wait_for_status(victim, "failed")
+    assert not alive(f"SUPERVISED_RUN_ID={victim}")
+    root.write("go", "")
+    assert root.finish(process).code == 12
+    lost = next(m for m in root.manifests() if m["run_id"] == victim)
+    assert lost["status_detail"] == "worker-lost"
+    assert "SIGKILL" in lost["extensions"]["reason"]
+    assert sum(m["status"] == "succeeded" for m in root.manifests()) == 3
+    root.check_settled(count=4)
+
+
+def test_a_worker_that_died_with_its_supervisor_is_lost_at_the_next_start(root: Root) -> None:
+    holding(root, 2)
+    process = root.popen("start", "--once", "--batch", "batch.toml")
+    wait_until(lambda: len(ran(root)) == 2, "all stages run")
+    process.kill()
+    root.finish(process)
+    for pid in alive(f"workers\0{root.path}"):
+        os.kill(pid, signal.SIGKILL)
+    assert root.call("start", "--once").code == 12
+    assert not alive(f"SUPERVISED_ROOT={root.path}")
+    assert {m["status_detail"] for m in root.manifests()} == {"worker-lost"}
+    root.check_settled(count=2)
+
+
+def test_a_stopped_worker_is_unresponsive_and_then_succeeds(root: Root) -> None:
+    holding(root, 1)
+    process = root.popen("start", "--once", "--batch", "batch.toml")
+    wait_until(lambda: len(ran(root)) == 1, "the stage runs")
+    (worker,) = alive(f"workers\0{root.path}")
+    os.kill(worker, signal.SIGSTOP)
+
+    def note() -> object:
+        return root.call("status", "--json").json()["runs"][0]["note"]
+
+    wait_until(lambda: note() == "unresponsive", "it is shown as unresponsive")
+    os.kill(worker, signal.SIGCONT)
+    root.write("go", "")
+    assert root.finish(process).code == 0
+    root.check_settled(count=1)
+
+
+def test_a_stopped_supervisor_harms_nobody_when_it_goes_on(root: Root) -> None:
+    holding(root, 3)
+    root.configure(HOLD, settings="")
+    process = root.popen("start", "--once", "--batch", "batch.toml")
+    wait_until(lambda: len(ran(root)) == 3, "all stages run")
+    process.send_signal(signal.SIGSTOP)
+    beat = root.path / f".runs/default/cli/{root.manifests()[0]['run_id']}/.heartbeat"
+    before = beat.stat().st_mtime_ns
+    wait_until(lambda: beat.stat().st_mtime_ns > before + 2_000_000_000, "beats go on for 2 s")
+    process.send_signal(signal.SIGCONT)
+    root.write("go", "")
+    assert root.finish(process).code == 0
+    root.check_settled(count=3)
+
+
+def test_a_run_whose_directory_is_deleted_gets_its_verdict_all_the_same(root: Root) -> None:
+    holding(root, 2)
+    process = root.popen("start", "--once", "--batch", "batch.toml")
+    wait_until(lambda: len(ran(root)) == 2, "all stages run")
+    victim = root.manifests()[0]["run_id"]
+    shutil.rmtree(root.path / f".runs/default/cli/{victim}")
+    root.wait_for_status(victim, "failed")
+    root.write("go", "")
+    assert root.finish(process).code == 12
+    details = {m["run_id"]: m["status_detail"] for m in root.manifests()}
+    assert details[victim] == "run-dir-deleted"
+    root.check_settled(count=2)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "garbage", "delete"])
+def test_a_damaged_spec_never_stops_a_start(root: Root, damage: str) -> None:
+    holding(root, 2)
+    process = root.popen("start", "--once", "--batch", "batch.toml")
+    wait_until(lambda: len(ran(root)) == 2, "all stages run")
+    process.kill()
+    root.finish(process)
+    for pid in alive(f"workers\0{root.path}"):
+        os.kill(pid, signal.SIGKILL)
+    spec = root.path / f".runs/default/cli/{root.manifests()[0]['run_id']}/spec.json"
+    if damage == "delete":
+        spec.unlink()
+    else:
+        spec.write_bytes(b"" if damage == "truncate" else b"\xff\x00nonsense")
+        spec.chmod(0o600)
+    assert root.call("start", "--once").code == 12
+    root.check_settled(count=2)
+
+
+def test_starting_again_changes_nothing(root: Root) -> None:
+    holding(root, 1)
+    root.write("go", "")
+    assert root.call("start", "--once", "--batch", "batch.toml").code == 0
+
+    def records() -> dict[str, bytes]:
+        paths = [*root.path.glob("out/**/*.*"), *root.path.glob(".runs/default/**/*.*")]
+        return {str(p): p.read_bytes() for p in paths if p.is_file()}
+
+    before = records()
+    assert root.call("start", "--once").code == 0
+    assert records() == before
+    assert json.loads((root.path / "out/default/state.json").read_text())["totals"]["runs"] == 1

@@ -1,0 +1,124 @@
+"""Where settings come from, which source wins, and what is never read or said."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from supervisor.errors import ConfigError
+from supervisor.settings import Settings, limits_of, load_settings
+from workers.records.limits import Limits
+
+ROOT = Path(__file__).parents[3]
+SHIPPED = ROOT / "config" / "supervisor.toml"
+
+
+def write(path: Path, text: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return str(path)
+
+
+def test_each_source_wins_over_the_ones_below_it(tmp_path: Path) -> None:
+    project = write(tmp_path / "p.toml", "[supervisor]\nmax_runs = 3\n")
+    write(tmp_path / "x/pipeline-supervisor/supervisor.toml", "[supervisor]\nmax_runs = 4\n")
+    user = {"XDG_CONFIG_HOME": str(tmp_path / "x")}
+    variable = {**user, "SUPERVISOR_MAX_RUNS": "2"}
+    seen = [
+        load_settings(flags={"max_runs": 1}, project=project, environ=variable).max_runs,
+        load_settings(flags={}, project=project, environ=variable).max_runs,
+        load_settings(flags={}, project=project, environ=user).max_runs,
+        load_settings(flags={}, project=None, environ=user).max_runs,
+        load_settings(flags={}, project=None, environ={}).max_runs,
+    ]
+    assert seen == [1, 2, 3, 4, 50]
+
+
+def test_sources_are_merged_key_by_key(tmp_path: Path) -> None:
+    project = write(tmp_path / "p.toml", "[supervisor]\ngrace_s = 3\n")
+    settings = load_settings(
+        flags={"max_runs": 7}, project=project, environ={"SUPERVISOR_SECRETS": "A, B"}
+    )
+    assert (settings.max_runs, settings.grace_s, tuple(settings.secrets)) == (7, 3.0, ("A", "B"))
+    assert settings.history_limit == 1000
+
+
+def test_the_defaults_are_the_contracts() -> None:
+    settings = Settings()
+    assert limits_of(settings) == Limits()
+    assert (settings.lock_attempts, settings.lock_delay_s) == (5, 0.1)
+    assert (settings.lock_factor, settings.lock_max_delay_s, settings.owed_wait_s) == (2, 1, 60)
+    assert (settings.hung_after_s, settings.manifest_throttle_s) == (120, 30)
+    assert (settings.max_runs, settings.history_limit, settings.launcher) == (50, 1000, "exec")
+    assert (settings.default_task, settings.batch, list(settings.secrets)) == ("default", None, [])
+
+
+def test_the_shipped_file_shows_every_setting_with_its_default() -> None:
+    table = SHIPPED.read_text().split("\n[pipelines", 1)[0]
+    uncommented = re.sub(r"(?m)^# ?([a-z_]+ = )", r"\1", table)
+    shown = tomllib.loads(uncommented)["supervisor"]
+    batch = shown.pop("batch")
+    assert (SHIPPED.parent / batch).is_file()
+    defaults = Settings().model_dump(exclude={"batch"})
+    assert {key: list(v) if isinstance(v, tuple) else v for key, v in defaults.items()} == shown
+    for line in uncommented.splitlines():
+        if re.match(r"[a-z_]+ = ", line):
+            assert "#" in line, f"no word about: {line}"
+            if re.match(r"\w+_s = ", line):
+                assert "second" in line, f"no unit: {line}"
+
+
+def test_variables_of_supervisord_and_of_strangers_are_left_alone() -> None:
+    environ = {
+        "SUPERVISOR_ENABLED": "1",
+        "SUPERVISOR_PROCESS_NAME": "x",
+        "SUPERVISOR_GROUP_NAME": "x",
+        "SUPERVISOR_SERVER_URL": "unix:///run/s.sock",
+        "SUPERVISOR_ROOT": "/r",
+        "SUPERVISOR_CONFIG": "c.toml",
+        "SUPERVISOR_WEBHOOK_SECRET_OF_ANOTHER_PROGRAM": "x",
+        "SUPERVISOR_MAX_RUNS": "",
+    }
+    settings = load_settings(flags={}, project=None, environ=environ)
+    assert settings.model_dump() == Settings().model_dump()
+
+
+def test_a_dot_env_file_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / ".env", "SUPERVISOR_MAX_RUNS=9\nMAX_RUNS=9\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(flags={}, project=None, environ={}).max_runs == 50
+
+
+def test_the_process_environment_is_not_read_behind_our_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SUPERVISOR_MAX_RUNS", "9")
+    monkeypatch.setenv("MAX_RUNS", "9")
+    assert load_settings(flags={}, project=None, environ={}).max_runs == 50
+
+
+def test_a_mistake_in_a_weaker_source_is_told_although_a_stronger_one_hides_it(
+    tmp_path: Path,
+) -> None:
+    project = write(tmp_path / "p.toml", "[supervisor]\nmax_runs = 0\n")
+    with pytest.raises(ConfigError, match=re.escape(f"{project}: supervisor.max_runs")):
+        load_settings(flags={"max_runs": 3}, project=project, environ={})
+
+
+def test_every_source_is_told_of_at_once(tmp_path: Path) -> None:
+    project = write(tmp_path / "p.toml", "[supervisor]\nmax_runs = 0\nfoo = 1\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(
+            flags={}, project=project, environ={"SUPERVISOR_GRACE_S": "x", "SUPERVISOR_BACH": "x"}
+        )
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(caught.value.problems) == 4
+    assert os.linesep not in lines
+
+
+def test_the_users_file_is_found_below_home(tmp_path: Path) -> None:
+    write(tmp_path / ".config/pipeline-supervisor/supervisor.toml", "[supervisor]\nmax_runs = 4\n")
+    settings = load_settings(flags={}, project=None, environ={"HOME": str(tmp_path)})
+    assert settings.max_runs == 4
