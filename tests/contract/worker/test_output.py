@@ -1,0 +1,137 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.contract.worker.work import make, shell, work
+from tests.root import wait_until
+from workers.records.limits import Limits
+
+GAP = re.compile(rb"\[supervisor: (\d+) bytes dropped\]\n")
+
+
+def test_a_flood_is_kept_at_both_ends_and_counted_exactly(tmp_path: Path) -> None:
+    run = work(tmp_path, shell("seq 1 1000000"))
+    whole = b"".join(b"%d\n" % n for n in range(1, 1_000_001))
+    log = run.log(1, "s")
+    assert len(log) <= 65_536
+    gap = GAP.search(log)
+    assert gap is not None
+    head, tail = log[: gap.start()], log[gap.end() :]
+    assert whole.startswith(head.rstrip(b"\n"))
+    assert whole.endswith(tail)
+    (ended,) = run.of("stage_ended")
+    assert ended["stdout"]["seen_bytes"] == len(whole)
+    assert ended["stdout"]["kept_bytes"] + int(gap[1]) == len(whole)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "head -c 3000000 /dev/zero | tr '\\0' x",
+        "head -c 3000000 /dev/urandom",
+        "head -c 65536 /dev/zero",
+        "head -c 65537 /dev/zero",
+        "printf ''",
+    ],
+)
+def test_one_endless_line_noise_and_nothing_at_all_stay_within_64_kib(
+    tmp_path: Path, command: str
+) -> None:
+    run = work(tmp_path, shell(f"{command}; {command} >&2"))
+    for stream in ("stdout", "stderr"):
+        log = run.log(1, "s", stream)
+        counts = run.of("stage_ended")[0][stream]
+        gap = GAP.search(log)
+        dropped = int(gap[1]) if gap else 0
+        assert len(log) <= 65_536
+        assert counts["kept_bytes"] + dropped == counts["seen_bytes"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        "yes | head -c 1073741824",
+        "head -c 300000000 /dev/zero | tr '\\0' x",
+        "head -c 200000000 /dev/urandom",
+    ],
+)
+def test_a_gigabyte_does_not_grow_the_worker(tmp_path: Path, command: str) -> None:
+    peak = r"grep -h VmHWM /proc/$PPID/status | tr -dc 0-9; echo"
+    run = work(tmp_path, shell(peak, "before"), shell(command, "flood"), shell(peak, "after"))
+    growth_kib = int(run.log(3, "after")) - int(run.log(1, "before"))
+    assert growth_kib < 8 * 1024
+    assert len(run.log(2, "flood")) <= 65_536
+
+
+def test_the_log_of_a_running_stage_is_at_most_a_beat_behind(tmp_path: Path) -> None:
+    script = "seq 1 50000; echo marker; while ! test -e go; do sleep 0.05; done"
+    run = make(tmp_path, [shell(script)])
+    process = run.start()
+    log = Path(run.run.stage_log(1, "s", "stdout"))
+    wait_until(lambda: log.exists() and log.read_bytes().endswith(b"marker\n"), "the end shows")
+    assert len(log.read_bytes()) <= 65_536
+    (tmp_path / "go").touch()
+    process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "printf '\\001\\033[31m%0.s' $(seq 5000) >&2; echo last >&2",
+        "printf '\\360\\237\\230\\200%0.s' $(seq 9000) >&2; echo last >&2",
+        "head -c 100000 /dev/zero | tr '\\0' y >&2; printf last >&2",
+        "head -c 100000 /dev/urandom >&2; echo; echo last >&2",
+        "seq 1 100000; printf 'last' >&2",
+    ],
+)
+def test_hostile_output_makes_a_small_error_file_that_holds_the_last_line(
+    tmp_path: Path, script: str
+) -> None:
+    run = work(tmp_path, shell(f"{script}; exit 1"))
+    details = run.error(1, "s")["details"]
+    assert details["stderr"].rstrip("\n").endswith("last")
+    for stream in ("stdout", "stderr"):
+        assert len(details[stream].encode()) <= 8_192
+
+
+def test_a_silent_failure_still_has_an_error_file(tmp_path: Path) -> None:
+    run = work(tmp_path, shell("exit 1"))
+    details = run.error(1, "s")["details"]
+    assert (details["stdout"], details["stderr"], details["stderr_dropped_bytes"]) == ("", "", 0)
+
+
+def test_secrets_are_nowhere_in_the_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "canary-4711-canary")
+    script = "echo a$SECRET; printf canary-47; sleep 0.2; echo 11-canary; echo $SECRET >&2; exit 1"
+    run = work(tmp_path, shell(script))
+    for path in Path(run.run.path).rglob("*"):
+        if path.is_file():
+            assert b"canary-4711-canary" not in path.read_bytes(), path
+    assert run.log(1, "s") == b"a***\n***\n"
+    assert run.error(1, "s")["details"]["stderr"] == "***\n"
+
+
+def test_the_heartbeat_beats_while_a_stage_runs(tmp_path: Path) -> None:
+    limits = Limits(heartbeat_interval_s=0.05, grace_s=0.5)
+    run = work(tmp_path, shell("sleep 1"), limits=limits)
+    beats = Path(run.run.heartbeat).read_text().splitlines()
+    assert len(beats) >= 5
+    assert beats == sorted(beats)
+    assert run.verdict["heartbeat"]["failed"] == 0
+    assert run.verdict["heartbeat"]["ok"] == len(beats)
+
+
+def test_a_log_that_cannot_be_written_is_warned_of_and_stops_nothing(tmp_path: Path) -> None:
+    run = make(tmp_path, [shell("echo hello; exit 0")])
+    Path(run.run.stage_log(1, "s", "stdout")).mkdir()
+    process = run.start()
+    process.communicate(timeout=60)
+    assert run.verdict["status"] == "succeeded"
+    (warning,) = run.of("warning")
+    assert warning["code"] == "log_incomplete"
+    assert json.dumps(run.verdict)

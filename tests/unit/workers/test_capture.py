@@ -1,0 +1,105 @@
+import re
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workers.capture import BoundedLog, first_character, whole_characters
+from workers.masking import Mask
+
+GAP = re.compile(rb"\n?\[supervisor: (\d+) bytes dropped\]\n")
+CHUNKS = st.lists(
+    st.one_of(
+        st.binary(max_size=700),
+        st.text(max_size=200).map(str.encode),
+        st.integers(1, 900).map(lambda n: b"x" * n),
+    ),
+    max_size=12,
+)
+
+
+def capture(chunks: list[bytes], limit: int, *, refresh_after: int = 3) -> tuple[bytes, BoundedLog]:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "log")
+        log = BoundedLog(str(path), limit, None)
+        for index, chunk in enumerate(chunks):
+            log.feed(chunk)
+            if index % refresh_after == 0:
+                log.refresh()
+                assert path.stat().st_size <= limit
+        log.close()
+        return path.read_bytes(), log
+
+
+@settings(max_examples=400, deadline=None)
+@given(CHUNKS, st.integers(256, 2000), st.integers(1, 4))
+def test_head_tail_and_counts_equal_a_naive_reference(
+    chunks: list[bytes], limit: int, refresh_after: int
+) -> None:
+    whole = b"".join(chunks)
+    data, log = capture(chunks, limit, refresh_after=refresh_after)
+    assert log.seen_bytes == len(whole)
+    assert len(data) <= limit
+    if len(whole) <= limit:
+        assert data == whole
+        assert log.kept_bytes == len(whole)
+        return
+    found = [
+        m
+        for m in GAP.finditer(data)
+        if whole.startswith(data[: m.start()]) and whole.endswith(data[m.end() :])
+    ]
+    assert found, "head and tail are those of the stream"
+    gap = found[0]
+    assert log.kept_bytes + int(gap[1]) == len(whole)
+    assert gap.start() >= limit // 2 - 3
+    assert len(data) >= limit - 3 - 3 - 20
+
+
+@given(st.text(max_size=60), st.integers(0, 240))
+def test_a_cut_never_splits_a_character(text: str, at: int) -> None:
+    data = text.encode()
+    head = data[:at]
+    head[: whole_characters(head)].decode()
+    tail = data[at:]
+    tail[first_character(tail) :].decode()
+
+
+SECRET = b"s3cr3t-value"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([SECRET, SECRET[:5], SECRET[5:], b"x", b"s", b"\n", b"-"]), max_size=20
+    ),
+    st.lists(st.integers(0, 60), max_size=10),
+)
+def test_a_secret_is_hidden_however_the_stream_is_cut(parts: list[bytes], cuts: list[int]) -> None:
+    whole = b"".join(parts)
+    mask = Mask((SECRET,))
+    out, at = b"", 0
+    for cut in sorted(cuts):
+        out += mask.feed(whole[at : max(at, cut)])
+        at = max(at, cut)
+    out += mask.feed(whole[at:]) + mask.finish()
+    assert out == whole.replace(SECRET, b"***")
+
+
+def test_a_log_that_fails_in_the_middle_is_written_anew_at_the_end(tmp_path: Path) -> None:
+    import os
+
+    path = tmp_path / "log"
+    log = BoundedLog(str(path), 4096, None)
+    real = os.pwrite
+    os.pwrite = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))  # type: ignore[assignment,misc]
+    try:
+        log.feed(b"lost for now\n")
+    finally:
+        os.pwrite = real
+    assert log.error is not None
+    log.feed(b"more\n")
+    log.close()
+    assert log.error is None
+    assert path.read_bytes() == b"lost for now\nmore\n"
