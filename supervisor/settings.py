@@ -4,13 +4,16 @@ Every key, its unit, default and source stand here; ``config/supervisor.toml`` r
 operators and a test holds the two equal. Environment values never appear in an error message.
 """
 
+import json
 import os
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
+from supervisor.core.backoff import Backoff
 from supervisor.errors import ConfigError, Problem
 from supervisor.plan.problems import near, problems_of
 from supervisor.plan.root import CONFIG
@@ -28,17 +31,39 @@ Seconds = Annotated[float, Field(gt=0, le=365 * _DAY_S, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
 
 
+LOCK_WAIT_LIMIT_S: Final = 3.0  # contract.md section 3: never more than 3 s in all
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")  # what is longer is beyond every range
+
+
+def _task(value: str) -> str:
+    why = why_bad(value)
+    if why is not None:
+        raise ValueError(f"{value!r} {why}")
+    return value
+
+
+def _secrets(value: list[str]) -> list[str]:
+    for place, name in enumerate(value):
+        if not name or "=" in name or "\0" in name:  # never shown: it may be the secret itself
+            raise ValueError(f"entry {place} is not the name of an environment variable")
+    return value
+
+
 class Settings(BaseModel):
     """All settings, checked; times in seconds, sizes in bytes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     max_runs: int = Field(50, ge=1, le=100_000, description="runs at once")
-    default_task: str = Field("default", description="task of a run that names none")
+    default_task: Annotated[str, AfterValidator(_task)] = Field(
+        "default", description="task of a run that names none"
+    )
     batch: str | None = Field(None, description="what a bare `supervisor start` runs")
     history_limit: int = Field(1000, ge=1, le=1_000_000, description="runs in state.json")
     launcher: Literal["exec"] = Field("exec", description="how workers are started")
-    secrets: list[str] = Field(default=[], description="variables whose values are masked")
+    secrets: Annotated[list[str], AfterValidator(_secrets)] = Field(
+        default=[], description="variables whose values are masked"
+    )
     lock_attempts: int = Field(5, ge=1, le=100, description="tries at a task's lock")
     lock_delay_s: Seconds = Field(0.1, description="longest wait after the first try")
     lock_factor: float = Field(2.0, ge=1, le=10, description="growth of that wait")
@@ -60,19 +85,28 @@ class Settings(BaseModel):
     )
     grace_s: Seconds = Field(_LIMITS.grace_s, description="between terminate and kill")
 
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        if self.heartbeat_stale_after_s <= self.heartbeat_interval_s:
-            raise ValueError("heartbeat_stale_after_s must be more than heartbeat_interval_s")
-        if self.hung_after_s <= self.heartbeat_stale_after_s:
-            raise ValueError("hung_after_s must be more than heartbeat_stale_after_s")
-        why = why_bad(self.default_task)
-        if why is not None:
-            raise ValueError(f"default_task {self.default_task!r} {why}")
-        bad = [name for name in self.secrets if not name or "=" in name or "\0" in name]
-        if bad:
-            raise ValueError(f"secrets must be names of environment variables, not {bad[0]!r}")
-        return self
+
+def _unfit(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Settings that are right alone and wrong together: the keys, and what is wrong."""
+    interval_s, stale_s = settings.heartbeat_interval_s, settings.heartbeat_stale_after_s
+    if stale_s <= interval_s:
+        what = f"heartbeat_stale_after_s ({stale_s:g}) must be more than heartbeat_interval_s"
+        yield ("heartbeat_stale_after_s", "heartbeat_interval_s"), f"{what} ({interval_s:g})"
+    if settings.hung_after_s <= stale_s:
+        what = f"hung_after_s ({settings.hung_after_s:g}) must be more than heartbeat_stale_after_s"
+        yield ("hung_after_s", "heartbeat_stale_after_s"), f"{what} ({stale_s:g})"
+    waits_s = Backoff(
+        attempts_count=settings.lock_attempts,
+        delay_s=settings.lock_delay_s,
+        factor=settings.lock_factor,
+        max_delay_s=settings.lock_max_delay_s,
+    ).longest_s()
+    if waits_s > LOCK_WAIT_LIMIT_S + 1e-9:
+        yield (
+            ("lock_attempts", "lock_delay_s", "lock_factor", "lock_max_delay_s"),
+            f"the waits between {settings.lock_attempts} tries can add up to {waits_s:g} s; "
+            f"at most {LOCK_WAIT_LIMIT_S:g} s are allowed: lower one of the lock_ settings",
+        )
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -90,7 +124,11 @@ def project_file(root: str, config: str | None) -> str | None:
 
 def user_file(environ: Mapping[str, str]) -> str | None:
     """The operator's own configuration, if it is there."""
-    base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/"), ".config")
+    base = environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(base):  # as the XDG specification says of relative ones
+        if "HOME" not in environ:
+            return None
+        base = os.path.join(environ["HOME"], ".config")
     path = os.path.join(base, "pipeline-supervisor", "supervisor.toml")
     return path if os.path.lexists(path) else None
 
@@ -109,25 +147,54 @@ def load_settings(
         ConfigError: everything that is wrong in any source; each names its file or variable.
     """
     tables: list[dict[str, Any]] = []
+    paths: list[str] = []
     problems: list[Problem] = []
     for path in (project, user_file(environ)):
         table = {} if path is None or is_json(path) else read_toml(path).get("supervisor", {})
         if isinstance(table, dict):
             problems += _check(str(path), "supervisor.", table)
-            tables.append(table)
+            tables.append(_placed(table, os.path.dirname(str(path))))
+            paths.append(str(path))
         else:
             problems.append(Problem(str(path), "supervisor", "must be a table"))
     variables, found = _from_environment(environ)
+    variables = _placed(variables, os.getcwd())
     problems += found
     problems += _check("environment", "", variables)
     problems += _check("command line", "", flags)
     if problems:
         raise ConfigError(problems=problems)
-    try:
-        return _merge(flags, [variables, *tables])
-    except ValidationError as error:
-        where = project or "environment and command line"
-        raise ConfigError(problems=problems_of(error, where, "supervisor.", _keys())) from None
+    settings = _merge(flags, [variables, *tables])
+    for keys, what in _unfit(settings):
+        problems.append(_blame(keys, what, flags, variables, list(zip(paths, tables, strict=True))))
+    if problems:
+        raise ConfigError(problems=problems)
+    return settings
+
+
+def _placed(values: dict[str, Any], folder: str) -> dict[str, Any]:
+    """A batch is relative to the file that names it, in a variable to the current folder."""
+    batch = values.get("batch")
+    return {**values, "batch": os.path.join(folder, batch)} if isinstance(batch, str) else values
+
+
+def _blame(
+    keys: tuple[str, ...],
+    what: str,
+    flags: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    files: list[tuple[str, dict[str, Any]]],
+) -> Problem:
+    """Name the strongest source that sets the first of these keys that any source sets."""
+    for key in keys:
+        if key in flags:
+            return Problem("command line", key, what)
+        if key in variables:
+            return Problem(f"{PREFIX}{key.upper()}", "", what)
+        for path, table in files:
+            if key in table:
+                return Problem(path, f"supervisor.{key}", what)
+    return Problem("settings", keys[0], what)
 
 
 def _merge(flags: Mapping[str, Any], sources: list[dict[str, Any]]) -> Settings:
@@ -147,7 +214,7 @@ def _merge(flags: Mapping[str, Any], sources: list[dict[str, Any]]) -> Settings:
             below = [InitSettingsSource(settings_cls, init_kwargs=source) for source in sources]
             return (init_settings, *below)
 
-    return Merged(**flags)
+    return Settings(**Merged(**flags).model_dump())  # two readings of the same compare equal
 
 
 def _keys() -> tuple[str, ...]:
@@ -184,7 +251,9 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[
         if key in Settings.model_fields:
             typed = _typed(key, text)
             if typed is None:
-                kind = "a whole number" if _annotation(key) is int else "a number"
+                kinds = {int: "a whole number", float: "a number"}
+                listed = 'names of environment variables: A,B or ["A", "B"]'
+                kind = kinds.get(_annotation(key), listed)
                 problems.append(Problem(name, "", f"must be {kind}"))
             else:
                 values[key] = typed
@@ -200,13 +269,18 @@ def _annotation(key: str) -> Any:  # noqa: ANN401 - a type
 
 def _typed(key: str, text: str) -> Any:  # noqa: ANN401 - as the key is
     kind = _annotation(key)
-    try:
-        if kind is int:
-            return int(text)
-        if kind is float:
+    if kind is int:
+        return int(text) if _WHOLE.fullmatch(text.strip()) else None
+    if kind is float:
+        try:
             return float(text)
-    except ValueError:
-        return None
+        except ValueError:
+            return None
+    if key == "secrets" and text.lstrip().startswith("["):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return None
     if key == "secrets":
         return [word.strip() for word in text.split(",") if word.strip()]
     return text

@@ -166,7 +166,8 @@ def first_character(data: bytes) -> int:
     for index in range(min(3, len(data))):
         if data[index] & 0xC0 != 0x80:
             return index
-    return min(3, len(data)) if len(data) > 3 and data[3] & 0xC0 != 0x80 else 0
+    noise = len(data) > 3 and data[3] & 0xC0 == 0x80  # no character is that long
+    return 0 if noise else min(3, len(data))
 
 
 class Pipe:

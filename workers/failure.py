@@ -5,7 +5,7 @@ so the sizes are found by writing and measuring, never by guessing.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from workers.capture import BoundedLog, first_character
@@ -15,6 +15,7 @@ from workers.records.limits import Limits
 
 _COMMAND_LIMIT_BYTES: Final = 1_000  # of the command's text, so that output keeps its room
 _REASON_LIMIT_BYTES: Final = 500
+_STDOUT_KEPT_CHARS: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,28 +80,48 @@ def error_bytes(
     Returns:
         UTF-8 JSON of at most ``limits.error_file_limit_bytes`` bytes.
     """
-    detail_limit = limits.error_detail_limit_bytes
-    out, err = _text(stdout, detail_limit), _text(stderr, detail_limit)
+    out, err = _Tail(stdout, seen[0], limits), _Tail(stderr, seen[1], limits)
     while True:
-        data = _render(failure, out, err, seen, mask)
-        over = len(data) - limits.error_file_limit_bytes
-        if over <= 0:
+        data = _render(failure, out, err, mask)
+        if len(data) <= limits.error_file_limit_bytes:
             return data
-        # stdout gives way first: errors are told on stderr. Where stderr is empty, stdout is all
-        # there is, and shrinks from its beginning all the same.
-        longer, share = (out, 0.8) if len(out) > 200 or not err else (err, 0.9)
-        shorter = longer[len(longer) - int(len(longer) * share) :]
-        if longer is out:
-            out = shorter
+        # stdout gives way first, because errors are told on stderr, but a little of it stays.
+        if len(out.text) > _STDOUT_KEPT_CHARS or not err.text:
+            out.shorten(0.8)
         else:
-            err = shorter
-        if not out and not err:
+            err.shorten(0.9)
+        if not out.text and not err.text:
             failure = _shorten(failure)
 
 
-def _shorten(failure: Failure) -> Failure:
-    from dataclasses import replace
+class _Tail:
+    """The end of a stream as text of a bounded size, cut between characters."""
 
+    def __init__(self, data: bytes, seen_bytes: int, limits: Limits) -> None:
+        self._seen_bytes = seen_bytes
+        cut = seen_bytes > len(data)
+        whole = data[first_character(data) :] if cut else data
+        text = whole.decode("utf-8", "backslashreplace")
+        encoded = text.encode()[-limits.error_detail_limit_bytes :]
+        self.text = encoded[first_character(encoded) :].decode() if len(encoded) else ""
+        self._raw_bytes = len(whole)
+        self._is_whole = len(self.text) == len(text)
+
+    def shorten(self, share: float) -> None:
+        """Keep this share of the end."""
+        self.text = self.text[len(self.text) - int(len(self.text) * share) :]
+        self._is_whole = False
+
+    @property
+    def dropped_bytes(self) -> int:
+        """How many bytes of the stream are not told; exact unless bytes were spelled out."""
+        kept = len(self.text.encode())
+        return self._seen_bytes - (
+            self._raw_bytes if self._is_whole else min(kept, self._raw_bytes)
+        )
+
+
+def _shorten(failure: Failure) -> Failure:
     return replace(
         failure,
         command=failure.command[: len(failure.command) // 2],
@@ -108,25 +129,15 @@ def _shorten(failure: Failure) -> Failure:
     )
 
 
-def _text(data: bytes, limit_bytes: int) -> str:
-    """The end of a stream as text of at most so many UTF-8 bytes, cut between characters."""
-    text = data[first_character(data) :].decode("utf-8", "backslashreplace")
-    encoded = text.encode("utf-8", "backslashreplace")[-limit_bytes:]
-    return encoded[first_character(encoded) :].decode("utf-8", "backslashreplace")
-
-
 def _cut(text: str, limit_bytes: int) -> str:
     return text.encode("utf-8", "backslashreplace")[:limit_bytes].decode("utf-8", "ignore")
 
 
-def _render(
-    failure: Failure, stdout: str, stderr: str, seen: tuple[int, int], mask: Mask | None
-) -> bytes:
+def _render(failure: Failure, stdout: _Tail, stderr: _Tail, mask: Mask | None) -> bytes:
     command = failure.command if mask is None else mask.text(failure.command)
     message = failure.message
     if message is not None and mask is not None:
         message = mask.text(message)
-    out_bytes, err_bytes = len(stdout.encode()), len(stderr.encode())
     record: dict[str, Any] = {
         "run_id": failure.run_id,
         "task_id": failure.task_id,
@@ -138,12 +149,12 @@ def _render(
         "details": {
             "exit_code": failure.exit_code,
             "signal": failure.signal,
-            "stdout": stdout,
-            "stderr": stderr,
-            "stdout_truncated": seen[0] > out_bytes,
-            "stderr_truncated": seen[1] > err_bytes,
-            "stdout_dropped_bytes": max(0, seen[0] - out_bytes),
-            "stderr_dropped_bytes": max(0, seen[1] - err_bytes),
+            "stdout": stdout.text,
+            "stderr": stderr.text,
+            "stdout_truncated": stdout.dropped_bytes > 0,
+            "stderr_truncated": stderr.dropped_bytes > 0,
+            "stdout_dropped_bytes": stdout.dropped_bytes,
+            "stderr_dropped_bytes": stderr.dropped_bytes,
         },
         "created_at": failure.created_at,
     }

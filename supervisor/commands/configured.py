@@ -24,7 +24,7 @@ class Configured:
 
     def batch(self, given: str | None) -> Batch | None:
         """The batch of the command line, else of the settings, else None."""
-        path = batch_path(given, self.settings.batch, self.project)
+        path = batch_path(given, self.settings.batch)
         if path is None:
             return None
         return load_batch(path, root=self.layout.root, catalog=self.catalog)

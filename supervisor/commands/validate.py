@@ -7,7 +7,7 @@ import click
 from supervisor.commands.configured import configure
 from supervisor.commands.options import json_option, root_options
 from supervisor.errors import ConfigError, Problem
-from supervisor.plan.batches import batch_path, load_batch
+from supervisor.plan.batches import load_batch
 from supervisor.report.text import print_json
 
 
@@ -24,7 +24,7 @@ def command(batches: tuple[str, ...], root: str | None, config: str | None, as_j
     """
     given = configure(root, config)
     paths = [os.path.abspath(path) for path in batches]
-    default = batch_path(None, given.settings.batch, given.project)
+    default = given.settings.batch
     if default is not None and default not in paths:
         paths.append(default)
     problems: list[Problem] = []

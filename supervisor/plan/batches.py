@@ -54,6 +54,12 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
         for index, run in enumerate(content.runs)
         if run.pipeline not in joined.pipelines
     ]
+    tasks: dict[str, str] = {}
+    for index, run in enumerate(content.runs):
+        other = tasks.setdefault((run.task or "").lower(), run.task or "")
+        if other != (run.task or ""):
+            text = f"is the same as {other!r} where case is ignored; write both alike"
+            problems.append(Problem(path, f"runs[{index}].task", text))
     if problems:
         raise ConfigError(problems=problems)
     below = path.startswith(root.rstrip("/") + "/")
@@ -66,14 +72,6 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
     )
 
 
-def batch_path(given: str | None, setting: str | None, project: str | None) -> str | None:
-    """Which batch is meant: the one on the command line, else the setting's.
-
-    A path on the command line is relative to the current folder, one in a configuration to the
-    folder of that file.
-    """
-    if given is not None:
-        return os.path.abspath(given)
-    if setting is None:
-        return None
-    return os.path.join(os.path.dirname(project) if project else os.getcwd(), setting)
+def batch_path(given: str | None, setting: str | None) -> str | None:
+    """Which batch is meant: the one on the command line, relative to here, else the setting's."""
+    return setting if given is None else os.path.abspath(given)

@@ -24,8 +24,31 @@ def parse(model: type[Model], data: Mapping[str, object], path: str) -> Model:
 
 def pipelines_of_file(path: str) -> dict[str, PipelineSpec]:
     """The pipelines of a configuration file."""
-    config = parse(ConfigFile, read_toml(path), path)
+    data = read_toml(path)
+    try:
+        config = parse(ConfigFile, data, path)
+    except ConfigError as error:
+        bare = _bare(data.get("pipelines"))
+        more = references_wrong(bare, dict.fromkeys(bare, path))
+        raise ConfigError(problems=[*error.problems, *more]) from None
     return {name: pipeline_spec(name, item) for name, item in config.pipelines.items()}
+
+
+def _bare(tables: object) -> dict[str, PipelineSpec]:
+    """The references alone, so that they are checked also where something else is wrong."""
+    found: dict[str, PipelineSpec] = {}
+    for name, table in tables.items() if isinstance(tables, dict) else ():
+        stages = table.get("stages") if isinstance(table, dict) else None
+        targets = [
+            stage.get("pipeline") if isinstance(stage, dict) else None
+            for stage in (stages if isinstance(stages, list) else ())
+        ]
+        specs = (
+            StageSpec(id="", title="", pipeline=target if isinstance(target, str) else None)
+            for target in targets
+        )
+        found[name] = PipelineSpec(id=name, title="", stages=tuple(specs))
+    return found
 
 
 def pipeline_spec(pipeline_id: str, item: Pipeline) -> PipelineSpec:

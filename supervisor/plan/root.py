@@ -24,7 +24,8 @@ def find_root(
         return Layout(os.path.realpath(os.path.join(cwd, chosen)))
     if config:
         folder = os.path.dirname(os.path.realpath(os.path.join(cwd, config)))
-        return Layout(os.path.dirname(folder))
+        # The origin's JSON stands in the root itself, our TOML in a folder below it.
+        return Layout(folder if config.endswith(".json") else os.path.dirname(folder))
     return Layout(_upward(os.path.realpath(cwd)))
 
 

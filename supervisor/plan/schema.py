@@ -13,6 +13,7 @@ from workers.records.ids import why_bad
 STAGES_LIMIT_COUNT = 10_000  # faults.md V11
 COUNT_LIMIT = 10_000
 YEAR_S = 365 * 86_400.0
+RESERVED = "SUPERVISED_"  # contract.md section 4; run ids in it are how processes are found
 
 
 def _id(value: str) -> str:
@@ -37,6 +38,8 @@ def _environment(value: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"{name!r} cannot be the name of an environment variable")
         if "\0" in text:
             raise ValueError(f"the value of {name} must not contain a NUL character")
+        if name.startswith(RESERVED):
+            raise ValueError(f"{name} is set by the supervisor; choose a name without {RESERVED}")
     return value
 
 
@@ -108,11 +111,11 @@ class Pipeline(Strict):
 
     @model_validator(mode="after")
     def _stages_have_names_of_their_own(self) -> Self:
-        seen: dict[str, str] = {}
+        seen: set[str] = set()
         for stage in self.stages:
-            other = seen.setdefault(stage.id.lower(), stage.id)
-            if other is not stage.id:
+            if stage.id.lower() in seen:
                 raise ValueError(f"two stages are called {stage.id!r} (case is ignored)")
+            seen.add(stage.id.lower())
         return self
 
 

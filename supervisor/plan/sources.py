@@ -1,6 +1,7 @@
 """Reading configuration files: bounded, regular files only, UTF-8, errors with line and column."""
 
 import json
+import os
 import re
 import tomllib
 from typing import Any, Final
@@ -10,6 +11,9 @@ from workers.records.errors import TypedError
 from workers.records.files import read_bytes
 
 SIZE_LIMIT_BYTES: Final = 1024 * 1024  # faults.md C7, C10: more is no configuration
+KEY_PARTS_LIMIT: Final = 32  # tomllib needs memory in the square of them: 300,000 end the process
+_PART: Final = r"""\.[ \t]*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
+_LONG_KEY: Final = re.compile(rf"(?:{_PART}){{{KEY_PARTS_LIMIT}}}")
 
 
 def _fail(path: str, message: str) -> ConfigError:
@@ -23,13 +27,14 @@ def read_text(path: str) -> str:
         ConfigError: it is missing, no regular file, too large, or not UTF-8.
     """
     try:
-        data = read_bytes(path, SIZE_LIMIT_BYTES)
+        # A link is followed: people link their configuration. What it leads to must be a file.
+        data = read_bytes(os.path.realpath(path), SIZE_LIMIT_BYTES)
     except FileNotFoundError:
         raise _fail(path, "does not exist") from None
     except OSError as error:
         raise _fail(path, f"cannot be read: {error.strerror}") from None
     except TypedError as error:
-        raise _fail(path, f"cannot be read: {str(error).removeprefix(f'{path}: ')}") from None
+        raise _fail(path, f"cannot be read: {error.facts['why']}") from None
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:64]:
         raise _fail(path, "looks like UTF-16; save it as UTF-8")
     if data.startswith(b"\xef\xbb\xbf"):
@@ -44,12 +49,15 @@ def read_text(path: str) -> str:
 def read_toml(path: str) -> dict[str, Any]:
     """Read a TOML file; ConfigError where it is none."""
     text = read_text(path)
+    if _LONG_KEY.search(text):
+        raise _fail(path, f"holds a key of more than {KEY_PARTS_LIMIT} parts")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _fail(path, f"is not valid TOML: {error}") from None
     except (RecursionError, ValueError) as error:
-        raise _fail(path, f"is not usable TOML: {error or 'nested too deeply'}") from None
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise _fail(path, f"is not usable TOML: {why}") from None
 
 
 def read_json(path: str) -> dict[str, Any]:
@@ -64,9 +72,12 @@ def read_json(path: str) -> dict[str, Any]:
 
     try:
         value = json.loads(text, object_pairs_hook=pairs)
+        json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise _fail(path, f"is not valid JSON: {error.msg} (at {where})") from None
+    except UnicodeEncodeError:
+        raise _fail(path, "holds half of a surrogate pair (\\ud800 to \\udfff)") from None
     except (RecursionError, ValueError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise _fail(path, f"is not usable JSON: {why}") from None

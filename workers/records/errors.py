@@ -58,11 +58,11 @@ class BadFileError(TypedError):
     template = "{path}: {why}; move it away and try again"
 
 
-class WriteError(TypedError):
-    """A record could not be written. Facts: path, why."""
+class RequestTooLargeError(TypedError):
+    """A request that nobody would read. Facts: bytes, limit."""
 
-    exit_code = 73
-    template = "cannot write {path}: {why}"
+    exit_code = 2
+    template = "the request has {bytes} bytes, more than {limit}: hand in fewer runs at once"
 
 
 class OwnedError(TypedError):

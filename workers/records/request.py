@@ -20,12 +20,13 @@ from typing import Any, Final
 
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.clock import utc_text
-from workers.records.errors import BadFileError, BadRecordError
+from workers.records.errors import BadFileError, BadRecordError, RequestTooLargeError
 from workers.records.fields import Fields
 from workers.records.files import make_dir, read_object
 from workers.records.identity import Identity
 from workers.records.ids import is_run_id, new_run_id
 from workers.records.layout import Layout
+from workers.records.limits import RECORD_LIMIT_BYTES
 from workers.records.spec import RunSpec
 
 SCHEMA: Final = "pipeline-supervisor/request/1"
@@ -105,12 +106,16 @@ def publish(layout: Layout, request: Request) -> str:
         The file's path. When this returns, the request is on disk and accepted.
 
     Raises:
+        RequestTooLargeError: nobody would read it.
         OSError: it could not be written; nothing was accepted.
     """
+    data = to_bytes(request.to_json())
+    if len(data) > RECORD_LIMIT_BYTES:
+        raise RequestTooLargeError(bytes=len(data), limit=RECORD_LIMIT_BYTES)
     make_dir(layout.inbox)
     name = new_run_id(epoch_s=time.time(), entropy=os.urandom(4))
     path = os.path.join(layout.inbox, f"{name}.json")
-    replace_file(path, to_bytes(request.to_json()))
+    replace_file(path, data)
     return path
 
 
