@@ -1,0 +1,77 @@
+"""The command line over the corpus: exit code 78, one clear message, nothing created."""
+
+from pathlib import Path
+
+import pytest
+
+from supervisor.cli import run
+from tests.contract.corpus_cases import CASES, Case
+from tests.root import Root
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.file)
+def test_validate_exits_78_and_creates_nothing(
+    case: Case,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    case.lay_out(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for name, text in case.environ.items():
+        monkeypatch.setenv(name, text)
+    before = sorted(tmp_path.rglob("*"))
+    code = run(["validate", "--root", str(tmp_path), *case.arguments(tmp_path)])
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (78, "")
+    case.check(printed.err, tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["start", "--once", "--batch", "config/batches/bad.toml"],
+        ["run", "good"],
+        ["submit", "good"],
+        ["plan", "good"],
+    ],
+)
+def test_every_verb_that_reads_the_configuration_refuses_it_before_anything_is_created(
+    root: Root, words: list[str]
+) -> None:
+    root.write("config/supervisor.toml", "[supervisor]\nmax_rnus = 3\n[pipelines.good]\n")
+    before = sorted(root.path.rglob("*"))
+    done = root.call(*words)
+    assert done.code == 78
+    assert "supervisor.max_rnus" in done.err
+    assert "did you mean 'max_runs'" in done.err
+    assert "pipelines.good.stages" in done.err
+    assert sorted(root.path.rglob("*")) == before
+
+
+def test_an_unknown_pipeline_is_a_usage_error_that_names_the_nearest(root: Root) -> None:
+    root.configure('[pipelines.lint]\nstages = [{ id = "s", command = "true" }]\n')
+    done = root.call("run", "lnt")
+    assert (done.code, "did you mean 'lint'" in done.err) == (2, True)
+
+
+def test_validate_names_what_is_right(root: Root) -> None:
+    root.configure('[pipelines.lint]\nstages = [{ id = "s", command = "true" }]\n')
+    done = root.call("validate", "--json")
+    assert (done.code, done.json()["pipelines"]) == (0, ["lint"])
+
+
+def test_plan_shows_what_would_run_and_creates_nothing(root: Root) -> None:
+    root.configure(
+        '[pipelines.a]\nstages = [{ id = "s", command = ["echo", "x"], timeout_s = 5 },'
+        ' { id = "b", pipeline = "b" }]\n'
+        '[pipelines.b]\nstages = [{ id = "t", command = "true" }]\n'
+    )
+    done = root.call("plan", "a")
+    assert done.code == 0
+    for part in ("1. s: echo x", "at most 5 s", "2. b: pipeline b", "1. t: true"):
+        assert part in done.out
+    assert root.call("plan", "a", "--json").json()["pipeline"]["id"] == "a"
+    assert not (root.path / ".runs").exists()
