@@ -1,5 +1,8 @@
 """``supervisor status``: the active runs and the newest finished ones."""
 
+import shutil
+import sys
+
 import click
 
 from supervisor.commands.options import json_option, layout_of, root_options
@@ -51,20 +54,26 @@ def _print(root: str, rows: list[Row], pid: int | None) -> None:
     if not rows:
         click.echo("no runs yet; 'supervisor run -- COMMAND' makes one")
         return
-    head = ("RUN", "TASK", "PIPELINE", "STATUS", "TIME", "NOTE")
-    click.echo(
-        table(
-            head,
-            [
-                (
-                    row.run_id,
-                    row.task_id,
-                    row.pipeline_id,
-                    row.status,
-                    duration(row.duration_s),
-                    row.note or "",
-                )
-                for row in rows
-            ],
-        )
+    text = _table(rows, short=False)
+    width = max(len(line) for line in text.splitlines())
+    if sys.stdout.isatty() and width > shutil.get_terminal_size().columns:
+        text = _table(rows, short=True)
+    click.echo(text)
+
+
+def _table(rows: list[Row], *, short: bool) -> str:
+    """The table; where the terminal is narrow, a run's last 8 digits stand for it."""
+    return table(
+        ("RUN", "TASK", "PIPELINE", "STATUS", "TIME", "NOTE"),
+        [
+            (
+                row.run_id[-8:] if short else row.run_id,
+                row.task_id,
+                row.pipeline_id,
+                row.status,
+                duration(row.duration_s),
+                row.note or "",
+            )
+            for row in rows
+        ],
     )

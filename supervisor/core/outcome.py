@@ -1,7 +1,10 @@
-"""Exit codes of outcomes (contract.md section 4): 0 ok, 10 failed, 11 cancelled, 12 lost."""
+"""Finished runs, and the exit codes that they mean: 0 ok, 10 failed, 11 cancelled, 12 lost."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
+
+from workers.records.spec import RunSpec
 
 OK: Final = 0
 FAILED: Final = 10
@@ -9,6 +12,18 @@ CANCELLED: Final = 11
 LOST: Final = 12
 LOST_DETAILS: Final = ("worker-lost", "worker-hung", "spawn-failed", "run-dir-deleted")
 _WORST_FIRST: Final = (LOST, FAILED, CANCELLED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedRun:
+    """A run that is on record; ``manifest`` is relative to the root, ``reason`` is for people."""
+
+    spec: RunSpec
+    status: str
+    detail: str | None
+    reason: str | None
+    duration_s: float | None
+    manifest: str
 
 
 def exit_code(status: str, detail: str | None) -> int:

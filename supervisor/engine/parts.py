@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from supervisor.core.outcome import FinishedRun
 from supervisor.edge.intake import Intake
 from supervisor.edge.log import Log
 from supervisor.edge.persistence import PersistenceCoordinator
@@ -27,7 +28,7 @@ class Reporter(Protocol):
     def adopted(self, spec: RunSpec) -> None:
         """A run was found with the worker that an earlier supervisor gave it."""
 
-    def finished(self, spec: RunSpec, *, status: str, detail: str | None, manifest: str) -> None:
+    def finished(self, run: FinishedRun) -> None:
         """A run is in manifest and history."""
 
     def note(self, text: str) -> None:

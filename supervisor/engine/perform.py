@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from supervisor.core import actions, stimuli
 from supervisor.core.actions import Action
 from supervisor.core.lifecycle import Run
+from supervisor.core.outcome import FinishedRun
 from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import take_flock
 from supervisor.edge.proctable import kill_remains
@@ -201,10 +202,14 @@ class Performer:
             duration_s=data.get("duration_s"),
         )
         parts.reporter.finished(
-            reader.spec,
-            status=str(data.get("status")),
-            detail=data.get("detail"),
-            manifest=parts.layout.relative(reader.run.manifest),
+            FinishedRun(
+                spec=reader.spec,
+                status=str(data.get("status")),
+                detail=data.get("detail"),
+                reason=data.get("reason"),
+                duration_s=data.get("duration_s"),
+                manifest=parts.layout.relative(reader.run.manifest),
+            )
         )
 
     def _snapshot(self, task_id: str) -> list[Stimulus]:

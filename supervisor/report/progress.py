@@ -7,6 +7,7 @@ never stops the supervisor: what cannot be said is counted and left out.
 import time
 from typing import Any
 
+from supervisor.core.outcome import FinishedRun
 from supervisor.report.clean import clean_line
 from supervisor.report.text import duration, print_json, say
 from workers.records.spec import RunSpec
@@ -44,20 +45,18 @@ class Tally:
         self.queued_count += 1
         self.launched(spec)
 
-    def finished(self, spec: RunSpec, *, status: str, detail: str | None, manifest: str) -> None:
+    def finished(self, run: FinishedRun) -> None:
         """A run is on record."""
-        self._running.discard(spec.run_id)
+        self._running.discard(run.spec.run_id)
         self.running_count = len(self._running)
         self.done_count += 1
-        self.failed_count += status == "failed"
+        self.failed_count += run.status == "failed"
         try:
-            self.say_finished(spec, status=status, detail=detail, manifest=manifest)
+            self.say_finished(run)
         except OSError:
             self.unsaid_count += 1
 
-    def say_finished(
-        self, spec: RunSpec, *, status: str, detail: str | None, manifest: str
-    ) -> None:
+    def say_finished(self, run: FinishedRun) -> None:
         """Tell that a run is on record."""
         raise NotImplementedError
 
@@ -79,31 +78,38 @@ class Tally:
         """Nothing more will be told."""
 
 
+def line_of(run: FinishedRun) -> str:
+    """One finished run as a line behind its status; the reason of a failure is a second one."""
+    spec = run.spec
+    line = f"  {spec.run_id}  {duration(run.duration_s):>6}  {spec.task_id}  {spec.pipeline.id}"
+    if run.status == "succeeded":
+        return clean_line(line)
+    detail = clean_line(f"{line}  {run.detail or ''}").rstrip()
+    return f"{detail}\n           {clean_line(run.reason)}" if run.reason else detail
+
+
 class PlainReporter(Tally):
     """One line per finished run."""
 
-    def say_finished(
-        self, spec: RunSpec, *, status: str, detail: str | None, manifest: str
-    ) -> None:
+    def say_finished(self, run: FinishedRun) -> None:
         """Print the line."""
-        note = f" ({detail})" if detail else ""
-        print(f"{status:<9}  {spec.pipeline.id}  {spec.task_id}  {manifest}{note}", flush=True)
+        print(f"{run.status:<9}{line_of(run)}", flush=True)
 
 
 class JsonReporter(Tally):
     """One JSON object per finished run."""
 
-    def say_finished(
-        self, spec: RunSpec, *, status: str, detail: str | None, manifest: str
-    ) -> None:
+    def say_finished(self, run: FinishedRun) -> None:
         """Print the object."""
         facts: dict[str, Any] = {
-            "run_id": spec.run_id,
-            "task_id": spec.task_id,
-            "pipeline_id": spec.pipeline.id,
-            "status": status,
-            "status_detail": detail,
-            "manifest": manifest,
+            "run_id": run.spec.run_id,
+            "task_id": run.spec.task_id,
+            "pipeline_id": run.spec.pipeline.id,
+            "status": run.status,
+            "status_detail": run.detail,
+            "reason": run.reason,
+            "duration_s": run.duration_s,
+            "manifest": run.manifest,
         }
         print_json("run-finished", facts)
 
@@ -141,16 +147,13 @@ class LiveReporter(Tally):
             f"{duration(now - self.began_mono_s)}"
         )
 
-    def say_finished(
-        self, spec: RunSpec, *, status: str, detail: str | None, manifest: str
-    ) -> None:
+    def say_finished(self, run: FinishedRun) -> None:
         """Print the line above the live one."""
         from rich.text import Text
 
-        colour = {"succeeded": "green", "failed": "red"}.get(status, "yellow")
-        note = f" ({detail})" if detail else ""
-        line = Text(f"{status:<9}", style=colour)
-        line.append(clean_line(f"  {spec.pipeline.id}  {spec.task_id}  {manifest}{note}"), "")
+        colour = {"succeeded": "green", "failed": "red"}.get(run.status, "yellow")
+        line = Text(f"{run.status:<9}", style=colour)
+        line.append(line_of(run), "")
         self._console.print(line, soft_wrap=True)
 
     def note(self, text: str) -> None:
