@@ -1,29 +1,18 @@
-"""Settings: flag > SUPERVISOR_<KEY> > project file > user file > default, by pydantic-settings.
+"""Settings: every key, its unit, its default and its range.
 
-Every key, its unit, default and source stand here; ``config/supervisor.toml`` repeats them for
-operators and a test holds the two equal. Environment values never appear in an error message.
+``config/supervisor.toml`` repeats them for operators and a test holds the two equal. How the
+sources stand above each other is in ``plan.load_settings``.
 """
 
-import json
-import os
-import re
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from supervisor.core.backoff import Backoff
-from supervisor.errors import ConfigError, Problem
-from supervisor.plan.problems import near, problems_of
-from supervisor.plan.root import CONFIG
-from supervisor.plan.sources import is_json, read_toml
 from workers.records.ids import why_bad
 from workers.records.limits import Limits
 
-PREFIX: Final = "SUPERVISOR_"
-# Not settings: where to begin, and what supervisord puts into the environment of its children.
-_NOT_OURS: Final = ("ROOT", "CONFIG", "ENABLED", "PROCESS_NAME", "GROUP_NAME", "SERVER_URL")
 _DAY_S: Final = 86_400.0
 _LIMITS: Final = Limits()
 
@@ -32,7 +21,6 @@ Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
 
 
 LOCK_WAIT_LIMIT_S: Final = 3.0  # contract.md section 3: never more than 3 s in all
-_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")  # what is longer is beyond every range
 
 
 def _task(value: str) -> str:
@@ -86,7 +74,7 @@ class Settings(BaseModel):
     grace_s: Seconds = Field(_LIMITS.grace_s, description="between terminate and kill")
 
 
-def _unfit(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+def unfit(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     """Settings that are right alone and wrong together: the keys, and what is wrong."""
     interval_s, stale_s = settings.heartbeat_interval_s, settings.heartbeat_stale_after_s
     if stale_s <= interval_s:
@@ -112,175 +100,3 @@ def _unfit(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
 def limits_of(settings: Settings) -> Limits:
     """What workers hold themselves to."""
     return Limits(**{name: getattr(settings, name) for name in Limits.__dataclass_fields__})
-
-
-def project_file(root: str, config: str | None) -> str | None:
-    """The project's configuration: ``--config``, else the usual place if it is there."""
-    if config is not None:
-        return os.path.abspath(config)
-    path = os.path.join(root, CONFIG)
-    return path if os.path.lexists(path) else None
-
-
-def user_file(environ: Mapping[str, str]) -> str | None:
-    """The operator's own configuration, if it is there."""
-    base = environ.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(base):  # as the XDG specification says of relative ones
-        if "HOME" not in environ:
-            return None
-        base = os.path.join(environ["HOME"], ".config")
-    path = os.path.join(base, "pipeline-supervisor", "supervisor.toml")
-    return path if os.path.lexists(path) else None
-
-
-def load_settings(
-    *, flags: Mapping[str, Any], project: str | None, environ: Mapping[str, str]
-) -> Settings:
-    """Read all sources.
-
-    Args:
-        flags: settings from the command line.
-        project: the project's file, None where there is none.
-        environ: the environment.
-
-    Raises:
-        ConfigError: everything that is wrong in any source; each names its file or variable.
-    """
-    tables: list[dict[str, Any]] = []
-    paths: list[str] = []
-    problems: list[Problem] = []
-    for path in (project, user_file(environ)):
-        table = {} if path is None or is_json(path) else read_toml(path).get("supervisor", {})
-        if isinstance(table, dict):
-            problems += _check(str(path), "supervisor.", table)
-            tables.append(_placed(table, os.path.dirname(str(path))))
-            paths.append(str(path))
-        else:
-            problems.append(Problem(str(path), "supervisor", "must be a table"))
-    variables, found = _from_environment(environ)
-    variables = _placed(variables, os.getcwd())
-    problems += found
-    problems += _check("environment", "", variables)
-    problems += _check("command line", "", flags)
-    if problems:
-        raise ConfigError(problems=problems)
-    settings = _merge(flags, [variables, *tables])
-    for keys, what in _unfit(settings):
-        problems.append(_blame(keys, what, flags, variables, list(zip(paths, tables, strict=True))))
-    if problems:
-        raise ConfigError(problems=problems)
-    return settings
-
-
-def _placed(values: dict[str, Any], folder: str) -> dict[str, Any]:
-    """A batch is relative to the file that names it, in a variable to the current folder."""
-    batch = values.get("batch")
-    return {**values, "batch": os.path.join(folder, batch)} if isinstance(batch, str) else values
-
-
-def _blame(
-    keys: tuple[str, ...],
-    what: str,
-    flags: Mapping[str, Any],
-    variables: Mapping[str, Any],
-    files: list[tuple[str, dict[str, Any]]],
-) -> Problem:
-    """Name the strongest source that sets the first of these keys that any source sets."""
-    for key in keys:
-        if key in flags:
-            return Problem("command line", key, what)
-        if key in variables:
-            return Problem(f"{PREFIX}{key.upper()}", "", what)
-        for path, table in files:
-            if key in table:
-                return Problem(path, f"supervisor.{key}", what)
-    return Problem("settings", keys[0], what)
-
-
-def _merge(flags: Mapping[str, Any], sources: list[dict[str, Any]]) -> Settings:
-    """Let pydantic-settings put the sources above each other, the first on top."""
-
-    class Merged(Settings, BaseSettings):  # type: ignore[misc]  # both only add to ConfigDict
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            """Flags, our reading of the environment, project file, user file; never `.env`."""
-            below = [InitSettingsSource(settings_cls, init_kwargs=source) for source in sources]
-            return (init_settings, *below)
-
-    return Settings(**Merged(**flags).model_dump())  # two readings of the same compare equal
-
-
-def _keys() -> tuple[str, ...]:
-    return tuple(Settings.model_fields)
-
-
-def _check(source: str, prefix: str, values: Mapping[str, Any]) -> list[Problem]:
-    """Each key by itself; how keys fit together is looked at when all sources are merged."""
-    found = []
-    for key, value in values.items():
-        try:
-            Settings.__pydantic_validator__.validate_assignment(
-                Settings.model_construct(), key, value
-            )
-        except ValidationError as error:
-            for problem in problems_of(error, source, prefix, _keys()):
-                if not problem.key_path.removeprefix(prefix.rstrip(".")):
-                    continue
-                if source == "environment":
-                    problem = Problem(f"{PREFIX}{key.upper()}", "", problem.message)
-                found.append(problem)
-    return found
-
-
-def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
-    """What SUPERVISOR_<KEY> says, typed as the key is; unknown names that look like a typo."""
-    values: dict[str, Any] = {}
-    problems = []
-    for name, text in environ.items():
-        if not name.startswith(PREFIX) or text == "":
-            continue
-        word = name[len(PREFIX) :]
-        key = word.lower()
-        if key in Settings.model_fields:
-            typed = _typed(key, text)
-            if typed is None:
-                kinds = {int: "a whole number", float: "a number"}
-                listed = 'names of environment variables: A,B or ["A", "B"]'
-                kind = kinds.get(_annotation(key), listed)
-                problems.append(Problem(name, "", f"must be {kind}"))
-            else:
-                values[key] = typed
-        elif word not in _NOT_OURS and (hint := near(key, _keys())):
-            mend = f"is no setting; did you mean '{PREFIX}{hint.upper()}'?"
-            problems.append(Problem(name, "", mend))
-    return values, problems
-
-
-def _annotation(key: str) -> Any:  # noqa: ANN401 - a type
-    return Settings.model_fields[key].annotation
-
-
-def _typed(key: str, text: str) -> Any:  # noqa: ANN401 - as the key is
-    kind = _annotation(key)
-    if kind is int:
-        return int(text) if _WHOLE.fullmatch(text.strip()) else None
-    if kind is float:
-        try:
-            return float(text)
-        except ValueError:
-            return None
-    if key == "secrets" and text.lstrip().startswith("["):
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return None
-    if key == "secrets":
-        return [word.strip() for word in text.split(",") if word.strip()]
-    return text

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from workers.capture import BoundedLog, Pipe
-from workers.failure import Failure, last_line, write_error_file
+from workers.failure import Failure, write_error_file
 from workers.masking import Mask, secret_values
 from workers.outcome import StageOutcome
 from workers.recorder import Bench, Recorder
@@ -15,6 +15,7 @@ from workers.records.journal import Event
 from workers.records.limits import SUMMARY_LIMIT_CHARS
 from workers.records.spec import StageSpec
 from workers.stage import REFRESH_S, Ending, Try, Work
+from workers.tried import Tried, message_of, stage_facts
 
 
 class CommandStage:
@@ -65,19 +66,17 @@ class CommandStage:
             deadline = self._deadline(pipeline_deadline)
             about = {"stage": self._stage.id, "index": self._index, "try": number}
             self._recorder.fact(Event.STAGE_STARTED, about, flush=False)
-            ending, stdout, stderr = self._try(number, deadline)
-            reason = self._reason(ending)
-            again = number < retries.attempts and self._may_retry(ending, reason)
-            if again and deadline is not None and deadline == pipeline_deadline:
-                again = reason != "timed-out"
-            if not again:
-                return self._finish(about, ending, reason, deadline, stdout, stderr)
+            tried = self._try(about, deadline)
+            out_of_time = tried.reason == "timed-out" and deadline == pipeline_deadline
+            if number >= retries.attempts or out_of_time or not self._may_retry(tried):
+                return self._finish(tried, deadline)
             wait_s = min(retries.delay_s * retries.factor ** (number - 1), retries.max_delay_s)
             self._set_aside(number)
-            facts = self._facts(about, ending, reason, stdout, stderr, status="failed")
+            facts = stage_facts(tried, "failed")
             self._recorder.fact(Event.STAGE_RETRIED, {**facts, "delay_s": wait_s})
             if self._wait(wait_s, pipeline_deadline) is not None:
-                return self._finish(about, ending, "cancelled", deadline, stdout, stderr)
+                tried.reason = "cancelled"
+                return self._finish(tried, deadline)
 
     def _deadline(self, pipeline_deadline: float | None) -> float | None:
         if self._stage.timeout_s is None:
@@ -85,7 +84,7 @@ class CommandStage:
         own = time.monotonic() + self._stage.timeout_s
         return own if pipeline_deadline is None else min(own, pipeline_deadline)
 
-    def _try(self, number: int, deadline: float | None) -> tuple[Ending, BoundedLog, BoundedLog]:
+    def _try(self, about: dict[str, Any], deadline: float | None) -> Tried:
         bench, limits = self._bench, self._bench.spec.limits
         logs = [
             BoundedLog(
@@ -100,7 +99,7 @@ class CommandStage:
         work = Work(
             argv=self._argv,
             cwd=os.path.normpath(os.path.join(bench.layout.root, cwd)),
-            env={**self._env, "SUPERVISED_TRY": str(number)},
+            env={**self._env, "SUPERVISED_TRY": str(about["try"])},
             deadline_mono_s=deadline,
             grace_s=limits.grace_s,
             refresh_s=min(REFRESH_S, limits.heartbeat_interval_s),
@@ -114,7 +113,9 @@ class CommandStage:
             if log.error is not None:
                 warning = {"code": "log_incomplete", "message": log.error}
                 self._recorder.fact(Event.WARNING, warning, flush=False)
-        return ending, logs[0], logs[1]
+        tried = Tried(about=about, ending=ending, stdout=logs[0], stderr=logs[1])
+        tried.reason = self._reason(ending)
+        return tried
 
     def _reason(self, ending: Ending) -> str | None:
         if ending.reason is not None:
@@ -123,11 +124,11 @@ class CommandStage:
             return None
         return "command-failed"
 
-    def _may_retry(self, ending: Ending, reason: str | None) -> bool:
-        if reason in (None, "cancelled"):
+    def _may_retry(self, tried: Tried) -> bool:
+        if tried.reason in (None, "cancelled"):
             return False
         codes = self._stage.retries.on_exit_codes
-        return codes is None or ending.exit_code in codes
+        return codes is None or tried.ending.exit_code in codes
 
     def _set_aside(self, number: int) -> None:
         """Keep the logs of a try that will be made again."""
@@ -147,54 +148,29 @@ class CommandStage:
             select.select([control.bell_fd], [], [], left)
         return detail
 
-    def _finish(
-        self,
-        about: dict[str, Any],
-        ending: Ending,
-        reason: str | None,
-        deadline: float | None,
-        stdout: BoundedLog,
-        stderr: BoundedLog,
-    ) -> StageOutcome:
+    def _finish(self, tried: Tried, deadline: float | None) -> StageOutcome:
+        stage, reason = self._stage, tried.reason
         if reason is None:
-            status = "succeeded"
-        elif self._stage.allow_failure and reason != "cancelled":
-            status = "skipped"
-        else:
-            status = "failed"
-        message = self._message(ending, reason, stdout, stderr)
-        facts = self._facts(about, ending, reason, stdout, stderr, status=status)
-        if reason is not None:
-            facts["error_file"] = self._error_file(ending, reason, message, stdout, stderr)
-        summary = self._stage.summary_hint if reason is None else message
-        facts["summary"] = None if summary is None else summary[:SUMMARY_LIMIT_CHARS]
+            facts = stage_facts(tried, "succeeded")
+            facts["summary"] = stage.summary_hint and stage.summary_hint[:SUMMARY_LIMIT_CHARS]
+            self._recorder.fact(Event.STAGE_ENDED, facts)
+            return StageOutcome(status="succeeded")
+        status = "skipped" if stage.allow_failure and reason != "cancelled" else "failed"
+        message = message_of(tried, self._mask)
+        facts = stage_facts(tried, status)
+        facts["summary"] = message[:SUMMARY_LIMIT_CHARS]
+        facts["error_file"] = self._error_file(tried, message)
         self._recorder.fact(Event.STAGE_ENDED, facts)
         return StageOutcome(
             status=status,
             reason=reason,
-            message=None if status == "succeeded" else f"{self._stage.id}: {message}",
+            message=f"{stage.id}: {message}",
             timed_out_mono_s=deadline if reason == "timed-out" else None,
-            leftover_pids=tuple(ending.leftover_pids),
+            leftover_pids=tuple(tried.ending.leftover_pids),
         )
 
-    def _message(
-        self, ending: Ending, reason: str | None, stdout: BoundedLog, stderr: BoundedLog
-    ) -> str:
-        if ending.message is not None:
-            words = ending.message
-        elif reason in ("timed-out", "cancelled", "exit-status-unknown"):
-            words = f"{reason.replace('-', ' ')} after {ending.duration_s:g} s"
-        elif ending.signal is not None:
-            words = f"ended by {ending.signal}"
-        else:
-            words = f"exit code {ending.exit_code}"
-        line = last_line(stdout, stderr) if ending.message is None else None
-        text = f"{words}: {line}" if line else words
-        return text if self._mask is None else self._mask.text(text)
-
-    def _error_file(
-        self, ending: Ending, reason: str, message: str, stdout: BoundedLog, stderr: BoundedLog
-    ) -> str | None:
+    def _error_file(self, tried: Tried, message: str) -> str | None:
+        """Write the error file and tell its path; a disk that refuses is warned of."""
         bench = self._bench
         path = bench.run.error_file(self._index, self._stage.id)
         command = self._stage.command
@@ -204,18 +180,18 @@ class CommandStage:
             index=self._index,
             stage_id=self._stage.id,
             command=command if isinstance(command, str) else " ".join(command or ()),
-            reason=reason,
+            reason=tried.reason or "",
             message=message,
-            exit_code=ending.exit_code,
-            signal=ending.signal,
+            exit_code=tried.ending.exit_code,
+            signal=tried.ending.signal,
             created_at=utc_text(bench.clock.epoch_s()),
         )
         try:
             write_error_file(
                 path,
                 failure,
-                stdout=stdout,
-                stderr=stderr,
+                stdout=tried.stdout,
+                stderr=tried.stderr,
                 limits=bench.spec.limits,
                 mask=self._mask,
             )
@@ -224,33 +200,6 @@ class CommandStage:
             self._recorder.fact(Event.WARNING, warning, flush=False)
             return None
         return bench.layout.relative(path)
-
-    def _facts(
-        self,
-        about: dict[str, Any],
-        ending: Ending,
-        reason: str | None,
-        stdout: BoundedLog,
-        stderr: BoundedLog,
-        *,
-        status: str,
-    ) -> dict[str, Any]:
-        return {
-            **about,
-            "status": status,
-            "exit_code": ending.exit_code,
-            "signal": ending.signal,
-            "duration_s": ending.duration_s,
-            "reason": reason,
-            "summary": None,
-            "error_file": None,
-            "stdout": {"seen_bytes": stdout.seen_bytes, "kept_bytes": stdout.kept_bytes},
-            "stderr": {"seen_bytes": stderr.seen_bytes, "kept_bytes": stderr.kept_bytes},
-            "peak_rss_bytes": ending.peak_rss_bytes,
-            "cpu_s": ending.cpu_s,
-            "leftover_count": ending.leftover_count,
-            "output_incomplete": ending.output_incomplete,
-        }
 
 
 def _argv(stage: StageSpec) -> tuple[str, ...]:

@@ -159,14 +159,3 @@ def _render(failure: Failure, stdout: _Tail, stderr: _Tail, mask: Mask | None) -
         "created_at": failure.created_at,
     }
     return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")
-
-
-def last_line(stdout: BoundedLog, stderr: BoundedLog) -> str | None:
-    """The last line that says something, of stderr, else of stdout; safe to show."""
-    for log in (stderr, stdout):
-        text = log.end(2_000).decode("utf-8", "replace")
-        for line in reversed(text.splitlines()):
-            clean = "".join(c if c.isprintable() else " " for c in line).strip()
-            if clean:
-                return clean
-    return None

@@ -8,8 +8,9 @@ from supervisor.commands.options import layout_of
 from supervisor.errors import ConfigError, Problem
 from supervisor.plan.batches import Batch, batch_path, load_batch
 from supervisor.plan.catalog import Catalog, load_catalog
+from supervisor.plan.load_settings import load_settings, project_file
 from supervisor.report.text import say
-from supervisor.settings import Settings, load_settings, project_file
+from supervisor.settings import Settings
 from workers.records.layout import Layout
 
 

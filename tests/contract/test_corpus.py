@@ -9,7 +9,7 @@ import pytest
 from supervisor.errors import ConfigError
 from supervisor.plan.batches import load_batch
 from supervisor.plan.catalog import load_catalog
-from supervisor.settings import load_settings, project_file
+from supervisor.plan.load_settings import load_settings, project_file
 from tests.contract.corpus_cases import CASES, CORPUS, GOOD, Case
 
 

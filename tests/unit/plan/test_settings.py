@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.errors import ConfigError
-from supervisor.settings import Settings, limits_of, load_settings
+from supervisor.plan.load_settings import load_settings
+from supervisor.settings import Settings, limits_of
 from workers.records.limits import Limits
 
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,1 @@
+"""A black box around the command line: it breaks things and reads what the records say."""

@@ -1,0 +1,184 @@
+"""What was seen of runs and their workers, and what it means for the run's state.
+
+A stimulus about a run that has left the fleet, or that tells what the state already knows, changes
+nothing: the shell may look twice.
+"""
+
+from dataclasses import replace
+
+from supervisor.core import stimuli
+from supervisor.core.actions import WriteManifest
+from supervisor.core.asked import stop
+from supervisor.core.backoff import Jitter
+from supervisor.core.fleet import Draft
+from supervisor.core.lifecycle import (
+    LIVE,
+    Clearing,
+    Ended,
+    Judged,
+    Move,
+    Queued,
+    Recorded,
+    Run,
+    Running,
+    Starting,
+    Stopping,
+)
+from supervisor.core.liveness import HUNG_LOOKS_COUNT, Liveness, judge
+
+
+def _new_run(s: stimuli.Accepted, state: Queued | Starting | Running) -> Run:
+    return Run(
+        run_id=s.run_id,
+        task_id=s.task_id,
+        parent_run_id=s.parent_run_id,
+        waited_for=s.waited_for,
+        state=state,
+    )
+
+
+def accepted(draft: Draft, s: stimuli.Accepted, _: Jitter) -> None:
+    """A run is queued, unless we hold it already."""
+    if draft.find(s.run_id) is None:
+        draft.put(_new_run(s, Queued()))
+
+
+def adopted(draft: Draft, s: stimuli.Adopted, _: Jitter) -> None:
+    """A run is taken over with its worker."""
+    running = Running(since_mono_s=draft.now)
+    starting = Starting(since_mono_s=draft.now, launches_count=1)
+    run = _new_run(s.about, running if s.started else starting)
+    draft.put(replace(run, beat_mono_s=draft.now))
+    draft.act(WriteManifest(run.run_id))
+
+
+def launch_failed(draft: Draft, s: stimuli.LaunchFailed, jitter: Jitter) -> None:
+    """Try again in a while, or give up."""
+    run = draft.find(s.run_id)
+    if run is None or not isinstance(run.state, Starting):
+        return
+    wait_s = draft.rules.launch.wait_s(run.state.launches_count, jitter) if s.transient else None
+    if wait_s is None:
+        judged = Judged(status="failed", detail="spawn-failed", reason=s.reason)
+        draft.move(run, Move.JUDGE, judged)
+        return
+    again = Queued(not_before_mono_s=draft.now + wait_s, launches_count=run.state.launches_count)
+    draft.move(run, Move.RETRY_LAUNCH, again)
+
+
+def started(draft: Draft, s: stimuli.Started, _: Jitter) -> None:
+    """The worker is at work."""
+    run = draft.find(s.run_id)
+    if run is not None and isinstance(run.state, Starting):
+        draft.move(run, Move.START, Running(since_mono_s=draft.now), beat_mono_s=draft.now)
+
+
+def moved(draft: Draft, s: stimuli.Moved, _: Jitter) -> None:
+    """The manifest is out of date."""
+    run = draft.find(s.run_id)
+    if run is not None and isinstance(run.state, LIVE):
+        draft.act(WriteManifest(s.run_id))
+
+
+def verdict_seen(draft: Draft, s: stimuli.VerdictSeen, _: Jitter) -> None:
+    """The first verdict ends the run; a later one changes nothing."""
+    run = draft.find(s.run_id)
+    if run is None or isinstance(run.state, Ended | Recorded):
+        return
+    draft.move(run, Move.END, Ended(status=s.status, detail=s.detail), retry_mono_s=0.0)
+
+
+def _lose(draft: Draft, run: Run, *, status: str, detail: str, reason: str) -> None:
+    clearing = Clearing(since_mono_s=draft.now, status=status, detail=detail, reason=reason)
+    draft.move(run, Move.LOSE, clearing, remains=True, clear_mono_s=draft.now)
+    _stop_children(draft, run)
+
+
+def _stop_children(draft: Draft, run: Run) -> None:
+    """Nothing that a run asked for outlives it."""
+    for child in [*draft.active.values(), *draft.queued.values()]:
+        if child.parent_run_id == run.run_id:
+            stop(draft, child, "stopped")
+
+
+def worker_gone(draft: Draft, s: stimuli.WorkerGone, _: Jitter) -> None:
+    """Nobody can finish the run: clear up, then judge."""
+    run = draft.find(s.run_id)
+    if run is None:
+        return
+    match run.state:
+        case Stopping(detail=detail):
+            _lose(draft, run, status="cancelled", detail=detail, reason=s.reason)
+        case Starting() | Running():
+            _lose(draft, run, status="failed", detail="worker-lost", reason=s.reason)
+        case _:
+            return
+
+
+def directory_gone(draft: Draft, s: stimuli.DirectoryGone, _: Jitter) -> None:
+    """The records are gone: clear up, then judge."""
+    run = draft.find(s.run_id)
+    if run is None:
+        return
+    reason = "the run's directory was deleted while it ran"
+    match run.state:
+        case Starting() | Running() | Stopping():
+            _lose(draft, run, status="failed", detail="run-dir-deleted", reason=reason)
+        case Queued():
+            judged = Judged(status="failed", detail="run-dir-deleted", reason=reason)
+            draft.move(run, Move.JUDGE, judged)
+        case _:
+            return
+
+
+def look(draft: Draft, s: stimuli.Look, _: Jitter) -> None:
+    """Judge how alive a worker looks."""
+    run = draft.find(s.run_id)
+    if run is None or not isinstance(run.state, Starting | Running | Stopping):
+        return
+    if s.beat_moved:
+        draft.change(
+            run,
+            beat_mono_s=draft.now,
+            beat_since_manifest=True,
+            liveness=Liveness.FRESH,
+            hung_looks_count=0,
+        )
+        return
+    age_s = draft.now - run.beat_mono_s
+    word = judge(age_s=age_s, stopped=s.stopped, ages=draft.rules.ages)
+    looks_count = run.hung_looks_count + 1 if word is Liveness.HUNG else 0
+    if word != run.liveness or looks_count != run.hung_looks_count:
+        run = draft.change(run, liveness=word, hung_looks_count=looks_count)
+    if looks_count >= HUNG_LOOKS_COUNT:
+        reason = f"no heartbeat for {age_s:.0f} s although its process was not stopped"
+        _lose(draft, run, status="failed", detail="worker-hung", reason=reason)
+
+
+def stalled(draft: Draft, _s: stimuli.Stalled, _: Jitter) -> None:
+    """We slept: nobody else is late."""
+    for run in list(draft.active.values()):
+        if isinstance(run.state, LIVE):
+            draft.change(run, beat_mono_s=draft.now, hung_looks_count=0)
+
+
+def cleared(draft: Draft, s: stimuli.Cleared, _: Jitter) -> None:
+    """Judge when nothing is left, or when the time for killing is up."""
+    run = draft.find(s.run_id)
+    if run is None:
+        return
+    run = draft.change(
+        run, remains=bool(s.alive_pids), clear_mono_s=draft.now + draft.rules.clear_every_s
+    )
+    state = run.state
+    if not isinstance(state, Clearing):
+        return
+    if s.alive_pids and draft.now - state.since_mono_s < draft.rules.clear_within_s:
+        return
+    judged = Judged(
+        status=state.status,
+        detail=state.detail,
+        reason=state.reason,
+        leftover_pids=s.alive_pids,
+    )
+    draft.move(run, Move.JUDGE, judged)
