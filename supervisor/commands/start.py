@@ -1,5 +1,6 @@
 """``supervisor start``: take the lease, recover, and supervise."""
 
+import os
 import signal
 import sys
 
@@ -68,6 +69,11 @@ def command(
         reload=lambda: _reload(root, config, max_runs),
     ) as engine:
         try:
+            if not once:
+                reporter.note(
+                    f"supervising {given.layout.root} (pid {os.getpid()}); 'supervisor submit' "
+                    "hands in work, INT drains, 'supervisor stop' ends it"
+                )
             engine.recover()
             _hand_in(given, asking, named, wanted, task, engine=engine, again=again)
             engine.run()

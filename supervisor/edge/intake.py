@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from supervisor.edge.run_reader import RunReader
 from workers.records.atomic import create_file, is_abandoned, publish_dir, to_bytes
 from workers.records.clock import Clock, utc_text
-from workers.records.files import DIR_MODE, FILE_MODE, make_dir, sync_dir
+from workers.records.files import DIR_MODE, FILE_MODE, make_dir, make_private, sync_dir
 from workers.records.journal import Event, Fact
 from workers.records.layout import Layout, RunDir
 from workers.records.manifest import Observed, fold_manifest
@@ -31,9 +31,11 @@ class Intake:
     def __init__(self, layout: Layout, clock: Clock) -> None:
         self._layout = layout
         self._clock = clock
+        for directory in (layout.runs, layout.out):
+            make_dir(directory)
+            make_private(directory)
         for directory in (layout.accepted, layout.building, layout.inbox, layout.rejected):
             make_dir(directory)
-        make_dir(layout.out)
 
     def accept(self, specs: Iterable[RunSpec]) -> list[RunReader]:
         """Put runs on disk as queued; what was accepted before is left as it is.

@@ -121,6 +121,21 @@ def make_dir(path: str) -> None:
     sync_dir(parent)
 
 
+def make_private(path: str) -> None:
+    """Bring a directory that others may enter (of a git checkout, say) to mode 0700.
+
+    Raises:
+        BadFileError: it is a link, or belongs to another user.
+    """
+    found = os.stat(path, follow_symlinks=False)
+    if not stat.S_ISDIR(found.st_mode):
+        raise BadFileError(path=path, why="is not a directory")
+    if found.st_uid != os.geteuid():
+        raise BadFileError(path=path, why=f"belongs to another user (uid {found.st_uid})")
+    if stat.S_IMODE(found.st_mode) != DIR_MODE:
+        os.chmod(path, DIR_MODE)
+
+
 def sync_dir(path: str) -> None:
     """Flush a directory, so that names made or renamed in it survive a loss of power."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
