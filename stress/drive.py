@@ -24,7 +24,7 @@ _HOG: Final = (
 )
 
 
-class Missed(Exception):  # noqa: N818 - an outcome of meddling, told in the result
+class Missed(Exception):
     """What was waited for did not come."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from workers.records.ids import is_run_id
 from workers.records.layout import Layout
 
 Record = dict[str, Any]
@@ -82,8 +83,11 @@ def gather(layout: Layout, task_id: str) -> Evidence:
     found.metrics = _only(parsed, layout.metrics(task_id)) or {}
     found.log = parsed.get(f"{layout.log}.1", []) + parsed.get(layout.log, [])
     runs = layout.runs_of(task_id)
-    for run_id in sorted(os.listdir(runs)) if os.path.isdir(runs) else ():
-        found.runs[run_id] = _run(layout, task_id, run_id, parsed)
+    for name in sorted(os.listdir(runs)) if os.path.isdir(runs) else ():
+        if is_run_id(name):
+            found.runs[name] = _run(layout, task_id, name, parsed)
+        else:
+            found.unfinished.append(layout.relative(os.path.join(runs, name)))
     for directory in (layout.accepted, layout.inbox, layout.building, layout.rejected):
         names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
         found.unfinished += [layout.relative(os.path.join(directory, name)) for name in names]
@@ -134,9 +138,7 @@ def _only(parsed: dict[str, list[Record]], path: str) -> Record | None:
     return next(iter(parsed.get(path, [])), None)
 
 
-def _run(
-    layout: Layout, task_id: str, run_id: str, parsed: dict[str, list[Record]]
-) -> RunEvidence:
+def _run(layout: Layout, task_id: str, run_id: str, parsed: dict[str, list[Record]]) -> RunEvidence:
     run = layout.run_dir(task_id, run_id)
     errors = _files(run.errors)
     details = [(_only(parsed, path) or {}).get("details") for path in errors]

@@ -19,11 +19,12 @@ ARRIVED: Final = "arrived"
 LEAST_RUNS: Final = 8  # the standard scenario has four runs of a kind of their own, and groups
 CHATTY_BYTES: Final = 10 * 1024 * 1024  # 160 times what is kept of a stream
 _GATE: Final = f': > "{ARRIVED}/$SUPERVISED_RUN_ID"; cat {GATE}'
+# NULs, control characters, 4-byte characters, a byte that is no UTF-8, a right-to-left override.
 _HOSTILE: Final = (
     "echo to stdout; head -c 3000 /dev/zero >&2; "
-    r"yes \"$(printf '\001\033[31m\177\360\237\222\251\342\200\256\377 \\\" ')\" | "
+    "yes \"$(printf '\\001\\033[31m\\177\\360\\237\\222\\251\\342\\200\\256\\377 \\\\ ')\" | "
     "head -c 70000 >&2; exit 3"
-).replace(r"\"", '"', 1)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ def _standard(runs_count: int, chance: random.Random) -> Plan:
     dies = Stage(
         id="dies", command="kill -KILL $$", status="failed", exit_code=None, signal="SIGKILL"
     )
-    chatty = f"yes \"$(printf '\\360\\237\\222\\245')\" | head -c {CHATTY_BYTES}"
+    chatty = f"yes \"$(printf '\\360\\237\\222\\245')\" | head -c {CHATTY_BYTES}"  # 4 bytes each
     special = [
         Pipeline(id="chatty", stages=(Stage(id="s", command=chatty, seen_bytes=CHATTY_BYTES),)),
         Pipeline(
@@ -106,9 +107,8 @@ def _standard(runs_count: int, chance: random.Random) -> Plan:
         for number in range(1, naps_count + 1)
     ]
     quick_count = runs_count - len(special) - naps_count - gated_count
-    quick = [Pipeline(id="quick", stages=(first, Stage(id="second", command=":"))) for _ in "1"]
-    quick = [Pipeline(id=p.id, stages=p.stages, count=quick_count) for p in quick if quick_count]
-    pipelines = [*special, *naps, *quick, _gated(gated_count)]
+    quick = Pipeline(id="quick", stages=(first, Stage(id="second", command=":")), count=quick_count)
+    pipelines = [*special, *naps, _gated(gated_count), *([quick] if quick_count else [])]
     chance.shuffle(pipelines)
     return Plan(
         name="standard",

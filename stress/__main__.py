@@ -1,0 +1,135 @@
+"""``python -m stress``: many runs at once, meddled with, and the guardrails beside their limits.
+
+Exit code 0 only where nothing is breached, 1 otherwise, 2 for usage.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+
+from stress.drive import Round, lease_is_free
+from stress.evidence import gather
+from stress.judge import Judgement, judge
+from stress.outside import Outside
+from stress.scenario import LEAST_RUNS, SCENARIOS, TASK, Plan, make_plan, write_config
+from stress.table import SCHEMA, lines_of, to_json, verdict_line
+from workers.records.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of all rounds; ``duration_s`` is that of the rounds, without the judging."""
+
+    judgement: Judgement
+    rounds_count: int
+    duration_s: float
+
+
+def stress(
+    plan: Plan, directory: str, *, rounds_count: int, beat_s: float, deadline_s: float
+) -> Result:
+    """Run rounds in one root, so that its history accumulates; the first breach ends it.
+
+    Args:
+        plan: what each round asks.
+        directory: an existing empty directory; the root is made in it, as ``root``.
+        rounds_count: at most so many.
+        beat_s: the heartbeat's interval in seconds.
+        deadline_s: for each round, in seconds.
+    """
+    layout = Layout(os.path.join(os.path.realpath(directory), "root"))
+    os.makedirs(layout.root)
+    write_config(plan, layout, beat_s=beat_s)
+    outsides: list[Outside] = []
+    duration_s = 0.0
+    while True:
+        began = time.monotonic()
+        outsides.append(Round(plan, layout, directory, deadline_s).run())
+        duration_s += time.monotonic() - began
+        evidence = gather(layout, TASK)
+        judgement = judge(plan, evidence, outsides, lease_free=lease_is_free(layout))
+        if judgement.breaches or len(outsides) >= rounds_count:
+            return Result(judgement, len(outsides), duration_s)
+
+
+def _arguments(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m stress", description="Stress the supervisor and hold it to its guardrails."
+    )
+    add = parser.add_argument
+    add("--runs", type=int, default=50, metavar="N", help="runs at once (default: 50)")
+    add("--rounds", type=int, default=1, metavar="N", help="rounds in one root (default: 1)")
+    add("--scenario", choices=SCENARIOS, default="standard", help="what runs (default: standard)")
+    add("--seed", type=int, metavar="S", help="repeat what was left to chance")
+    add("--beat", type=float, default=0.5, metavar="S", help="heartbeat in seconds (default: 0.5)")
+    add("--deadline", type=float, metavar="S", help="for a round (default: 60 s and 2 s per run)")
+    add("--json", action="store_true", help="print one object and nothing else")
+    add("--keep", action="store_true", help="keep the root and print its path")
+    given = parser.parse_args(words)
+    least = LEAST_RUNS if given.scenario == "standard" else 1
+    if given.runs < least:
+        parser.error(f"--runs must be at least {least} for the scenario {given.scenario}")
+    if given.rounds < 1 or given.beat <= 0:
+        parser.error("--rounds and --beat must be positive")
+    if given.seed is None:
+        given.seed = secrets.randbelow(1_000_000)
+    if given.deadline is None:
+        given.deadline = 60.0 + 2.0 * given.runs
+    return given
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run it; returns the exit code."""
+    given = _arguments(words)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and clean up
+    plan = make_plan(given.scenario, given.runs, given.seed)
+    directory = tempfile.mkdtemp(prefix="stress-")
+    keep = given.keep
+    try:
+        result = stress(
+            plan,
+            directory,
+            rounds_count=given.rounds,
+            beat_s=given.beat,
+            deadline_s=given.deadline,
+        )
+        keep = keep or bool(result.judgement.breaches)
+    finally:
+        if keep:
+            print(f"stress: kept: {directory}", file=sys.stderr)
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+    _print(given, result, directory if keep else None)
+    return 1 if result.judgement.breaches else 0
+
+
+def _print(given: argparse.Namespace, result: Result, kept: str | None) -> None:
+    if given.json:
+        facts = {
+            "schema": SCHEMA,
+            "scenario": given.scenario,
+            "seed": given.seed,
+            "runs": given.runs,
+            "rounds": result.rounds_count,
+            "duration_s": round(result.duration_s, 3),
+            "kept": kept,
+        }
+        print(json.dumps(facts | to_json(result.judgement)))
+        return
+    print("\n".join(lines_of(result.judgement)))
+    about = (
+        f"{given.scenario}, {given.runs} runs at once, rounds {result.rounds_count}, "
+        f"{result.duration_s:.1f} s, seed {given.seed}"
+    )
+    print(f"\n{verdict_line(result.judgement, about)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""What must hold whenever nothing runs, besides guardrails; each says what speaks against it."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from stress.evidence import Evidence, Record, RunEvidence
+from stress.outside import Outside
+from stress.scenario import Pipeline, Plan
+
+_FINAL: Final = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """One invariant; it holds where there is no problem."""
+
+    name: str
+    problems: tuple[str, ...]
+
+
+def check_all(
+    plan: Plan, evidence: Evidence, outsides: Sequence[Outside], *, lease_free: bool
+) -> tuple[Invariant, ...]:
+    """Check every invariant.
+
+    Args:
+        plan: what each round asked.
+        evidence: the records after the last round.
+        outsides: every round seen from outside.
+        lease_free: nobody holds the root's lease.
+    """
+    rounds_count = len(outsides)
+    checks = {
+        "the supervisor leaves with the expected exit code": _exits(plan, outsides),
+        "everything that was waited for came": (p for o in outsides for p in o.problems),
+        "every run asked for is there, and no other": _runs(plan, evidence, rounds_count),
+        "every manifest is terminal and says what the journal says": _manifests(evidence),
+        "every journal is in order and has one verdict": _journals(evidence),
+        "the history has one line per run": _history(evidence),
+        "the state is the history's end": _state(evidence),
+        "the metrics are the history's sums": _metrics(evidence),
+        "every run ended as designed": _outcomes(plan, evidence),
+        "nothing is left over": _left_over(evidence, lease_free=lease_free),
+        "nobody else can read the records": iter(evidence.wrong_mode),
+        "a snapshot becomes owed where the lock is held, and only there": _owed(
+            plan, evidence, rounds_count
+        ),
+    }
+    return tuple(Invariant(name, tuple(problems)) for name, problems in checks.items())
+
+
+def _exits(plan: Plan, outsides: Sequence[Outside]) -> Iterator[str]:
+    for number, outside in enumerate(outsides, 1):
+        if outside.exit_code != plan.exit_code:
+            yield f"round {number}: {outside.exit_code}, expected {plan.exit_code}"
+
+
+def _runs(plan: Plan, evidence: Evidence, rounds_count: int) -> Iterator[str]:
+    wanted = {pipeline.id: pipeline.count * rounds_count for pipeline in plan.pipelines}
+    found = Counter(
+        str((run.manifest or {}).get("pipeline_id", "no manifest"))
+        for run in evidence.runs.values()
+    )
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name, 0) != found[name]:
+            yield f"{name}: {found[name]} runs, expected {wanted.get(name, 0)}"
+
+
+def _manifests(evidence: Evidence) -> Iterator[str]:
+    for run in evidence.runs.values():
+        manifest, verdict = run.manifest or {}, next(iter(run.verdicts), {})
+        status = manifest.get("status")
+        if status not in _FINAL or not manifest.get("completed_at"):
+            yield f"{run.run_id}: status {status}"
+        elif (status, manifest.get("status_detail")) != (
+            verdict.get("status"),
+            verdict.get("detail"),
+        ):
+            yield f"{run.run_id}: status {status}, but the verdict says {verdict.get('status')}"
+        if manifest.get("run_id") != run.run_id:
+            yield f"{run.run_id}: its manifest names {manifest.get('run_id')}"
+        for warning in _extensions(run).get("warnings") or ():
+            yield f"{run.run_id}: warning {warning.get('code')}"
+
+
+def _extensions(run: RunEvidence) -> Record:
+    value = (run.manifest or {}).get("extensions")
+    return value if isinstance(value, dict) else {}
+
+
+def _journals(evidence: Evidence) -> Iterator[str]:
+    for run in evidence.runs.values():
+        if len(run.verdicts) != 1:
+            yield f"{run.run_id}: {len(run.verdicts)} verdicts"
+        if [fact.get("seq") for fact in run.journal] != list(range(1, len(run.journal) + 1)):
+            yield f"{run.run_id}: its facts are not numbered from 1"
+
+
+def _history(evidence: Evidence) -> Iterator[str]:
+    counts = Counter(str(line.get("runId")) for line in evidence.history)
+    yield from (f"{run_id}: {count} lines" for run_id, count in counts.items() if count > 1)
+    yield from (f"{run_id}: no line" for run_id in evidence.runs if not counts[run_id])
+    yield from (f"{run_id}: no such run" for run_id in counts if run_id not in evidence.runs)
+    for line in evidence.history:
+        run = evidence.runs.get(str(line.get("runId")))
+        told = (run.manifest or {}).get("status") if run else None
+        if run and line.get("status") != told:
+            yield f"{run.run_id}: {line.get('status')}, but its manifest says {told}"
+
+
+def _state(evidence: Evidence) -> Iterator[str]:
+    shown = evidence.state.get("runs")
+    if not isinstance(shown, list) or not shown:
+        yield "state.json shows no runs"
+        return
+    for run_id, count in Counter(str(line.get("runId")) for line in shown).items():
+        if count > 1:
+            yield f"{run_id}: shown {count} times"
+    if shown != evidence.history[-len(shown) :]:
+        yield "the runs shown are not the history's newest lines"
+    if evidence.state.get("lastRunAt") != shown[-1].get("timestamp"):
+        yield "lastRunAt is not the newest line's timestamp"
+    yield from _sums(evidence, evidence.state.get("totals"))
+
+
+def _sums(evidence: Evidence, totals: object) -> Iterator[str]:
+    counts = Counter(str(line.get("status")) for line in evidence.history)
+    wanted = {"runs": len(evidence.history)} | {status: counts[status] for status in _FINAL}
+    for key, value in wanted.items():
+        told = totals.get(key) if isinstance(totals, dict) else None
+        if told != value:
+            yield f"{key}: {told}, by the history {value}"
+
+
+def _metrics(evidence: Evidence) -> Iterator[str]:
+    yield from _sums(evidence, evidence.metrics.get("totals"))
+    for row in evidence.metrics.get("guardrails") or [{"name": "no guardrails", "breached": True}]:
+        if row.get("breached"):
+            yield f"metrics.json calls {row.get('name')} breached"
+
+
+def _outcomes(plan: Plan, evidence: Evidence) -> Iterator[str]:
+    pipelines = {pipeline.id: pipeline for pipeline in plan.pipelines}
+    for run in evidence.runs.values():
+        pipeline = pipelines.get(str((run.manifest or {}).get("pipeline_id")))
+        if pipeline is not None:
+            for problem in _outcome(pipeline, run, run.manifest or {}):
+                yield f"{pipeline.id} {run.run_id}: {problem}"
+
+
+def _outcome(pipeline: Pipeline, run: RunEvidence, manifest: Record) -> Iterator[str]:
+    found = (manifest.get("status"), manifest.get("status_detail"))
+    if found != (pipeline.status, pipeline.detail):
+        yield f"{found[0]} ({found[1]}), expected {pipeline.status} ({pipeline.detail})"
+    commands, more = manifest.get("commands") or [], _extensions(run).get("stages") or []
+    if not len(commands) == len(more) == len(pipeline.stages):
+        yield f"{len(commands)} stages, expected {len(pipeline.stages)}"
+        return
+    for stage, command, extra in zip(pipeline.stages, commands, more, strict=True):
+        told = (command.get("status"), command.get("exit_code"), extra.get("signal"))
+        wanted = (stage.status, stage.exit_code, stage.signal)
+        if told != wanted:
+            yield f"stage {stage.id}: {told}, expected {wanted}"
+        seen = (extra.get("stdout") or {}).get("seen_bytes")
+        if stage.seen_bytes is not None and seen != stage.seen_bytes:
+            yield f"stage {stage.id}: {seen} bytes of stdout seen, {stage.seen_bytes} printed"
+        if (command.get("error_file") is not None) != (stage.status == "failed"):
+            yield f"stage {stage.id}: error file {command.get('error_file')}"
+
+
+def _left_over(evidence: Evidence, *, lease_free: bool) -> Iterator[str]:
+    yield from evidence.temporary
+    yield from evidence.unfinished
+    if not lease_free:
+        yield "somebody holds the lease"
+
+
+def _owed(plan: Plan, evidence: Evidence, rounds_count: int) -> Iterator[str]:
+    found, wanted = len(evidence.logged("snapshot_owed")), rounds_count if plan.hogged else 0
+    if found < wanted or (found and not wanted):
+        yield f"{found} snapshots owed in {rounds_count} rounds, expected {wanted or 'none'}"
