@@ -56,7 +56,7 @@ class Row:
         return worst >= self.limit if self.strict else worst > self.limit
 
 
-def _equal(name: str, value: float | None, other: float | None, **rest: Any) -> Row:
+def _equal(name: str, value: float | None, other: float | None, **rest: Any) -> Row:  # noqa: ANN401 - the row's other fields
     return Row(name=name, value=value, other=other, agree=value == other, **rest)
 
 
