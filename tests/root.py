@@ -137,6 +137,10 @@ class Root:
         path = self.path / ".runs/.supervisor/supervisor.log"
         return [json.loads(line) for line in path.read_text().splitlines()]
 
+    def stages(self) -> list[int]:
+        """The living processes of this root's stages."""
+        return alive(f"SUPERVISED_ROOT={self.path}")
+
     def serving(self) -> "subprocess.Popen[str]":
         """Start a supervisor that stays, and wait until it serves."""
         process = self.popen("start")

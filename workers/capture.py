@@ -7,16 +7,15 @@ prints. A log that cannot be written never stops the stage: it is written anew a
 
 import contextlib
 import os
-import time
 from typing import Final
 
+from workers.ends import first_character, whole_characters
 from workers.masking import Mask
 from workers.records.files import FILE_MODE
+from workers.ring import Ring
 
 _MARK: Final = b"[supervisor: %d bytes dropped]\n"
-_MARK_LIMIT_BYTES: Final = (
-    len(_MARK % 10**19) + 1
-)  # with a newline before it, if the head lacks one
+_MARK_LIMIT_BYTES: Final = len(_MARK % 10**19) + 1  # and a newline, if the head lacks one
 
 
 class BoundedLog:
@@ -28,8 +27,12 @@ class BoundedLog:
         mask: what hides secrets, None where there are none.
 
     Attributes:
+        is_masked: secrets are hidden in it.
+        dirty: the end of the file is not up to date.
         seen_bytes: what the stage wrote.
-        kept_bytes: how much of it stands in the file after ``close``.
+        stored_bytes: the same with secrets hidden, as far as it is known.
+        kept_bytes: ``seen_bytes`` less what was dropped, once it is closed; 0 where the file could
+            not be written.
         error: why the file could not be written, None where it could.
     """
 
@@ -37,26 +40,33 @@ class BoundedLog:
         self._path = path
         self._limit = limit_bytes
         self._head_limit = limit_bytes // 2
-        self._tail_limit = limit_bytes - self._head_limit
         self._mask = mask
         self._head = bytearray()
-        self._tail = bytearray()
-        self._total = 0
+        self._ring = Ring(limit_bytes - self._head_limit)
         self._written = 0
         self._size = 0
         self._fd: int | None = None
+        self._closed = False
+        self._dropped = 0
+        self.is_masked = mask is not None
         self.dirty = False
         self.seen_bytes = 0
+        self.stored_bytes = 0
         self.kept_bytes = 0
         self.error: str | None = None
-        self._open()
-
-    def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self._fd = os.open(self._path, flags, FILE_MODE)
+            self._open()
         except OSError as error:
-            self.error = f"{self._path}: {error.strerror}"
+            self._failed(error)
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        self._fd = os.open(self._path, flags, FILE_MODE)
+        self._written = self._size = 0
+        return self._fd
+
+    def _failed(self, error: OSError) -> None:
+        self.error = f"{self._path}: {error.strerror}"
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take some output."""
@@ -64,29 +74,23 @@ class BoundedLog:
         self._store(data if self._mask is None else self._mask.feed(bytes(data)))
 
     def _store(self, data: bytes | memoryview) -> None:
-        self._total += len(data)
+        self.stored_bytes += len(data)
         room = self._head_limit - len(self._head)
         if room > 0:
             self._head += data[:room]
             data = data[room:]
-            self._append_head()
-        if len(data) == 0:
-            return
-        self.dirty = True
-        if len(data) >= self._tail_limit:
-            self._tail[:] = data[len(data) - self._tail_limit :]
-            return
-        self._tail += data
-        if len(self._tail) > self._tail_limit:
-            del self._tail[: len(self._tail) - self._tail_limit]
+            try:
+                self._append_head()
+            except OSError as error:
+                self._failed(error)
+        if len(data):
+            self.dirty = True
+            self._ring.put(data)
 
     def _append_head(self) -> None:
         """The head goes to the file as it comes."""
-        try:
-            self._write_at(self._written, bytes(self._head[self._written :]))
-        except OSError as error:
-            self.error = f"{self._path}: {error.strerror}"
-        else:
+        if self._written < len(self._head):
+            self._write_at(self._written, [memoryview(bytes(self._head[self._written :]))])
             self._written = len(self._head)
 
     def refresh(self) -> None:
@@ -97,129 +101,76 @@ class BoundedLog:
         try:
             self._write_end()
         except OSError as error:
-            self.error = f"{self._path}: {error.strerror}"
+            self._failed(error)
 
     def _write_end(self) -> None:
-        begin, end = self._end()
-        self._write_at(begin, end)
-        if begin + len(end) < self._size and self._fd is not None:
-            os.ftruncate(self._fd, begin + len(end))
-        self._size = begin + len(end)
+        begin, parts = self._end()
+        end = begin + sum(len(part) for part in parts)
+        self._write_at(begin, parts)
+        if end < self._size and self._fd is not None:
+            os.ftruncate(self._fd, end)
+        self._size = end
 
-    def _end(self) -> tuple[int, bytes]:
-        """Where the end begins in the file, and its bytes; sets ``kept_bytes``."""
-        if self._total <= self._limit:
-            self.kept_bytes = self._total
-            return len(self._head), bytes(self._tail)
+    def _end(self) -> tuple[int, list[memoryview]]:
+        """Where the end begins in the file, and its parts; also counts what was dropped."""
+        if self.stored_bytes <= self._limit:
+            return len(self._head), list(self._ring.last(self._limit))
         head_bytes = whole_characters(self._head)
-        line = b"" if self._head[:head_bytes].endswith(b"\n") else b"\n"
-        room = self._limit - head_bytes - _MARK_LIMIT_BYTES
-        tail = bytes(self._tail[-room:])
-        tail = tail[first_character(tail) :]
-        self.kept_bytes = head_bytes + len(tail)
-        return head_bytes, line + _MARK % (self._total - self.kept_bytes) + tail
+        line = b"" if self._head[head_bytes - 1] == 0x0A else b"\n"
+        size = min(self._ring.filled_bytes, self._limit - head_bytes - _MARK_LIMIT_BYTES)
+        older, newer = self._ring.last(size)
+        size -= first_character(bytes(older[:4]) + bytes(newer[:4]))
+        self._dropped = self.stored_bytes - head_bytes - size
+        mark = memoryview(line + _MARK % self._dropped)
+        return head_bytes, [mark, *self._ring.last(size)]
 
-    def _write_at(self, offset: int, data: bytes) -> None:
+    def _write_at(self, offset: int, parts: list[memoryview]) -> None:
         if self._fd is None:
             raise FileNotFoundError(2, "the log could not be opened")
-        while data:
-            written = os.pwrite(self._fd, data, offset)
-            data, offset = data[written:], offset + written
+        for part in parts:
+            while part:
+                written = os.pwrite(self._fd, part, offset)
+                part, offset = part[written:], offset + written
 
     def end(self, size: int) -> bytes:
         """The last ``size`` bytes that were stored, at most ``limit_bytes // 2`` of them."""
-        return bytes(self._tail if len(self._tail) >= size else self._head + self._tail)[-size:]
+        older, newer = self._ring.last(size)
+        tail = bytes(older) + bytes(newer)
+        missing = min(size - len(tail), self._head_limit)
+        return bytes(self._head[-missing:]) + tail if missing > 0 else tail
 
     def close(self) -> None:
-        """Write what is due and flush it. ``error`` tells whether the file is complete."""
+        """Write what is due and flush it. ``error`` tells whether the file is incomplete.
+
+        After a failure the file is written anew, once: a flush that failed may have lost pages.
+        """
+        if self._closed:
+            return
+        self._closed = True
         if self._mask is not None:
             self._store(self._mask.finish())
-        if self._fd is None:
-            self._open()
-        if self.error is not None:
-            self._written, self.error = 0, None
-            self._append_head()
-        self.dirty = True
-        self.refresh()
-        if self._fd is not None:
+        for anew in (self.error is not None, True):
             try:
-                os.fdatasync(self._fd)
+                self._save(anew=anew)
             except OSError as error:
-                self.error = f"{self._path}: {error.strerror}"
-            os.close(self._fd)
+                self._failed(error)
+            else:
+                self.error = None
+                break
+        self._close_fd()
+        self.kept_bytes = 0 if self.error is not None else self.seen_bytes - self._dropped
+
+    def _save(self, *, anew: bool) -> None:
+        if anew or self._fd is None:
+            self._close_fd()
+            self._open()
+        self._append_head()
+        self._write_end()
+        if self._fd is not None:
+            os.fdatasync(self._fd)
+
+    def _close_fd(self) -> None:
+        if self._fd is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
             self._fd = None
-
-
-def whole_characters(data: bytes | bytearray) -> int:
-    """How many bytes of ``data`` are left when a UTF-8 character cut off at its end is removed."""
-    for back in range(1, min(4, len(data)) + 1):
-        byte = data[-back]
-        if byte & 0xC0 == 0x80:
-            continue
-        length = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
-        return len(data) - back if length > back else len(data)
-    return len(data)
-
-
-def first_character(data: bytes) -> int:
-    """Where the first whole UTF-8 character of ``data`` begins, at most 3 bytes in."""
-    for index in range(min(3, len(data))):
-        if data[index] & 0xC0 != 0x80:
-            return index
-    noise = len(data) > 3 and data[3] & 0xC0 == 0x80  # no character is that long
-    return 0 if noise else min(3, len(data))
-
-
-class Pipe:
-    """The reading end of a stage's stream, pumped into its log.
-
-    Args:
-        log: where the bytes go.
-
-    Attributes:
-        read_fd: what to poll; -1 once it is closed.
-        write_fd: what the stage gets; close it after the launch.
-    """
-
-    def __init__(self, log: BoundedLog) -> None:
-        self.log = log
-        self.read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self.read_fd, False)
-        self._widen()
-        self.ended = False
-        self.refreshed_mono_s = time.monotonic()
-
-    def _widen(self) -> None:
-        """Ask for a pipe of 1 MiB, so that a burst does not make the stage wait for us."""
-        import fcntl
-
-        with contextlib.suppress(OSError):  # a user's pipe budget may be used up: 64 KiB will do
-            fcntl.fcntl(self.write_fd, fcntl.F_SETPIPE_SZ, 1 << 20)
-
-    def pump(self, buffer: bytearray) -> bool:
-        """Read once; False where nothing was there."""
-        if self.ended:
-            return False
-        try:
-            size = os.readv(self.read_fd, [buffer])
-        except BlockingIOError:
-            return False
-        if size == 0:
-            self.ended = True
-            return False
-        self.log.feed(memoryview(buffer)[:size])
-        return True
-
-    def close_write(self) -> None:
-        """Close our copy of the writing end."""
-        if self.write_fd >= 0:
-            os.close(self.write_fd)
-            self.write_fd = -1
-
-    def close(self) -> None:
-        """Close both ends and the log."""
-        self.close_write()
-        if self.read_fd >= 0:
-            os.close(self.read_fd)
-            self.read_fd = -1
-        self.log.close()

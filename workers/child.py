@@ -16,16 +16,16 @@ from workers.records.errors import TypedError
 from workers.records.ids import new_run_id
 from workers.records.journal import Fact, JournalReader, verdict_in
 from workers.records.layout import Layout
+from workers.records.manifest import Status
 from workers.records.request import Request, RequestKind, publish
-from workers.records.spec import RunSpec, StageSpec
+from workers.records.spec import PipelineSpec, RunSpec
 
-POLL_S: Final = 0.1
+POLL_S: Final = 0.1  # nobody waits for less; a look is one stat of the journal
 ENDING_MARGIN_S: Final = 30.0  # beyond the grace: killing, clearing and one slow write
 
 
-def child_spec(parent: RunSpec, stage: StageSpec) -> RunSpec:
-    """The spec of the run that a stage asks for; LookupError where its pipeline is not there."""
-    pipeline = next(p for p in parent.pipelines if p.id == stage.pipeline)
+def child_spec(parent: RunSpec, pipeline: PipelineSpec) -> RunSpec:
+    """The spec of the run that a stage asks for."""
     now = time.time()
     return replace(
         parent,
@@ -42,7 +42,12 @@ def child_spec(parent: RunSpec, stage: StageSpec) -> RunSpec:
 
 @dataclass(frozen=True, slots=True)
 class ChildEnding:
-    """How a child's run ended; ``reason`` is timed-out or cancelled where we ended it."""
+    """How a child's run ended.
+
+    Attributes:
+        status: its verdict's, or in_progress where we waited no longer.
+        reason: timed-out or cancelled where we wanted it ended, else None.
+    """
 
     status: str
     reason: str | None
@@ -61,46 +66,57 @@ class ChildRun:
         self._layout = layout
         self._spec = spec
         self._control = control
-        run = layout.run_dir(spec.task_id, spec.run_id)
-        self._journal = JournalReader(run.journal)
+        self._path = layout.run_dir(spec.task_id, spec.run_id).journal
+        self._journal = JournalReader(self._path)
+        self._size = -1
 
-    def run(self, *, deadline_mono_s: float | None, grace_s: float) -> ChildEnding:
-        """Ask for the run and wait for its verdict.
+    def ask(self) -> None:
+        """Ask for the run.
 
         Raises:
-            OSError: the request could not be handed in.
+            OSError, TypedError: the request could not be handed in.
         """
         publish(self._layout, Request(kind=RequestKind.RUNS, runs=(self._spec,)))
+
+    def wait(self, *, deadline_mono_s: float | None, grace_s: float) -> ChildEnding:
+        """Wait for its verdict; never raises for what the child does."""
         reason: str | None = None
-        give_up_mono_s: float | None = None
-        facts: list[Fact] = []
+        asked_to_end = False
+        give_up_mono_s = float("inf")
         while True:
-            facts += self._new_facts()
-            verdict = verdict_in(facts)
+            verdict = verdict_in(self._new_facts())
             if verdict is not None:
                 return ChildEnding(str(verdict.data.get("status")), reason)
             now = time.monotonic()
-            if give_up_mono_s is not None and now >= give_up_mono_s:
-                return ChildEnding("failed", reason)
+            if now >= give_up_mono_s:
+                return ChildEnding(Status.IN_PROGRESS, reason)
             detail = self._control.look()
             if reason is None:
                 if detail is not None:
                     reason = "cancelled"
                 elif deadline_mono_s is not None and now >= deadline_mono_s:
-                    reason, detail = "timed-out", "stopped"
+                    reason = "timed-out"
                 if reason is not None:
-                    self._cancel(detail)
                     give_up_mono_s = now + grace_s + ENDING_MARGIN_S
+            if reason is not None and not asked_to_end:
+                asked_to_end = self._ask_to_end(detail or "stopped")
             select.select([self._control.bell_fd], [], [], POLL_S)
 
     def _new_facts(self) -> list[Fact]:
         try:
-            return self._journal.read_new()
-        except (FileNotFoundError, TypedError):
+            size = os.stat(self._path, follow_symlinks=False).st_size
+            if size == self._size:
+                return []
+            facts = self._journal.read_new()
+        except (OSError, TypedError):
             return []  # its directory is not there yet
+        self._size = size
+        return facts
 
-    def _cancel(self, detail: str | None) -> None:
-        request = Request(
-            kind=RequestKind.CANCEL, run_ids=(self._spec.run_id,), detail=detail or "stopped"
-        )
-        publish(self._layout, request)
+    def _ask_to_end(self, detail: str) -> bool:
+        request = Request(kind=RequestKind.CANCEL, run_ids=(self._spec.run_id,), detail=detail)
+        try:
+            publish(self._layout, request)
+        except OSError:
+            return False  # a full disk, say: the next look tries again
+        return True

@@ -1,21 +1,26 @@
 """A command stage with its tries, logs and error file, each told to the journal."""
 
+import contextlib
 import os
 import select
 import time
 from typing import Any
 
-from workers.capture import BoundedLog, Pipe
+from workers.capture import BoundedLog
 from workers.failure import Failure, write_error_file
+from workers.launch import argv_of
 from workers.masking import Mask, secret_values
 from workers.outcome import StageOutcome
+from workers.pipe import Pipe
 from workers.recorder import Bench, Recorder
 from workers.records.clock import utc_text
+from workers.records.files import sync_dir
 from workers.records.journal import Event
-from workers.records.limits import SUMMARY_LIMIT_CHARS
 from workers.records.spec import StageSpec
 from workers.stage import REFRESH_S, Ending, Try, Work
 from workers.tried import Tried, message_of, stage_facts
+
+_STREAMS = ("stdout", "stderr")
 
 
 class CommandStage:
@@ -33,11 +38,14 @@ class CommandStage:
         self._recorder = recorder
         self._index = index
         self._stage = stage
-        self._argv = _argv(stage)
+        self._about: dict[str, Any] = {"stage": stage.id, "index": index, "try": 1}
         self._env = self._environment()
-        secrets = secret_values(bench.spec.secrets, self._env)
-        self._secrets = secrets
-        self._mask = Mask(secrets) if secrets else None
+        self._secrets = secret_values(bench.spec.secrets, self._env)
+        self._mask = self._new_mask()
+
+    def _new_mask(self) -> Mask | None:
+        """A mask of its own for each stream: it remembers what it held back."""
+        return Mask(self._secrets) if self._secrets else None
 
     def _environment(self) -> dict[str, str]:
         bench, stage = self._bench, self._stage
@@ -59,24 +67,17 @@ class CommandStage:
         Args:
             pipeline_deadline: when the whole pipeline is timed out, on the monotonic clock.
         """
-        retries = self._stage.retries
         number = 0
         while True:
             number += 1
             deadline = self._deadline(pipeline_deadline)
-            about = {"stage": self._stage.id, "index": self._index, "try": number}
-            self._recorder.fact(Event.STAGE_STARTED, about, flush=False)
-            tried = self._try(about, deadline)
-            out_of_time = tried.reason == "timed-out" and deadline == pipeline_deadline
-            if number >= retries.attempts or out_of_time or not self._may_retry(tried):
-                return self._finish(tried, deadline)
-            wait_s = min(retries.delay_s * retries.factor ** (number - 1), retries.max_delay_s)
-            self._set_aside(number)
-            facts = stage_facts(tried, "failed")
-            self._recorder.fact(Event.STAGE_RETRIED, {**facts, "delay_s": wait_s})
-            if self._wait(wait_s, pipeline_deadline) is not None:
-                tried.reason = "cancelled"
-                return self._finish(tried, deadline)
+            self._about = {**self._about, "try": number}
+            self._recorder.fact(Event.STAGE_STARTED, self._about, flush=False)
+            tried = self._try(deadline)
+            late = tried.reason == "timed-out" and deadline == pipeline_deadline
+            wait_s = None if late else self._wait_s(number, tried, pipeline_deadline)
+            if wait_s is None or not self._may_try_again(number, tried, wait_s):
+                return self._finish(tried, late=late)
 
     def _deadline(self, pipeline_deadline: float | None) -> float | None:
         if self._stage.timeout_s is None:
@@ -84,38 +85,39 @@ class CommandStage:
         own = time.monotonic() + self._stage.timeout_s
         return own if pipeline_deadline is None else min(own, pipeline_deadline)
 
-    def _try(self, about: dict[str, Any], deadline: float | None) -> Tried:
+    def _try(self, deadline: float | None) -> Tried:
         bench, limits = self._bench, self._bench.spec.limits
-        logs = [
-            BoundedLog(
-                bench.run.stage_log(self._index, self._stage.id, stream),
-                limits.stream_limit_bytes,
-                Mask(self._secrets) if self._secrets else None,
-            )
-            for stream in ("stdout", "stderr")
-        ]
-        pipes = [Pipe(log) for log in logs]
-        cwd = self._stage.cwd or bench.spec.pipeline.cwd or ""
+        logs = (self._log("stdout"), self._log("stderr"))
         work = Work(
-            argv=self._argv,
-            cwd=os.path.normpath(os.path.join(bench.layout.root, cwd)),
-            env={**self._env, "SUPERVISED_TRY": str(about["try"])},
+            argv=argv_of(self._stage),
+            cwd=os.path.normpath(
+                os.path.join(bench.layout.root, self._stage.cwd or bench.spec.pipeline.cwd or "")
+            ),
+            env={**self._env, "SUPERVISED_TRY": str(self._about["try"])},
             deadline_mono_s=deadline,
             grace_s=limits.grace_s,
             refresh_s=min(REFRESH_S, limits.heartbeat_interval_s),
         )
-        try:
-            ending = Try(work, bench.control, pipes[0], pipes[1]).run()
-        finally:
-            for pipe in pipes:
-                pipe.close()
+        with contextlib.ExitStack() as stack:
+            pipes = []
+            for log in logs:
+                stack.callback(log.close)
+                pipes.append(Pipe(log))
+                stack.callback(pipes[-1].close)
+            ending = Try(work, bench.control, bench.containment, *pipes).run()
+        with contextlib.suppress(OSError):
+            sync_dir(bench.run.commands)  # the logs' names: a fact is going to point to them
         for log in logs:
             if log.error is not None:
-                warning = {"code": "log_incomplete", "message": log.error}
-                self._recorder.fact(Event.WARNING, warning, flush=False)
-        tried = Tried(about=about, ending=ending, stdout=logs[0], stderr=logs[1])
-        tried.reason = self._reason(ending)
-        return tried
+                self._recorder.warn("log_incomplete", log.error)
+        reason = self._reason(ending)
+        return Tried(
+            about=self._about, ending=ending, stdout=logs[0], stderr=logs[1], reason=reason
+        )
+
+    def _log(self, stream: str) -> BoundedLog:
+        path = self._bench.run.stage_log(self._index, self._stage.id, stream)
+        return BoundedLog(path, self._bench.spec.limits.stream_limit_bytes, self._new_mask())
 
     def _reason(self, ending: Ending) -> str | None:
         if ending.reason is not None:
@@ -124,56 +126,81 @@ class CommandStage:
             return None
         return "command-failed"
 
-    def _may_retry(self, tried: Tried) -> bool:
-        if tried.reason in (None, "cancelled"):
-            return False
-        codes = self._stage.retries.on_exit_codes
-        return codes is None or tried.ending.exit_code in codes
+    def _wait_s(self, number: int, tried: Tried, pipeline_deadline: float | None) -> float | None:
+        """How long to wait before the next try; None where there is to be none."""
+        retries = self._stage.retries
+        if tried.reason in (None, "cancelled") or number >= retries.attempts:
+            return None
+        codes = retries.on_exit_codes
+        if codes is not None and tried.ending.exit_code not in codes:
+            return None
+        wait_s = retries.max_delay_s
+        with contextlib.suppress(OverflowError):
+            wait_s = min(retries.delay_s * retries.factor ** (number - 1), wait_s)
+        # A wait that outlasts the pipeline is for nothing: what failed now is what is told.
+        too_late = pipeline_deadline is not None and time.monotonic() + wait_s >= pipeline_deadline
+        return None if too_late else wait_s
+
+    def _may_try_again(self, number: int, tried: Tried, wait_s: float) -> bool:
+        """Tell of a failed try and wait for the next; False where somebody wants it ended."""
+        control = self._bench.control
+        until = time.monotonic() + wait_s
+        if control.look() is None:
+            self._set_aside(number)
+            facts = stage_facts(tried, "failed", summary=message_of(tried, self._mask))
+            self._recorder.fact(Event.STAGE_RETRIED, {**facts, "delay_s": wait_s}, flush=False)
+            while control.look() is None and (left := until - time.monotonic()) > 0:
+                select.select([control.bell_fd], [], [], left)
+            if control.detail is None:
+                return True
+            self._put_back(number)
+        tried.reason = "cancelled"
+        return False
 
     def _set_aside(self, number: int) -> None:
         """Keep the logs of a try that will be made again."""
         run, stage = self._bench.run, self._stage.id
-        for stream in ("stdout", "stderr"):
+        for stream in _STREAMS:
             path = run.stage_log(self._index, stage, stream)
-            if os.path.lexists(path):
+            try:
                 os.rename(path, run.stage_log(self._index, stage, stream, earlier_try=number))
+            except OSError as error:
+                self._recorder.warn("log_not_kept", f"{path}: {error.strerror}")
 
-    def _wait(self, wait_s: float, pipeline_deadline: float | None) -> str | None:
-        """Wait before the next try; returns the detail of a wish to stop."""
-        control = self._bench.control
-        until = time.monotonic() + wait_s
-        if pipeline_deadline is not None:
-            until = min(until, pipeline_deadline)
-        while (detail := control.look()) is None and (left := until - time.monotonic()) > 0:
-            select.select([control.bell_fd], [], [], left)
-        return detail
+    def _put_back(self, number: int) -> None:
+        """There is no next try: the logs of this one are also those of the stage."""
+        run, stage = self._bench.run, self._stage.id
+        for stream in _STREAMS:
+            kept = run.stage_log(self._index, stage, stream, earlier_try=number)
+            with contextlib.suppress(OSError):
+                os.link(kept, run.stage_log(self._index, stage, stream))
 
-    def _finish(self, tried: Tried, deadline: float | None) -> StageOutcome:
+    def _finish(self, tried: Tried, *, late: bool) -> StageOutcome:
         stage, reason = self._stage, tried.reason
         if reason is None:
-            facts = stage_facts(tried, "succeeded")
-            facts["summary"] = stage.summary_hint and stage.summary_hint[:SUMMARY_LIMIT_CHARS]
+            facts = stage_facts(tried, "succeeded", summary=stage.summary_hint)
             self._recorder.fact(Event.STAGE_ENDED, facts)
             return StageOutcome(status="succeeded")
-        status = "skipped" if stage.allow_failure and reason != "cancelled" else "failed"
+        ends_run = reason == "cancelled" or late
+        status = "skipped" if stage.allow_failure and not ends_run else "failed"
         message = message_of(tried, self._mask)
-        facts = stage_facts(tried, status)
-        facts["summary"] = message[:SUMMARY_LIMIT_CHARS]
-        facts["error_file"] = self._error_file(tried, message)
+        error_file = self._error_file(tried, message)
+        facts = stage_facts(tried, status, summary=message, error_file=error_file)
         self._recorder.fact(Event.STAGE_ENDED, facts)
-        return StageOutcome(
-            status=status,
-            reason=reason,
-            message=f"{stage.id}: {message}",
-            timed_out_mono_s=deadline if reason == "timed-out" else None,
-            leftover_pids=tuple(tried.ending.leftover_pids),
-        )
+        message = f"{stage.id}: {message}"
+        return StageOutcome(status=status, reason=reason, message=message, ended_pipeline=late)
+
+    def broken(self, message: str) -> None:
+        """Tell that something of ours broke while this stage was on."""
+        tried = Tried(about=self._about, reason="internal-error")
+        error_file = self._error_file(tried, message)
+        facts = stage_facts(tried, "failed", summary=message, error_file=error_file)
+        self._recorder.fact(Event.STAGE_ENDED, facts)
 
     def _error_file(self, tried: Tried, message: str) -> str | None:
         """Write the error file and tell its path; a disk that refuses is warned of."""
-        bench = self._bench
+        bench, command = self._bench, self._stage.command
         path = bench.run.error_file(self._index, self._stage.id)
-        command = self._stage.command
         failure = Failure(
             run_id=bench.spec.run_id,
             task_id=bench.spec.task_id,
@@ -196,13 +223,6 @@ class CommandStage:
                 mask=self._mask,
             )
         except OSError as error:
-            warning = {"code": "error_file_failed", "message": f"{path}: {error.strerror}"}
-            self._recorder.fact(Event.WARNING, warning, flush=False)
+            self._recorder.warn("error_file_failed", f"{path}: {error.strerror}")
             return None
         return bench.layout.relative(path)
-
-
-def _argv(stage: StageSpec) -> tuple[str, ...]:
-    if isinstance(stage.command, str):
-        return ("/bin/sh", "-c", stage.command)
-    return stage.command or ()

@@ -6,14 +6,24 @@ child at all, and what is left can be found by walking down from it. Signals go 
 only, through a pidfd.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
+import time
+from collections.abc import Iterator
 from typing import Final
 
-from workers.records.identity import proc_stat, send_signal
+from workers.records.identity import open_pidfd, proc_stat, send_signal
 
+GIVE_UP_S: Final = 10.0  # faults.md P28: what survives SIGKILL this long is listed and left
+KILL_EVERY_S: Final = 0.05
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
+_PIDFD_SIGNAL_PROCESS_GROUP: Final = 4  # linux/pidfd.h, since 6.9; older kernels say EINVAL
+_STORM_ROUNDS_COUNT: Final = 50  # each stops what the one before did not see yet
+_REAP_LIMIT_COUNT: Final = 10_000  # at once; a fork storm must not keep us from looking up
+
+Process = tuple[int, int]  # pid and start ticks: which process is meant, also when pids are reused
 
 
 def become_subreaper() -> None:
@@ -24,76 +34,146 @@ def become_subreaper() -> None:
         raise OSError(number, os.strerror(number))
 
 
-def reset_signals() -> None:
-    """Give every signal its default disposition and unblock all: children inherit neither."""
-    for number in signal.valid_signals():
-        if signal.getsignal(number) is signal.SIG_IGN and number not in _PYTHON_IGNORES:
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-# Python ignores these in itself and gives them back to children (restore_signals of subprocess).
-_PYTHON_IGNORES: Final = (signal.SIGPIPE, signal.SIGXFSZ)
-
-
-def has_children() -> bool:
-    """Tell whether anything of a stage is left, zombies included."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
-
-
 def reap_orphans(spare_pid: int) -> None:
     """Reap every zombie child but one, whose status somebody still wants."""
-    for pid in _children(os.getpid()):
-        if pid != spare_pid:
-            try:
-                os.waitpid(pid, os.WNOHANG)
-            except ChildProcessError:
-                continue
+    for _ in range(_REAP_LIMIT_COUNT):
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None or found.si_pid == spare_pid:
+                return  # the spared one hides others until it is reaped, which is soon
+            os.waitpid(found.si_pid, os.WNOHANG)
+        except ChildProcessError:
+            return
 
 
-def descendants() -> list[tuple[int, int]]:
-    """Every living process below us: pid and start ticks, parents before children."""
-    found = []
+def descendants() -> Iterator[Process]:
+    """Every living process below us, parents before children."""
     waiting = _children(os.getpid())
-    while waiting:
-        pid = waiting.pop(0)
+    for pid in waiting:
         stat = proc_stat(pid)
         if stat is None:
             continue
         if stat.state not in "ZX":
-            found.append((pid, stat.start_ticks))
+            yield pid, stat.start_ticks
         waiting += _children(pid)
-    return found
 
 
 def _children(pid: int) -> list[int]:
     found: list[int] = []
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
-        for thread in threads:
+        for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
                 found += [int(word) for word in file.read().split()]
-    except (FileNotFoundError, ProcessLookupError):
+    except ProcessLookupError:
         return found
+    except FileNotFoundError:  # the thread ended, or this kernel has no such file
+        return found if os.path.exists("/proc/thread-self/children") else _children_by_scan(pid)
     return found
 
 
-def ask_to_end() -> None:
-    """SIGTERM to everything below us, and SIGCONT so that what is stopped can obey."""
-    for pid, ticks in descendants():
-        send_signal(pid, ticks, signal.SIGTERM)
-        send_signal(pid, ticks, signal.SIGCONT)
+def _children_by_scan(pid: int) -> list[int]:
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            stat = proc_stat(int(name))
+            if stat is not None and stat.ppid == pid:
+                found.append(int(name))
+    return found
 
 
-def kill_all() -> list[int]:
-    """Stop everything below us, so that nothing forks away, then kill it. Returns the pids."""
-    found = descendants()
-    for pid, ticks in found:
-        send_signal(pid, ticks, signal.SIGSTOP)
-    for pid, ticks in found:
-        send_signal(pid, ticks, signal.SIGKILL)
-    return [pid for pid, _ in found]
+class Containment:
+    """Ends what is below us, until nothing is left but what cannot be killed."""
+
+    def __init__(self) -> None:
+        self._given_up: set[Process] = set()
+
+    def living(self) -> list[Process]:
+        """Every living process below us, save those that were given up."""
+        return [process for process in descendants() if process not in self._given_up]
+
+    def is_empty(self) -> bool:
+        """Tell whether nothing of a stage is left. Zombies count: reap them first."""
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+        return bool(self._given_up) and not self.living()
+
+    def ask_to_end(self) -> None:
+        """SIGTERM to everything below us, and SIGCONT so that what is stopped can obey."""
+        for pid, ticks in self.living():
+            send_signal(pid, ticks, signal.SIGTERM)
+            send_signal(pid, ticks, signal.SIGCONT)
+
+    def kill(self, leader_fd: int | None = None) -> list[int]:
+        """Kill everything below us.
+
+        The kernel kills a whole process group at once, so nobody forks away meanwhile; what left
+        its group is stopped first, round by round until no new one shows up, and then killed.
+
+        Args:
+            leader_fd: pidfd of the process that leads the stage's group, also when it has ended.
+
+        Returns:
+            The pids that were found.
+        """
+        if leader_fd is not None:
+            _kill_group(leader_fd)
+        found: set[Process] = set()
+        for _ in range(_STORM_ROUNDS_COUNT):
+            new = set(self.living()) - found
+            if not new:
+                break
+            found |= new
+            for pid, ticks in new:
+                _stop(pid, ticks)
+        for pid, ticks in found:
+            send_signal(pid, ticks, signal.SIGKILL)
+        return [pid for pid, _ in found]
+
+    def give_up(self) -> list[int]:
+        """Count no more on the end of what is alive now; returns its pids."""
+        alive = self.living()
+        self._given_up.update(alive)
+        return [pid for pid, _ in alive]
+
+    def given_up_pids(self) -> list[int]:
+        """Those that were given up and are alive to this hour."""
+        return sorted({pid for pid, _ in self._given_up.intersection(descendants())})
+
+    def end_all(self, grace_s: float) -> None:
+        """Terminate, wait for the grace, kill, look again, until empty or given up. Waits."""
+        kill_at = time.monotonic() + grace_s
+        give_up_at = kill_at + GIVE_UP_S
+        self.ask_to_end()
+        while True:
+            reap_orphans(spare_pid=0)
+            if self.is_empty():
+                return
+            now = time.monotonic()
+            if now >= give_up_at:
+                self.give_up()
+                return
+            if now >= kill_at:
+                self.kill()
+            time.sleep(KILL_EVERY_S / 5)
+
+
+def _stop(pid: int, ticks: int) -> None:
+    """Stop one process; if it leads a group of its own, kill that whole group at once."""
+    fd = open_pidfd(pid, ticks)
+    if fd is None:
+        return
+    try:
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(fd, signal.SIGSTOP)
+        stat = proc_stat(pid)
+        if stat is not None and stat.start_ticks == ticks and stat.pgid == pid:
+            _kill_group(fd)
+    finally:
+        os.close(fd)
+
+
+def _kill_group(leader_fd: int) -> None:
+    with contextlib.suppress(OSError):  # nobody is in it any more, or the kernel is too old
+        signal.pidfd_send_signal(leader_fd, signal.SIGKILL, None, _PIDFD_SIGNAL_PROCESS_GROUP)

@@ -14,6 +14,10 @@ from workers.records.errors import TypedError
 from workers.records.files import read_object
 
 DEFAULT_DETAIL: Final = "stopped"
+_DETAIL_LIMIT_CHARS: Final = 200  # as long as an id and its words can be
+
+# Python ignores these in itself and gives them back to children (restore_signals of subprocess).
+_PYTHON_IGNORES: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class Control:
@@ -25,28 +29,40 @@ class Control:
     Attributes:
         bell_fd: readable when something happened: a signal, a child's end, a wish to stop.
         detail: the status_detail of the verdict once the run is to end, else None.
+        stop_count: how often somebody told us to stop by a signal.
     """
 
     def __init__(self, cancel_path: str) -> None:
         self._cancel_path = cancel_path
-        self._signalled = False
+        self._is_told = False
         self.bell_fd, self._ring_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.detail: str | None = None
+        self.stop_count = 0
 
     def install(self) -> None:
-        """Take over the signals of this process."""
+        """Take over the signals of this process; whatever it was started with, none is blocked.
+
+        SIGHUP gets a handler that does nothing: ignoring it would be inherited by stages. What the
+        starter ignored otherwise is given its default disposition, for the same reason.
+        """
         signal.set_wakeup_fd(self._ring_fd, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._note)
         signal.signal(signal.SIGINT, self._note)
+        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        for number in signal.valid_signals():
+            if signal.getsignal(number) is signal.SIG_IGN and number not in _PYTHON_IGNORES:
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self._signalled = True
+        self._is_told = True
+        self.stop_count += 1
 
     def on_beat(self) -> None:
         """Called by the pulse: ring if somebody left the file."""
         if self.detail is None and os.path.lexists(self._cancel_path):
-            self._signalled = True
+            self._is_told = True
             with contextlib.suppress(BlockingIOError):
                 os.write(self._ring_fd, b"!")
 
@@ -55,7 +71,7 @@ class Control:
         with contextlib.suppress(BlockingIOError):
             while os.read(self.bell_fd, 4096):
                 pass
-        if self._signalled and self.detail is None:
+        if self._is_told and self.detail is None:
             self.detail = self._read_detail()
         return self.detail
 
@@ -64,4 +80,6 @@ class Control:
             detail = read_object(self._cancel_path).get("detail")
         except (OSError, TypedError):
             return DEFAULT_DETAIL
-        return detail if isinstance(detail, str) and detail else DEFAULT_DETAIL
+        return (
+            detail[:_DETAIL_LIMIT_CHARS] if isinstance(detail, str) and detail else DEFAULT_DETAIL
+        )

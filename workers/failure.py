@@ -1,21 +1,22 @@
 """The error file of a failed stage: at most 10,000 bytes on disk, whatever the stage printed.
 
-It keeps the **end** of each stream, where tools say what went wrong. JSON can swell a byte to six,
-so the sizes are found by writing and measuring, never by guessing.
+It keeps the **end** of each stream, where tools say what went wrong. The room is shared out before
+anything is written: the facts first, then stderr, then stdout, of which a little always stays.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
-from workers.capture import BoundedLog, first_character
+from workers.capture import BoundedLog
+from workers.ends import End, begin_of, end_of
 from workers.masking import Mask
 from workers.records.atomic import Receipt, replace_file
 from workers.records.limits import Limits
 
-_COMMAND_LIMIT_BYTES: Final = 1_000  # of the command's text, so that output keeps its room
-_REASON_LIMIT_BYTES: Final = 500
-_STDOUT_KEPT_CHARS: Final = 200
+_COMMAND_JSON_BYTES: Final = 1_500  # of the command's text, so that output keeps its room
+_MESSAGE_JSON_BYTES: Final = 750
+_STDOUT_JSON_BYTES: Final = 400  # its last line or two stay, however much stderr has to say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,8 @@ def write_error_file(
         stdout=b"" if stdout is None else stdout.end(limits.error_detail_limit_bytes),
         stderr=b"" if stderr is None else stderr.end(limits.error_detail_limit_bytes),
         seen=(
-            0 if stdout is None else stdout.seen_bytes,
-            0 if stderr is None else stderr.seen_bytes,
+            0 if stdout is None else stdout.stored_bytes,
+            0 if stderr is None else stderr.stored_bytes,
         ),
         limits=limits,
         mask=mask,
@@ -71,91 +72,59 @@ def error_bytes(
 
     Args:
         failure: what happened.
-        stdout: the end of that stream.
+        stdout: the end of that stream, secrets hidden.
         stderr: the end of the other.
-        seen: how many bytes the stage wrote to stdout and to stderr.
+        seen: how many bytes the streams have, secrets hidden: stdout, stderr.
         limits: of the details and of the whole, in bytes.
-        mask: what hides secrets.
+        mask: what hides secrets in the command and the message.
 
     Returns:
         UTF-8 JSON of at most ``limits.error_file_limit_bytes`` bytes.
     """
-    out, err = _Tail(stdout, seen[0], limits), _Tail(stderr, seen[1], limits)
-    while True:
-        data = _render(failure, out, err, mask)
-        if len(data) <= limits.error_file_limit_bytes:
-            return data
-        # stdout gives way first, because errors are told on stderr, but a little of it stays.
-        if len(out.text) > _STDOUT_KEPT_CHARS or not err.text:
-            out.shorten(0.8)
-        else:
-            err.shorten(0.9)
-        if not out.text and not err.text:
-            failure = _shorten(failure)
 
-
-class _Tail:
-    """The end of a stream as text of a bounded size, cut between characters."""
-
-    def __init__(self, data: bytes, seen_bytes: int, limits: Limits) -> None:
-        self._seen_bytes = seen_bytes
-        cut = seen_bytes > len(data)
-        whole = data[first_character(data) :] if cut else data
-        text = whole.decode("utf-8", "backslashreplace")
-        encoded = text.encode()[-limits.error_detail_limit_bytes :]
-        self.text = encoded[first_character(encoded) :].decode() if len(encoded) else ""
-        self._raw_bytes = len(whole)
-        self._is_whole = len(self.text) == len(text)
-
-    def shorten(self, share: float) -> None:
-        """Keep this share of the end."""
-        self.text = self.text[len(self.text) - int(len(self.text) * share) :]
-        self._is_whole = False
-
-    @property
-    def dropped_bytes(self) -> int:
-        """How many bytes of the stream are not told; exact unless bytes were spelled out."""
-        kept = len(self.text.encode())
-        return self._seen_bytes - (
-            self._raw_bytes if self._is_whole else min(kept, self._raw_bytes)
+    def fit(data: bytes, seen_bytes: int, room: int) -> End:
+        return end_of(
+            data,
+            is_cut=seen_bytes > len(data),
+            limit_bytes=limits.error_detail_limit_bytes,
+            json_limit_bytes=room,
         )
 
-
-def _shorten(failure: Failure) -> Failure:
-    return replace(
-        failure,
-        command=failure.command[: len(failure.command) // 2],
-        message=None if failure.message is None else failure.message[: len(failure.message) // 2],
-    )
-
-
-def _cut(text: str, limit_bytes: int) -> str:
-    return text.encode("utf-8", "backslashreplace")[:limit_bytes].decode("utf-8", "ignore")
+    nothing = End(text="", told_bytes=0, json_bytes=0)
+    # Nothing told means the longest counts, so this is the most that the facts can take; a byte
+    # each for "false", which is longer than "true".
+    room = limits.error_file_limit_bytes - len(_render(failure, nothing, nothing, seen, mask)) - 2
+    kept = fit(stdout, seen[0], min(_STDOUT_JSON_BYTES, room // 4))
+    err = fit(stderr, seen[1], room - kept.json_bytes)
+    out = fit(stdout, seen[0], room - err.json_bytes)
+    return _render(failure, out, err, seen, mask)
 
 
-def _render(failure: Failure, stdout: _Tail, stderr: _Tail, mask: Mask | None) -> bytes:
-    command = failure.command if mask is None else mask.text(failure.command)
-    message = failure.message
-    if message is not None and mask is not None:
-        message = mask.text(message)
+def _render(
+    failure: Failure, stdout: End, stderr: End, seen: tuple[int, int], mask: Mask | None
+) -> bytes:
+    command, message = failure.command, failure.message or ""
+    if mask is not None:
+        command, message = mask.text(command), mask.text(message)
+    out_dropped, err_dropped = seen[0] - stdout.told_bytes, seen[1] - stderr.told_bytes
     record: dict[str, Any] = {
         "run_id": failure.run_id,
         "task_id": failure.task_id,
         "command_index": failure.index,
         "command_id": failure.stage_id,
-        "command": _cut(command, _COMMAND_LIMIT_BYTES),
+        "command": begin_of(command, _COMMAND_JSON_BYTES),
         "reason": failure.reason,
-        "message": None if message is None else _cut(message, _REASON_LIMIT_BYTES),
+        "message": begin_of(message, _MESSAGE_JSON_BYTES) or None,
         "details": {
             "exit_code": failure.exit_code,
             "signal": failure.signal,
             "stdout": stdout.text,
             "stderr": stderr.text,
-            "stdout_truncated": stdout.dropped_bytes > 0,
-            "stderr_truncated": stderr.dropped_bytes > 0,
-            "stdout_dropped_bytes": stdout.dropped_bytes,
-            "stderr_dropped_bytes": stderr.dropped_bytes,
+            "stdout_truncated": out_dropped > 0,
+            "stderr_truncated": err_dropped > 0,
+            "stdout_dropped_bytes": out_dropped,
+            "stderr_dropped_bytes": err_dropped,
         },
         "created_at": failure.created_at,
     }
-    return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+    return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()

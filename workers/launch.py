@@ -5,6 +5,11 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+from workers.records.spec import StageSpec
+
+SHELL: Final = ("/bin/sh", "-c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +23,13 @@ class NotStarted:
 
     reason: str
     message: str
+
+
+def argv_of(stage: StageSpec) -> tuple[str, ...]:
+    """The words of a stage's command; a text goes to the shell."""
+    if isinstance(stage.command, str):
+        return (*SHELL, stage.command)
+    return stage.command or ()
 
 
 def launch(
@@ -37,9 +49,8 @@ def launch(
         stdout_fd: where its output goes.
         stderr_fd: where its errors go.
     """
-    if not os.path.isdir(cwd):
-        what = "is not a directory" if os.path.exists(cwd) else "does not exist"
-        return NotStarted("bad-cwd", f"cwd {cwd} {what}")
+    if not argv or not argv[0]:
+        return NotStarted("command-not-found", "the command is empty")
     try:
         return subprocess.Popen(
             argv,
@@ -53,20 +64,34 @@ def launch(
             restore_signals=True,
         )
     except OSError as error:
-        return _explain(error, argv[0], cwd)
-    except ValueError as error:  # a NUL in an argument or in the environment
-        return NotStarted("spawn-failed", str(error))
+        return _explain(error, argv[0], cwd, env)
+    except ValueError as error:  # a NUL in an argument, or text that no system call takes
+        return NotStarted("spawn-failed", f"{argv[0]!a}: {error}")
 
 
-def _explain(error: OSError, program: str, cwd: str) -> NotStarted:
+def _explain(error: OSError, program: str, cwd: str, env: Mapping[str, str]) -> NotStarted:
     if error.errno == errno.E2BIG:
-        return NotStarted("argument-list-too-long", f"{program}: the argument list is too long")
+        return NotStarted(
+            "argument-list-too-long",
+            f"{program}: the argument list and the environment are too long together",
+        )
     if error.filename == cwd:
         return NotStarted("bad-cwd", f"cwd {cwd}: {error.strerror}")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        if "/" in program and os.path.exists(os.path.join(cwd, program)):
-            return NotStarted("not-executable", f"{program}: its interpreter does not exist")
-        return NotStarted("command-not-found", f"{program}: command not found")
-    if error.errno in (errno.EACCES, errno.ENOEXEC, errno.EISDIR):
+        found = _find(program, cwd, env)
+        if found is None:
+            return NotStarted("command-not-found", f"{program}: command not found")
+        return NotStarted("not-executable", f"{found}: its interpreter does not exist")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.EISDIR):
         return NotStarted("not-executable", f"{program}: {error.strerror}")
-    return NotStarted("spawn-failed", f"{program}: {error.strerror}")
+    name = errno.errorcode.get(error.errno or 0, "error")
+    return NotStarted("spawn-failed", f"{program}: {error.strerror} ({name})")
+
+
+def _find(program: str, cwd: str, env: Mapping[str, str]) -> str | None:
+    """Where a program stands that the system could not start."""
+    if "/" in program:
+        places = [program]
+    else:
+        places = [os.path.join(directory, program) for directory in os.get_exec_path(env)]
+    return next((p for p in places if os.path.exists(os.path.join(cwd, p))), None)

@@ -10,7 +10,7 @@ from workers.records.heartbeat import HeartbeatWriter
 
 
 class Pulse:
-    """Beats from ``start`` to ``stop``.
+    """Beats from ``start`` to ``stop``. Who starts it must stop it, whatever happens between.
 
     Args:
         path: the heartbeat file.
@@ -28,32 +28,38 @@ class Pulse:
         self._on_beat = on_beat
         self._writer: HeartbeatWriter | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+        self._thread: threading.Thread | None = None
         self.ok_count = 0
         self.failed_count = 0
         self.slowest_s = 0.0
 
     def start(self) -> None:
         """Beat once at once, then on schedule."""
-        self._beat()
+        self.beat()
+        self._on_beat()
+        self._thread = threading.Thread(target=self._run, name="pulse")
         self._thread.start()
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Beat no more. Does nothing where it does not beat."""
         self._stop.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
         if self._writer is not None:
             self._writer.close()
+            self._writer = None
 
     def _run(self) -> None:
         due = time.monotonic() + self._interval_s
         while not self._stop.wait(max(0.0, due - time.monotonic())):
-            self._beat()
+            self.beat()
             self._on_beat()
             # A beat that came late (we were stopped) is not made up for.
             due = max(due + self._interval_s, time.monotonic() + self._interval_s / 2)
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
+        """Beat once. For the thread; after ``stop``, for whoever still has to be seen alive."""
         began = time.monotonic()
         try:
             if self._writer is None:

@@ -1,12 +1,17 @@
-"""Telling the journal, and what every stage works with."""
+"""Telling the journal, and what every stage works with.
 
-import contextlib
+A fact that cannot be written is owed: it is written before the next one, so the order stands and a
+full disk costs nothing but time. The verdict waits for as long as it takes.
+"""
+
 import select
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from workers.containment import Containment
 from workers.control import Control
 from workers.records.clock import Clock
 from workers.records.journal import Event, JournalWriter
@@ -15,6 +20,7 @@ from workers.records.spec import RunSpec
 
 WRITE_TRIES_COUNT: Final = 5
 WRITE_DELAY_S: Final = 0.2  # doubled each time: 0.2 + 0.4 + 0.8 + 1.6 s, below the 10 s of the PRD
+VERDICT_DELAY_LIMIT_S: Final = 1.0  # a disk that has room again is noticed so soon
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +31,7 @@ class Bench:
     run: RunDir
     spec: RunSpec
     control: Control
+    containment: Containment
     clock: Clock
 
 
@@ -33,13 +40,15 @@ class Recorder:
 
     Args:
         journal: the journal.
-        control: a wish to stop ends the patience for the verdict.
+        control: a new wish to stop ends the patience for the verdict.
     """
 
     def __init__(self, journal: JournalWriter, control: Control) -> None:
         self._journal = journal
         self._control = control
-        self.lost_count = 0
+        self._owed: deque[tuple[Event, Mapping[str, Any], bool]] = deque()
+        self._refused: list[str] = []
+        self._refused_count = 0
 
     @property
     def slowest_s(self) -> float:
@@ -47,25 +56,66 @@ class Recorder:
         return self._journal.slowest_s
 
     def fact(self, event: Event, data: Mapping[str, Any], *, flush: bool = True) -> None:
-        """Write a fact, a few times if need be; one that is lost is counted and warned of."""
+        """Write a fact, a few times if need be; else it is owed.
+
+        Where facts are owed already there is one try only, so that the run is not held up by each.
+        """
+        tries = 1 if self._owed else WRITE_TRIES_COUNT
+        self._owed.append((event, data, flush))
         delay_s = WRITE_DELAY_S
-        for attempt in range(WRITE_TRIES_COUNT):
-            with contextlib.suppress(OSError):
-                self._journal.append(event, data, flush=flush)
+        for left in reversed(range(tries)):
+            if self._pay():
                 return
-            if attempt < WRITE_TRIES_COUNT - 1:
+            if left:
                 time.sleep(delay_s)
                 delay_s *= 2
-        self.lost_count += 1
 
-    def verdict(self, data: Mapping[str, Any]) -> bool:
-        """Write the verdict, again and again until it stands or somebody tells us to stop."""
+    def warn(self, code: str, message: str) -> None:
+        """Write a warning."""
+        self.fact(Event.WARNING, {"code": code, "message": message}, flush=False)
+
+    def verdict(self, data: Mapping[str, Any], on_wait: Callable[[], None]) -> bool:
+        """Write the verdict, again and again until it stands or somebody tells us to stop anew.
+
+        Args:
+            data: the verdict.
+            on_wait: called before each further try; keeps the heart beating.
+
+        Returns:
+            False where it could not be written.
+        """
+        told = self._control.stop_count
+        self._owed.append((Event.VERDICT, data, True))
         delay_s = WRITE_DELAY_S
-        while True:
-            with contextlib.suppress(OSError):
-                self._journal.append(Event.VERDICT, data)
-                return True
-            if self._control.look() is not None:
+        while not self._pay():
+            self._control.look()
+            if self._control.stop_count > told:
                 return False
+            on_wait()
             select.select([self._control.bell_fd], [], [], delay_s)
-            delay_s = min(2 * delay_s, 5.0)
+            delay_s = min(2 * delay_s, VERDICT_DELAY_LIMIT_S)
+        return True
+
+    def _pay(self) -> bool:
+        """Write what is owed, in order; False where the system refuses."""
+        while self._owed:
+            event, data, flush = self._owed.popleft()
+            if event is Event.VERDICT and self._refused_count:
+                self._owed.append((event, data, flush))
+                event, data, flush = self._warning()
+            try:
+                self._journal.append(event, data, flush=flush)
+            except OSError as error:
+                self._owed.appendleft((event, data, flush))
+                self._refused_count += 1
+                self._refused = [*self._refused[:2], str(error.strerror)]
+                return False
+        return True
+
+    def _warning(self) -> tuple[Event, Mapping[str, Any], bool]:
+        message = (
+            f"{self._refused_count} writes to the journal were refused and made up for: "
+            + ", ".join(sorted(set(self._refused)))
+        )
+        self._refused_count = 0
+        return Event.WARNING, {"code": "journal_refused", "message": message}, False

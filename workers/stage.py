@@ -13,16 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from workers import containment
-from workers.capture import Pipe
+from workers.containment import GIVE_UP_S, KILL_EVERY_S, Containment, reap_orphans
 from workers.control import Control
 from workers.launch import NotStarted, launch
-from workers.records.limits import LEFTOVER_GRACE_S
+from workers.pipe import Pipe
+from workers.records.limits import LEFTOVER_GRACE_S, READ_BUFFER_BYTES
 
-GIVE_UP_S: Final = 10.0  # faults.md P28: what survives SIGKILL this long is listed and left
-KILL_EVERY_S: Final = 0.05
 LOOK_EVERY_S: Final = 1.0  # a child's end rings the bell; this is for what it forgot
 REFRESH_S: Final = 0.25  # how old the end of a running stage's log may be, for who follows it
+DRAIN_S: Final = 0.5  # a pipe holds 1 MiB; more than that comes from somebody who will not end
+# Many small writes would wake us for each. While they come, let 2 ms of them gather in the pipe;
+# where a read brings a lot, the stage is fast and must not wait for us.
+GATHER_MS: Final = 2.0
+GATHER_BELOW_BYTES: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,6 @@ class Ending:
         reason: None for an exit of its own accord, else timed-out, cancelled, or why not started.
         message: more about the reason.
         leftover_count: processes that it left behind and that had to be ended.
-        leftover_pids: those that could not be killed.
         output_incomplete: somebody still held a stream open.
     """
 
@@ -74,16 +76,23 @@ class Try:
     Args:
         work: what to run.
         control: what may end the run from outside.
+        containment: what ends everything that it starts.
         stdout: the pipe of its output; ``stderr`` likewise.
     """
 
-    def __init__(self, work: Work, control: Control, stdout: Pipe, stderr: Pipe) -> None:
+    def __init__(
+        self, work: Work, control: Control, containment: Containment, stdout: Pipe, stderr: Pipe
+    ) -> None:
         self._work = work
         self._control = control
+        self._containment = containment
         self._pipes = {pipe.read_fd: pipe for pipe in (stdout, stderr)}
+        self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
         self._ending = Ending()
         self._poll = select.poll()
+        self._bell = select.poll()
         self._pid = 0
+        self._pidfd: int | None = None
         self._exited = False
         self._kill_at: float | None = None
         self._give_up_at = 0.0
@@ -92,41 +101,57 @@ class Try:
     def run(self) -> Ending:
         """Run it to its end; never raises for what a stage does."""
         began = time.monotonic()
-        pipes = list(self._pipes.values())
+        stdout, stderr = self._pipes.values()
         child = launch(
             self._work.argv,
             cwd=self._work.cwd,
             env=self._work.env,
-            stdout_fd=pipes[0].write_fd,
-            stderr_fd=pipes[1].write_fd,
+            stdout_fd=stdout.write_fd,
+            stderr_fd=stderr.write_fd,
         )
-        for pipe in pipes:
-            pipe.close_write()
+        stdout.close_write()
+        stderr.close_write()
         if isinstance(child, NotStarted):
             self._ending.reason, self._ending.message = child.reason, child.message
             return self._ending
         self._pid = child.pid
         child.returncode = 0  # we reap it ourselves: Popen must neither wait nor warn
-        self._poll.register(self._control.bell_fd, select.POLLIN)
-        for fd in self._pipes:
-            self._poll.register(fd, select.POLLIN)
-        self._loop()
+        try:
+            self._watch()
+            self._loop()
+        finally:
+            if self._pidfd is not None:
+                os.close(self._pidfd)
         self._drain()
         self._ending.duration_s = round(time.monotonic() - began, 3)
         return self._ending
 
+    def _watch(self) -> None:
+        try:
+            self._pidfd = os.pidfd_open(self._pid)  # proven: nobody but us reaps it
+        except OSError:
+            self._pidfd = None  # no descriptor left; the bell rings at its end all the same
+        self._bell.register(self._control.bell_fd, select.POLLIN)
+        for fd in (self._control.bell_fd, *self._pipes, self._pidfd):
+            if fd is not None:
+                self._poll.register(fd, select.POLLIN)
+
     def _loop(self) -> None:
-        buffer = bytearray(65_536)
         while True:
-            rang = False
+            rang, size = False, 0
             for fd, _ in self._poll.poll(self._wait_ms()):
                 pipe = self._pipes.get(fd)
                 if pipe is None:
                     rang = True
-                elif not pipe.pump(buffer) and pipe.ended:
-                    self._poll.unregister(fd)
+                else:
+                    size += pipe.pump(self._buffer)
+                    if pipe.ended:
+                        self._poll.unregister(fd)
+            if 0 < size < GATHER_BELOW_BYTES and not rang:
+                rang = bool(self._bell.poll(GATHER_MS))
             now = time.monotonic()
-            self._refresh(now)
+            for pipe in self._pipes.values():
+                pipe.refresh(now, self._work.refresh_s)
             if rang or self._kill_at is not None or now >= self._look_at:
                 self._look_at = now + LOOK_EVERY_S
                 self._control.look()  # first: a child that ends from now on rings anew
@@ -138,11 +163,10 @@ class Try:
         """How long nothing can fall due, in milliseconds."""
         now = time.monotonic()
         due = [self._look_at]
-        if self._work.deadline_mono_s is not None and self._kill_at is None:
-            due.append(self._work.deadline_mono_s)
         if self._kill_at is not None:
-            due.append(self._kill_at)
-            due.append(now + KILL_EVERY_S)
+            due += [max(self._kill_at, now + KILL_EVERY_S / 5)]
+        elif self._work.deadline_mono_s is not None:
+            due.append(self._work.deadline_mono_s)
         due += [
             pipe.refreshed_mono_s + self._work.refresh_s
             for pipe in self._pipes.values()
@@ -150,63 +174,66 @@ class Try:
         ]
         return max(0.0, min(due) - now) * 1000
 
-    def _refresh(self, now: float) -> None:
-        for pipe in self._pipes.values():
-            if pipe.log.dirty and now - pipe.refreshed_mono_s >= self._work.refresh_s:
-                pipe.refreshed_mono_s = now
-                pipe.log.refresh()
-
     def _reap(self) -> None:
         if not self._exited:
             try:
                 pid, status, usage = os.wait4(self._pid, os.WNOHANG)
             except ChildProcessError:
-                self._exited = True
-                self._ending.reason = "exit-status-unknown"
+                self._ended()
+                self._ending.reason = self._ending.reason or "exit-status-unknown"
                 return
             if pid:
-                self._exited = True
+                self._ended()
                 code = os.waitstatus_to_exitcode(status)
                 self._ending.exit_code = code if code >= 0 else None
-                self._ending.signal = signal.Signals(-code).name if code < 0 else None
+                self._ending.signal = _signal_name(-code) if code < 0 else None
                 self._ending.peak_rss_bytes = usage.ru_maxrss * 1024
                 self._ending.cpu_s = round(usage.ru_utime + usage.ru_stime, 3)
-        containment.reap_orphans(self._pid if not self._exited else 0)
+        reap_orphans(spare_pid=0 if self._exited else self._pid)
+
+    def _ended(self) -> None:
+        self._exited = True
+        if self._pidfd is not None:
+            self._poll.unregister(self._pidfd)
 
     def _advance(self, now: float) -> bool:
         """Take the next decision; True when the try is over."""
-        if self._exited and not containment.has_children():
+        if self._exited and self._containment.is_empty():
             return True
-        detail = self._control.detail
         if self._kill_at is None:
             if self._exited:
-                self._ending.leftover_count = len(containment.descendants())
+                self._ending.leftover_count = len(self._containment.living())
                 self._end(now, min(LEFTOVER_GRACE_S, self._work.grace_s))
-            elif detail is not None:
+            elif self._control.detail is not None:
                 self._ending.reason = "cancelled"
                 self._end(now, self._work.grace_s)
             elif self._work.deadline_mono_s is not None and now >= self._work.deadline_mono_s:
                 self._ending.reason = "timed-out"
                 self._end(now, self._work.grace_s)
-            return False
-        if now >= self._kill_at:
-            alive = containment.kill_all()
+        elif now >= self._kill_at:
+            self._containment.kill(self._pidfd)
             self._kill_at = now + KILL_EVERY_S
             if now >= self._give_up_at:
-                self._ending.leftover_pids = alive
+                self._ending.leftover_pids = self._containment.give_up()
                 return True
         return False
 
     def _end(self, now: float, grace_s: float) -> None:
-        containment.ask_to_end()
+        self._containment.ask_to_end()
         self._kill_at = now + grace_s
         self._give_up_at = self._kill_at + GIVE_UP_S
 
     def _drain(self) -> None:
         """Take what is still in the pipes; nobody of ours can write any more."""
-        buffer = bytearray(65_536)
+        until = time.monotonic() + DRAIN_S
         for pipe in self._pipes.values():
-            while pipe.pump(buffer):
+            while pipe.pump(self._buffer) and time.monotonic() < until:
                 pass
-            if not pipe.ended:
-                self._ending.output_incomplete = True
+            self._ending.output_incomplete |= not pipe.ended
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal between the first and the last has no name
+        return f"SIG{number}"

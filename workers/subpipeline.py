@@ -6,8 +6,11 @@ from typing import Any
 from workers.child import ChildEnding, ChildRun, child_spec
 from workers.outcome import StageOutcome
 from workers.recorder import Bench, Recorder
+from workers.records.errors import TypedError
 from workers.records.journal import Event
-from workers.records.spec import StageSpec
+from workers.records.spec import PipelineSpec, StageSpec
+from workers.stage import Ending
+from workers.tried import Tried, stage_facts
 
 
 class SubpipelineStage:
@@ -23,8 +26,8 @@ class SubpipelineStage:
     def __init__(self, bench: Bench, recorder: Recorder, index: int, stage: StageSpec) -> None:
         self._bench = bench
         self._recorder = recorder
-        self._index = index
         self._stage = stage
+        self._about: dict[str, Any] = {"stage": stage.id, "index": index}
 
     def run(self, pipeline_deadline: float | None) -> StageOutcome:
         """Run the stage.
@@ -32,46 +35,65 @@ class SubpipelineStage:
         Args:
             pipeline_deadline: when the whole pipeline is timed out, on the monotonic clock.
         """
-        bench, stage = self._bench, self._stage
         began = time.monotonic()
-        own = None if stage.timeout_s is None else began + stage.timeout_s
+        own = None if self._stage.timeout_s is None else began + self._stage.timeout_s
         deadline = min((d for d in (own, pipeline_deadline) if d is not None), default=None)
-        spec = child_spec(bench.spec, stage)
-        about: dict[str, Any] = {"stage": stage.id, "index": self._index}
-        self._recorder.fact(Event.STAGE_STARTED, {**about, "try": 1}, flush=False)
-        link = {**about, "pipeline": stage.pipeline, "sub_run_id": spec.run_id}
-        self._recorder.fact(Event.CHILD_STARTED, link)
-        child = ChildRun(bench.layout, spec, bench.control)
-        try:
-            ending = child.run(deadline_mono_s=deadline, grace_s=bench.spec.limits.grace_s)
-        except OSError as error:
-            ending = ChildEnding("failed", f"the request could not be handed in: {error.strerror}")
-        self._recorder.fact(Event.CHILD_ENDED, {**link, "status": ending.status}, flush=False)
+        self._recorder.fact(Event.STAGE_STARTED, {**self._about, "try": 1}, flush=False)
+        pipelines = self._bench.spec.pipelines
+        pipeline = next((p for p in pipelines if p.id == self._stage.pipeline), None)
+        if pipeline is None:
+            message = f"the spec holds no pipeline {self._stage.pipeline!r}"
+            return self._finish(began, "internal-error", message)
+        ending, message = self._child(pipeline, deadline)
+        if ending is None:
+            return self._finish(began, "spawn-failed", message)
         reason = ending.reason
         if reason is None and ending.status != "succeeded":
             reason = "subpipeline-failed"
-        status = "succeeded"
-        if reason is not None:
-            skipped = stage.allow_failure and reason != "cancelled"
-            status = "skipped" if skipped else "failed"
-        message = f"sub-pipeline {stage.pipeline} {ending.status} (run {spec.run_id})"
-        self._recorder.fact(
-            Event.STAGE_ENDED,
-            {
-                **about,
-                "try": 1,
-                "status": status,
-                "exit_code": None,
-                "signal": None,
-                "duration_s": round(time.monotonic() - began, 3),
-                "reason": reason,
-                "summary": message if reason is not None else stage.summary_hint,
-                "error_file": None,
-            },
-        )
+        late = reason == "timed-out" and deadline == pipeline_deadline
+        return self._finish(began, reason, message, late=late)
+
+    def _child(
+        self, pipeline: PipelineSpec, deadline: float | None
+    ) -> tuple[ChildEnding | None, str]:
+        """Run it; the ending is None where it could not be asked for."""
+        bench = self._bench
+        spec = child_spec(bench.spec, pipeline)
+        link = {**self._about, "pipeline": pipeline.id, "sub_run_id": spec.run_id}
+        self._recorder.fact(Event.CHILD_STARTED, link)  # on disk before anybody can start it
+        child = ChildRun(bench.layout, spec, bench.control)
+        try:
+            child.ask()
+        except (OSError, TypedError) as error:
+            self._recorder.fact(Event.CHILD_ENDED, {**link, "status": "failed"}, flush=False)
+            return None, f"sub-pipeline {pipeline.id}: it could not be asked for: {error}"
+        ending = child.wait(deadline_mono_s=deadline, grace_s=bench.spec.limits.grace_s)
+        self._recorder.fact(Event.CHILD_ENDED, {**link, "status": ending.status}, flush=False)
+        words = ending.status.replace("_", " ")
+        return ending, f"sub-pipeline {pipeline.id} {words} (run {spec.run_id})"
+
+    def broken(self, message: str) -> None:
+        """Tell that something of ours broke while this stage was on."""
+        self._finish(time.monotonic(), "internal-error", message, late=True)
+
+    def _finish(
+        self, began: float, reason: str | None, message: str, *, late: bool = False
+    ) -> StageOutcome:
+        stage = self._stage
+        if reason is None:
+            status = "succeeded"
+        elif stage.allow_failure and reason != "cancelled" and not late:
+            status = "skipped"
+        else:
+            status = "failed"
+        ending = Ending(duration_s=round(time.monotonic() - began, 3))
+        tried = Tried(about={**self._about, "try": 1}, ending=ending, reason=reason)
+        summary = stage.summary_hint if reason is None else message
+        facts = stage_facts(tried, status, summary=summary)
+        self._recorder.fact(Event.STAGE_ENDED, facts)
         return StageOutcome(
             status=status,
             reason=reason,
-            message=None if status == "succeeded" else f"{stage.id}: {message}",
-            timed_out_mono_s=deadline if reason == "timed-out" else None,
+            message=None if reason is None else f"{stage.id}: {message}",
+            ended_pipeline=late,
         )

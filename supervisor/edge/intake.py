@@ -113,10 +113,15 @@ class Intake:
         for name in os.listdir(self._layout.building):
             shutil.rmtree(os.path.join(self._layout.building, name), ignore_errors=True)
             count += 1
-        for directory in (self._layout.inbox, self._layout.control):
-            for name in os.listdir(directory):
-                if is_abandoned(name):
-                    with contextlib.suppress(FileNotFoundError):
+        return count + self.sweep_files(self._layout.inbox, self._layout.control)
+
+    def sweep_files(self, *directories: str) -> int:
+        """Remove the temporary files of dead writers, and return how many there were."""
+        count = 0
+        for directory in directories:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                for name in os.listdir(directory):
+                    if is_abandoned(name):
                         os.unlink(os.path.join(directory, name))
-                    count += 1
+                        count += 1
         return count

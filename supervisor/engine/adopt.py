@@ -62,6 +62,10 @@ def _task_of(parts: Parts, run_id: str) -> str | None:
 
 def _take_up(parts: Parts, task_id: str, run_id: str) -> list[Stimulus]:
     spec = _spec(parts, task_id, run_id)
+    run, layout = parts.layout.run_dir(task_id, run_id), parts.layout
+    parts.intake.sweep_files(
+        run.path, run.errors, layout.task_dir(task_id), layout.out_dir(task_id)
+    )
     reader = RunReader(parts.layout, spec)
     parts.readers[run_id] = reader
     about = stimuli.Accepted(

@@ -78,7 +78,7 @@ def test_queued_running_lost_and_cancelled_runs_have_manifests_of_the_contract(
 ) -> None:
     root.configure(PIPELINES, settings="max_runs = 2")
     process = root.popen("start", "--once", "wait", "wait", "wait")
-    wait_until(lambda: len(alive("SUPERVISED_PIPELINE_ID=wait")) >= 2, "two run")
+    wait_until(lambda: len(root.stages()) >= 2, "two run")
     wait_until(
         lambda: (
             sorted(m["status"] for m in root.manifests())
@@ -119,7 +119,7 @@ def test_the_manifest_is_throttled_while_a_stage_runs(root: Root) -> None:
     text = (root.path / "config/supervisor.toml").read_text()
     root.write("config/supervisor.toml", text.replace("_throttle_s = 0.5", "_throttle_s = 1.6"))
     process = root.popen("start", "--once", "slow")
-    wait_until(lambda: any(alive("SUPERVISED_STAGE_ID=s")), "the stage runs")
+    wait_until(lambda: root.stages(), "the stage runs")
     (manifest,) = (root.path / ".runs").glob("*/cli/*/manifest.json")
     wait_until(lambda: json.loads(manifest.read_text())["status"] == "in_progress", "it is told")
     versions = set()

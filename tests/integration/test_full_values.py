@@ -24,7 +24,7 @@ def test_a_41_s_stage_beats_every_5_s_and_its_manifest_is_written_at_most_twice(
 ) -> None:
     plain(root, '[pipelines.slow]\nstages = [{ id = "s", command = "sleep 41" }]\n')
     process = root.popen("start", "--once", "slow")
-    wait_until(lambda: any(alive("SUPERVISED_STAGE_ID=s")), "the stage runs")
+    wait_until(lambda: root.stages(), "the stage runs")
     (path,) = (root.path / ".runs").glob("*/cli/*/manifest.json")
     beats = path.with_name(".heartbeat")
     wait_until(lambda: json.loads(path.read_text())["status"] == "in_progress", "it is told")

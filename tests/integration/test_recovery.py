@@ -153,6 +153,36 @@ def test_a_damaged_spec_never_stops_a_start(root: Root, damage: str) -> None:
     root.check_settled(count=2)
 
 
+def test_what_a_dead_writer_left_half_written_is_swept(root: Root) -> None:
+    holding(root, 1)
+    process = root.popen("start", "--once", "--batch", "batch.toml")
+    wait_until(lambda: len(ran(root)) == 1, "the stage runs")
+    process.kill()
+    root.finish(process)
+    run = root.path / ".runs/default/cli" / root.manifests()[0]["run_id"]
+    (root.path / "out/default").mkdir(mode=0o700, exist_ok=True)
+    left = [
+        directory / ".left.json.999999999-1.tmp"
+        for directory in (
+            run,
+            run / "errors",
+            root.path / ".runs/default",
+            root.path / "out/default",
+            root.path / ".runs/.supervisor",
+            root.path / ".runs/.supervisor/inbox",
+        )
+    ]
+    for path in left:
+        path.write_text("half")
+    half_built = root.path / ".runs/.supervisor/building/half"
+    half_built.mkdir()
+    root.write("go", "")
+    assert root.call("start", "--once").code == 0
+    assert not [path for path in left if path.exists()]
+    assert not half_built.exists()
+    root.check_settled(count=1)
+
+
 def test_starting_again_changes_nothing(root: Root) -> None:
     holding(root, 1)
     root.write("go", "")

@@ -42,7 +42,8 @@ def test_int_cancels_only_the_run_of_who_pressed_it(root: Root) -> None:
     wait_until(lambda: len(alive(f"SUPERVISED_ROOT={root.path}")) >= 2, "both run")
     mine.send_signal(signal.SIGINT)
     assert root.finish(mine).code == 11
-    assert not alive("SUPERVISED_PIPELINE_ID=slow")
+    (slow,) = [m["run_id"] for m in root.manifests() if m["pipeline_id"] == "slow"]
+    assert not alive(f"SUPERVISED_RUN_ID={slow}")
     root.write("go", "")
     assert root.finish(other).code == 0
 

@@ -104,7 +104,7 @@ def test_a_term_drains_and_what_is_queued_stays_queued(root: Root) -> None:
     root.configure(PIPELINES.replace("sleep 30", "sleep 1"))
     root.write("batch.toml", '[[runs]]\npipeline = "slow"\ncount = 3\n')
     process = root.popen("start", "--once", "--batch", "batch.toml", "--max-runs", "1")
-    wait_until(lambda: any(alive("SUPERVISED_STAGE_ID=sleep")), "a stage runs")
+    wait_until(lambda: root.stages(), "a stage runs")
     process.send_signal(signal.SIGTERM)
     done = root.finish(process)
     assert done.code == 143
@@ -120,7 +120,7 @@ def test_a_term_drains_and_what_is_queued_stays_queued(root: Root) -> None:
 def test_a_second_signal_stops_what_runs_with_a_verdict(root: Root) -> None:
     root.configure(PIPELINES)
     process = root.popen("start", "--once", "slow")
-    wait_until(lambda: any(alive("SUPERVISED_STAGE_ID=sleep")), "a stage runs")
+    wait_until(lambda: root.stages(), "a stage runs")
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     assert root.finish(process).code in (130, 143)
@@ -133,7 +133,7 @@ def test_a_second_signal_stops_what_runs_with_a_verdict(root: Root) -> None:
 def test_a_storm_of_signals_makes_one_shutdown_and_one_verdict_each(root: Root) -> None:
     root.configure(PIPELINES)
     process = root.popen("start", "--once", "slow", "slow", "slow")
-    wait_until(lambda: len(alive("SUPERVISED_STAGE_ID=sleep")) >= 3, "three stages run")
+    wait_until(lambda: len(root.stages()) >= 3, "three stages run")
     for _ in range(50):
         if process.poll() is not None:
             break

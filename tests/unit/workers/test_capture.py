@@ -5,7 +5,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.capture import BoundedLog, first_character, whole_characters
+from workers.capture import BoundedLog
+from workers.ends import first_character, whole_characters
 from workers.masking import Mask
 
 GAP = re.compile(rb"\n?\[supervisor: (\d+) bytes dropped\]\n")

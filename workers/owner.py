@@ -1,0 +1,67 @@
+"""Owning a run: the flock on its ``.owner``, and the question whether there is anything to do."""
+
+import fcntl
+import os
+
+from workers.records.errors import BadFileError, OwnedError
+from workers.records.files import open_regular
+from workers.records.journal import Event, read_journal, verdict_in
+from workers.records.layout import RunDir
+
+
+class PlacedError(OwnedError):
+    """A worker was here and left no verdict: stages may not run twice. Facts: run_dir."""
+
+    template = (
+        "{run_dir}: a worker has begun this run before and left no verdict; the supervisor gives "
+        "it one, and `supervisor retry` makes a new run"
+    )
+
+
+def own(run: RunDir, owner_fd: int | None) -> int:
+    """Hold the owner lock, by the descriptor that was passed or by taking it.
+
+    Returns:
+        The descriptor, which no stage inherits. It is never closed or unlocked: the kernel does
+        that when this process ends.
+
+    Raises:
+        OwnedError: another process holds the lock.
+        BadFileError: the descriptor is not this run's owner file.
+    """
+    if owner_fd is None:
+        fd = open_regular(run.owner, os.O_RDWR | os.O_CREAT)
+    else:
+        fd = owner_fd
+        _check(fd, run)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # succeeds on what our starter locked
+    except BlockingIOError:
+        raise OwnedError(run_dir=run.path) from None
+    return fd
+
+
+def _check(fd: int, run: RunDir) -> None:
+    try:
+        os.set_inheritable(fd, False)
+        mine = os.fstat(fd)
+    except (OSError, OverflowError):
+        raise BadFileError(path=run.owner, why=f"is not open as descriptor {fd}") from None
+    named = os.stat(run.owner, follow_symlinks=False)
+    if (mine.st_dev, mine.st_ino) != (named.st_dev, named.st_ino):
+        raise BadFileError(path=run.owner, why=f"is not the file of descriptor {fd}")
+
+
+def is_done(run: RunDir) -> bool:
+    """Tell whether a run that we own has its verdict.
+
+    Raises:
+        PlacedError: it has none, but was begun.
+        FileNotFoundError: it is no run.
+    """
+    facts = read_journal(run.journal)
+    if verdict_in(facts) is not None:
+        return True
+    if any(fact.event == Event.RUN_STARTED for fact in facts):
+        raise PlacedError(run_dir=run.path)
+    return False

@@ -1,0 +1,73 @@
+"""The reading end of a stage's stream, pumped into its log."""
+
+import contextlib
+import fcntl
+import os
+import time
+from typing import Final
+
+from workers.capture import BoundedLog
+
+_WIDE_BYTES: Final = 1 << 20  # the kernel's default limit for a pipe (pipe-max-size)
+_MASKED_READ_BYTES: Final = 16_384  # hiding secrets copies what was read; 256 KiB are for all
+
+
+class Pipe:
+    """One stream of a stage.
+
+    Args:
+        log: where the bytes go.
+
+    Attributes:
+        read_fd: what to poll; -1 once it is closed.
+        write_fd: what the stage gets; close it after the launch.
+        ended: everybody has closed the writing end.
+        refreshed_mono_s: when the log's end was last brought up to date.
+    """
+
+    def __init__(self, log: BoundedLog) -> None:
+        self.log = log
+        self.read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.read_fd, False)
+        # So that a burst does not make the stage wait for us. A user's pipe budget may be used up:
+        # then 64 KiB will do.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self.write_fd, fcntl.F_SETPIPE_SZ, _WIDE_BYTES)
+        self.ended = False
+        self.refreshed_mono_s = time.monotonic()
+
+    def pump(self, buffer: memoryview) -> int:
+        """Read once into the shared buffer; returns how many bytes came."""
+        if self.ended:
+            return 0
+        if self.log.is_masked:
+            buffer = buffer[:_MASKED_READ_BYTES]
+        try:
+            size = os.readv(self.read_fd, [buffer])
+        except BlockingIOError:
+            return 0
+        if size == 0:
+            self.ended = True
+        else:
+            self.log.feed(buffer[:size])
+        return size
+
+    def refresh(self, now: float, every_s: float) -> None:
+        """Bring the log's end up to date if it is due."""
+        if self.log.dirty and now - self.refreshed_mono_s >= every_s:
+            self.refreshed_mono_s = now
+            self.log.refresh()
+
+    def close_write(self) -> None:
+        """Close our copy of the writing end."""
+        if self.write_fd >= 0:
+            os.close(self.write_fd)
+            self.write_fd = -1
+
+    def close(self) -> None:
+        """Close both ends and the log."""
+        self.close_write()
+        if self.read_fd >= 0:
+            os.close(self.read_fd)
+            self.read_fd = -1
+        self.log.close()

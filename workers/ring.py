@@ -1,0 +1,41 @@
+"""The last bytes of a stream, in a buffer of fixed size."""
+
+
+class Ring:
+    """Keeps the newest ``size`` bytes.
+
+    Args:
+        size: in bytes; the memory is touched only as far as it is filled.
+
+    Attributes:
+        filled_bytes: how many are there.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._data = bytearray(size)
+        self._size = size
+        self._at = 0
+        self.filled_bytes = 0
+
+    def put(self, data: bytes | memoryview) -> None:
+        """Take bytes; the oldest make room."""
+        if len(data) > self._size:
+            data = data[len(data) - self._size :]
+        size = len(data)
+        first = min(size, self._size - self._at)
+        self._data[self._at : self._at + first] = data[:first]
+        self._data[: size - first] = data[first:]
+        self._at = (self._at + size) % self._size
+        self.filled_bytes = min(self._size, self.filled_bytes + size)
+
+    def last(self, size: int) -> tuple[memoryview, memoryview]:
+        """The newest ``size`` bytes, or all where there are fewer, as two views in order.
+
+        The views hold until the next ``put``.
+        """
+        size = min(size, self.filled_bytes)
+        view = memoryview(self._data)
+        begin = self._at - size
+        if begin >= 0:
+            return view[begin : self._at], view[:0]
+        return view[begin + self._size :], view[: self._at]
