@@ -6,6 +6,7 @@ up reads the tail and not the file, and many runs share one rewrite.
 """
 
 import os
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -52,7 +53,7 @@ class TaskStateStore:
         """Append finished runs to the history, with one flush for all of them.
 
         Raises:
-            OSError: none of them counts as recorded; a torn tail is closed by the next append.
+            OSError: none of them is recorded, and the file is as long as before.
         """
         path = self._layout.history(self.task_id)
         make_dir(os.path.dirname(path))
@@ -60,16 +61,21 @@ class TaskStateStore:
         fd = open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             size = os.fstat(fd).st_size
+            began = time.monotonic()
             data = b"".join(to_line(line) for line in lines)
             if size and read_from(fd, size - 1, 1) != b"\n":
                 data = TORN + data
-            write_all(fd, data)
-            os.fdatasync(fd)
+            try:
+                write_all(fd, data)
+                os.fdatasync(fd)
+            except OSError:
+                os.ftruncate(fd, size)  # whole lines of a group that failed must not count
+                raise
         finally:
             os.close(fd)
         if is_new:
             sync_dir(os.path.dirname(path))
-        return Receipt(0.0, len(data))
+        return Receipt(time.monotonic() - began, len(data))
 
     def recent_ids(self) -> set[str]:
         """The runs that the history may hold although their markers are still there."""

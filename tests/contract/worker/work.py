@@ -49,21 +49,31 @@ class Run:
         value: dict[str, Any] = json.loads(data)
         return value
 
-    def start(self, *words: str) -> "subprocess.Popen[bytes]":
+    def start(self, *words: str, pass_fds: tuple[int, ...] = ()) -> "subprocess.Popen[bytes]":
+        return self._start(["-m", "workers", self.run.path, *words], pass_fds)
+
+    def start_script(self, script: str, *words: str) -> "subprocess.Popen[bytes]":
+        """Start a worker that a script has broken in one place; its argument is the run."""
+        return self._start(["-c", script, self.run.path, *words], ())
+
+    def _start(self, words: list[str], pass_fds: tuple[int, ...]) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
-            [sys.executable, "-m", "workers", self.run.path, *words],
+            [sys.executable, *words],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            pass_fds=pass_fds,
         )
 
 
 def make(root: Path, stages: Sequence[StageSpec], **values: Any) -> Run:
     """Put a run on disk as the supervisor does."""
     limits = values.pop("limits", Limits(heartbeat_interval_s=0.1, grace_s=0.5))
+    pipelines = values.pop("pipelines", ())
     spec = RunSpec(
         run_id=new_run_id(epoch_s=time.time(), entropy=os.urandom(4)),
         task_id="t",
         pipeline=PipelineSpec(id="p", title="P", stages=tuple(stages), **values),
+        pipelines=pipelines,
         asked_by="start",
         asked_at=utc_text(time.time()),
         resume_token="00",

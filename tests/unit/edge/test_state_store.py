@@ -103,6 +103,29 @@ def test_a_torn_line_of_a_dead_writer_is_never_joined(layout: Layout) -> None:
     assert "2026-01-01T00-00-00-000Z-00000002" not in again.recent_ids()
 
 
+@pytest.mark.parametrize("call", ["write", "fdatasync"])
+def test_an_append_that_the_disk_refuses_leaves_no_line_behind(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    made = store(layout)
+    made.append([line(1)])
+    real = os.write
+    group = [line(2), line(3), line(4)]
+
+    def refuse(fd: int, data: bytes = b"") -> int:
+        if call == "write":
+            real(fd, bytes(data[: len(data) // 2]))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(OSError, match="No space"):
+        made.append(group)
+    monkeypatch.undo()
+    made.append(group)
+    made.write_snapshot()
+    assert [r["runId"][-1] for r in state(layout)["runs"]] == ["1", "2", "3", "4"]
+
+
 def test_a_lock_file_that_was_deleted_while_held_excludes_nobody_and_is_noticed(
     layout: Layout,
 ) -> None:

@@ -104,3 +104,65 @@ def test_a_log_that_fails_in_the_middle_is_written_anew_at_the_end(tmp_path: Pat
     log.close()
     assert log.error is None
     assert path.read_bytes() == b"lost for now\nmore\n"
+
+
+def test_the_capture_of_a_stage_takes_at_most_256_kib(tmp_path: Path) -> None:
+    import tracemalloc
+
+    from workers.records.limits import READ_BUFFER_BYTES
+
+    chunk = memoryview(bytearray(b"y" * 16_384))
+    masks = [Mask((b"hunter2-hunter2",)) for _ in range(2)]
+    tracemalloc.start()
+    try:
+        buffer = bytearray(READ_BUFFER_BYTES)
+        logs = [BoundedLog(str(tmp_path / f"{id(m)}"), 65_536, m) for m in masks]
+        for _ in range(40):
+            for log in logs:
+                log.feed(chunk)
+                log.refresh()
+        for log in logs:
+            log.close()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= 256 * 1024
+    assert len(buffer) == READ_BUFFER_BYTES
+
+
+def test_a_closed_log_stays_as_it_is_when_it_is_closed_again(tmp_path: Path) -> None:
+    log = BoundedLog(str(tmp_path / "log"), 4096, None)
+    log.feed(b"hello\n")
+    log.close()
+    log.close()
+    assert (tmp_path / "log").read_bytes() == b"hello\n"
+
+
+def test_a_log_that_cannot_be_made_keeps_counting_and_keeps_its_end(tmp_path: Path) -> None:
+    log = BoundedLog(str(tmp_path / "none" / "log"), 4096, None)
+    log.feed(b"hello\n")
+    log.close()
+    assert (log.seen_bytes, log.kept_bytes, log.end(3)) == (6, 0, b"lo\n")
+    assert log.error is not None
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.binary(min_size=4, max_size=9), min_size=1, max_size=3),
+    st.lists(st.integers(0, 3), max_size=20),
+    st.lists(st.integers(0, 90), max_size=10),
+)
+def test_a_masked_stream_equals_the_whole_masked_at_once(
+    secrets: list[bytes], order: list[int], cuts: list[int]
+) -> None:
+    parts = [*secrets, b"-"]
+    whole = b"".join(parts[i % len(parts)] for i in order)
+    ordered = tuple(sorted(set(secrets), key=len, reverse=True))
+    at_once = Mask(ordered)
+    expected = at_once.feed(whole) + at_once.finish()
+    mask, out, at = Mask(ordered), b"", 0
+    for cut in sorted(cuts):
+        out += mask.feed(whole[at : max(at, cut)])
+        at = max(at, cut)
+    out += mask.feed(whole[at:]) + mask.finish()
+    assert out == expected

@@ -1,0 +1,140 @@
+"""What tries to get away from a stage, and does not. Shapes: faults.md P12 to P15, P28, P29."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.contract.worker.work import make, shell, work
+from tests.examples import stage
+from tests.root import alive, wait_until
+from workers.records.limits import Limits
+
+LIMITS = Limits(heartbeat_interval_s=0.1, grace_s=0.2)
+
+# Each process lives for a moment, starts the next and ends: whoever lists pids is always late.
+CHAIN = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+own = sys.argv[1] == "own"
+for _ in range(8):
+    if os.fork() == 0:
+        break
+else:
+    time.sleep(600)
+until = time.monotonic() + 60
+while time.monotonic() < until:
+    if own:
+        try:
+            os.setsid()
+        except OSError:
+            pass
+    if os.fork():
+        os._exit(0)
+"""
+
+# Every process becomes two, seven times over; none of them obeys.
+TREE = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for _ in range(7):
+    if os.fork() == 0 and sys.argv[1] == "own":
+        os.setsid()
+open("grown", "w").close()
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("group", ["shared", "own"])
+@pytest.mark.parametrize("script", [CHAIN, TREE], ids=["chain", "tree"])
+def test_a_fork_storm_is_ended_by_the_timeout(tmp_path: Path, script: str, group: str) -> None:
+    storm = stage("storm", command=(sys.executable, "-c", script, group), timeout_s=1.0)
+    run = work(tmp_path, storm, limits=LIMITS)
+    assert run.verdict["detail"] == "stage:storm:timed-out"
+    assert run.verdict["leftover_pids"] == []
+    assert run.verdict["heartbeat"]["failed"] == 0
+    assert not alive(f"SUPERVISED_ROOT={tmp_path}")
+
+
+def test_a_storm_left_behind_is_over_before_the_next_stage(tmp_path: Path) -> None:
+    left = stage(
+        "left", command=f"{sys.executable} -c '{TREE}' own & while ! test -e grown; do :; done"
+    )
+    run = work(tmp_path, left, shell("true", "next"), limits=LIMITS)
+    first, second = run.of("stage_ended")
+    assert (first["status"], second["leftover_count"]) == ("succeeded", 0)
+    assert first["leftover_count"] > 50
+    assert run.verdict["status"] == "succeeded"
+
+
+def test_a_daemon_that_ends_on_term_is_given_the_time_to(tmp_path: Path) -> None:
+    script = (
+        "(trap 'sleep 0.2; echo bye > bye; exit' TERM; while :; do sleep 0.05; done) & sleep 0.3"
+    )
+    limits = Limits(heartbeat_interval_s=0.1, grace_s=5.0)
+    run = work(tmp_path, shell(script), limits=limits)
+    assert run.of("stage_ended")[0]["leftover_count"] >= 1
+    assert (tmp_path / "bye").read_text() == "bye\n"
+
+
+def test_output_after_term_is_still_kept(tmp_path: Path) -> None:
+    script = "trap 'seq 1 200000; echo swan; exit 0' TERM; echo begun; while :; do sleep 0.05; done"
+    run = work(tmp_path, shell(script, timeout_s=0.4), limits=Limits(grace_s=20.0))
+    assert run.log(1, "s").endswith(b"swan\n")
+    assert run.of("stage_ended")[0]["reason"] == "timed-out"
+
+
+def test_a_pipe_that_a_stranger_holds_open_is_closed_and_told(tmp_path: Path) -> None:
+    holder = (
+        "import os, sys, time; fd = os.open(sys.argv[1], os.O_WRONLY); "
+        "open('held', 'w').close(); time.sleep(600)"
+    )
+    run = make(
+        tmp_path, [shell("echo $$ > pid; echo x; while ! test -e held; do sleep 0.02; done")]
+    )
+    process = run.start()
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "begun")
+    pid = int((tmp_path / "pid").read_text())
+    stranger = subprocess.Popen([sys.executable, "-c", holder, f"/proc/{pid}/fd/1"], cwd=tmp_path)
+    try:
+        process.communicate(timeout=60)
+    finally:
+        stranger.kill()
+        stranger.wait()
+    (ended,) = run.of("stage_ended")
+    assert ended["output_incomplete"] is True
+    assert ended["status"] == "succeeded"
+    assert run.log(1, "s") == b"x\n"
+
+
+# A process that no signal reaches (state D, say) is played by a worker that sends it none.
+UNKILLABLE = """
+import sys
+from workers import __main__ as program, containment, stage
+containment.send_signal = lambda *_: False
+containment._kill_group = lambda *_: None
+containment._stop = lambda *_: None
+stage.GIVE_UP_S = 0.3
+sys.exit(program.main(["workers", sys.argv[1]]))
+"""
+
+
+def test_what_survives_the_kill_is_listed_and_the_run_goes_on(tmp_path: Path) -> None:
+    stages = [shell("sleep 600 >&- 2>&- & echo $! > pid", "bad"), shell("true", "next")]
+    run = make(tmp_path, stages, limits=LIMITS)
+    process = run.start_script(UNKILLABLE)
+    _, err = process.communicate(timeout=60)
+    pid = int((tmp_path / "pid").read_text())
+    try:
+        assert b"Traceback" not in err, err.decode()
+        first, second = run.of("stage_ended")
+        assert (first["leftover_count"], second["leftover_count"]) == (1, 0)
+        assert second["duration_s"] < 1.0
+        assert run.verdict["leftover_pids"] == [pid]
+        assert run.verdict["status"] == "succeeded"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not alive(f"SUPERVISED_ROOT={tmp_path}"), "nothing is left")

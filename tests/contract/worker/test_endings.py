@@ -1,0 +1,177 @@
+"""How a run is ended from outside, by the clock, or by a mistake of ours."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.contract.worker.work import Run, make, shell, work
+from tests.root import alive, wait_until
+from workers.records.spec import RetrySpec
+
+FOREVER = RetrySpec(attempts=9, delay_s=600.0)
+
+
+def cancelled(run: Run) -> None:
+    assert (run.verdict["status"], run.verdict["detail"]) == ("cancelled", "stopped")
+    assert not alive(f"SUPERVISED_ROOT={run.root}")
+
+
+def test_a_hangup_changes_nothing_and_stages_do_not_ignore_it(tmp_path: Path) -> None:
+    script = "touch begun; while ! test -e go; do sleep 0.02; done; grep SigIgn /proc/self/status"
+    run = make(tmp_path, [shell(script)])
+    process = run.start()
+    wait_until((tmp_path / "begun").exists, "the stage runs")
+    process.send_signal(signal.SIGHUP)
+    (tmp_path / "go").touch()
+    process.communicate(timeout=60)
+    assert run.verdict["status"] == "succeeded"
+    assert int(run.log(1, "s").split()[1], 16) == 0
+
+
+def test_an_interrupt_cancels_like_a_terminate(tmp_path: Path) -> None:
+    run = make(tmp_path, [shell("touch begun; sleep 600")])
+    process = run.start()
+    wait_until((tmp_path / "begun").exists, "the stage runs")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    cancelled(run)
+
+
+def test_a_storm_of_signals_gives_one_verdict(tmp_path: Path) -> None:
+    run = make(tmp_path, [shell("trap '' TERM; touch begun; while :; do sleep 0.1; done")])
+    process = run.start()
+    wait_until((tmp_path / "begun").exists, "the stage runs")
+    for _ in range(100):
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert err == b""
+    cancelled(run)
+
+
+def test_a_run_cancelled_before_it_began_starts_no_stage(tmp_path: Path) -> None:
+    run = make(tmp_path, [shell("touch ran")])
+    Path(run.run.cancel).write_text('{"detail": "cancelled-by-user"}')
+    run.start().communicate(timeout=60)
+    assert (run.verdict["status"], run.verdict["detail"]) == ("cancelled", "cancelled-by-user")
+    assert not run.of("stage_started")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_cancel_ends_the_wait_between_two_tries_and_the_log_stays(tmp_path: Path) -> None:
+    run = make(tmp_path, [shell("echo x; exit 1", retries=FOREVER)])
+    process = run.start()
+    wait_until(lambda: run.of("stage_retried"), "it waits for the next try")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    cancelled(run)
+    (ended,) = run.of("stage_ended")
+    assert (ended["try"], ended["reason"], ended["status"]) == (1, "cancelled", "failed")
+    assert run.log(1, "s") == b"x\n"
+
+
+def test_a_wait_that_outlasts_the_pipeline_is_not_begun(tmp_path: Path) -> None:
+    run = work(tmp_path, shell("exit 1", retries=FOREVER), timeout_s=300.0)
+    assert run.verdict["detail"] == "stage:s:failed"
+    assert not run.of("stage_retried")
+
+
+def test_a_pipeline_that_times_out_in_a_stage_that_may_fail_is_timed_out(tmp_path: Path) -> None:
+    run = work(tmp_path, shell("sleep 600", allow_failure=True), timeout_s=0.3)
+    assert (run.verdict["status"], run.verdict["detail"]) == ("failed", "timed-out")
+    assert run.of("stage_ended")[0]["status"] == "failed"
+
+
+def test_a_timed_out_try_is_made_again(tmp_path: Path) -> None:
+    script = "test $SUPERVISED_TRY = 2 || sleep 600"
+    retries = RetrySpec(attempts=2, delay_s=0.01)
+    run = work(tmp_path, shell(script, timeout_s=3.0, retries=retries))
+    assert run.verdict["status"] == "succeeded"
+    assert run.of("stage_retried")[0]["reason"] == "timed-out"
+
+
+# One place of the worker is broken on purpose: a bug must still end in a verdict.
+BROKEN = """
+import sys
+from workers import __main__ as program, stage
+def bug(self, now):
+    import os
+    if os.path.exists("begun"):
+        raise RuntimeError("a bug")
+    return False
+stage.Try._advance = bug
+sys.exit(program.main(["workers", sys.argv[1]]))
+"""
+
+
+def test_a_bug_ends_everything_and_becomes_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    monkeypatch.chdir(tmp_path)
+    run = make(tmp_path, [shell("setsid sleep 600 & touch begun; sleep 600"), shell("true", "b")])
+    process = run.start_script(BROKEN)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"RuntimeError: a bug" in err
+    assert (run.verdict["status"], run.verdict["detail"]) == ("failed", "stage:s:error")
+    assert "RuntimeError: a bug" in run.verdict["reason"]
+    (ended,) = run.of("stage_ended")
+    assert ended["reason"] == "internal-error"
+    assert run.error(1, "s")["reason"] == "internal-error"
+    assert not alive(f"SUPERVISED_ROOT={tmp_path}")
+
+
+# The disk is full for the journal until the file "room" appears.
+FULL = """
+import errno, os, sys
+from workers import __main__ as program
+from workers.records import journal
+real = journal.JournalWriter.append
+def append(self, event, data, *, flush=True):
+    if event != "run_started" and not os.path.exists("room"):
+        open("refused", "w").close()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return real(self, event, data, flush=flush)
+journal.JournalWriter.append = append
+sys.exit(program.main(["workers", sys.argv[1]]))
+"""
+
+
+def full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    monkeypatch.chdir(tmp_path)
+    return make(tmp_path, [shell("touch ran"), shell("touch ran2", "b")])
+
+
+def test_a_full_disk_costs_time_and_no_fact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = full_disk(tmp_path, monkeypatch)
+    process = run.start_script(FULL)
+    wait_until((tmp_path / "ran2").exists, "both stages run")
+    beats = Path(run.run.heartbeat)
+    before = beats.read_bytes()
+    wait_until(lambda: beats.read_bytes() != before, "the heart goes on")
+    (tmp_path / "room").touch()
+    process.communicate(timeout=60)
+    told = [e["event"] for e in run.events()]
+    stages = ["stage_started", "stage_ended"] * 2
+    assert told == ["run_accepted", "run_started", *stages, "warning", "verdict"]
+    assert run.verdict["status"] == "succeeded"
+    assert run.of("warning")[0]["code"] == "journal_refused"
+
+
+def test_a_verdict_that_finds_no_room_is_given_up_when_told_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = full_disk(tmp_path, monkeypatch)
+    process = run.start_script(FULL)
+    wait_until((tmp_path / "ran2").exists, "both stages run")
+    while process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: process.poll() is not None or True, "a moment")
+    process.communicate(timeout=60)
+    assert process.returncode == 73
+    assert not run.of("verdict")

@@ -1,0 +1,18 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.ring import Ring
+
+
+@given(st.integers(1, 40), st.lists(st.binary(max_size=100), max_size=20), st.integers(0, 60))
+def test_a_ring_holds_the_last_bytes_however_they_come(
+    size: int, chunks: list[bytes], asked: int
+) -> None:
+    ring = Ring(size)
+    for chunk in chunks:
+        ring.put(chunk)
+    whole = b"".join(chunks)
+    older, newer = ring.last(asked)
+    kept = whole[-size:]
+    assert bytes(older) + bytes(newer) == (kept[-asked:] if asked else b"")
+    assert ring.filled_bytes == min(size, len(whole))
