@@ -14,10 +14,10 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-from stress.drive import Round, lease_is_free
+from stress.drive import Round
 from stress.evidence import gather
 from stress.judge import Judgement, judge
-from stress.outside import Outside
+from stress.outside import Outside, lease_is_free
 from stress.scenario import LEAST_RUNS, SCENARIOS, TASK, Plan, make_plan, write_config
 from stress.table import SCHEMA, lines_of, to_json, verdict_line
 from workers.records.layout import Layout
@@ -132,4 +132,7 @@ def _print(given: argparse.Namespace, result: Result, kept: str | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)

@@ -1,9 +1,7 @@
 """Runs one round: starts the supervisor, meddles while it works, waits for it with a deadline."""
 
-import fcntl
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -12,20 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from stress.outside import Outside, processes_of, slowest_last_manifest_s
-from stress.scenario import ARRIVED, BATCH, GATE, TASK, Plan
+from stress.meddle import Gate, Hog, Missed
+from stress.outside import Outside, processes_of, slowest_last_manifest_s, tracebacks_in
+from stress.scenario import BATCH, TASK, Plan
 from workers.records.identity import proc_stat, send_signal
 from workers.records.layout import Layout
 
 _LOOK_EVERY_S: Final = 0.02
-_HOG: Final = (
-    "import fcntl, os, sys; fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600); "
-    "fcntl.flock(fd, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
-)
-
-
-class Missed(Exception):
-    """What was waited for did not come."""
 
 
 @dataclass(slots=True)
@@ -44,8 +35,8 @@ class Round:
     side: str
     deadline_s: float
     _until: float = 0.0
-    _gate_fd: int | None = None
-    _hog: "subprocess.Popen[bytes] | None" = None
+    _gate: Gate | None = None
+    _hog: Hog | None = None
     _supervisor: "subprocess.Popen[bytes] | None" = None
     _problems: list[str] = field(default_factory=list)
 
@@ -63,9 +54,10 @@ class Round:
             self._release()
             code = self._await_supervisor()
             left = processes_of(self.layout.root)
+            said = [os.path.join(self.side, "stderr"), self.layout.control + "/workers.log"]
             return Outside(
                 exit_code=code,
-                problems=(*self._problems, *self._tracebacks()),
+                problems=(*self._problems, *tracebacks_in(said)),
                 left_alive=tuple(left),
                 slowest_manifest_s=slowest_last_manifest_s(self.layout, TASK),
             )
@@ -73,7 +65,6 @@ class Round:
             self._end_everything()
 
     def _prepare(self) -> None:
-        root = self.layout.root
         os.makedirs(self.layout.runs, 0o700, exist_ok=True)
         lock = self.layout.state_lock(TASK)
         if self.plan.leftover_lock and not os.path.exists(lock):
@@ -81,15 +72,7 @@ class Round:
             os.write(fd, b"4711\n")
             os.close(fd)
         if self.plan.gated_count:
-            os.makedirs(os.path.join(root, ARRIVED), exist_ok=True)
-            for name in os.listdir(os.path.join(root, ARRIVED)):
-                os.unlink(os.path.join(root, ARRIVED, name))
-            gate = os.path.join(root, GATE)
-            if os.path.lexists(gate):
-                os.unlink(gate)
-            os.mkfifo(gate, 0o600)
-            # Held open for both: who reads waits, without polling, until we let go of it.
-            self._gate_fd = os.open(gate, os.O_RDWR | os.O_CLOEXEC)
+            self._gate = Gate(self.layout.root)
 
     def _start(self) -> "subprocess.Popen[bytes]":
         clean = {key: value for key, value in os.environ.items() if not key.startswith("SUPERVIS")}
@@ -112,13 +95,13 @@ class Round:
         plan = self.plan
         if plan.hogged:
             self._await(lambda: self._history_count() > lines_before, "a first run ends")
-            self._hog = self._take_lock()
-        if plan.gated_count:
-            arrived = os.path.join(self.layout.root, ARRIVED)
-            self._await(
-                lambda: len(os.listdir(arrived)) >= plan.gated_count, "all gated stages wait"
-            )
-            self._open_gate()
+            self._hog = Hog(self.layout.state_lock(TASK))
+            if not self._hog.holds(self._left_s()):
+                raise Missed("the hog did not get the task's lock")
+        gate = self._gate
+        if gate is not None:
+            self._await(lambda: gate.waiting_count() >= plan.gated_count, "all gated stages wait")
+            gate.open()
         if plan.hogged:
             self._await(
                 lambda: self._logged("snapshot_owed") > owed_before, "a snapshot becomes owed"
@@ -136,53 +119,30 @@ class Round:
                 raise Missed(f"not within {self.deadline_s:g} s: {what}")
             time.sleep(_LOOK_EVERY_S)
 
-    def _take_lock(self) -> "subprocess.Popen[bytes]":
-        hog = subprocess.Popen(
-            [sys.executable, "-I", "-c", _HOG, self.layout.state_lock(TASK)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self._hog = hog
-        fd = -1 if hog.stdout is None else hog.stdout.fileno()
-        left_s = max(0.0, self._until - time.monotonic())
-        ready, _, _ = select.select([fd], [], [], left_s)
-        if not ready or os.read(fd, 16) != b"held\n":
-            raise Missed("the hog did not get the task's lock")
-        return hog
-
-    def _open_gate(self) -> None:
-        """Let every waiting stage go at once; who comes late finds an empty plain file."""
-        if self._gate_fd is None:
-            return
-        gate = os.path.join(self.layout.root, GATE)
-        os.close(os.open(f"{gate}.open", os.O_WRONLY | os.O_CREAT, 0o600))
-        os.rename(f"{gate}.open", gate)
-        os.close(self._gate_fd)
-        self._gate_fd = None
-
     def _release(self) -> None:
         """Let go of gate and lock; the hog ends with its stdin."""
-        self._open_gate()
+        if self._gate is not None:
+            self._gate.open()
         if self._hog is not None:
-            self._hog.communicate(timeout=max(1.0, self._until - time.monotonic()))
-            self._hog = None
+            self._hog.release()
+
+    def _left_s(self) -> float:
+        return max(1.0, self._until - time.monotonic())
 
     def _await_supervisor(self) -> int | None:
         if self._supervisor is None:
             return None
         try:
-            return self._supervisor.wait(max(1.0, self._until - time.monotonic()))
+            return self._supervisor.wait(self._left_s())
         except subprocess.TimeoutExpired:
             self._problems.append(f"the supervisor did not leave within {self.deadline_s:g} s")
             return None
 
     def _end_everything(self) -> None:
-        if self._gate_fd is not None:
-            os.close(self._gate_fd)
-        for process in (self._hog, self._supervisor):
-            if process is not None and process.poll() is None:
-                process.kill()
-                process.wait()
+        self._release()
+        if self._supervisor is not None and self._supervisor.poll() is None:
+            self._supervisor.kill()
+            self._supervisor.wait()
         until = time.monotonic() + 10.0  # a killed process is gone at once, or never
         while (left := processes_of(self.layout.root)) and time.monotonic() < until:
             for pid in left:
@@ -212,23 +172,3 @@ class Round:
             if any(warning.get("code") == "snapshot_owed" for warning in warnings):
                 return True
         return False
-
-    def _tracebacks(self) -> list[str]:
-        with open(os.path.join(self.side, "stderr"), encoding="utf-8", errors="replace") as file:
-            said = [line.strip() for line in file if line.startswith("Traceback")]
-        return ["the supervisor printed a traceback"] if said else []
-
-
-def lease_is_free(layout: Layout) -> bool:
-    """Tell whether no supervisor holds the root any more."""
-    try:
-        fd = os.open(layout.lease_lock, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
-    return True

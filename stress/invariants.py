@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from stress.evidence import Evidence, Record, RunEvidence
 from stress.outside import Outside
 from stress.scenario import Pipeline, Plan
+from workers.records.clock import epoch_of
+from workers.records.limits import Limits
 
 _FINAL: Final = ("succeeded", "failed", "cancelled")
 
@@ -34,10 +37,13 @@ def check_all(
     rounds_count = len(outsides)
     checks = {
         "the supervisor leaves with the expected exit code": _exits(plan, outsides),
-        "everything that was waited for came": (p for o in outsides for p in o.problems),
+        "what was waited for came, and nobody left a traceback": (
+            p for o in outsides for p in o.problems
+        ),
         "every run asked for is there, and no other": _runs(plan, evidence, rounds_count),
         "every manifest is terminal and says what the journal says": _manifests(evidence),
         "every journal is in order and has one verdict": _journals(evidence),
+        "no worker's heartbeat was silent past the stale limit": _silences(evidence),
         "the history has one line per run": _history(evidence),
         "the state is the history's end": _state(evidence),
         "the metrics are the history's sums": _metrics(evidence),
@@ -96,6 +102,21 @@ def _journals(evidence: Evidence) -> Iterator[str]:
             yield f"{run.run_id}: {len(run.verdicts)} verdicts"
         if [fact.get("seq") for fact in run.journal] != list(range(1, len(run.journal) + 1)):
             yield f"{run.run_id}: its facts are not numbered from 1"
+
+
+def _silences(evidence: Evidence) -> Iterator[str]:
+    """What the beats say themselves, whatever their writer timed; origin: 30 s."""
+    limit_s = Limits().heartbeat_stale_after_s
+    for run in evidence.runs.values():
+        if not run.beats:
+            yield f"{run.run_id}: no beat"
+        for earlier, later in pairwise(run.beats):
+            try:
+                silent_s = epoch_of(later) - epoch_of(earlier)
+            except ValueError:
+                continue  # an unparsable record, counted as such
+            if silent_s > limit_s:
+                yield f"{run.run_id}: {silent_s:g} s from {earlier} on"
 
 
 def _history(evidence: Evidence) -> Iterator[str]:

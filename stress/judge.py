@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from stress.evidence import Evidence
 from stress.invariants import Invariant, check_all
 from stress.outside import Outside
+from stress.row import Row
 from stress.scenario import Plan
-from stress.witness import Row, find_rows
+from stress.witness import find_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ It is looked at in the instant in which the supervisor has left; records are rea
 """
 
 import contextlib
+import fcntl
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from workers.records.clock import epoch_of
@@ -79,3 +81,37 @@ def slowest_last_manifest_s(layout: Layout, task_id: str) -> float:
                     made = epoch_of(json.load(file)["updated_at"])
                 slowest_s = max(slowest_s, os.stat(path).st_ctime - made)
     return slowest_s
+
+
+def lease_is_free(layout: Layout) -> bool:
+    """Tell whether no supervisor holds the root any more."""
+    try:
+        fd = os.open(layout.lease_lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def tracebacks_in(paths: Iterable[str]) -> list[str]:
+    """The error that each traceback ends with, in what the supervisor and dying workers said.
+
+    Args:
+        paths: files of text; a missing one holds none.
+    """
+    found = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                _, *traces = file.read().split("Traceback (most recent call last):")
+            # Frames are indented; the first line that is not is the error.
+            found += [
+                next((line for line in trace.splitlines() if line[:1].strip()), "a traceback")
+                for trace in traces
+            ]
+    return found

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from stress.judge import Judgement
-from stress.witness import Row
+from stress.row import Row
 
 SCHEMA: Final = "pipeline-supervisor/stress/1"
 _HEAD: Final = ("guardrail", "value", "second way", "limit", "source", "", "found in")
@@ -13,7 +13,7 @@ _HEAD: Final = ("guardrail", "value", "second way", "limit", "source", "", "foun
 def _figure(value: float | None) -> str:
     if value is None:
         return "not found"
-    return f"{value:,}" if isinstance(value, int) or value == int(value) else f"{value:.4f}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:.4f}"
 
 
 def _limit(row: Row) -> str:

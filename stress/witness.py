@@ -4,12 +4,12 @@ The first way is mostly what the supervisor says (``metrics.json``), the second 
 disk. Ways that disagree are a breach, whatever the values are.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
-from stress.evidence import Evidence, Record
+from stress.evidence import Evidence
 from stress.outside import Outside
+from stress.row import Row, equal_row, number, total
 from workers.records.limits import (
     HEARTBEAT_FILE_LIMIT_BYTES,
     HEARTBEAT_LINE_BYTES,
@@ -20,54 +20,6 @@ LIMITS: Final = Limits()  # the harness lowers no limit: all are the PRD's
 FAILED_BEATS_RATIO: Final = 0.01  # PRD: below 1 %
 CLOCKS_S: Final = 2.0  # a stall of the machine between "made" and "begun to write" is no write
 _BEATS_PER_FILE: Final = HEARTBEAT_FILE_LIMIT_BYTES // HEARTBEAT_LINE_BYTES  # then it starts again
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One guardrail.
-
-    Attributes:
-        name: snake_case, with its unit.
-        value: found the first way, None where it could not be found; ``other`` the second way.
-        ways: where the two were found.
-        limit: the largest value that is no breach, None where the value is only shown.
-        source: where the limit comes from.
-        agree: the two ways do.
-        strict: the value must stay below the limit, not at it.
-    """
-
-    name: str
-    value: float | None
-    other: float | None
-    ways: tuple[str, str]
-    limit: float | None = None
-    source: str = "shown"
-    agree: bool = False
-    strict: bool = False
-
-    @property
-    def breached(self) -> bool:
-        """Tell whether the ways disagree or one of the values is beyond the limit."""
-        if self.value is None or self.other is None or not self.agree:
-            return True
-        worst = max(self.value, self.other)
-        if self.limit is None:
-            return False
-        return worst >= self.limit if self.strict else worst > self.limit
-
-
-def _equal(name: str, value: float | None, other: float | None, **rest: Any) -> Row:  # noqa: ANN401 - the row's other fields
-    return Row(name=name, value=value, other=other, agree=value == other, **rest)
-
-
-def _number(record: object, *keys: str) -> float | None:
-    for key in keys:
-        record = record.get(key) if isinstance(record, dict) else None
-    return record if isinstance(record, int | float) and not isinstance(record, bool) else None
-
-
-def _sum(records: Iterable[Record], *keys: str) -> float:
-    return sum(_number(record, *keys) or 0 for record in records)
 
 
 def find_rows(evidence: Evidence, outsides: Sequence[Outside], *, hogged: bool) -> tuple[Row, ...]:
@@ -85,9 +37,9 @@ def find_rows(evidence: Evidence, outsides: Sequence[Outside], *, hogged: bool) 
         *_sizes(evidence),
         *_lock(evidence, hogged),
         _left_alive(evidence, outsides),
-        _equal(
+        equal_row(
             "records_unparsable_count",
-            _number(evidence.metrics, "totals", "bad_lines_count"),
+            number(evidence.metrics, "totals", "bad_lines_count"),
             len(evidence.unparsable),
             ways=("metrics.json", "parsing every record"),
             limit=0,
@@ -99,7 +51,7 @@ def find_rows(evidence: Evidence, outsides: Sequence[Outside], *, hogged: bool) 
 def _missed(evidence: Evidence) -> Row:
     """Finished runs that the snapshot lacks, by its list and by its totals."""
     shown = [line.get("runId") for line in evidence.state.get("runs") or () if line]
-    total = _number(evidence.state, "totals", "runs") or 0
+    runs_count = number(evidence.state, "totals", "runs") or 0
     in_history = [line.get("runId") for line in evidence.history]
     judged = [run_id for run_id, run in evidence.runs.items() if run.verdicts]
     # state.json shows the newest only; of more finished runs than it shows, the totals tell.
@@ -107,9 +59,9 @@ def _missed(evidence: Evidence) -> Row:
 
     def missed(finished: list[Any]) -> float:
         unseen = min(len(finished), room) - len(set(finished) & set(shown))
-        return max(0, unseen, len(finished) - total)
+        return max(0, unseen, len(finished) - runs_count)
 
-    return _equal(
+    return equal_row(
         "snapshots_missed_count",
         missed(in_history),
         missed(judged),
@@ -123,37 +75,36 @@ def _heartbeats(evidence: Evidence) -> tuple[Row, ...]:
     totals = evidence.metrics.get("totals")
     verdicts = [verdict for run in evidence.runs.values() for verdict in run.verdicts[:1]]
     writes, failed = (
-        _number(totals, "heartbeat_writes_count"),
-        _number(totals, "heartbeat_failures_count"),
+        number(totals, "heartbeat_writes_count"),
+        number(totals, "heartbeat_failures_count"),
     )
-    told_ok = _sum(verdicts, "heartbeat", "ok")
-    told_failed = _sum(verdicts, "heartbeat", "failed")
-    on_disk = 0.0
+    told_ok = total(verdicts, "heartbeat", "ok")
+    told_failed = total(verdicts, "heartbeat", "failed")
+    on_disk = 0
     for run in evidence.runs.values():
-        ok = int(_sum(run.verdicts[:1], "heartbeat", "ok"))
+        ok = int(total(run.verdicts[:1], "heartbeat", "ok"))
         # The file starts again when it is full: whole files that were overwritten, and this one.
         on_disk += len(run.beats) + max(0, ok - 1) // _BEATS_PER_FILE * _BEATS_PER_FILE
     ratio = None if writes is None or failed is None else failed / max(1, writes)
-    slowest = [_number(verdict, "heartbeat", "slowest_s") or 0 for verdict in verdicts]
+    slowest = [number(verdict, "heartbeat", "slowest_s") or 0 for verdict in verdicts]
     return (
-        _equal(
+        equal_row(
             "heartbeat_writes_count",
             writes,
             on_disk + told_failed,
             ways=("metrics.json", "lines in .heartbeat, failures in verdicts"),
         ),
-        _equal(
+        equal_row(
             "heartbeat_writes_failed_ratio",
             ratio,
             told_failed / max(1, told_ok + told_failed),
             ways=("metrics.json", "verdicts"),
             limit=FAILED_BEATS_RATIO,
             source="PRD: below 1 %",
-            strict=True,
         ),
-        _equal(
+        equal_row(
             "slowest_heartbeat_write_s",
-            _number(totals, "slowest_heartbeat_s"),
+            number(totals, "slowest_heartbeat_s"),
             max(slowest, default=0),
             ways=("metrics.json", "verdicts"),
             limit=LIMITS.write_deadline_s,
@@ -167,7 +118,7 @@ def _manifest_write(evidence: Evidence, outsides: Sequence[Outside]) -> Row:
 
     Ours is the slowest of all writes, the kernel's that of the last ones only: it may be less.
     """
-    value = _number(evidence.metrics, "totals", "slowest_manifest_s")
+    value = number(evidence.metrics, "totals", "slowest_manifest_s")
     other = max((outside.slowest_manifest_s for outside in outsides), default=0.0)
     return Row(
         name="slowest_manifest_write_s",
@@ -206,9 +157,9 @@ def _sizes(evidence: Evidence) -> tuple[Row, ...]:
         ),
     )
     return tuple(
-        _equal(
+        equal_row(
             name,
-            _number(evidence.metrics, "totals", name),
+            number(evidence.metrics, "totals", name),
             max(sizes, default=0),
             ways=("metrics.json", way),
             limit=limit,
@@ -219,20 +170,27 @@ def _sizes(evidence: Evidence) -> tuple[Row, ...]:
 
 
 def _lock(evidence: Evidence, hogged: bool) -> tuple[Row, ...]:
-    """The log tells the tries of a snapshot that became owed, so it tells the least there were."""
+    """The log tells the tries of a snapshot that became owed, so it tells the least there were.
+
+    It bounds the others too: a try that met no contention wrote a state, and each such write was
+    for a newly finished run or for what was owed.
+    """
     lock = evidence.metrics.get("lock")
     attempts, contended, owed, paid = (
-        _number(lock, f"{name}_count") for name in ("attempts", "contended", "owed", "paid")
+        number(lock, f"{name}_count") for name in ("attempts", "contended", "owed", "paid")
     )
     owings, payments = evidence.logged("snapshot_owed"), evidence.logged("snapshot_paid")
-    told = _sum(owings, "attempts")
+    told = total(owings, "attempts")
+    least, writes_limit = max(1, told + len(payments)), len(evidence.history) + len(payments)
     return (
         Row(
             name="lock_attempts_count",
             value=attempts,
-            other=told + len(payments),
+            other=least,
             ways=("metrics.json", "at least, by supervisor.log"),
-            agree=attempts is not None and attempts >= max(1, told + len(payments)),
+            agree=attempts is not None
+            and contended is not None
+            and least <= attempts <= contended + writes_limit,
         ),
         Row(
             name="lock_contended_count",
@@ -241,13 +199,13 @@ def _lock(evidence: Evidence, hogged: bool) -> tuple[Row, ...]:
             ways=("metrics.json", "at least, by supervisor.log"),
             agree=contended is not None and (contended >= told if hogged else contended == told),
         ),
-        _equal(
+        equal_row(
             "snapshots_owed_count",
             owed,
             len(owings),
             ways=("metrics.json", "supervisor.log"),
         ),
-        _equal(
+        equal_row(
             "snapshots_unpaid_count",
             None if owed is None or paid is None else owed - paid,
             len(owings) - len(payments) + len(evidence.markers),
@@ -264,7 +222,7 @@ def _left_alive(evidence: Evidence, outsides: Sequence[Outside]) -> Row:
         for run in evidence.runs.values()
         for verdict in run.verdicts[:1]
     ]
-    return _equal(
+    return equal_row(
         "processes_left_alive_count",
         sum(map(len, told)),
         sum(len(outside.left_alive) for outside in outsides),

@@ -47,6 +47,7 @@ def work(run: RunDir, owner_fd: int | None) -> int:
     try:
         return _begin(run, control, clock, Recorder(journal, control))
     finally:
+        control.retire()
         journal.close()
 
 

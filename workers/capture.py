@@ -90,7 +90,8 @@ class BoundedLog:
     def _append_head(self) -> None:
         """The head goes to the file as it comes."""
         if self._written < len(self._head):
-            self._write_at(self._written, [memoryview(bytes(self._head[self._written :]))])
+            new = bytes(memoryview(self._head)[self._written :])  # a view would forbid growth
+            self._write_at(self._written, [memoryview(new)])
             self._written = len(self._head)
 
     def refresh(self) -> None:

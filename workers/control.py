@@ -55,6 +55,12 @@ class Control:
                 signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
+    def retire(self) -> None:
+        """Everything is said: from now on a signal must not spoil how this process ends."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self._is_told = True
         self.stop_count += 1

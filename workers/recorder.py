@@ -47,8 +47,8 @@ class Recorder:
         self._journal = journal
         self._control = control
         self._owed: deque[tuple[Event, Mapping[str, Any], bool]] = deque()
-        self._refused: list[str] = []
         self._refused_count = 0
+        self._why = ""
 
     @property
     def slowest_s(self) -> float:
@@ -99,23 +99,19 @@ class Recorder:
     def _pay(self) -> bool:
         """Write what is owed, in order; False where the system refuses."""
         while self._owed:
-            event, data, flush = self._owed.popleft()
-            if event is Event.VERDICT and self._refused_count:
-                self._owed.append((event, data, flush))
-                event, data, flush = self._warning()
+            event, data, flush = self._owed[0]
             try:
+                if event is Event.VERDICT and self._refused_count:
+                    self._journal.append(Event.WARNING, self._warning(), flush=False)
+                    self._refused_count = 0
                 self._journal.append(event, data, flush=flush)
             except OSError as error:
-                self._owed.appendleft((event, data, flush))
                 self._refused_count += 1
-                self._refused = [*self._refused[:2], str(error.strerror)]
+                self._why = str(error.strerror)
                 return False
+            self._owed.popleft()
         return True
 
-    def _warning(self) -> tuple[Event, Mapping[str, Any], bool]:
-        message = (
-            f"{self._refused_count} writes to the journal were refused and made up for: "
-            + ", ".join(sorted(set(self._refused)))
-        )
-        self._refused_count = 0
-        return Event.WARNING, {"code": "journal_refused", "message": message}, False
+    def _warning(self) -> Mapping[str, Any]:
+        message = f"{self._refused_count} writes were refused and made up for: {self._why}"
+        return {"code": "journal_refused", "message": message}

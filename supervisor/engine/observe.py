@@ -98,7 +98,10 @@ def _how(returncode: int | None) -> str:
     if returncode is None:
         return "its worker ended without a verdict"
     if returncode >= 0:
-        return f"its worker exited with {returncode} and without a verdict"
+        return (
+            f"its worker exited with {returncode} and without a verdict; "
+            "its last words are in .runs/.supervisor/workers.log"
+        )
     name = signal.Signals(-returncode).name
     hint = " (out of memory?)" if returncode == -signal.SIGKILL else ""
     return f"its worker was killed by {name}{hint}"

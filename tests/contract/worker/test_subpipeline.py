@@ -131,7 +131,7 @@ sys.exit(program.main(["workers", sys.argv[1]]))
 def test_a_request_that_cannot_be_handed_in_fails_the_stage(tmp_path: Path) -> None:
     run = parent(tmp_path)
     layout = Layout(str(tmp_path))
-    Path(layout.control).mkdir(parents=True, exist_ok=True)
+    Path(layout.inbox).rmdir()
     Path(layout.inbox).write_text("in the way")
     finish(run.start())
     assert run.verdict["detail"] == "stage:docs:error"

@@ -19,6 +19,7 @@ from workers.records.limits import Limits
 from workers.records.spec import PipelineSpec, RunSpec, StageSpec
 
 DEADLINE_S = 60.0
+STARTED: "list[subprocess.Popen[bytes]]" = []  # the fixture of conftest.py reaps them
 
 
 @dataclass
@@ -57,12 +58,14 @@ class Run:
         return self._start(["-c", script, self.run.path, *words], ())
 
     def _start(self, words: list[str], pass_fds: tuple[int, ...]) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, *words],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             pass_fds=pass_fds,
         )
+        STARTED.append(process)
+        return process
 
 
 def make(root: Path, stages: Sequence[StageSpec], **values: Any) -> Run:
