@@ -10,7 +10,7 @@ SHORTEST_BYTES: Final = 4  # shorter values would mask ordinary text
 
 def secret_values(names: Iterable[str], environ: Mapping[str, str]) -> tuple[bytes, ...]:
     """The values to hide: of the named variables, where they are long enough to be secrets."""
-    values = {environ.get(name, "").encode("utf-8", "surrogateescape") for name in names}
+    values = {_bytes(environ.get(name, "")) for name in names}
     return tuple(sorted((v for v in values if len(v) >= SHORTEST_BYTES), key=len, reverse=True))
 
 
@@ -49,5 +49,12 @@ class Mask:
 
     def text(self, text: str) -> str:
         """Hide the secrets in a text at once."""
-        data = text.encode("utf-8", "surrogateescape")
-        return self._pattern.sub(HIDDEN, data).decode("utf-8", "surrogateescape")
+        return self._pattern.sub(HIDDEN, _bytes(text)).decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    """As the system gets it; what no system call takes (half of a character) is spelled out."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")

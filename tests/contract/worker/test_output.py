@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.worker.work import make, shell, work
+from tests.examples import stage
 from tests.root import wait_until
 from workers.records.limits import Limits
 
@@ -135,3 +136,22 @@ def test_a_log_that_cannot_be_written_is_warned_of_and_stops_nothing(tmp_path: P
     (warning,) = run.of("warning")
     assert warning["code"] == "log_incomplete"
     assert json.dumps(run.verdict)
+
+
+def test_secrets_in_a_command_line_are_hidden_in_what_is_told_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "canary-4711-canary")
+    run = work(tmp_path, stage("s", command=("./canary-4711-canary", "--key=canary-4711-canary")))
+    assert run.error(1, "s")["command"] == "./*** --key=***"
+    assert run.of("stage_ended")[0]["summary"] == "./***: command not found"
+    assert "canary" not in Path(run.run.journal).read_text()
+
+
+def test_a_command_that_no_system_call_takes_fails_the_stage_only(tmp_path: Path) -> None:
+    run = make(
+        tmp_path, [stage("s", command="echo \ud800", allow_failure=True), shell("true", "b")]
+    )
+    run.start().communicate(timeout=60)
+    assert run.verdict["status"] == "succeeded"
+    assert run.of("stage_ended")[0]["reason"] == "spawn-failed"
