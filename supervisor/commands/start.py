@@ -112,6 +112,10 @@ def _hand_in(
     publish(given.layout, Request(kind=RequestKind.RUNS, runs=runs, batch=batch.key))
 
 
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
 def _reload(root: str | None, config: str | None, max_runs: int | None) -> int | None:
     """What SIGHUP does: a configuration with errors is reported and the old one stays."""
     try:
@@ -137,7 +141,7 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
         print_json("start-summary", facts)
     elif outcomes:
         told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-        click.echo(f"{len(outcomes)} runs in {duration(reporter.age_s())}: {told}")
+        click.echo(f"{_runs(len(outcomes))} in {duration(reporter.age_s())}: {told}")
         for task_id in tasks:
             state = given.layout.relative(given.layout.state(task_id))
             click.echo(
@@ -146,7 +150,7 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
     for task_id in engine.owed_tasks():
         say(f"the state of task {task_id} is still owed; the next start writes it")
     if queued_count:
-        say(f"{queued_count} runs stay queued; 'supervisor start' makes them go on")
+        say(f"{_runs(queued_count)} stay queued; 'supervisor start' goes on with them")
     if engine.ended_by is not None:
         return 128 + int(signal.Signals(engine.ended_by))
     return worst(exit_code(status, detail) for status, detail in outcomes.values())
