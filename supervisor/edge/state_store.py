@@ -5,6 +5,7 @@ rewritten under the task's lock. Both say how many bytes of the history they cov
 up reads the tail and not the file, and many runs share one rewrite.
 """
 
+import json
 import os
 import time
 from collections import deque
@@ -43,6 +44,7 @@ class TaskStateStore:
         self._limits = limits
         self.task_id = task_id
         self._newest: deque[dict[str, Any]] = deque(maxlen=history_limit)
+        self._texts: deque[str] = deque(maxlen=history_limit)  # the same, written once
         self._totals = Totals()
         self._lock = LockCounts()
         self._covered_bytes = 0
@@ -106,7 +108,7 @@ class TaskStateStore:
                     task_id=self.task_id, lock_path=path, attempts=1, waited_s=0.0
                 )
             self._catch_up()
-            receipt = replace_file(self._layout.state(self.task_id), to_bytes(self._state()))
+            receipt = replace_file(self._layout.state(self.task_id), self._state())
             self._written_runs = self._totals.runs
             self._write_metrics()
         return receipt
@@ -122,9 +124,10 @@ class TaskStateStore:
         self._lock = replace(self._lock, paid_count=self._lock.paid_count + 1)
         self._write_metrics()
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> bytes:
+        """The state, one run per line; a run's text is made once and not at every rewrite."""
         totals = self._totals
-        return {
+        head = {
             "taskId": self.task_id,
             "lastRunAt": self._newest[-1].get("timestamp") if self._newest else None,
             "totals": {
@@ -134,8 +137,14 @@ class TaskStateStore:
                 "cancelled": totals.cancelled,
             },
             "historyBytes": self._covered_bytes,
-            "runs": list(self._newest),
         }
+        runs = ",\n    ".join(self._texts)
+        open_head = json.dumps(head, indent=2).removesuffix("\n}")
+        return f'{open_head},\n  "runs": [\n    {runs}\n  ]\n}}\n'.encode()
+
+    def _keep(self, line: dict[str, Any]) -> None:
+        self._newest.append(line)
+        self._texts.append(json.dumps(line))
 
     def _write_metrics(self) -> None:
         missed = self._totals.runs - self._written_runs
@@ -160,7 +169,7 @@ class TaskStateStore:
     def _catch_up(self) -> None:
         path = self._layout.history(self.task_id)
         for offset, line in read_lines(path, self._covered_bytes):
-            self._newest.append(line)
+            self._keep(line)
             self._totals = self._totals.add(line)
             self._covered_bytes = offset
 
@@ -185,7 +194,9 @@ class TaskStateStore:
             return
         self._totals, self._covered_bytes = totals, covered
         self._written_runs = totals.runs
-        self._newest.extend(line for line in runs if isinstance(line, dict))
+        for line in runs:
+            if isinstance(line, dict):
+                self._keep(line)
 
 
 def _read(path: str) -> dict[str, Any]:
