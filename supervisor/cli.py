@@ -27,6 +27,7 @@ VERBS: Final = {
     "stop": "Stop the supervisor of this root.",
     "plan": "Show what a pipeline would run.",
     "validate": "Check the configuration.",
+    "verify": "Hold every record against the invariants.",
 }
 
 

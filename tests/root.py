@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from supervisor.report.verify import verify
 from workers.records.identity import proc_stat
 from workers.records.layout import Layout
 
@@ -156,8 +157,10 @@ class Root:
 
         wait_until(has_it, f"{run_id} is {status}")
 
-    def check_settled(self, task: str = "default", count: int | None = None) -> None:
-        """The invariants that hold whenever nothing runs."""
+    def check_settled(
+        self, task: str = "default", count: int | None = None, *, damaged: int = 0
+    ) -> None:
+        """The invariants that hold whenever nothing runs; ``damaged`` specs a test has broken."""
         manifests, history, state = self.manifests(task), self.history(task), self.state(task)
         ids = [line["runId"] for line in history]
         assert len(ids) == len(set(ids)), "a run is in the history twice"
@@ -172,6 +175,7 @@ class Root:
         if count is not None:
             assert len(ids) == count
         assert os.listdir(self.layout.accepted) == []
+        assert len(list(verify(self.layout))) == damaged
         left = [p for p in self.path.rglob("*.tmp")]
         assert not left, f"temporary files are left: {left}"
         for path in (self.path / ".runs").rglob("*"):

@@ -14,7 +14,7 @@ from workers.records.history import newest_lines, read_lines
 from workers.records.journal import JournalReader, verdict_in
 from workers.records.layout import Layout
 from workers.records.limits import Limits
-from workers.records.manifest import Observed, fold_manifest
+from workers.records.manifest import fold_manifest, observed_in
 from workers.records.spec import load_spec
 
 DATA = Path(__file__).parent / "data" / "v1"
@@ -32,12 +32,7 @@ def test_a_journal_folds_into_the_manifest_that_was_made_of_it() -> None:
     assert reader.bad_lines_count == 0
     assert verdict_in(facts) is not None
     manifest = stored("manifest.json")
-    observed = Observed(
-        updated_at=manifest["updated_at"],
-        heartbeat_at=manifest["heartbeat_at"],
-        slowest_manifest_write_s=manifest["extensions"]["slowest_manifest_write_s"],
-    )
-    again = fold_manifest(spec, facts, layout=Layout("/r"), observed=observed)
+    again = fold_manifest(spec, facts, layout=Layout("/r"), observed=observed_in(manifest))
     assert again == manifest
 
 

@@ -52,6 +52,17 @@ class Observed:
     liveness: str | None = None
 
 
+def observed_in(manifest: Mapping[str, Any]) -> Observed:
+    """What a manifest holds that its journal does not tell."""
+    extensions = manifest.get("extensions") or {}
+    return Observed(
+        updated_at=str(manifest.get("updated_at")),
+        heartbeat_at=manifest.get("heartbeat_at"),
+        slowest_manifest_write_s=extensions.get("slowest_manifest_write_s") or 0.0,
+        liveness=extensions.get("liveness"),
+    )
+
+
 @dataclass(slots=True)
 class _Fold:
     """The facts, sorted by what they are about."""

@@ -1,0 +1,34 @@
+"""``supervisor verify``: hold every record under the root against the invariants."""
+
+import click
+
+from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.report.clean import clean_line
+from supervisor.report.text import print_json
+from supervisor.report.verify import verify
+
+BAD_RECORDS = 65  # contract.md section 4
+
+
+@click.command("verify", short_help="Hold every record against the invariants.")
+@root_options
+@json_option
+def command(root: str | None, config: str | None, as_json: bool) -> int:
+    """Look at every record under the root and list what breaks an invariant. Repairs nothing.
+
+    One verdict per run, in journal, manifest, history and state alike; sizes within their limits;
+    private files; nothing half written. Exits with 65 where something is wrong.
+
+    Example: supervisor verify --json
+    """
+    layout = layout_of(root, config)
+    found = list(verify(layout))
+    if as_json:
+        violations = [{"path": item.path, "what": item.what} for item in found]
+        print_json("verify", {"root": layout.root, "violations": violations})
+    else:
+        for item in found:
+            click.echo(clean_line(f"{item.path}: {item.what}"))
+        words = "every record is in order" if not found else f"{len(found)} violations"
+        click.echo(f"{layout.root}: {words}")
+    return BAD_RECORDS if found else 0
