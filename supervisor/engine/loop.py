@@ -78,6 +78,7 @@ class Engine:
         self._random = random.Random()  # noqa: S311 - jitter, not secrecy
         self._scan_s = min(SCAN_S, rules.ages.interval_s)
         self._leave = False
+        self._batches: set[str] = set()
         self._owed_since: float | None = None
         self.outcomes: dict[str, tuple[str, str | None]] = {}
         self.tasks: set[str] = set()
@@ -89,8 +90,12 @@ class Engine:
         return self._fleet
 
     def batches(self) -> set[str]:
-        """The keys of batches that have a run which is not yet in history and state."""
-        return {r.spec.batch for r in self._parts.readers.values() if r.spec.batch is not None}
+        """The keys of batches that were found unfinished: with a run not in history and state."""
+        return self._batches | self._batches_now()
+
+    def _batches_now(self) -> set[str]:
+        specs = [reader.spec for reader in self._parts.readers.values()]
+        return {spec.batch for spec in specs if spec.batch is not None}
 
     def owed_tasks(self) -> list[str]:
         """The tasks whose state on disk lacks a finished run."""
@@ -98,7 +103,10 @@ class Engine:
 
     def recover(self) -> None:
         """Take up what earlier supervisors left, and the inbox. Call once, before ``run``."""
-        self._feed(recover(self._parts))
+        found = recover(self._parts)
+        # Before anything is recorded: a batch whose last run only wants recording is continued.
+        self._batches = self._batches_now()
+        self._feed(found)
         self._take_requests()
 
     def run(self) -> None:
