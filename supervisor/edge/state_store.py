@@ -21,11 +21,11 @@ from workers.records.atomic import Receipt, replace_file, to_bytes, to_line, wri
 from workers.records.errors import TypedError
 from workers.records.files import make_dir, open_regular, read_from, read_object, sync_dir
 from workers.records.history import read_lines
-from workers.records.journal import TORN
 from workers.records.layout import Layout
 from workers.records.limits import Limits
 from workers.records.request import now_text
 
+_CHUNK_BYTES: Final = 65_536
 _RECENT_BYTES: Final = 8 * 1024 * 1024  # about 20,000 lines: more than one group can ever commit
 
 
@@ -62,11 +62,9 @@ class TaskStateStore:
         is_new = not os.path.exists(path)
         fd = open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
-            size = os.fstat(fd).st_size
+            size = _drop_torn_tail(fd)
             began = time.monotonic()
             data = b"".join(to_line(line) for line in lines)
-            if size and read_from(fd, size - 1, 1) != b"\n":
-                data = TORN + data
             try:
                 write_all(fd, data)
                 os.fdatasync(fd)
@@ -197,6 +195,25 @@ class TaskStateStore:
         for line in runs:
             if isinstance(line, dict):
                 self._keep(line)
+
+
+def _drop_torn_tail(fd: int) -> int:
+    """Cut off what a killed writer left without its newline: it never counted.
+
+    Returns:
+        The size of the file, which ends with a whole line now.
+    """
+    size = end = os.fstat(fd).st_size
+    while end > 0:
+        begin = max(0, end - _CHUNK_BYTES)
+        at = read_from(fd, begin, end - begin).rfind(b"\n")
+        if at >= 0:
+            end = begin + at + 1
+            break
+        end = begin
+    if end < size:
+        os.ftruncate(fd, end)
+    return end
 
 
 def _read(path: str) -> dict[str, Any]:

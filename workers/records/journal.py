@@ -117,6 +117,8 @@ class JournalReader:
         self._offset += len(whole)
         facts = []
         for line in whole.splitlines():
+            if line.endswith(TORN.rstrip()):
+                continue  # a crash, closed as it should be: it never counted
             try:
                 facts.append(parse_fact(line, self._path))
             except BadRecordError:

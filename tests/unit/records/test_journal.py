@@ -68,6 +68,10 @@ def test_a_refused_write_spoils_no_later_fact(
     pen.close()
     reader = JournalReader(str(journal))
     assert [f.data["code"] for f in reader.read_new()] == ["kept"]
+    assert reader.bad_lines_count == 0, "a closed torn line is no damage"
+    with open(journal, "a") as file:
+        file.write("garbage\n")
+    assert reader.read_new() == []
     assert reader.bad_lines_count == 1
 
 
