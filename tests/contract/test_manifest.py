@@ -1,5 +1,6 @@
 """Every manifest has every field of the contract with its type, in every state of a run's life."""
 
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.root import Root, alive, wait_until
+from workers.records.clock import epoch_of
 
 SCHEMA = json.loads((Path(__file__).parent / "manifest.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -127,6 +129,8 @@ def test_the_manifest_is_throttled_while_a_stage_runs(root: Root) -> None:
         found = json.loads(manifest.read_text())
         if found["status"] == "in_progress":
             versions.add(found["updated_at"])
-    assert 1 <= len(versions) <= 3, "at the stage's start, and once for its beats"
+    times = sorted(epoch_of(version) for version in versions)
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert len([gap for gap in gaps if gap < 1.5]) <= 1, "only the stage's start comes sooner"
     beats = manifest.with_name(".heartbeat").read_text().splitlines()
     assert len(beats) > 10
