@@ -5,10 +5,21 @@ import sys
 import click
 
 from supervisor.commands.configured import configure
+from supervisor.commands.options import Decorated, json_option, root_options
 from supervisor.errors import UsageError
 from supervisor.plan.runs import Asking
 from workers.records.layout import Layout
 from workers.records.spec import RunSpec
+
+
+def asking_options(function: Decorated) -> Decorated:
+    """What to run, in which task, under which root, told how."""
+    words = click.argument(
+        "words", metavar="PIPELINE | -- COMMAND [ARG]...", nargs=-1, required=True
+    )
+    task = click.option("--task", metavar="ID", help="The task of the run. Default: the setting.")
+    decorated: Decorated = words(task(root_options(json_option(click.pass_context(function)))))
+    return decorated
 
 
 def ask_for(

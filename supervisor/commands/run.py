@@ -7,9 +7,8 @@ from types import FrameType
 
 import click
 
-from supervisor.commands.asking import ask_for
+from supervisor.commands.asking import ask_for, asking_options
 from supervisor.commands.logs import Printer, head_bytes
-from supervisor.commands.options import json_option, root_options
 from supervisor.commands.waiting import Awaited, Service, outcome, wait_for
 from supervisor.report.follow import RunFollower
 from supervisor.report.text import print_json, say
@@ -19,11 +18,7 @@ from workers.records.spec import RunSpec
 
 
 @click.command("run", short_help="Make one run and follow it to its end.")
-@click.argument("words", metavar="PIPELINE | -- COMMAND [ARG]...", nargs=-1, required=True)
-@click.option("--task", metavar="ID", help="The task of the run. Default: the setting.")
-@root_options
-@json_option
-@click.pass_context
+@asking_options
 def command(
     ctx: click.Context,
     words: tuple[str, ...],

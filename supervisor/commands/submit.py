@@ -2,22 +2,13 @@
 
 import click
 
-from supervisor.commands.asking import ask_for
-from supervisor.commands.options import json_option, root_options
+from supervisor.commands.asking import ask_for, asking_options
 from supervisor.report.text import print_json
 from workers.records.request import Request, RequestKind, publish
 
 
-@click.command(
-    "submit",
-    short_help="Hand in a run and print its id.",
-    context_settings={"ignore_unknown_options": False},
-)
-@click.argument("words", metavar="PIPELINE | -- COMMAND [ARG]...", nargs=-1, required=True)
-@click.option("--task", metavar="ID", help="The task of the run. Default: the setting.")
-@root_options
-@json_option
-@click.pass_context
+@click.command("submit", short_help="Hand in a run and print its id.")
+@asking_options
 def command(
     ctx: click.Context,
     words: tuple[str, ...],
