@@ -78,6 +78,17 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+def _open_standard_streams() -> None:
+    """Where the caller closed stdin, stdout or stderr, let nothing of ours take their numbers."""
+    for fd, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            while (opened := os.open(os.devnull, os.O_RDWR)) < fd:
+                pass
+            if opened != fd:
+                os.close(opened)
+            setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
+
+
 def run(argv: list[str]) -> int:
     """Run the command line.
 
@@ -87,8 +98,11 @@ def run(argv: list[str]) -> int:
     Returns:
         The exit code.
     """
+    _open_standard_streams()
     try:
-        code = root_command.main(argv, prog_name="supervisor", standalone_mode=False)
+        # Not by click's main: it turns a reader that went away into exit code 1.
+        with root_command.make_context("supervisor", list(argv)) as context:
+            code = root_command.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code

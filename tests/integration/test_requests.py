@@ -1,6 +1,8 @@
 import json
+import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -206,6 +208,63 @@ def test_status_into_a_closed_pipe_has_no_traceback(root: Root) -> None:
     process.stderr.close()
     process.stdout = process.stderr = subprocess.PIPE  # type: ignore[assignment]
     root.started.remove(process)
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_harms_nothing(root: Root, closed: str) -> None:
+    script = f'exec "{sys.executable}" -m supervisor run -- sh -c "echo x; echo y >&2" {closed}'
+    done = subprocess.run(["/bin/sh", "-c", script], cwd=root.path, timeout=60)
+    assert done.returncode == 0
+    (manifest,) = root.manifests()
+    assert manifest["status"] == "succeeded"
+    log = root.path / manifest["commands"][0]["log_path"]
+    assert log.read_text() == "x\n"
+
+
+def test_a_run_whose_reader_goes_away_ends_as_a_pipe_does_and_the_run_goes_on(
+    root: Root,
+) -> None:
+    script = f'"{sys.executable}" -m supervisor run -- sh -c "yes | head -c 9000000" | head -c 9; '
+    done = subprocess.run(
+        ["/bin/bash", "-c", script + "echo ${PIPESTATUS[0]}"],
+        cwd=root.path,
+        timeout=60,
+        capture_output=True,
+    )
+    assert done.stdout.endswith((b"141\n", b"0\n")), "141 where it had more to say"
+    assert b"Traceback" not in done.stderr
+    wait_until(lambda: [m["status"] for m in root.manifests()] == ["succeeded"], "it goes on")
+
+
+def test_a_waiting_run_survives_its_helper(root: Root) -> None:
+    script = "touch begun; while ! test -e go; do sleep 0.05; done"
+    waiting = root.popen("run", "--", "sh", "-c", script)
+    wait_until((root.path / "begun").exists, "the stage runs")
+    (helper,) = [
+        pid
+        for pid in alive(f"--root\0{root.path}")
+        if b"--lease-fd" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    os.kill(helper, signal.SIGKILL)
+    root.write("go", "")
+    assert root.finish(waiting).code == 0
+    wait_until(lambda: not os.listdir(root.layout.accepted), "it is settled")
+    root.check_settled(count=1)
+
+
+def test_cancelling_a_parent_cancels_its_child(root: Root) -> None:
+    root.configure(
+        '[pipelines.kid]\nstages = [{ id = "s", command = "sleep 60" }]\n'
+        '[pipelines.parent]\nstages = [{ id = "k", pipeline = "kid" }]\n'
+    )
+    process = root.popen("start", "--once", "parent")
+    wait_until(root.stages, "the child's stage runs")
+    parent = next(m["run_id"] for m in root.manifests() if m["pipeline_id"] == "parent")
+    assert root.call("cancel", parent).code == 0
+    assert not root.stages()
+    assert root.finish(process).code == 11
+    assert {m["status"] for m in root.manifests()} == {"cancelled"}
+    root.check_settled(count=2)
 
 
 def test_logs_follow_a_run_to_its_end(root: Root) -> None:
