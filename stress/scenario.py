@@ -116,7 +116,7 @@ def _standard(runs_count: int, chance: random.Random) -> Plan:
         gated_count=gated_count,
         hogged=True,
         leftover_lock=True,
-        exit_code=10,  # contract.md section 4: a run failed
+        exit_code=10,  # docs/reference: a run failed
     )
 
 

@@ -1,4 +1,4 @@
-"""The guardrails of contract.md section 5, each found in two ways that do not know of each other.
+"""The guardrails of README.md, each found in two ways that do not know of each other.
 
 The first way is mostly what the supervisor says (``metrics.json``), the second what stands on the
 disk. Ways that disagree are a breach, whatever the values are.

@@ -20,7 +20,7 @@ Seconds = Annotated[float, Field(gt=0, le=365 * _DAY_S, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
 
 
-LOCK_WAIT_LIMIT_S: Final = 3.0  # contract.md section 3: never more than 3 s in all
+LOCK_WAIT_LIMIT_S: Final = 3.0  # docs/reference: a held lock costs no more
 
 
 def _task(value: str) -> str:

@@ -20,7 +20,7 @@ from supervisor.settings import Settings, limits_of
 from workers.records.clock import SystemClock
 from workers.records.layout import Layout
 
-# faults.md P10: a worker that cannot be started for want of memory or processes is tried again
+# fault P10: a worker that cannot be started for want of memory or processes is tried again
 LAUNCH = Backoff(attempts_count=4, delay_s=0.5, factor=2.0, max_delay_s=5.0)
 
 

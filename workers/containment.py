@@ -16,7 +16,7 @@ from typing import Final
 
 from workers.records.identity import open_pidfd, proc_stat, send_signal
 
-GIVE_UP_S: Final = 10.0  # faults.md P28: what survives SIGKILL this long is listed and left
+GIVE_UP_S: Final = 10.0  # fault P28: what survives SIGKILL this long is listed and left
 KILL_EVERY_S: Final = 0.05
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 _PIDFD_SIGNAL_PROCESS_GROUP: Final = 4  # linux/pidfd.h, since 6.9; older kernels say EINVAL

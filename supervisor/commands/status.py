@@ -11,8 +11,8 @@ from supervisor.report.find import find_run
 from supervisor.report.records import Row, active_rows, load_manifest, newest_rows, row_of
 from supervisor.report.text import duration, print_json, table
 
-NEWEST_COUNT = 20  # contract.md section 4
-FAILED_SHOWN = 3  # contract.md section 4
+NEWEST_COUNT = 20  # a screenful
+FAILED_SHOWN = 3  # docs/reference/exit-codes.md
 
 
 @click.command("status", short_help="Show the active and the newest runs.")

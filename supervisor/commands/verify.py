@@ -7,7 +7,7 @@ from supervisor.report.clean import clean_line
 from supervisor.report.text import print_json
 from supervisor.report.verify import verify
 
-BAD_RECORDS = 65  # contract.md section 4
+BAD_RECORDS = 65  # docs/reference/exit-codes.md
 
 
 @click.command("verify", short_help="Hold every record against the invariants.")

@@ -9,7 +9,7 @@ from supervisor.edge.flock import is_flocked
 from supervisor.report.find import find_run
 from supervisor.report.text import print_json, say
 
-TIMED_OUT = 124  # contract.md section 4, as timeout(1)
+TIMED_OUT = 124  # docs/reference/exit-codes.md, as timeout(1)
 
 
 @click.command("wait", short_help="Wait for runs to end.")

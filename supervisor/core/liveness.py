@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-HUNG_LOOKS_COUNT: Final = 3  # design.md, Liveness: a verdict of death needs more than one look
-LATE_INTERVALS: Final = 2  # design.md, Liveness
+HUNG_LOOKS_COUNT: Final = 3  # docs/explanation/liveness.md: death needs more than one look
+LATE_INTERVALS: Final = 2  # docs/explanation/liveness.md
 
 
 class Liveness(StrEnum):

@@ -10,10 +10,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from workers.records.ids import why_bad
 
-STAGES_LIMIT_COUNT = 10_000  # faults.md V11
+STAGES_LIMIT_COUNT = 10_000  # fault V11
 COUNT_LIMIT = 10_000
 YEAR_S = 365 * 86_400.0
-RESERVED = "SUPERVISED_"  # contract.md section 4; run ids in it are how processes are found
+RESERVED = "SUPERVISED_"  # docs/reference; run ids in it are how processes are found
 
 
 def _id(value: str) -> str:

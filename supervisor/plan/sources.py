@@ -10,7 +10,7 @@ from supervisor.errors import ConfigError, Problem
 from workers.records.errors import TypedError
 from workers.records.files import read_bytes
 
-SIZE_LIMIT_BYTES: Final = 1024 * 1024  # faults.md C7, C10: more is no configuration
+SIZE_LIMIT_BYTES: Final = 1024 * 1024  # fault C7, C10: more is no configuration
 KEY_PARTS_LIMIT: Final = 32  # tomllib needs memory in the square of them: 300,000 end the process
 _PART: Final = r"""\.[ \t]*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
 _LONG_KEY: Final = re.compile(rf"(?:{_PART}){{{KEY_PARTS_LIMIT}}}")

@@ -24,7 +24,7 @@ FLOORS = {
     "supervisor.__main__": 8,
     "supervisor": 0,
 }
-# One outside thing per file: who may import what (design.md, principle 5).
+# One outside thing per file: who may import what (docs/explanation/architecture.md).
 HOMES = {
     "psutil": {"supervisor.edge.proctable"},
     "watchdog": {"supervisor.edge.watcher"},

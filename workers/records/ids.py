@@ -1,6 +1,6 @@
 """Ids: which text may name a task, a pipeline, a stage or a run.
 
-An id becomes a file name, so it is held to an allow-list (contract.md section 1): 1 to 100
+An id becomes a file name, so it is held to an allow-list (docs/reference): 1 to 100
 characters, the first a letter or digit, no "..", not ending in ".lock" (the task's lock file stands
 beside the task's directory). Two ids that differ only in case are the same file on some disks and
 count as equal. A run id sorts by time: 2025-10-31T22-56-34-431Z-9574035c.

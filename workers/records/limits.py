@@ -8,10 +8,10 @@ from typing import Final
 
 HEARTBEAT_LINE_BYTES: Final = 25  # 24 characters of instant and a newline
 HEARTBEAT_FILE_LIMIT_BYTES: Final = 4096  # one disk block: beating never needs a new one
-SUMMARY_LIMIT_CHARS: Final = 240  # contract.md section 2
+SUMMARY_LIMIT_CHARS: Final = 240  # docs/reference
 RECORD_LIMIT_BYTES: Final = 64 * 1024 * 1024  # larger is not a record of ours: refused unread
 READ_BUFFER_BYTES: Final = 65_536  # one full pipe
-LEFTOVER_GRACE_S: Final = 2.0  # faults.md P23: a stage is over 2 s after its main process
+LEFTOVER_GRACE_S: Final = 2.0  # fault P23: a stage is over 2 s after its main process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

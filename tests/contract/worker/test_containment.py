@@ -1,4 +1,4 @@
-"""What tries to get away from a stage, and does not. Shapes: faults.md P12 to P15, P28, P29."""
+"""What tries to get away from a stage, and does not. Shapes: fault P12 to P15, P28, P29."""
 
 import os
 import signal
