@@ -13,7 +13,7 @@ from supervisor.engine.loop import Engine
 from supervisor.errors import ConfigError
 from supervisor.plan.batches import Batch
 from supervisor.plan.runs import Asking
-from supervisor.report.progress import JsonReporter, LiveReporter, PlainReporter, Tally
+from supervisor.report.progress import JsonReporter, LiveReporter, PlainReporter, Tally, is_read
 from supervisor.report.text import duration, print_json, say
 from supervisor.wiring import engine_for
 from workers.records.request import Request, RequestKind, pending_requests, publish
@@ -136,8 +136,11 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
         for word in ("succeeded", "failed", "cancelled")
     }
     queued_count = len(engine.fleet.queued)
+    if not is_read(sys.stdout):
+        return _code(engine)
     if as_json:
         facts = {"root": given.layout.root, **counts, "queued": queued_count, "tasks": tasks}
+        facts["unsaid"] = reporter.unsaid_count
         print_json("start-summary", facts)
     elif outcomes:
         told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
@@ -151,6 +154,12 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
         say(f"the state of task {task_id} is still owed; the next start writes it")
     if queued_count:
         say(f"{_runs(queued_count)} stay queued; 'supervisor start' goes on with them")
+    if reporter.unsaid_count:
+        say(f"{reporter.unsaid_count} lines were left out because nobody read them")
+    return _code(engine)
+
+
+def _code(engine: Engine) -> int:
     if engine.ended_by is not None:
         return 128 + int(signal.Signals(engine.ended_by))
-    return worst(exit_code(status, detail) for status, detail in outcomes.values())
+    return worst(exit_code(status, detail) for status, detail in engine.outcomes.values())

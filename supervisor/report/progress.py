@@ -4,13 +4,23 @@ Results (a finished run) go to stdout, messages to stderr. A reader that went aw
 never stops the supervisor: what cannot be said is counted and left out.
 """
 
+import select
+import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 from supervisor.core.outcome import FinishedRun
 from supervisor.report.clean import clean_line
 from supervisor.report.text import duration, print_json, say
 from workers.records.spec import RunSpec
+
+
+def is_read(stream: TextIO) -> bool:
+    """Tell whether a line can be written now without waiting for whoever reads it."""
+    try:
+        return bool(select.select([], [stream], [], 0)[1])
+    except (OSError, ValueError):
+        return False
 
 
 class Tally:
@@ -51,6 +61,9 @@ class Tally:
         self.running_count = len(self._running)
         self.done_count += 1
         self.failed_count += run.status == "failed"
+        if not is_read(sys.stdout):
+            self.unsaid_count += 1
+            return
         try:
             self.say_finished(run)
         except OSError:
@@ -62,6 +75,9 @@ class Tally:
 
     def note(self, text: str) -> None:
         """Something that a person should know."""
+        if not is_read(sys.stderr):
+            self.unsaid_count += 1
+            return
         try:
             say(clean_line(text))
         except OSError:

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import signal
 from pathlib import Path
@@ -184,3 +185,14 @@ def test_a_stage_sees_what_the_contract_promises_and_nothing_of_ours(root: Root)
         assert f"SUPERVISED_{name}" in text
     assert "/dev/null" in text
     assert "True set()" in text
+
+
+def test_a_reader_that_stops_reading_never_stops_the_supervisor(root: Root) -> None:
+    root.configure(PIPELINES)
+    root.write("batch.toml", '[[runs]]\npipeline = "good"\ncount = 80\n')
+    process = root.popen("start", "--once", "--batch", "batch.toml")
+    assert process.stdout is not None
+    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    process.wait(timeout=60)
+    assert process.returncode == 0
+    root.check_settled(count=80)
