@@ -1,5 +1,6 @@
 """The reference pages say what the code does, and every link leads somewhere."""
 
+import ast
 import importlib
 import re
 from pathlib import Path
@@ -10,27 +11,71 @@ import pytest
 import supervisor.errors
 import workers.records.errors
 from supervisor.cli import VERBS
+from supervisor.commands.status import FAILED_SHOWN
+from supervisor.commands.verify import BAD_RECORDS
+from supervisor.commands.wait import TIMED_OUT
+from supervisor.core.guardrails import Guardrail, measure
 from supervisor.core.lifecycle import TABLE
-from supervisor.core.outcome import CANCELLED, FAILED, LOST, OK
+from supervisor.core.metrics import LockCounts, Totals
+from supervisor.core.outcome import CANCELLED, FAILED, LOST, LOST_DETAILS, OK
 from supervisor.settings import Settings
 from tests.architecture.test_floors import FLOORS
+from tests.examples import run_spec
 from workers.records.errors import TypedError
 from workers.records.journal import Event
 from workers.records.layout import Layout
-from workers.records.manifest import Status
+from workers.records.limits import Limits
+from workers.records.manifest import Observed, Status, fold_manifest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+SIGNALS = {128 + 2, 128 + 15, 128 + 13}  # INT, TERM, and PIPE for a reader that went away
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 
 
 def page(name: str) -> str:
-    return (ROOT / "docs" / name).read_text()
+    return (DOCS / name).read_text()
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every table row of a page."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def in_first_cell(text: str) -> set[str]:
+    """What stands in backticks in the first cell of any row."""
+    return {word for row in rows(text) for word in re.findall(r"`([^`]+)`", row[0])}
+
+
+def prose(path: Path) -> str:
+    """A page without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(path: Path) -> set[str]:
+    """The names that a page's headings get."""
+    heads = re.findall(r"^#+ (.*)$", prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_every_relative_link_leads_to_a_file(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
-        assert (path.parent / target).exists(), f"{path}: {target}"
+def test_every_relative_link_leads_to_a_file_and_a_heading(path: Path) -> None:
+    for target, anchor in LINK.findall(prose(path)):
+        found = path.parent / target if target else path
+        assert found.exists(), f"{path}: {target}"
+        assert not anchor or anchor in anchors(found), f"{path}: {target}#{anchor}"
+
+
+def test_the_index_leads_to_every_page() -> None:
+    for index in (DOCS / "index.md", DOCS / "decisions" / "README.md"):
+        targets = {(index.parent / target).resolve() for target, _ in LINK.findall(prose(index))}
+        below = {p for p in index.parent.rglob("*.md") if p != index}
+        if index.name == "index.md":
+            below = {p for p in below if p.parent.name != "decisions" or p.name == "README.md"}
+        assert below, index
+        assert not below - targets, f"{index} does not name {below - targets}"
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
@@ -38,6 +83,11 @@ def test_every_setting_is_told_with_its_default(name: str) -> None:
     default = Settings.model_fields[name].default
     text = "none" if default is None else repr(default).replace("'", '"')
     assert f"| `{name}` | `{text}` |" in page("reference/settings.md")
+
+
+def test_no_setting_is_told_that_does_not_exist() -> None:
+    table = page("reference/settings.md").split("\n## ")[0]
+    assert in_first_cell(table) == set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -50,9 +100,14 @@ def test_every_verb_and_option_is_told(verb: str) -> None:
         if isinstance(option, click.Option) and not option.hidden:
             for name in option.opts:
                 assert f"`{name}`" in section, f"{verb} {name}"
-    told = set(re.findall(r"\| `(--?[a-z-]+)`", section))
+    told = set(re.findall(r"`(--?[a-z][a-z-]*)`", " ".join(row[0] for row in rows(section))))
     known = {name for option in command.params for name in option.opts}
+    assert told, "no option is told"
     assert told <= known, "an option that does not exist"
+
+
+def test_no_verb_is_told_that_does_not_exist() -> None:
+    assert set(re.findall(r"^## supervisor (\S+)$", page("reference/cli.md"), re.M)) == set(VERBS)
 
 
 def test_every_help_has_an_example() -> None:
@@ -61,53 +116,128 @@ def test_every_help_has_an_example() -> None:
         assert f"Example: supervisor {verb}" in (command.help or ""), verb
 
 
-def codes() -> set[int]:
-    found = {OK, FAILED, CANCELLED, LOST}
-    for module in (workers.records.errors, supervisor.errors):
-        for kind in vars(module).values():
-            if isinstance(kind, type) and issubclass(kind, TypedError):
-                found.add(kind.exit_code)
-    return found
+ERRORS = {
+    kind.__name__: kind
+    for module in (workers.records.errors, supervisor.errors)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, TypedError) and kind is not TypedError
+}
+CODES = {OK, FAILED, CANCELLED, LOST, FAILED_SHOWN, BAD_RECORDS, TIMED_OUT, *SIGNALS}
+CODES |= {kind.exit_code for kind in ERRORS.values()}
 
 
-@pytest.mark.parametrize("code", sorted(codes()))
-def test_every_exit_code_is_told(code: int) -> None:
-    assert re.search(rf"^\| {code} \|", page("reference/exit-codes.md"), re.MULTILINE)
+@pytest.mark.parametrize("path", ["README.md", "docs/reference/exit-codes.md"])
+def test_the_exit_codes_that_are_told_are_those_that_there_are(path: str) -> None:
+    told = [row[0] for row in rows((ROOT / path).read_text()) if re.match(r"\d", row[0])]
+    assert {int(code) for cell in told for code in cell.split(", ")} == CODES
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_every_error_is_told_with_its_exit_code(name: str) -> None:
+    assert f"| `{name}` | {ERRORS[name].exit_code} |" in page("reference/errors.md")
+
+
+def test_every_reason_for_not_starting_is_told() -> None:
+    tree = ast.parse((ROOT / "workers" / "launch.py").read_text())
+    reasons = {
+        str(call.args[0].value)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == "NotStarted"
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert len(reasons) > 3, "they are made in another way now: look for them there"
+    assert reasons <= in_first_cell(page("reference/errors.md"))
 
 
 def test_every_file_of_the_protocol_is_told() -> None:
-    text = page("reference/run-directory.md")
+    told = " ".join(f"{word} " for word in in_first_cell(page("reference/run-directory.md")))
     layout = Layout("/r")
     run = layout.run_dir("t", "2025-10-31T22-56-34-431Z-9574035c")
     paths = [getattr(layout, n) for n, v in vars(Layout).items() if isinstance(v, property)]
     paths += [getattr(run, n) for n, v in vars(type(run)).items() if isinstance(v, property)]
-    for path in {*paths, layout.metrics("t"), layout.history("t"), layout.state("t")}:
-        name = Path(path).name
-        if name not in (run.run_id, ".runs", "out", ".supervisor"):
-            assert name in text, name
+    names = {Path(path).name for path in paths} - {run.run_id, ".runs", "out", ".supervisor"}
+    names |= {Path(p).name for p in (layout.metrics("t"), layout.history("t"), layout.state("t"))}
+    assert len(names) > 15
+    for name in names:
+        assert re.search(rf"(^|[ /]){re.escape(name)}[ /]", told), name
+    assert "<task>.lock " in told
 
 
 @pytest.mark.parametrize("event", Event)
 def test_every_event_is_told(event: Event) -> None:
-    assert f"`{event}`" in page("reference/run-directory.md")
+    assert event in in_first_cell(page("reference/run-directory.md"))
+
+
+def test_every_field_of_the_manifest_is_told_and_no_other() -> None:
+    manifest = fold_manifest(run_spec(), [], layout=Layout("/r"), observed=Observed(updated_at=""))
+    text = page("reference/manifest.md")
+    top, commands, extensions = text.split("\n## ")
+    assert in_first_cell(top) == set(manifest)
+    assert in_first_cell(commands) == set(manifest["commands"][0])
+    assert in_first_cell(extensions) == set(manifest["extensions"])
+    for key in manifest["extensions"]["stages"][0]:
+        assert f"`{key}`" in extensions, key
+
+
+def guardrails() -> tuple[Guardrail, ...]:
+    return measure(Totals(), LockCounts(), missed_count=0, limits=Limits())
+
+
+@pytest.mark.parametrize("row", guardrails(), ids=lambda row: row.name)
+def test_every_guardrail_is_told_with_its_limit_and_source(row: Guardrail) -> None:
+    limit = "" if row.limit is None else f"{row.limit:,g}" if row.limit < 1 else f"{row.limit:,.0f}"
+    limit = f"below {limit}" if row.strict else limit
+    told = {cells[0]: cells[1:3] for cells in rows(page("explanation/guardrails.md"))}
+    assert told[f"`{row.name}`"] == [limit, row.source]
 
 
 @pytest.mark.parametrize("floor", [f for f in FLOORS if f != "supervisor"])
 def test_the_architecture_page_names_every_floor(floor: str) -> None:
-    rows = [r for r in page("explanation/architecture.md").splitlines() if r.startswith("| ")]
-    assert any(f"`{floor}`" in row and row.startswith(f"| {FLOORS[floor]} |") for row in rows)
+    lines = page("explanation/architecture.md").splitlines()
+    assert any(f"`{floor}`" in line and line.startswith(f"| {FLOORS[floor]} |") for line in lines)
+
+
+def test_the_architecture_page_leads_to_files_that_exist() -> None:
+    section = page("explanation/architecture.md").split("## Where do I change")[1]
+    found = re.findall(r"`((?:supervisor|workers|tests|config|stress)/[\w./-]+)`", section)
+    assert len(found) > 5
+    for name in found:
+        assert (ROOT / name).exists(), name
 
 
 def diagram() -> str:
-    lines = ["stateDiagram-v2", "    [*] --> queued"]
+    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> queued"]
     for before, row in TABLE.items():
         for move, after in row.items():
             lines.append(f"    {before.__name__.lower()} --> {after.__name__.lower()}: {move}")
-    return "\n".join([*lines, "    recorded --> [*]"])
+    return "\n".join([*lines, "    recorded --> [*]", "```"])
 
 
 def test_the_lifecycles_picture_is_made_from_the_table() -> None:
     text = page("reference/lifecycle.md")
-    assert f"```mermaid\n{diagram()}\n```" in text
-    for status in Status:
-        assert f"`{status}`" in text
+    begin = "<!-- begin: made from supervisor.core.lifecycle.TABLE -->\n"
+    assert text.split(begin)[1].split("\n<!-- end -->")[0] == diagram()
+
+
+def test_every_state_status_and_lost_detail_is_told() -> None:
+    told = in_first_cell(page("reference/lifecycle.md"))
+    assert {*map(str, Status), *LOST_DETAILS} <= told
+    states = {row[0] for row in rows(page("reference/lifecycle.md"))}
+    assert {state.__name__.lower() for state in TABLE} <= states
+
+
+def test_the_readmes_details_are_those_of_the_lifecycle() -> None:
+    readme = (ROOT / "README.md").read_text().split("## The states of a run")[1].split("\n## ")[0]
+    section = page("reference/lifecycle.md").split("## status_detail")[1].split("\n## ")[0]
+    told = {word for row in rows(readme)[1:] for word in re.findall(r"`([^`]+)`", row[1])}
+    assert told == in_first_cell(section)
+
+
+@pytest.mark.parametrize("name", ["main", "test"])
+def test_the_readme_has_each_command_as_one_line(name: str) -> None:
+    text = (ROOT / "README.md").read_text()
+    found = re.findall(rf"<!-- command: {name} -->\n```sh\n(.*)\n```\n", text)
+    assert len(found) == 1, "one block of one line, as .ci/run reads it"
+    assert found[0].startswith("python3 -m venv .venv && . .venv/bin/activate && ")
