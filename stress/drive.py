@@ -13,8 +13,9 @@ from typing import Final
 from stress.meddle import Gate, Hog, Missed
 from stress.outside import Outside, processes_of, slowest_last_manifest_s, tracebacks_in
 from stress.scenario import BATCH, TASK, Plan
-from workers.records.identity import proc_stat, send_signal
+from workers.records.identity import send_signal
 from workers.records.layout import Layout
+from workers.records.proc import proc_stat
 
 _LOOK_EVERY_S: Final = 0.02
 

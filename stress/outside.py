@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from workers.records.clock import epoch_of
-from workers.records.identity import proc_stat
 from workers.records.layout import Layout
+from workers.records.proc import proc_stat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.report.verify import verify
-from workers.records.identity import proc_stat
+from workers.records.journal import TORN
 from workers.records.layout import Layout
+from workers.records.proc import proc_stat
 
 DEADLINE_S = 60.0  # sized for two busy cores; a healthy test needs a second or two
 
@@ -132,7 +133,8 @@ class Root:
 
     def events(self, run_id: str, task: str = "default") -> list[dict[str, Any]]:
         path = self.path / f".runs/{task}/cli/{run_id}/journal.ndjson"
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        lines = path.read_bytes().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if not line.endswith(TORN)]
 
     def log(self) -> list[dict[str, Any]]:
         path = self.path / ".runs/.supervisor/supervisor.log"

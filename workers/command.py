@@ -72,8 +72,9 @@ class CommandStage:
             number += 1
             deadline = self._deadline(pipeline_deadline)
             self._about = {**self._about, "try": number}
+            logs = (self._log("stdout"), self._log("stderr"))  # there before a fact implies them
             self._recorder.fact(Event.STAGE_STARTED, self._about, flush=False)
-            tried = self._try(deadline)
+            tried = self._try(deadline, logs)
             late = tried.reason == "timed-out" and deadline == pipeline_deadline
             wait_s = None if late else self._wait_s(number, tried, pipeline_deadline)
             if wait_s is None or not self._may_try_again(number, tried, wait_s):
@@ -85,9 +86,8 @@ class CommandStage:
         own = time.monotonic() + self._stage.timeout_s
         return own if pipeline_deadline is None else min(own, pipeline_deadline)
 
-    def _try(self, deadline: float | None) -> Tried:
+    def _try(self, deadline: float | None, logs: tuple[BoundedLog, BoundedLog]) -> Tried:
         bench, limits = self._bench, self._bench.spec.limits
-        logs = (self._log("stdout"), self._log("stderr"))
         work = Work(
             argv=argv_of(self._stage),
             cwd=os.path.normpath(

@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from workers.records.identity import open_pidfd, proc_stat, send_signal
+from workers.records.identity import open_pidfd, send_signal
+from workers.records.proc import proc_stat
 
 GIVE_UP_S: Final = 10.0  # fault P28: what survives SIGKILL this long is listed and left
 KILL_EVERY_S: Final = 0.05

@@ -14,7 +14,8 @@ from typing import Final
 
 import psutil
 
-from workers.records.identity import Identity, open_pidfd, proc_stat, send_signal
+from workers.records.identity import Identity, open_pidfd, send_signal
+from workers.records.proc import proc_stat
 
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 _STOPPED: Final = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)

@@ -4,6 +4,7 @@ import os
 
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
+from workers.records.files import sync_file
 from workers.records.heartbeat import last_beat
 from workers.records.identity import Identity
 from workers.records.journal import Event, Fact, JournalReader, verdict_in
@@ -29,20 +30,28 @@ class RunReader:
         self.facts: list[Fact] = []
         self._journal = JournalReader(self.run.journal)
         self._journal_size = -1
+        self._unsure: list[Fact] = []
         self._beat: tuple[int, int] | None = None
 
     def read(self) -> list[Fact]:
         """The new facts; nothing where the journal did not grow.
 
+        A verdict is told only when it is on disk: its writer may be between write and flush, and
+        what others are told must outlast a loss of power. Flushing what is flushed costs nothing.
+
         Raises:
             FileNotFoundError: the run's directory was deleted.
             BadFileError: something else stands in the journal's place.
+            OSError: the verdict could not be flushed; the next call tries again.
         """
         size = os.stat(self.run.journal, follow_symlinks=False).st_size
-        if size == self._journal_size:
+        if size == self._journal_size and not self._unsure:
             return []
         self._journal_size = size
-        new = self._journal.read_new()
+        self._unsure += self._journal.read_new()
+        if verdict_in(self._unsure):
+            sync_file(self.run.journal)
+        new, self._unsure = self._unsure, []
         self.facts.extend(new)
         return new
 

@@ -12,8 +12,9 @@ import sys
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from workers.records.identity import open_pidfd, proc_stat
+from workers.records.identity import open_pidfd
 from workers.records.layout import RunDir
+from workers.records.proc import proc_stat
 
 TRANSIENT: Final = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 

@@ -1,126 +1,87 @@
-"""A supervisor killed at every mutating call loses nothing, doubles nothing, leaves nothing."""
-
-import os
-from pathlib import Path
+"""Killed at every mutating call: nothing is lost, nothing doubled, nothing left."""
 
 import pytest
 
-from tests.faults.crash import Died, Mode, supervise
-from tests.root import Root, root_in
+from tests.faults.engine.lab import Lab
+from tests.faults.engine.scenario import FAMILY, REQUESTS, SEVERAL, SUBMIT, Scenario
+from tests.faults.engine.shim import Crash, Mode, Role
 
-BATCH = """
-[[runs]]
-pipeline = "good"
-count = 2
-[[runs]]
-pipeline = "bad"
-[pipelines.good]
-stages = [{ id = "s", command = "echo $SUPERVISED_RUN_ID >> ran" }]
-[pipelines.bad]
-stages = [{ id = "s", command = "echo $SUPERVISED_RUN_ID >> ran; exit 3" }]
-"""
-WORDS = ["start", "--once", "--batch", "batch.toml"]
-RUNS_COUNT = 3
+KILLED = [Mode.BEFORE, Mode.AFTER, Mode.TORN]
+SCENARIOS = {"several": SEVERAL, "family": FAMILY, "requests": REQUESTS}
 
 
-@pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Fresh":
-    for name in list(os.environ):
-        if name.startswith("SUPERVIS"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
-    return Fresh(tmp_path)
-
-
-class Fresh:
-    """A new root for every point."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._count = 0
-
-    def root(self) -> "Point":
-        self._count += 1
-        return Point(self._path / f"p{self._count}")
-
-
-class Point:
-    """One point: a crash, a start, and the invariants."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def crash_and_start(self, *crashes: tuple[int, Mode]) -> bool:
-        """Crash at each of the calls, start once more, check; False where no call was reached."""
-        with root_in(self.path) as root:
-            root.configure()
-            root.write("batch.toml", BATCH)
-            died: list[Died] = []
-            for number, mode in crashes:
-                died.append(supervise(self.path, WORDS, number=number, mode=mode))
-                if died[-1].code is not None:
-                    assert died[-1].code == 10, died[-1].errors
-                    break
-            words = ["start", "--once"] if self._is_over(root) else WORDS
-            last = supervise(self.path, words)
-            assert last.code in (0, 10), last.errors
-            self._check(root, [*died, last])
-            return died[-1].code is None
-
-    def _is_over(self, root: Root) -> bool:
-        """The whole batch was settled before the crash: starting it again would make it anew."""
-        history = Path(root.layout.history("default"))
-        finished = len(history.read_text().splitlines()) if history.exists() else 0
-        return finished == RUNS_COUNT and not os.listdir(root.layout.accepted)
-
-    def _check(self, root: Root, starts: list[Died]) -> None:
-        root.check_settled(count=RUNS_COUNT)
-        ran = (self.path / "ran").read_text().split()
-        assert sorted(ran) == sorted(m["run_id"] for m in root.manifests()), "each stage ran once"
-        statuses = {m["run_id"]: m["status"] for m in root.manifests()}
-        for start in starts:
-            assert "Traceback" not in start.errors
-            for line in start.printed.splitlines():
-                status, *rest = line.split()
-                if rest and rest[0] in statuses:
-                    assert statuses[rest[0]] == status, "what was printed stands"
-
-
-def points(fresh: Fresh, mode: Mode, *, first: int, step: int) -> int:
-    """Crash at every ``step``-th call from the ``first`` on; returns how many points there were."""
-    number, count = first, 0
-    while fresh.root().crash_and_start((number, mode)):
-        number += step
-        count += 1
-    print(f"{count} points, mode {mode}, from call {first} in steps of {step}")
-    return count
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(("mode", "first"), [(Mode.BEFORE, 1), (Mode.AFTER, 5), (Mode.TORN, 9)])
-def test_killed_at_a_mutating_call_the_next_start_puts_all_right(
-    fresh: Fresh, mode: Mode, first: int
+@pytest.mark.fault("P1")
+@pytest.mark.parametrize(
+    ("scenario", "mode", "first"),
+    [
+        (SEVERAL, Mode.BEFORE, 3),
+        (SEVERAL, Mode.TORN, 11),
+        (FAMILY, Mode.AFTER, 7),
+        (REQUESTS, Mode.BEFORE, 1),
+    ],
+    ids=["several", "several-torn", "family-after", "requests"],
+)
+def test_a_supervisor_killed_at_a_call_loses_nothing(
+    lab: Lab, scenario: Scenario, mode: Mode, first: int
 ) -> None:
-    assert points(fresh, mode, first=first, step=12) >= 8
+    assert lab.every(scenario, mode=mode, first=first, step=17) >= 9
+
+
+@pytest.mark.fault("P1", "P9")
+@pytest.mark.parametrize("mode", KILLED)
+def test_what_submit_acknowledged_is_there_at_whatever_call_it_was_killed(
+    lab: Lab, mode: Mode
+) -> None:
+    assert lab.every(SUBMIT, mode=mode) >= 10
+
+
+@pytest.mark.fault("P5")
+@pytest.mark.parametrize("mode", KILLED)
+def test_a_worker_killed_at_a_call_leaves_one_verdict(lab: Lab, mode: Mode) -> None:
+    assert lab.every(SEVERAL, mode=mode, role=Role.WORKER) >= 12
 
 
 @pytest.mark.slow
+@pytest.mark.fault("P1")
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("mode", Mode)
-def test_killed_at_every_mutating_call_the_next_start_puts_all_right(
-    fresh: Fresh, mode: Mode
-) -> None:
-    assert points(fresh, mode, first=1, step=1) > 100
+@pytest.mark.parametrize("mode", KILLED)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_supervisor_killed_at_every_call_loses_nothing(lab: Lab, name: str, mode: Mode) -> None:
+    assert lab.every(SCENARIOS[name], mode=mode) > 150
 
 
 @pytest.mark.slow
+@pytest.mark.fault("P5")
 @pytest.mark.timeout(1800)
-def test_killed_again_while_it_recovers_it_still_puts_all_right(fresh: Fresh) -> None:
+@pytest.mark.parametrize("mode", KILLED)
+def test_a_worker_of_a_family_killed_at_every_call_leaves_one_verdict(lab: Lab, mode: Mode) -> None:
+    assert lab.every(FAMILY, mode=mode, role=Role.WORKER) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.fault("P4")
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_killed_again_at_every_call_of_its_recovery_it_still_loses_nothing(
+    lab: Lab, name: str
+) -> None:
     count = 0
-    for first in range(5, 110, 21):
+    for first in range(5, 230, 37):
         second = 1
-        while fresh.root().crash_and_start((first, Mode.BEFORE), (second, Mode.BEFORE)):
+        while lab.at(SCENARIOS[name], Crash(at=first), Crash(at=second)):
             count += 1
-            second += 5
-    print(f"{count} points, double")
-    assert count > 50
+            second += 3
+    print(f"{count} double points: {name}")
+    assert count > 100
+
+
+@pytest.mark.fault("P4")
+def test_killed_again_while_it_recovers_it_still_loses_nothing(lab: Lab) -> None:
+    for first, second in [(35, 9), (90, 30), (120, 20), (150, 45), (170, 40), (190, 15)]:
+        lab.at(SEVERAL, Crash(at=first), Crash(at=second), Crash(at=second + 7, mode=Mode.TORN))
+
+
+@pytest.mark.fault("P4")
+def test_a_worker_and_then_the_supervisor_killed_leave_one_verdict_each(lab: Lab) -> None:
+    for worker, boss in [(2, 12), (6, 20), (9, 30), (12, 8)]:
+        lab.at(FAMILY, Crash(at=worker, role=Role.WORKER), Crash(at=boss))

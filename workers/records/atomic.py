@@ -3,11 +3,13 @@
 Replace: temporary file in the same directory, write all, flush, fsync, rename, fsync the
 directory. A reader sees the old or the new file and needs no lock. A failed fsync is never retried
 on the same descriptor (the kernel may have dropped the pages): the caller writes the file anew.
-Temporary files end in ``.tmp`` and carry the writer's pid; what a dead writer left is swept by the
-supervisor's next start.
+Temporary files are called ``.<name>.<pid>-<start ticks>-<serial>.tmp`` after their writer; what a
+dead writer left is swept by the supervisor's next start, also when its pid belongs to somebody else
+by then.
 """
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.records.files import FILE_MODE, make_dir, sync_dir
+from workers.records.proc import is_running, proc_stat
 
 _serial = itertools.count()
 
@@ -53,9 +56,8 @@ def replace_file(path: str, data: bytes, *, flush: bool = True) -> Receipt:
     """
     began = time.monotonic()
     directory = os.path.dirname(path)
-    temporary = os.path.join(
-        directory, f".{os.path.basename(path)[:180]}.{os.getpid()}-{next(_serial)}.tmp"
-    )
+    name = f".{os.path.basename(path)[:180]}.{_writer(os.getpid())}-{next(_serial)}.tmp"
+    temporary = os.path.join(directory, name)
     fd = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
     )
@@ -76,12 +78,20 @@ def replace_file(path: str, data: bytes, *, flush: bool = True) -> Receipt:
     return Receipt(time.monotonic() - began, len(data))
 
 
+@functools.lru_cache(maxsize=1)
+def _writer(pid: int) -> str:
+    """This process, as temporary files name it; asked with the pid, since a fork is another."""
+    stat = proc_stat(pid)
+    return f"{pid}-{stat.start_ticks if stat else 0}"
+
+
 def is_abandoned(name: str) -> bool:
     """Tell whether a file name is that of a temporary file whose writer does not live any more."""
     if not name.endswith(".tmp"):
         return False
-    pid = name[: -len(".tmp")].rpartition(".")[2].partition("-")[0]
-    return not (pid.isdigit() and os.path.exists(f"/proc/{pid}"))
+    pid, _, rest = name[: -len(".tmp")].rpartition(".")[2].partition("-")
+    ticks = rest.partition("-")[0]
+    return not (pid.isdigit() and ticks.isdigit() and is_running(int(pid), int(ticks)))
 
 
 def create_file(path: str, data: bytes) -> None:

@@ -143,3 +143,17 @@ def sync_dir(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def sync_file(path: str) -> None:
+    """Flush a file that somebody else wrote; nothing is written where it is flushed already.
+
+    Raises:
+        BadFileError: it is no regular file.
+        OSError: the disk refused.
+    """
+    fd = open_regular(path, os.O_RDONLY)
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)

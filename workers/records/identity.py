@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.records.fields import Fields, plain
+from workers.records.proc import is_running, proc_stat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,29 +38,6 @@ class Identity:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ProcStat:
-    """What /proc/PID/stat says: state letter, parent's pid, process group, session, start ticks."""
-
-    state: str
-    ppid: int
-    pgid: int
-    sid: int
-    start_ticks: int
-
-
-def proc_stat(pid: int) -> ProcStat | None:
-    """Read a process's state, or None where there is no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            rest = file.read().rpartition(b") ")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    if len(rest) < 20:
-        return None
-    return ProcStat(rest[0].decode(), int(rest[1]), int(rest[2]), int(rest[3]), int(rest[19]))
-
-
 def boot_id() -> str:
     """This boot's random id."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -80,8 +58,7 @@ def is_alive(identity: Identity) -> bool:
     """Tell whether this very process exists here and is neither a zombie nor dead."""
     if identity.pid <= 1 or identity.host != socket.gethostname() or identity.boot_id != boot_id():
         return False
-    stat = proc_stat(identity.pid)
-    return stat is not None and stat.start_ticks == identity.start_ticks and stat.state not in "ZX"
+    return is_running(identity.pid, identity.start_ticks)
 
 
 def open_pidfd(pid: int, start_ticks: int) -> int | None:

@@ -7,6 +7,7 @@ import pytest
 from workers.records.atomic import create_file, is_abandoned, publish_dir, replace_file
 from workers.records.errors import BadFileError
 from workers.records.files import make_dir, read_object
+from workers.records.proc import proc_stat
 
 
 def test_a_replaced_file_is_whole_private_and_has_a_receipt(tmp_path: Path) -> None:
@@ -90,6 +91,23 @@ def test_a_file_where_a_directory_should_be_is_named(tmp_path: Path) -> None:
 
 
 def test_a_temporary_file_is_abandoned_when_its_writer_is_dead() -> None:
-    assert is_abandoned(".a.json.999999999-1.tmp")
-    assert not is_abandoned(f".a.json.{os.getpid()}-1.tmp")
+    mine = proc_stat(os.getpid())
+    assert mine is not None
+    assert is_abandoned(".a.json.999999999-1-1.tmp")
+    assert not is_abandoned(f".a.json.{os.getpid()}-{mine.start_ticks}-1.tmp")
+    assert is_abandoned(f".a.json.{os.getpid()}-{mine.start_ticks - 1}-1.tmp"), (
+        "its pid is ours now"
+    )
     assert not is_abandoned("a.json")
+
+
+def test_a_zombie_writes_no_more() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    stat = proc_stat(child)
+    assert stat is not None
+    assert stat.state == "Z"
+    assert is_abandoned(f".a.json.{child}-{stat.start_ticks}-1.tmp")
+    os.waitpid(child, 0)

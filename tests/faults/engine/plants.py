@@ -1,0 +1,193 @@
+"""Bugs to plant in a supervisor or its workers, so that the harness can show that it finds them.
+
+A planted worker is another program: ``plants.py NAME RUN_DIR --owner-fd N``.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from supervisor.edge import intake, persistence, run_reader, spawner, state_store
+from supervisor.engine import adopt, loop, perform
+from workers import __main__ as program
+from workers import owner
+from workers.records import atomic, journal
+
+Plant = Callable[[], None]
+UNFLUSHED = "verdict-unflushed-by-its-writer"
+"""No bug on its own: the supervisor flushes what it acts on."""
+
+
+def _replace_in_place(path: str, data: bytes, *, flush: bool = True) -> atomic.Receipt:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.write(fd, data)
+    if flush:
+        os.fsync(fd)
+    os.close(fd)
+    return atomic.Receipt(0.0, len(data))
+
+
+def manifest_in_place() -> None:
+    """Manifests and states are written over, not replaced."""
+    for module in (persistence, state_store):
+        module.replace_file = _replace_in_place  # type: ignore[attr-defined]
+
+
+def printed_before_recorded() -> None:
+    """A verdict is printed before its manifest and history are written."""
+    real = perform.Performer._record
+
+    def record(self: perform.Performer, run_ids: list[str]) -> Any:
+        for run_id in run_ids:
+            self._announce(run_id)
+        sys.stdout.flush()
+        return real(self, run_ids)
+
+    perform.Performer._record = record  # type: ignore[method-assign]
+
+
+def history_without_looking() -> None:
+    """Recovery appends to the history without asking whether the run is there."""
+    persistence.PersistenceCoordinator.recovered = (  # type: ignore[method-assign]
+        lambda *_: None  # type: ignore[assignment, misc]
+    )
+
+
+def temporary_files_stay() -> None:
+    """Recovery sweeps no temporary files."""
+    intake.Intake.sweep_files = lambda *_: 0  # type: ignore[method-assign, assignment, misc]
+
+
+def marker_removed_early() -> None:
+    """The marker goes when the history has the run, before the state has it."""
+    real = persistence.PersistenceCoordinator.record
+
+    def record(self: persistence.PersistenceCoordinator, readers: Any) -> Any:
+        readers = list(readers)
+        outcome = real(self, readers)
+        for run_id in outcome:
+            os.unlink(self._layout.marker(run_id))
+        return outcome
+
+    persistence.PersistenceCoordinator.record = record  # type: ignore[method-assign]
+
+
+def directory_before_marker() -> None:
+    """A run's directory is made before its marker."""
+    real = intake.Intake.accept
+
+    def accept(self: intake.Intake, specs: Any) -> Any:
+        specs = list(specs)
+        for spec in specs:
+            if not os.path.isdir(self._run(spec).path):
+                self._build(spec)
+        return real(self, specs) or [run_reader.RunReader(self._layout, s) for s in specs]
+
+    intake.Intake.accept = accept  # type: ignore[method-assign]
+
+
+def request_removed_early() -> None:
+    """A request is removed before its runs are on disk."""
+    real = intake.Intake.accept
+
+    def accept(self: intake.Intake, specs: Any) -> Any:
+        for name in os.listdir(self._layout.inbox):
+            if name.endswith(".json"):
+                os.unlink(os.path.join(self._layout.inbox, name))
+        return real(self, specs)
+
+    intake.Intake.accept = accept  # type: ignore[method-assign]
+
+
+def torn_history_stays() -> None:
+    """What a crash tore in the history is appended to."""
+    state_store._drop_torn_tail = lambda fd: os.fstat(fd).st_size
+
+
+def torn_line_joined() -> None:
+    """A torn line of a journal is not closed before the next is written."""
+    journal._close_torn_line = lambda fd, path: 0
+
+
+def living_taken_for_dead() -> None:
+    """Recovery does not ask whether a run's owner lock is held."""
+    adopt.is_flocked = lambda path: False  # type: ignore[attr-defined]
+
+
+def verdict_unflushed() -> None:
+    """Neither the worker flushes its verdict, nor the supervisor that acts on it."""
+    run_reader.sync_file = lambda path: None  # type: ignore[attr-defined]
+    PLANTS[UNFLUSHED]()
+
+
+def batch_again() -> None:
+    """A start does not look whether its batch is under way."""
+    loop.Engine.batches = lambda *_: set()  # type: ignore[method-assign, assignment, misc]
+
+
+def _planted_worker(name: str) -> Plant:
+    def plant() -> None:
+        real = subprocess.Popen
+
+        def popen(words: list[str], *rest: Any, **options: Any) -> Any:
+            if words[1:4] == ["-I", "-m", "workers"]:
+                words = [words[0], "-I", __file__, name, "-m workers", *words[4:]]
+            return real(words, *rest, **options)
+
+        spawner.subprocess.Popen = popen  # type: ignore[misc, assignment, attr-defined]
+
+    return plant
+
+
+def _verdict_unflushed() -> None:
+    """The worker does not flush its verdict."""
+    real = journal.JournalWriter.append
+
+    def append(self: journal.JournalWriter, event: Any, data: Any, *, flush: bool = True) -> Any:
+        return real(self, event, data, flush=flush and event is not journal.Event.VERDICT)
+
+    journal.JournalWriter.append = append  # type: ignore[method-assign, assignment]
+
+
+def _unclaimed() -> None:
+    """The worker lets go of its lock, takes one later, and does not look what was done since."""
+    real = owner.own
+
+    def own(run: Any, fd: int | None) -> Any:
+        if fd is not None:
+            os.close(fd)
+        time.sleep(0.3)
+        return real(run, None)
+
+    program.own = own  # type: ignore[attr-defined]
+    program.is_done = lambda run: False  # type: ignore[attr-defined]
+
+
+IN_WORKERS: dict[str, Plant] = {
+    UNFLUSHED: _verdict_unflushed,
+    "unclaimed": _unclaimed,
+}
+
+PLANTS: dict[str, Plant] = {
+    "manifest-in-place": manifest_in_place,
+    "printed-before-recorded": printed_before_recorded,
+    "history-without-looking": history_without_looking,
+    "temporary-files-stay": temporary_files_stay,
+    "marker-removed-early": marker_removed_early,
+    "directory-before-marker": directory_before_marker,
+    "request-removed-early": request_removed_early,
+    "torn-history-stays": torn_history_stays,
+    "torn-line-joined": torn_line_joined,
+    "living-taken-for-dead": living_taken_for_dead,
+    "verdict-unflushed": verdict_unflushed,
+    "batch-again": batch_again,
+    **{name: _planted_worker(name) for name in IN_WORKERS},
+}
+
+
+if __name__ == "__main__":
+    IN_WORKERS[sys.argv[1]]()
+    sys.exit(program.main(["workers", *sys.argv[3:]]))

@@ -1,0 +1,171 @@
+"""One point: a scenario, one or more crashes, a start, and everything that must hold after it."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.faults.engine.client import Died, Server
+from tests.faults.engine.scenario import PROJECT, Scenario
+from tests.faults.engine.shim import Crash, Mode, Place, Role, calls, clear
+from tests.root import Root, alive, wait_until
+from workers.records.manifest import FINAL
+
+VIEWS = ("status.json", "lease.json")  # of a supervisor that lives; not flushed
+
+
+@dataclass(slots=True, kw_only=True)
+class Point:
+    """A root, and what happens to it.
+
+    Attributes:
+        harmed: a worker may have died, so its run may be lost.
+        seen: final statuses that a reader could have seen before a crash, by run id.
+    """
+
+    server: Server
+    scenario: Scenario
+    place: Place
+    plants: tuple[str, ...] = ()
+    harmed: bool = False
+    seen: dict[str, str] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Make the root, and everything that happens before the crash."""
+        self.place.root.mkdir()
+        self.place.notes.mkdir()
+        root = self._root
+        root.configure("" if self.scenario.batch else PROJECT)
+        if self.scenario.batch:
+            root.write("batch.toml", self.scenario.batch)
+        for words in self.scenario.before:
+            assert self._run(words, Crash()).code == 0
+        if self.place.mount:  # what is older than the scenario has long been on disk
+            subprocess.run(["sync", "-f", str(self.place.root)], check=True, timeout=60)
+
+    def crash(self, crash: Crash) -> bool:
+        """Run the scenario's command line to its point; False where the point was not reached."""
+        clear(self.place)
+        died = self._run(self._words(), crash, self.plants)
+        if crash.role is Role.WORKER or crash.mode is Mode.CUT:
+            self.harmed = True
+        reached = len(calls(self.place)) >= crash.at
+        if died.code is not None:
+            assert died.code in self.scenario.codes or self.harmed, died.errors
+            assert "Traceback" not in died.errors, died.errors
+        if crash.mode is Mode.CUT:
+            self._kill_all()
+        return reached
+
+    def recover(self) -> None:
+        """Start again and check that nothing is lost, doubled or left."""
+        self.note_seen()
+        words = self._words()
+        if words[0] == "submit":
+            words = ["start", "--once"]
+        last = self._run(words, Crash(), self.plants)
+        allowed = {0, 10, 12} if self.harmed else {0, 10}
+        assert last.code in allowed, f"{last.code}: {last.errors}"
+        assert "Traceback" not in last.errors, last.errors
+        self._check()
+
+    def note_seen(self) -> None:
+        """Readers see whole records, and what was said; what they see may never change."""
+        for path in self.place.root.rglob("*.json"):
+            unflushed = self.place.mount and path.name in VIEWS
+            if not unflushed and ".supervisor/building" not in str(path):  # not in place yet
+                json.loads(path.read_text())
+        statuses = {}
+        for task in self._tasks():
+            statuses |= {m["run_id"]: m["status"] for m in self._root.manifests(task)}
+        for run_id, status in self.seen.items():
+            assert status in ("", statuses.get(run_id)), (
+                f"{run_id} was said to be {status} too soon"
+            )
+        for run_id, status in statuses.items():
+            if status in FINAL:
+                self.seen.setdefault(run_id, status)
+
+    def _run(self, words: Iterable[str], crash: Crash, plants: tuple[str, ...] = ()) -> Died:
+        died = self.server.supervise(list(words), self.place, crash, plants)
+        for line in died.printed.splitlines():
+            status, *rest = line.split()
+            if rest and status in FINAL:
+                self.seen.setdefault(rest[0], status)
+            elif words and next(iter(words)) == "submit":
+                self.seen.setdefault(status, "")  # acknowledged, with no verdict yet
+        return died
+
+    def _words(self) -> list[str]:
+        """A batch that was settled before the crash would be made anew by starting it again."""
+        finished = sum(len(self._history(task)) for task in self._tasks())
+        accepted = Path(self._root.layout.accepted)
+        settled = accepted.exists() and not os.listdir(accepted)
+        if self.scenario.batch and finished == self.scenario.runs_count and settled:
+            return ["start", "--once"]
+        return list(self.scenario.words)
+
+    @property
+    def _root(self) -> Root:
+        return Root(self.place.root)
+
+    def _tasks(self) -> list[str]:
+        runs = self.place.root / ".runs"
+        found = os.listdir(runs) if runs.exists() else []
+        return [name for name in found if (runs / name / "cli").is_dir()]
+
+    def _history(self, task: str) -> list[dict[str, Any]]:
+        path = self.place.root / f"out/{task}/history.ndjson"
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
+
+    def _kill_all(self) -> None:
+        """The power is gone: so is every process, in the same instant."""
+
+        def end() -> bool:
+            left = alive(str(self.place.root))
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            return not left
+
+        wait_until(end, "every process of the root is gone")
+
+    def _check(self) -> None:
+        root, found = self._root, {}
+        marks_path = self.place.notes / "marks"
+        marks = marks_path.read_text().splitlines() if marks_path.exists() else []
+        assert len(marks) == len(set(marks)), "a stage ran twice"
+        for task in self._tasks():
+            root.check_settled(task)
+            for manifest in root.manifests(task):
+                found[manifest["run_id"]] = manifest["status"]
+                self._check_run(manifest, marks)
+        if self.scenario.words[0] == "submit":
+            assert len(found) <= 1
+        elif not self.harmed:
+            assert len(found) == self.scenario.runs_count
+        for run_id, status in self.seen.items():
+            assert run_id in found, f"{run_id} was acknowledged and is not there"
+            assert status in ("", found[run_id]), f"{run_id} was {status}, is {found[run_id]}"
+        assert not alive(str(self.place.root)), "something of the root is alive"
+
+    def _check_run(self, manifest: dict[str, Any], marks: list[str]) -> None:
+        expected = self.scenario.expected.get(manifest["pipeline_id"])
+        allowed = {expected, "failed"} if self.harmed else {expected}
+        if self.harmed and manifest["parent_run_id"]:
+            allowed.add("cancelled")  # nothing that a lost run asked for outlives it
+        assert manifest["status"] in allowed, manifest
+        for command in manifest["commands"]:
+            if command["kind"] == "command" and command["status"] == "succeeded":
+                mark = f"{manifest['run_id']} {command['id']} "
+                assert any(line.startswith(mark) for line in marks), f"{mark}never ran"
+            for key in ("log_path", "error_file"):
+                path = command[key]
+                assert path is None or (self.place.root / path).is_file(), f"{path} is not there"

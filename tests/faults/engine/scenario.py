@@ -1,0 +1,113 @@
+"""What the supervisor is doing when it dies, and what its runs come to when nothing goes wrong."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MARK = "echo $SUPERVISED_RUN_ID $SUPERVISED_STAGE_ID $SUPERVISED_TRY >> $MARKS"
+"""Every stage leaves a line outside the root, where no loss of power reaches it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One thing that a supervisor does.
+
+    Attributes:
+        batch: the batch, "" for none.
+        before: command lines that end well before the one that dies.
+        words: the command line that dies at its point; with a batch, also the one that recovers.
+        expected: the status of each pipeline's runs when nothing goes wrong.
+        runs_count: how many runs there are in the end, children included.
+        codes: the exit codes when nothing goes wrong; with None where it was killed.
+    """
+
+    batch: str = ""
+    before: tuple[tuple[str, ...], ...] = ()
+    words: tuple[str, ...] = ("start", "--once")
+    expected: Mapping[str, str]
+    runs_count: int
+    codes: frozenset[int]
+
+
+def _stage(name: str, then: str = "") -> str:
+    return f'{{ id = "{name}", command = "{MARK}{then}" }}'
+
+
+SEVERAL = Scenario(
+    batch=f"""
+[[runs]]
+pipeline = "good"
+count = 2
+[[runs]]
+pipeline = "bad"
+[pipelines.good]
+stages = [{_stage("s")}]
+[pipelines.bad]
+stages = [{_stage("s", "; exit 3")}]
+""",
+    words=("start", "--once", "--batch", "batch.toml"),
+    expected={"good": "succeeded", "bad": "failed"},
+    runs_count=3,
+    codes=frozenset({10}),
+)
+
+LIVING = Scenario(
+    batch=f"""
+[[runs]]
+pipeline = "good"
+count = 2
+[pipelines.good]
+stages = [{_stage("s", "; sleep 0.7")}]
+""",
+    words=("start", "--once", "--batch", "batch.toml"),
+    expected={"good": "succeeded"},
+    runs_count=2,
+    codes=frozenset({0}),
+)
+"""Its workers are still at work when the next supervisor starts."""
+
+FAMILY = Scenario(
+    batch=f"""
+[[runs]]
+pipeline = "parent"
+task = "one"
+[[runs]]
+pipeline = "again"
+task = "two"
+[pipelines.parent]
+stages = [{_stage("first")}, {{ id = "sub", pipeline = "child" }}, {_stage("last")}]
+[pipelines.child]
+stages = [{_stage("inner")}]
+[pipelines.again]
+[[pipelines.again.stages]]
+id = "s"
+command = "{MARK}; test $SUPERVISED_TRY -ge 2"
+retries = {{ attempts = 2, delay_s = 0.01 }}
+""",
+    words=("start", "--once", "--batch", "batch.toml"),
+    expected={"parent": "succeeded", "child": "succeeded", "again": "succeeded"},
+    runs_count=3,
+    codes=frozenset({0}),
+)
+
+REQUESTS = Scenario(
+    batch="",
+    before=(("submit", "good"), ("submit", "bad"), ("submit", "good")),
+    expected={"good": "succeeded", "bad": "failed"},
+    runs_count=3,
+    codes=frozenset({10}),
+)
+
+SUBMIT = Scenario(
+    words=("submit", "good"),
+    expected={"good": "succeeded"},
+    runs_count=1,
+    codes=frozenset({0}),
+)
+
+PROJECT = f"""
+[pipelines.good]
+stages = [{_stage("s")}]
+[pipelines.bad]
+stages = [{_stage("s", "; exit 3")}]
+"""
+"""The project's own pipelines, for scenarios without a batch."""

@@ -1,0 +1,95 @@
+"""The preloaded shim: building it, and what it is told."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("crashpoint.c")
+ENOSPC, EIO = 28, 5
+
+
+class Mode(StrEnum):
+    """What happens at the chosen call."""
+
+    BEFORE = "before"
+    AFTER = "after"
+    TORN = "torn"
+    CUT = "cut"
+    """The power goes: nothing that was not flushed is there afterwards, and all processes are."""
+
+
+class Role(StrEnum):
+    """Whose calls are counted: the supervisor's, or those of the first worker that begins."""
+
+    SUPERVISOR = "supervisor"
+    WORKER = "-m workers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """One point: the ``at``-th mutating call of a role; 0 for none."""
+
+    at: int = 0
+    mode: Mode = Mode.BEFORE
+    role: Role = Role.SUPERVISOR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a point happens.
+
+    Attributes:
+        root: the root; calls below it are counted.
+        notes: a directory outside it, for what is not the product's.
+        mount: the file system that CUT shuts down; "" for none.
+        skip: flushes that are left out, as a planted bug: "file", "dir" or both.
+    """
+
+    root: Path
+    notes: Path
+    mount: str = ""
+    skip: str = ""
+
+
+def build(directory: Path) -> Path:
+    """Compile the shim; raises CalledProcessError or FileNotFoundError where there is no cc."""
+    built = directory / "crashpoint.so"
+    words = ["cc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", str(built)]
+    subprocess.run([*words, str(SOURCE), "-ldl"], check=True, timeout=60)
+    return built
+
+
+def environment(place: Place, crash: Crash) -> Mapping[str, str]:
+    """What tells an exec'd process that it is the one, and the shim which flushes to leave out."""
+    told = {"CRASHPOINT_BELOW": str(place.root), "CRASHPOINT_SKIP": place.skip}
+    if crash.role is Role.WORKER and crash.at:
+        told |= {
+            "CRASHPOINT_ROLE": crash.role,
+            "CRASHPOINT_CLAIM": str(place.notes / "claim"),
+            "CRASHPOINT_AT": str(crash.at),
+            "CRASHPOINT_MODE": crash.mode,
+            "CRASHPOINT_MOUNT": place.mount,
+            "CRASHPOINT_LOG": str(place.notes / "calls"),
+        }
+    return told
+
+
+def calls(place: Place) -> list[str]:
+    """The calls that were counted: ``number name path``."""
+    path = place.notes / "calls"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def clear(place: Place) -> None:
+    """Forget the last point's claim and calls."""
+    for name in ("claim", "calls"):
+        (place.notes / name).unlink(missing_ok=True)
+
+
+def available() -> str | None:
+    """Why the shim cannot be used here, None where it can."""
+    found = any(os.access(os.path.join(p, "cc"), os.X_OK) for p in os.get_exec_path())
+    return None if found else "there is no C compiler"

@@ -1,0 +1,32 @@
+"""What the kernel tells of a process, in /proc/PID/stat."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ProcStat:
+    """What /proc/PID/stat says: state letter, parent's pid, process group, session, start ticks."""
+
+    state: str
+    ppid: int
+    pgid: int
+    sid: int
+    start_ticks: int
+
+
+def proc_stat(pid: int) -> ProcStat | None:
+    """Read a process's state, or None where there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            rest = file.read().rpartition(b") ")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if len(rest) < 20:
+        return None
+    return ProcStat(rest[0].decode(), int(rest[1]), int(rest[2]), int(rest[3]), int(rest[19]))
+
+
+def is_running(pid: int, start_ticks: int) -> bool:
+    """Tell whether a process of this boot is the one meant, and neither a zombie nor dead."""
+    stat = proc_stat(pid)
+    return stat is not None and stat.start_ticks == start_ticks and stat.state not in "ZX"
