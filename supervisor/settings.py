@@ -48,7 +48,7 @@ class Settings(BaseModel):
     )
     batch: str | None = Field(None, description="what a bare `supervisor start` runs")
     history_limit: int = Field(1000, ge=1, le=1_000_000, description="runs in state.json")
-    launcher: Literal["exec"] = Field("exec", description="how workers are started")
+    launcher: Literal["zygote", "exec"] = Field("zygote", description="how workers are started")
     secrets: Annotated[list[str], AfterValidator(_secrets)] = Field(
         default=[], description="variables whose values are masked"
     )

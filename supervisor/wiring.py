@@ -12,8 +12,9 @@ from supervisor.edge.lease import Lease, take_lease
 from supervisor.edge.log import Log
 from supervisor.edge.persistence import PersistenceCoordinator
 from supervisor.edge.proctable import become_subreaper
-from supervisor.edge.spawner import ExecLauncher
+from supervisor.edge.spawner import ExecLauncher, Launcher
 from supervisor.edge.watcher import Watcher
+from supervisor.edge.zygote import ZygoteLauncher
 from supervisor.engine.loop import Engine, Errand
 from supervisor.engine.parts import Parts, Reporter
 from supervisor.settings import Settings, limits_of
@@ -42,6 +43,16 @@ def rules_of(settings: Settings) -> Rules:
         grace_s=settings.grace_s,
         manifest_throttle_s=settings.manifest_throttle_s,
     )
+
+
+def _launcher(settings: Settings, stderr_path: str) -> Launcher:
+    by_exec = ExecLauncher(stderr_path)
+    if settings.launcher == "exec":
+        return by_exec
+    by_fork = ZygoteLauncher(stderr_path, by_exec)
+    with contextlib.suppress(OSError):  # the first launch tries again, and tells
+        by_fork.prepare()
+    return by_fork
 
 
 @contextlib.contextmanager
@@ -73,6 +84,7 @@ def engine_for(
     lease: Lease = take_lease(layout, command=command, inherited_fd=lease_fd)
     become_subreaper()
     clock = SystemClock()
+    launcher = _launcher(settings, os.path.join(layout.control, "workers.log"))
     intake = Intake(layout, clock)
     watcher = Watcher(layout.inbox)
     log = Log(layout.log)
@@ -81,7 +93,7 @@ def engine_for(
         layout=layout,
         clock=clock,
         mine=lease.identity,
-        launcher=ExecLauncher(os.path.join(layout.control, "workers.log")),
+        launcher=launcher,
         intake=intake,
         persistence=PersistenceCoordinator(
             layout, history_limit=settings.history_limit, limits=limits, clock=clock
@@ -102,5 +114,6 @@ def engine_for(
         )
     finally:
         log.write("supervisor_ended", pid=lease.identity.pid)
+        launcher.close()
         watcher.close()
         lease.release(layout)

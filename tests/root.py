@@ -19,8 +19,12 @@ from workers.records.proc import proc_stat
 
 DEADLINE_S = 60.0  # sized for two busy cores; a healthy test needs a second or two
 
-SETTINGS = """\
+LAUNCHER = os.environ.get("TEST_LAUNCHER", "zygote")
+"""How workers are started; the whole suite passes with each."""
+
+SETTINGS = f"""\
 [supervisor]
+launcher = "{LAUNCHER}"
 heartbeat_interval_s = 0.1
 heartbeat_stale_after_s = 1.0
 hung_after_s = 30.0

@@ -38,19 +38,19 @@ def is_stopped(pid: int) -> bool:
 
 
 def kill_remains(
-    run_id: str, worker: Identity | None, our_workers: Iterable[int]
+    run_id: str, worker: Identity | None, our_others: Iterable[int]
 ) -> tuple[int, ...]:
     """Kill, once, whatever is alive of a run whose worker is gone or must go.
 
     Args:
         run_id: the run.
         worker: its worker as the journal names it, None where it never said.
-        our_workers: pids of our children that are living workers of other runs.
+        our_others: pids of our children that have nothing to do with this run.
 
     Returns:
         The pids that were alive at this look; empty means that nothing is left.
     """
-    spared = {os.getpid(), *our_workers}
+    spared = {os.getpid(), *our_others}
     found = []
     for pid in psutil.pids():
         if pid in spared:

@@ -9,9 +9,11 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from workers.records.files import FILE_MODE
 from workers.records.identity import open_pidfd
 from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
@@ -27,20 +29,23 @@ class LaunchedWorker:
         pid: its process id.
         start_ticks: with the pid, which process is meant.
         pidfd: becomes readable when it exits; None where it is gone already.
-        child: where it is our own child, what must be reaped.
+        collect: where we started it: reaps it and tells its exit code, negative for a signal.
     """
 
     pid: int
     start_ticks: int
     pidfd: int | None
-    child: "subprocess.Popen[bytes] | None" = None
+    collect: Callable[[], int | None] = lambda: None
 
-    def reap(self) -> None:
-        """Let the kernel forget an exited child, and close the descriptor. Call once."""
+    def reap(self) -> int | None:
+        """Take leave of an exited worker. Call once.
+
+        Returns:
+            Its exit code, negative for a signal; None where nobody can tell.
+        """
         if self.pidfd is not None:
             os.close(self.pidfd)
-        if self.child is not None:
-            self.child.wait()
+        return self.collect()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,19 @@ class Launcher(Protocol):
     def launch(self, run: RunDir, owner_fd: int) -> LaunchedWorker | LaunchFailure:
         """Start a worker that inherits the locked ``owner_fd``; the caller closes its copy."""
 
+    def helper_pids(self) -> tuple[int, ...]:
+        """Children of ours that are no workers."""
+
+    def close(self) -> None:
+        """Let go of what helps to launch; the workers go on."""
+
+
+def open_stderr(path: str) -> int:
+    """Open the file for words of workers that belong nowhere else; OSError where it refuses."""
+    return os.open(
+        path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE
+    )
+
 
 class ExecLauncher:
     """Starts each worker as a fresh interpreter.
@@ -70,9 +88,8 @@ class ExecLauncher:
 
     def launch(self, run: RunDir, owner_fd: int) -> LaunchedWorker | LaunchFailure:
         """Start a worker; see Launcher."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            stderr = os.open(self._stderr_path, flags, 0o600)
+            stderr = open_stderr(self._stderr_path)
         except OSError as error:
             return LaunchFailure(f"{self._stderr_path}: {error.strerror}", transient=True)
         try:
@@ -93,4 +110,13 @@ class ExecLauncher:
         if stat is None:
             raise RuntimeError("an unreaped child is missing from /proc")
         pidfd = open_pidfd(child.pid, stat.start_ticks)
-        return LaunchedWorker(pid=child.pid, start_ticks=stat.start_ticks, pidfd=pidfd, child=child)
+        return LaunchedWorker(
+            pid=child.pid, start_ticks=stat.start_ticks, pidfd=pidfd, collect=child.wait
+        )
+
+    def helper_pids(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    def close(self) -> None:
+        """Nothing helps."""

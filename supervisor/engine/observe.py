@@ -87,21 +87,21 @@ def gone(parts: Parts, run_id: str, reason: str) -> list[Stimulus]:
 def exited(parts: Parts, run_id: str) -> list[Stimulus]:
     """A worker that we watched has exited: reap it and look at what it left."""
     worker = parts.workers.pop(run_id)
-    worker.reap()
+    code = worker.reap()
     if run_id not in parts.readers:
         return []
     found = facts(parts, run_id)
-    return [*found, *gone(parts, run_id, _how(worker.child.returncode if worker.child else None))]
+    return [*found, *gone(parts, run_id, _how(code))]
 
 
-def _how(returncode: int | None) -> str:
-    if returncode is None:
+def _how(code: int | None) -> str:
+    if code is None:
         return "its worker ended without a verdict"
-    if returncode >= 0:
+    if code >= 0:
         return (
-            f"its worker exited with {returncode} and without a verdict; "
+            f"its worker exited with {code} and without a verdict; "
             "its last words are in .runs/.supervisor/workers.log"
         )
-    name = signal.Signals(-returncode).name
-    hint = " (out of memory?)" if returncode == -signal.SIGKILL else ""
+    name = signal.Signals(-code).name
+    hint = " (out of memory?)" if code == -signal.SIGKILL else ""
     return f"its worker was killed by {name}{hint}"

@@ -113,7 +113,8 @@ class Performer:
     def _clear(self, run_id: str) -> list[Stimulus]:
         parts = self._parts
         others = [w.pid for other, w in parts.workers.items() if other != run_id]
-        alive = kill_remains(run_id, parts.worker_identity(run_id), others)
+        spared = [*others, *parts.launcher.helper_pids()]
+        alive = kill_remains(run_id, parts.worker_identity(run_id), spared)
         return [stimuli.Cleared(run_id, alive)]
 
     def _manifest(self, action: actions.WriteManifest, run: Run | None) -> list[Stimulus]:

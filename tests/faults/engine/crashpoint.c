@@ -3,6 +3,7 @@
  * Preloaded with LD_PRELOAD. The environment arms a process from its start:
  *   CRASHPOINT_BELOW  directory; calls on paths below it are counted
  *   CRASHPOINT_ROLE   text that the command line must contain
+ *   CRASHPOINT_FORKER text in the command line of a process whose forked children are meant instead
  *   CRASHPOINT_CLAIM  file that the process must be the first to create (one worker of many)
  *   CRASHPOINT_AT     which call, from 1; 0 counts only
  *   CRASHPOINT_MODE   before | after | torn   dies there (torn: half of a write is made)
@@ -43,7 +44,9 @@ static size_t below_length;
 static enum mode mode = COUNT;
 static long chosen, argument, counted;
 static pid_t armed_pid;
-static int skips_file, skips_dir, from_start;
+static int skips_file, skips_dir, is_forker;
+static pid_t starter; /* who started this process, or the one that it was forked from */
+static pid_t master;  /* the same where the environment armed us: goes down with us */
 
 #define REAL(name) \
     static __typeof__(&name) real; \
@@ -72,7 +75,7 @@ static void cut(void) {
         perror("crashpoint: cannot cut the power");
         _exit(98);
     }
-    if (from_start) kill(getppid(), SIGKILL);
+    if (master) kill(master, SIGKILL);
     die();
 }
 
@@ -112,6 +115,19 @@ static const char *from_environment(const char *name) {
     return value ? value : "";
 }
 
+static void arm_from_environment(void) {
+    const char *claim = getenv("CRASHPOINT_CLAIM");
+    if (claim) {
+        int fd = raw_open(claim, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC);
+        if (fd < 0) return;
+        close(fd);
+    }
+    master = starter;
+    crashpoint_arm(from_environment("CRASHPOINT_BELOW"), from_environment("CRASHPOINT_MOUNT"),
+                   from_environment("CRASHPOINT_LOG"), from_environment("CRASHPOINT_SKIP"),
+                   atol(from_environment("CRASHPOINT_AT")), from_environment("CRASHPOINT_MODE"));
+}
+
 __attribute__((constructor)) static void begin(void) {
     const char *skip = from_environment("CRASHPOINT_SKIP");
     skips_file = strstr(skip, "file") != NULL;
@@ -121,17 +137,20 @@ __attribute__((constructor)) static void begin(void) {
         snprintf(below, sizeof below, "%s", from_environment("CRASHPOINT_BELOW"));
         below_length = strlen(below);
     }
-    if (!role || !is_role(role)) return;
-    const char *claim = getenv("CRASHPOINT_CLAIM");
-    if (claim) {
-        int fd = raw_open(claim, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC);
-        if (fd < 0) return;
-        close(fd);
+    const char *forker = getenv("CRASHPOINT_FORKER");
+    starter = getppid();
+    is_forker = forker && is_role(forker);
+    if (role && !is_forker && is_role(role)) arm_from_environment();
+}
+
+pid_t fork(void) {
+    REAL(fork);
+    pid_t pid = real();
+    if (pid == 0 && is_forker) {
+        is_forker = 0;
+        arm_from_environment();
     }
-    from_start = 1;
-    crashpoint_arm(from_environment("CRASHPOINT_BELOW"), from_environment("CRASHPOINT_MOUNT"),
-                   from_environment("CRASHPOINT_LOG"), skip, atol(from_environment("CRASHPOINT_AT")),
-                   from_environment("CRASHPOINT_MODE"));
+    return pid;
 }
 
 /* Where a call acts: the absolute path, or "" where it is of no interest. */

@@ -1,6 +1,6 @@
 """Bugs to plant in a supervisor or its workers, so that the harness can show that it finds them.
 
-A planted worker is another program: ``plants.py NAME RUN_DIR --owner-fd N``.
+A planted worker is another program, and so is a zygote of such: ``plants.py NAME ...``.
 """
 
 import os
@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from supervisor.edge import intake, persistence, run_reader, spawner, state_store
+from supervisor.edge import intake, persistence, run_reader, state_store
 from supervisor.engine import adopt, loop, perform
 from workers import __main__ as program
-from workers import owner
+from workers import owner, zygote
 from workers.records import atomic, journal
 
 Plant = Callable[[], None]
@@ -135,9 +135,11 @@ def _planted_worker(name: str) -> Plant:
         def popen(words: list[str], *rest: Any, **options: Any) -> Any:
             if words[1:4] == ["-I", "-m", "workers"]:
                 words = [words[0], "-I", __file__, name, "-m workers", *words[4:]]
+            elif words[1:4] == ["-I", "-S", "-c"]:
+                words = [words[0], "-I", __file__, name, "workers.zygote", *words[5:]]
             return real(words, *rest, **options)
 
-        spawner.subprocess.Popen = popen  # type: ignore[misc, assignment, attr-defined]
+        subprocess.Popen = popen  # type: ignore[misc, assignment]
 
     return plant
 
@@ -190,4 +192,7 @@ PLANTS: dict[str, Plant] = {
 
 if __name__ == "__main__":
     IN_WORKERS[sys.argv[1]]()
+    if sys.argv[2] == "workers.zygote":
+        zygote.main(int(sys.argv[3]))
+        sys.exit()
     sys.exit(program.main(["workers", *sys.argv[3:]]))

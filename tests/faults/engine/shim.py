@@ -68,6 +68,7 @@ def environment(place: Place, crash: Crash) -> Mapping[str, str]:
     if crash.role is Role.WORKER and crash.at:
         told |= {
             "CRASHPOINT_ROLE": crash.role,
+            "CRASHPOINT_FORKER": "workers.zygote",
             "CRASHPOINT_CLAIM": str(place.notes / "claim"),
             "CRASHPOINT_AT": str(crash.at),
             "CRASHPOINT_MODE": crash.mode,

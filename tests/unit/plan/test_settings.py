@@ -52,7 +52,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert (settings.lock_attempts, settings.lock_delay_s) == (5, 0.1)
     assert (settings.lock_factor, settings.lock_max_delay_s, settings.owed_wait_s) == (2, 1, 60)
     assert (settings.hung_after_s, settings.manifest_throttle_s) == (120, 30)
-    assert (settings.max_runs, settings.history_limit, settings.launcher) == (50, 1000, "exec")
+    assert (settings.max_runs, settings.history_limit, settings.launcher) == (50, 1000, "zygote")
     assert (settings.default_task, settings.batch, list(settings.secrets)) == ("default", None, [])
 
 

@@ -1,0 +1,202 @@
+"""Workers by fork: a helper process that has imported the worker forks one per run.
+
+It costs a thirtieth of an interpreter per run. The helper is ours alone and ends with us. Where it
+dies or does not answer it is replaced at the next launch, and where none ever answers, workers are
+started by exec. A launch without an answer is not known to have failed: the owner lock, which a
+worker would hold, decides that at the next try.
+"""
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+from typing import Final
+
+import workers
+from supervisor.edge.spawner import (
+    TRANSIENT,
+    LaunchedWorker,
+    Launcher,
+    LaunchFailure,
+    open_stderr,
+)
+from workers.records.layout import RunDir
+from workers.wire import ENDED, STARTED, hear, say
+
+ANSWER_S: Final = 10.0  # a fork takes a millisecond; this is a machine that thrashes
+STATUS_S: Final = 1.0  # the worker is dead: its status is for words only
+FAILURES_COUNT: Final = 3  # one less than the core's tries of a launch (wiring.LAUNCH)
+
+# -S: the zygote needs nothing of site; without it this is the one place that modules come from.
+_PROGRAM: Final = (
+    "import sys; sys.path.append(sys.argv[2]); "
+    "from workers.zygote import main; main(int(sys.argv[1]))"
+)
+_TITLE_ROOM: Final = " " * 512  # a worker shows its run's directory in place of our words
+
+
+class Lost(Exception):
+    """The zygote is dead, or has been killed because it did not answer."""
+
+
+class Zygote:
+    """One helper process.
+
+    Args:
+        stderr_path: where it and its workers leave words that belong nowhere else.
+
+    Raises:
+        OSError: it could not be started.
+    """
+
+    def __init__(self, stderr_path: str) -> None:
+        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._codes: dict[int, int] = {}
+        with theirs:
+            try:
+                self._process = _start(theirs.fileno(), stderr_path)
+            except OSError:
+                self._sock.close()
+                raise
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def fork(self, run_dir: str, owner_fd: int) -> "tuple[int, int, int] | int":
+        """Fork a worker.
+
+        Returns:
+            Its pid, start ticks and pidfd; or the errno that refused it.
+
+        Raises:
+            Lost: whether there is a worker is not known.
+        """
+        try:
+            say(self._sock, os.fsencode(run_dir), fd=owner_fd)
+        except OSError:
+            raise self._lose() from None
+        words, pidfd = self._hear(ANSWER_S)
+        if words[0] != STARTED:
+            return int(words[1])
+        if pidfd is None:
+            raise self._lose()
+        pid = int(words[1])
+        self._codes.pop(pid, None)  # of an earlier process with this number
+        return pid, int(words[2]), pidfd
+
+    def code_of(self, pid: int) -> int | None:
+        """How a worker that has ended did so; None where nobody tells. Raises Lost."""
+        while pid not in self._codes:
+            self._hear(STATUS_S, only=ENDED)
+        return self._codes.pop(pid)
+
+    def _hear(self, timeout_s: float, only: bytes = b"") -> tuple[list[bytes], int | None]:
+        """The next answer; endings that come before it are kept."""
+        while True:
+            self._sock.settimeout(timeout_s)
+            try:
+                text, fd = hear(self._sock)
+            except OSError:
+                text, fd = b"", None
+            if not text:
+                raise self._lose()
+            words = text.split()
+            if words[0] == ENDED:
+                self._codes[int(words[1])] = int(words[2])
+            if words[0] != ENDED or only == ENDED:
+                return words, fd
+
+    def _lose(self) -> Lost:
+        self.close()
+        return Lost()
+
+    def close(self) -> None:
+        """End it; its workers go on."""
+        self._sock.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def _start(fd: int, stderr_path: str) -> "subprocess.Popen[bytes]":
+    home = os.path.dirname(os.path.dirname(os.path.abspath(workers.__file__)))
+    stderr = open_stderr(stderr_path)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _PROGRAM, str(fd), home, _TITLE_ROOM],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            pass_fds=(fd,),
+            start_new_session=True,
+        )
+    finally:
+        os.close(stderr)
+
+
+class ZygoteLauncher:
+    """Starts workers by fork; see Launcher.
+
+    Args:
+        stderr_path: where zygote and workers leave words that belong nowhere else.
+        fallback: what starts them where no zygote answers.
+    """
+
+    def __init__(self, stderr_path: str, fallback: Launcher) -> None:
+        self._stderr_path = stderr_path
+        self._fallback = fallback
+        self._failures_count = 0
+        self._zygote: Zygote | None = None
+
+    def launch(self, run: RunDir, owner_fd: int) -> LaunchedWorker | LaunchFailure:
+        """Start a worker."""
+        if self._failures_count >= FAILURES_COUNT:
+            return self._fallback.launch(run, owner_fd)
+        try:
+            zygote = self.prepare()
+            forked = zygote.fork(run.path, owner_fd)
+        except (OSError, Lost) as error:
+            self._zygote = None
+            self._failures_count += 1
+            return LaunchFailure(f"the process that forks workers failed: {error}", transient=True)
+        self._failures_count = 0
+        if isinstance(forked, int):
+            name = errno.errorcode.get(forked, "error")
+            return LaunchFailure(f"{name}: {os.strerror(forked)}", forked in TRANSIENT)
+        pid, start_ticks, pidfd = forked
+        return LaunchedWorker(
+            pid=pid,
+            start_ticks=start_ticks,
+            pidfd=pidfd,
+            collect=lambda: self._collect(zygote, pid),
+        )
+
+    def prepare(self) -> Zygote:
+        """Start the zygote unless there is one; it gets ready while we do something else."""
+        if self._zygote is None:
+            self._zygote = Zygote(self._stderr_path)
+        return self._zygote
+
+    def helper_pids(self) -> tuple[int, ...]:
+        """The zygote."""
+        return () if self._zygote is None else (self._zygote.pid,)
+
+    def close(self) -> None:
+        """End the zygote; its workers go on."""
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None
+
+    def _collect(self, zygote: Zygote, pid: int) -> int | None:
+        try:
+            if zygote is self._zygote:
+                return zygote.code_of(pid)
+        except Lost:
+            self._zygote = None
+        try:  # orphans of a zygote come to us, a subreaper
+            _, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        return os.waitstatus_to_exitcode(status)

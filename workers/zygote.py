@@ -1,0 +1,120 @@
+"""The zygote: a small process that has imported the worker, and forks one per run.
+
+A fork of a small process costs a thirtieth of starting an interpreter, and its memory is shared.
+The supervisor starts the zygote and asks it over a socket (``wire``). It serves nobody else, knows
+nothing of runs, and ends when the supervisor does; the workers do not.
+"""
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from typing import Final, NoReturn
+
+from workers import __main__ as program
+from workers.records.proc import proc_stat
+from workers.title import set_title
+from workers.wire import ENDED, REFUSED, STARTED, hear, say
+
+# A worker takes them over before it unblocks them, so that none ends it too early; we end with the
+# supervisor and by nothing else.
+_HELD: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Zygote:
+    """Serves one supervisor.
+
+    Args:
+        sock: the connection to it.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._bell_fd, self._ring_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def serve(self) -> None:
+        """Fork workers until the supervisor is gone."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, _HELD)
+        signal.set_wakeup_fd(self._ring_fd, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        gc.collect()
+        gc.freeze()
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        poll.register(self._bell_fd, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._bell_fd:
+                    self._reap()
+                elif not self._answer():
+                    return
+
+    def _answer(self) -> bool:
+        """Fork the worker that is asked for; False where nobody asks any more."""
+        try:
+            run_dir, owner_fd = hear(self._sock)
+        except ConnectionError:
+            return False
+        if not run_dir or owner_fd is None:
+            return False
+        try:
+            pid = os.fork()
+        except OSError as error:
+            say(self._sock, REFUSED, error.errno or 0)
+        else:
+            if pid == 0:
+                self._be_worker(os.fsdecode(run_dir), owner_fd)
+            self._tell_started(pid)
+        os.close(owner_fd)
+        return True
+
+    def _be_worker(self, run_dir: str, owner_fd: int) -> NoReturn:
+        """Run one run, as ``python -m workers`` does. Never returns."""
+        code = program.BUG
+        try:
+            os.setsid()
+            signal.set_wakeup_fd(-1)
+            self._sock.close()
+            os.close(self._bell_fd)
+            os.close(self._ring_fd)
+            words = ["workers", run_dir, "--owner-fd", str(owner_fd)]
+            set_title([sys.executable, "-m", *words], f"run {run_dir[-8:]}")
+            code = program.main(words)
+        except BaseException:  # noqa: BLE001 - what an interpreter of its own would print
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _tell_started(self, pid: int) -> None:
+        stat = proc_stat(pid)  # not reaped yet, so it is there
+        pidfd = os.pidfd_open(pid)
+        try:
+            say(self._sock, STARTED, pid, 0 if stat is None else stat.start_ticks, fd=pidfd)
+        finally:
+            os.close(pidfd)
+
+    def _reap(self) -> None:
+        """Tell how each worker ended; where the supervisor does not listen, it learns less."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._bell_fd, 4096):
+                pass
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:  # every child of ours is a worker
+                pid, status = found
+                with contextlib.suppress(OSError):
+                    code = os.waitstatus_to_exitcode(status)
+                    say(self._sock, ENDED, pid, code, flags=socket.MSG_DONTWAIT)
+
+
+def main(fd: int) -> None:
+    """Serve the supervisor at the other end of a socket."""
+    set_title(["supervisor", "zygote", f"of {os.getppid()}"], "zygote")
+    with socket.socket(fileno=fd) as sock:
+        sock.set_inheritable(False)
+        with contextlib.suppress(ConnectionError):
+            Zygote(sock).serve()
