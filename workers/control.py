@@ -10,14 +10,13 @@ import signal
 from types import FrameType
 from typing import Final
 
+from workers.launch import PYTHON_IGNORES
 from workers.records.errors import TypedError
 from workers.records.files import read_object
+from workers.records.proc import read_small
 
 DEFAULT_DETAIL: Final = "stopped"
 _DETAIL_LIMIT_CHARS: Final = 200  # as long as an id and its words can be
-
-# Python ignores these in itself and gives them back to children (restore_signals of subprocess).
-_PYTHON_IGNORES: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class Control:
@@ -50,8 +49,8 @@ class Control:
         signal.signal(signal.SIGINT, self._note)
         signal.signal(signal.SIGHUP, lambda _number, _frame: None)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-        for number in signal.valid_signals():
-            if signal.getsignal(number) is signal.SIG_IGN and number not in _PYTHON_IGNORES:
+        for number in _ignored():
+            if number not in PYTHON_IGNORES:
                 signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -89,3 +88,10 @@ class Control:
         return (
             detail[:_DETAIL_LIMIT_CHARS] if isinstance(detail, str) and detail else DEFAULT_DETAIL
         )
+
+
+def _ignored() -> list[int]:
+    """The signals that this process ignores; asked of the kernel at once, not one by one."""
+    status = read_small("/proc/self/status")
+    mask = int(status.partition(b"\nSigIgn:")[2].split(None, 1)[0], 16)
+    return [bit + 1 for bit in range(mask.bit_length()) if mask >> bit & 1]

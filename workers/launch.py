@@ -2,7 +2,7 @@
 
 import errno
 import os
-import subprocess
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +10,9 @@ from typing import Final
 from workers.records.spec import StageSpec
 
 SHELL: Final = ("/bin/sh", "-c")
+
+# Python ignores these in itself; its children get them back.
+PYTHON_IGNORES: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,46 +42,59 @@ def launch(
     env: Mapping[str, str],
     stdout_fd: int,
     stderr_fd: int,
-) -> "subprocess.Popen[bytes] | NotStarted":
+) -> int | NotStarted:
     """Start a process that leads its own group, with stdin from /dev/null and fds 0, 1, 2 only.
+
+    Every other descriptor of ours is closed by the exec, as Python makes them.
 
     Args:
         argv: the program, looked up in ``env``'s PATH, and its arguments.
-        cwd: an absolute directory.
+        cwd: an absolute directory; ours for the moment of the start, so call it from one thread.
         env: its whole environment.
         stdout_fd: where its output goes.
         stderr_fd: where its errors go.
+
+    Returns:
+        Its pid; it is our child to reap.
     """
     if not argv or not argv[0]:
         return NotStarted("command-not-found", "the command is empty")
     try:
-        return subprocess.Popen(
-            argv,
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout_fd,
-            stderr=stderr_fd,
-            process_group=0,
-            close_fds=True,
-            restore_signals=True,
+        os.chdir(cwd)
+    except OSError as error:
+        return NotStarted("bad-cwd", f"cwd {cwd}: {error.strerror}")
+    except ValueError as error:
+        return NotStarted("bad-cwd", f"cwd {cwd!a}: {error}")
+    try:
+        return os.posix_spawn(
+            _find(argv[0], env, os.X_OK) or argv[0],
+            list(argv),
+            env,
+            file_actions=(
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, stdout_fd, 1),
+                (os.POSIX_SPAWN_DUP2, stderr_fd, 2),
+            ),
+            setpgroup=0,
+            setsigmask=(),
+            setsigdef=PYTHON_IGNORES,
         )
     except OSError as error:
-        return _explain(error, argv[0], cwd, env)
+        return _explain(error, argv[0], env)
     except ValueError as error:  # a NUL in an argument, or text that no system call takes
         return NotStarted("spawn-failed", f"{argv[0]!a}: {error}")
+    finally:
+        os.chdir("/")  # a stage may want to move or unmount its directory
 
 
-def _explain(error: OSError, program: str, cwd: str, env: Mapping[str, str]) -> NotStarted:
+def _explain(error: OSError, program: str, env: Mapping[str, str]) -> NotStarted:
     if error.errno == errno.E2BIG:
         return NotStarted(
             "argument-list-too-long",
             f"{program}: the argument list and the environment are too long together",
         )
-    if error.filename == cwd:
-        return NotStarted("bad-cwd", f"cwd {cwd}: {error.strerror}")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        found = _find(program, cwd, env)
+        found = _find(program, env, os.F_OK)
         if found is None:
             return NotStarted("command-not-found", f"{program}: command not found")
         return NotStarted("not-executable", f"{found}: its interpreter does not exist")
@@ -88,10 +104,15 @@ def _explain(error: OSError, program: str, cwd: str, env: Mapping[str, str]) -> 
     return NotStarted("spawn-failed", f"{program}: {error.strerror} ({name})")
 
 
-def _find(program: str, cwd: str, env: Mapping[str, str]) -> str | None:
-    """Where a program stands that the system could not start."""
+def _find(program: str, env: Mapping[str, str], access: int) -> str | None:
+    """Where a program stands, from the current directory; None where there is none to ``access``.
+
+    A search through PATH passes over directories, as a shell's does.
+    """
     if "/" in program:
-        places = [program]
-    else:
-        places = [os.path.join(directory, program) for directory in os.get_exec_path(env)]
-    return next((p for p in places if os.path.exists(os.path.join(cwd, p))), None)
+        return program if os.access(program, access) else None
+    for directory in os.get_exec_path(env):
+        path = os.path.join(directory, program)
+        if os.access(path, access) and not os.path.isdir(path):
+            return path
+    return None

@@ -4,7 +4,7 @@ import fcntl
 import os
 
 from workers.records.errors import BadFileError, OwnedError
-from workers.records.files import open_regular
+from workers.records.files import open_regular, read_bytes
 from workers.records.journal import Event, read_journal, verdict_in
 from workers.records.layout import RunDir
 
@@ -59,6 +59,9 @@ def is_done(run: RunDir) -> bool:
         PlacedError: it has none, but was begun.
         FileNotFoundError: it is no run.
     """
+    data = read_bytes(run.journal)
+    if not any(event.encode() in data for event in (Event.VERDICT, Event.RUN_STARTED)):
+        return False  # the usual case: nothing of it needs to be understood
     facts = read_journal(run.journal)
     if verdict_in(facts) is not None:
         return True

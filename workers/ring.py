@@ -5,14 +5,14 @@ class Ring:
     """Keeps the newest ``size`` bytes.
 
     Args:
-        size: in bytes; the memory is touched only as far as it is filled.
+        size: in bytes; there is no memory for it before the first byte.
 
     Attributes:
         filled_bytes: how many are there.
     """
 
     def __init__(self, size: int) -> None:
-        self._data = bytearray(size)
+        self._data = bytearray()
         self._size = size
         self._at = 0
         self.filled_bytes = 0
@@ -21,6 +21,8 @@ class Ring:
         """Take bytes; the oldest make room."""
         if len(data) > self._size:
             data = data[len(data) - self._size :]
+        if not self._data:
+            self._data = bytearray(self._size)
         size = len(data)
         first = min(size, self._size - self._at)
         self._data[self._at : self._at + first] = data[:first]

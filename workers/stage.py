@@ -5,6 +5,8 @@ worker has no child left; what its process leaves behind is terminated, killed a
 and counted.
 """
 
+import functools
+import mmap
 import os
 import select
 import signal
@@ -87,7 +89,7 @@ class Try:
         self._control = control
         self._containment = containment
         self._pipes = {pipe.read_fd: pipe for pipe in (stdout, stderr)}
-        self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
+        self._buffer = _buffer()
         self._ending = Ending()
         self._poll = select.poll()
         self._bell = select.poll()
@@ -114,8 +116,7 @@ class Try:
         if isinstance(child, NotStarted):
             self._ending.reason, self._ending.message = child.reason, child.message
             return self._ending
-        self._pid = child.pid
-        child.returncode = 0  # we reap it ourselves: Popen must neither wait nor warn
+        self._pid = child
         try:
             self._watch()
             self._loop()
@@ -230,6 +231,12 @@ class Try:
             while pipe.pump(self._buffer) and time.monotonic() < until:
                 pass
             self._ending.output_incomplete |= not pipe.ended
+
+
+@functools.lru_cache(maxsize=1)
+def _buffer() -> memoryview:
+    """Where output is read into; the kernel gives it memory when there is some."""
+    return memoryview(mmap.mmap(-1, READ_BUFFER_BYTES))
 
 
 def _signal_name(number: int) -> str:

@@ -5,6 +5,8 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+from workers.records.proc import read_small
+
 _PR_SET_NAME: Final = 15  # linux/prctl.h
 _ARG_START: Final = 48  # field of /proc/PID/stat, proc(5); the next one is the end
 _FIRST_FIELD: Final = 3  # the first one behind the name
@@ -20,8 +22,7 @@ def set_title(words: Sequence[str], name: str) -> None:
     """
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_NAME, name.encode()[:_NAME_LIMIT_BYTES], 0, 0, 0)
-    with open("/proc/self/stat", "rb") as file:
-        fields = file.read().rpartition(b") ")[2].split()
+    fields = read_small("/proc/self/stat").rpartition(b") ")[2].split()
     at = _ARG_START - _FIRST_FIELD
     start, end = int(fields[at]), int(fields[at + 1])
     if not 0 < start < end:

@@ -20,6 +20,7 @@ from typing import Any
 from workers.records.files import FILE_MODE, make_dir, sync_dir
 from workers.records.proc import is_running, proc_stat
 
+_LINE = json.JSONEncoder()  # json.dumps with separators would make one each time
 _serial = itertools.count()
 
 
@@ -135,4 +136,4 @@ def to_bytes(value: object) -> bytes:
 
 def to_line(value: dict[str, Any]) -> bytes:
     """Write a record as one line of NDJSON, its newline included."""
-    return (json.dumps(value, separators=(", ", ": ")) + "\n").encode()
+    return (_LINE.encode(value) + "\n").encode()

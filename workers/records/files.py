@@ -15,6 +15,7 @@ from workers.records.limits import RECORD_LIMIT_BYTES
 
 DIR_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
+_PART_BYTES: Final = 65_536  # a buffer that malloc keeps; for more it would ask the kernel
 _SAFE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -51,7 +52,7 @@ def read_from(fd: int, offset: int, size: int) -> bytes:
     """Read up to ``size`` bytes at ``offset``; fewer only at the file's end."""
     parts = []
     while size > 0:
-        part = os.pread(fd, size, offset)
+        part = os.pread(fd, min(size, _PART_BYTES), offset)
         if not part:
             break
         parts.append(part)

@@ -4,14 +4,14 @@ Start ticks are field 22 of /proc/PID/stat, clock ticks since boot. Together wit
 name one process for ever, up to the tick (10 ms) in which a pid could be reused.
 """
 
+import functools
 import os
 import signal
-import socket
 from dataclasses import dataclass
 from typing import Any
 
 from workers.records.fields import Fields, plain
-from workers.records.proc import is_running, proc_stat
+from workers.records.proc import is_running, proc_stat, read_small
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +38,15 @@ class Identity:
         )
 
 
+@functools.lru_cache(maxsize=1)
 def boot_id() -> str:
     """This boot's random id."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
+    return read_small("/proc/sys/kernel/random/boot_id").decode().strip()
+
+
+def host_name() -> str:
+    """This machine's name."""
+    return os.uname().nodename
 
 
 def identity_of(pid: int) -> Identity | None:
@@ -49,14 +54,12 @@ def identity_of(pid: int) -> Identity | None:
     stat = proc_stat(pid)
     if stat is None:
         return None
-    return Identity(
-        host=socket.gethostname(), boot_id=boot_id(), pid=pid, start_ticks=stat.start_ticks
-    )
+    return Identity(host=host_name(), boot_id=boot_id(), pid=pid, start_ticks=stat.start_ticks)
 
 
 def is_alive(identity: Identity) -> bool:
     """Tell whether this very process exists here and is neither a zombie nor dead."""
-    if identity.pid <= 1 or identity.host != socket.gethostname() or identity.boot_id != boot_id():
+    if identity.pid <= 1 or identity.host != host_name() or identity.boot_id != boot_id():
         return False
     return is_running(identity.pid, identity.start_ticks)
 

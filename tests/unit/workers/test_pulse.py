@@ -1,4 +1,4 @@
-import threading
+import _thread
 import time
 from pathlib import Path
 
@@ -40,9 +40,9 @@ def test_a_beat_that_fails_is_counted_and_the_next_is_tried(tmp_path: Path) -> N
 
 
 def test_a_stopped_pulse_leaves_no_thread(tmp_path: Path) -> None:
-    before = threading.active_count()
+    before = _thread._count()
     pulse = Pulse(str(tmp_path / "beat"), 0.01, lambda: None)
     pulse.start()
     pulse.stop()
     pulse.stop()
-    assert threading.active_count() == before
+    assert _thread._count() == before
