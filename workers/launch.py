@@ -60,11 +60,23 @@ def launch(
     if not argv or not argv[0]:
         return NotStarted("command-not-found", "the command is empty")
     try:
-        os.chdir(cwd)
+        here = os.open(".", os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
-        return NotStarted("bad-cwd", f"cwd {cwd}: {error.strerror}")
-    except ValueError as error:
-        return NotStarted("bad-cwd", f"cwd {cwd!a}: {error}")
+        return _explain(error, argv[0], env)
+    try:
+        return _launch(argv, cwd, env, stdout_fd, stderr_fd)
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+def _launch(
+    argv: Sequence[str], cwd: str, env: Mapping[str, str], stdout_fd: int, stderr_fd: int
+) -> int | NotStarted:
+    try:
+        os.chdir(cwd)
+    except (OSError, ValueError) as error:
+        return NotStarted("bad-cwd", f"cwd {cwd!a}: {getattr(error, 'strerror', error)}")
     try:
         return os.posix_spawn(
             _find(argv[0], env, os.X_OK) or argv[0],
@@ -83,8 +95,6 @@ def launch(
         return _explain(error, argv[0], env)
     except ValueError as error:  # a NUL in an argument, or text that no system call takes
         return NotStarted("spawn-failed", f"{argv[0]!a}: {error}")
-    finally:
-        os.chdir("/")  # a stage may want to move or unmount its directory
 
 
 def _explain(error: OSError, program: str, env: Mapping[str, str]) -> NotStarted:

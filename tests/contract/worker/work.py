@@ -20,6 +20,7 @@ from workers.records.spec import PipelineSpec, RunSpec, StageSpec
 
 DEADLINE_S = 60.0
 STARTED: "list[subprocess.Popen[bytes]]" = []  # the fixture of conftest.py reaps them
+SPAWN_IGNORES = 0b11 << 31  # 32 and 33, which glibc keeps for itself and ignores in what it spawns
 
 
 @dataclass
