@@ -11,13 +11,13 @@ from supervisor.edge.intake import Intake
 from supervisor.edge.lease import Lease, take_lease
 from supervisor.edge.log import Log
 from supervisor.edge.persistence import PersistenceCoordinator
-from supervisor.edge.proctable import become_subreaper
 from supervisor.edge.spawner import ExecLauncher, Launcher
 from supervisor.edge.watcher import Watcher
 from supervisor.edge.zygote import ZygoteLauncher
 from supervisor.engine.loop import Engine, Errand
 from supervisor.engine.parts import Parts, Reporter
 from supervisor.settings import Settings, limits_of
+from workers.libc import become_subreaper
 from workers.records.clock import SystemClock
 from workers.records.layout import Layout
 

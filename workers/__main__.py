@@ -10,8 +10,9 @@ import os
 import sys
 import traceback
 
-from workers.containment import Containment, become_subreaper
+from workers.containment import Containment
 from workers.control import Control
+from workers.libc import become_subreaper
 from workers.owner import is_done, own
 from workers.pipeline import PipelineRun
 from workers.pulse import Pulse

@@ -7,7 +7,6 @@ only, through a pidfd.
 """
 
 import contextlib
-import ctypes
 import os
 import signal
 import time
@@ -19,20 +18,11 @@ from workers.records.proc import proc_stat
 
 GIVE_UP_S: Final = 10.0  # fault P28: what survives SIGKILL this long is listed and left
 KILL_EVERY_S: Final = 0.05
-_PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 _PIDFD_SIGNAL_PROCESS_GROUP: Final = 4  # linux/pidfd.h, since 6.9; older kernels say EINVAL
 _STORM_ROUNDS_COUNT: Final = 50  # each stops what the one before did not see yet
 _REAP_LIMIT_COUNT: Final = 10_000  # at once; a fork storm must not keep us from looking up
 
 Process = tuple[int, int]  # pid and start ticks: which process is meant, also when pids are reused
-
-
-def become_subreaper() -> None:
-    """Let orphans of our descendants become our children. Raises OSError where it is refused."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 def reap_orphans(spare_pid: int) -> None:

@@ -1,16 +1,14 @@
 """What ``ps`` shows of this process: its argument area, written over."""
 
-import ctypes
 import os
 from collections.abc import Sequence
 from typing import Final
 
+from workers.libc import set_name, write_memory
 from workers.records.proc import read_small
 
-_PR_SET_NAME: Final = 15  # linux/prctl.h
 _ARG_START: Final = 48  # field of /proc/PID/stat, proc(5); the next one is the end
 _FIRST_FIELD: Final = 3  # the first one behind the name
-_NAME_LIMIT_BYTES: Final = 15  # TASK_COMM_LEN, less its NUL
 
 
 def set_title(words: Sequence[str], name: str) -> None:
@@ -20,12 +18,11 @@ def set_title(words: Sequence[str], name: str) -> None:
         words: a command line. It is cut at its front where it does not fit into the room of ours.
         name: the short name, of which the kernel keeps 15 bytes.
     """
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_NAME, name.encode()[:_NAME_LIMIT_BYTES], 0, 0, 0)
+    set_name(name)
     fields = read_small("/proc/self/stat").rpartition(b") ")[2].split()
     at = _ARG_START - _FIRST_FIELD
     start, end = int(fields[at]), int(fields[at + 1])
     if not 0 < start < end:
         return  # the kernel does not tell
     data = os.fsencode("\0".join(words))[-(end - start - 1) :]
-    ctypes.memmove(start, data.ljust(end - start, b"\0"), end - start)
+    write_memory(start, data.ljust(end - start, b"\0"))

@@ -6,7 +6,6 @@ child subreaper and their worker is dead: a child of ours that is no worker can 
 """
 
 import contextlib
-import ctypes
 import os
 import signal
 from collections.abc import Iterable
@@ -17,16 +16,7 @@ import psutil
 from workers.records.identity import Identity, open_pidfd, send_signal
 from workers.records.proc import proc_stat
 
-_PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 _STOPPED: Final = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-
-
-def become_subreaper() -> None:
-    """Let orphans of dead workers become our children. Raises OSError where it is refused."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 def is_stopped(pid: int) -> bool:
