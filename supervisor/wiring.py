@@ -11,12 +11,13 @@ from supervisor.edge.intake import Intake
 from supervisor.edge.lease import Lease, take_lease
 from supervisor.edge.log import Log
 from supervisor.edge.persistence import PersistenceCoordinator
-from supervisor.edge.proctable import become_subreaper
+from supervisor.edge.remains import our_children
 from supervisor.edge.spawner import ExecLauncher
 from supervisor.edge.watcher import Watcher
 from supervisor.engine.loop import Engine, Errand
 from supervisor.engine.parts import Parts, Reporter
 from supervisor.settings import Settings, limits_of
+from workers.containment import become_subreaper
 from workers.records.clock import SystemClock
 from workers.records.layout import Layout
 
@@ -89,6 +90,7 @@ def engine_for(
         watcher=watcher,
         log=log,
         reporter=reporter,
+        strangers=frozenset(our_children()),
     )
     fleet = Fleet(max_runs=settings.max_runs, only_waited_for=lease_fd is not None)
     log.write("supervisor_started", pid=lease.identity.pid, watch=watcher.state)

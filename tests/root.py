@@ -52,7 +52,7 @@ def alive(marker: str) -> list[int]:
         except OSError:
             continue
         stat = proc_stat(int(name))
-        if marker.encode() in text and stat is not None and stat.state not in "ZX":
+        if marker.encode() in text and stat is not None and not stat.has_ended:
             found.append(int(name))
     return found
 
@@ -97,9 +97,16 @@ class Root:
 
     def popen(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command; it is killed at the end of the test if it still runs."""
+        return self._popen([sys.executable, "-m", "supervisor", *words], env)
+
+    def shell(self, script: str) -> subprocess.Popen[str]:
+        """Start a shell script, as ``popen``."""
+        return self._popen(["/bin/sh", "-c", script], None)
+
+    def _popen(self, words: list[str], env: Mapping[str, str] | None) -> subprocess.Popen[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("SUPERVIS")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "supervisor", *words],
+            words,
             cwd=self.path,
             env={**clean, "XDG_CONFIG_HOME": str(self.path / "xdg"), **(env or {})},
             stdin=subprocess.DEVNULL,

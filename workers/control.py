@@ -42,6 +42,8 @@ class Control:
     def install(self) -> None:
         """Take over the signals of this process; whatever it was started with, none is blocked.
 
+        The supervisor starts us with them blocked, so that one which comes earlier waits for this.
+
         SIGHUP gets a handler that does nothing: ignoring it would be inherited by stages. What the
         starter ignored otherwise is given its default disposition, for the same reason.
         """

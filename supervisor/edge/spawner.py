@@ -5,17 +5,22 @@ terminal's Ctrl-C reaches the supervisor alone, and the worker outlives a killed
 launcher is a seam of few methods, so that workers may come from elsewhere.
 """
 
+import contextlib
 import errno
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from workers.containment import Process
 from workers.records.identity import open_pidfd
 from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
 
+HELD_BACK: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # workers.control takes them
 TRANSIENT: Final = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
@@ -35,6 +40,11 @@ class LaunchedWorker:
     pidfd: int | None
     child: "subprocess.Popen[bytes] | None" = None
 
+    @property
+    def process(self) -> Process:
+        """Which process it is."""
+        return self.pid, self.start_ticks
+
     def reap(self) -> None:
         """Let the kernel forget an exited child, and close the descriptor. Call once."""
         if self.pidfd is not None:
@@ -49,6 +59,16 @@ class LaunchFailure:
 
     reason: str
     transient: bool
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Let a child begin with these signals blocked: what comes early waits for its handlers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Launcher(Protocol):
@@ -76,14 +96,15 @@ class ExecLauncher:
         except OSError as error:
             return LaunchFailure(f"{self._stderr_path}: {error.strerror}", transient=True)
         try:
-            child = subprocess.Popen(
-                [sys.executable, "-I", "-m", "workers", run.path, "--owner-fd", str(owner_fd)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                pass_fds=(owner_fd,),
-                start_new_session=True,
-            )
+            with _held_back():
+                child = subprocess.Popen(
+                    [sys.executable, "-I", "-m", "workers", run.path, "--owner-fd", str(owner_fd)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=stderr,
+                    pass_fds=(owner_fd,),
+                    start_new_session=True,
+                )
         except OSError as error:
             name = errno.errorcode.get(error.errno or 0, "error")
             return LaunchFailure(f"{name}: {error.strerror}", error.errno in TRANSIENT)
