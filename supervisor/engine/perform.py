@@ -147,6 +147,8 @@ class Performer:
         if owner_fd is None:
             return [stimuli.VerdictRefused(run_id, "its owner lock is held")]
         try:
+            # nobody else may write here: what a killed worker was replacing stays half written
+            parts.intake.sweep_files(reader.run.path, reader.run.errors)
             if not os.path.lexists(reader.run.journal):
                 create_file(reader.run.journal, b"")
             reader.read()
