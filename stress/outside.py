@@ -50,7 +50,7 @@ def processes_of(root: str) -> list[int]:
             word.startswith(worker) for word in _proc(name, "cmdline").split(b"\0")
         )
         stat = proc_stat(int(name)) if is_ours else None
-        if stat is not None and stat.state not in "ZX":
+        if stat is not None and not stat.has_ended:
             found.append(int(name))
     return found
 

@@ -4,6 +4,7 @@ A verb's module is imported when it is called, so that ``status`` never pays for
 needs.
 """
 
+import contextlib
 import importlib
 import os
 import sys
@@ -75,7 +76,13 @@ def root_command() -> None:
 
 def main() -> None:
     """Run the command line and exit with the contract's codes."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # its reader is gone; what Python writes there at the end must not fail
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)
 
 
 def _open_standard_streams() -> None:
@@ -112,19 +119,24 @@ def run(argv: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        # The reader has enough. Point stdout elsewhere so that its last flush cannot fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return 141  # the reader has enough
     except TypedError as error:
-        say(str(error))
+        _complain(str(error))
         return error.exit_code
     except OSError as error:
-        say(f"{error.filename or 'the system'}: {error.strerror or error}")
+        _complain(f"{error.filename or 'the system'}: {error.strerror or error}")
         return 73
     except Exception:  # noqa: BLE001 - the boundary: a bug is reported, never swallowed
         import traceback
 
-        traceback.print_exc()
-        say(f"this is a bug in pipeline-supervisor {VERSION}; please report the lines above")
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        _complain(f"this is a bug in pipeline-supervisor {VERSION}; please report the lines above")
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _complain(text: str) -> None:
+    """Say it on stderr; where that is gone, the exit code alone has to tell."""
+    with contextlib.suppress(OSError):
+        say(text)

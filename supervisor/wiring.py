@@ -11,6 +11,7 @@ from supervisor.edge.intake import Intake
 from supervisor.edge.lease import Lease, take_lease
 from supervisor.edge.log import Log
 from supervisor.edge.persistence import PersistenceCoordinator
+from supervisor.edge.remains import our_children
 from supervisor.edge.spawner import ExecLauncher, Launcher
 from supervisor.edge.watcher import Watcher
 from supervisor.edge.zygote import ZygoteLauncher
@@ -84,6 +85,7 @@ def engine_for(
     lease: Lease = take_lease(layout, command=command, inherited_fd=lease_fd)
     become_subreaper()
     clock = SystemClock()
+    strangers = frozenset(our_children())
     launcher = _launcher(settings, os.path.join(layout.control, "workers.log"))
     intake = Intake(layout, clock)
     watcher = Watcher(layout.inbox)
@@ -101,6 +103,7 @@ def engine_for(
         watcher=watcher,
         log=log,
         reporter=reporter,
+        strangers=strangers,
     )
     fleet = Fleet(max_runs=settings.max_runs, only_waited_for=lease_fd is not None)
     log.write("supervisor_started", pid=lease.identity.pid, watch=watcher.state)

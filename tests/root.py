@@ -22,9 +22,8 @@ DEADLINE_S = 60.0  # sized for two busy cores; a healthy test needs a second or 
 LAUNCHER = os.environ.get("TEST_LAUNCHER", "zygote")
 """How workers are started; the whole suite passes with each."""
 
-SETTINGS = f"""\
+SETTINGS = """\
 [supervisor]
-launcher = "{LAUNCHER}"
 heartbeat_interval_s = 0.1
 heartbeat_stale_after_s = 1.0
 hung_after_s = 30.0
@@ -56,7 +55,7 @@ def alive(marker: str) -> list[int]:
         except OSError:
             continue
         stat = proc_stat(int(name))
-        if marker.encode() in text and stat is not None and stat.state not in "ZX":
+        if marker.encode() in text and stat is not None and not stat.has_ended:
             found.append(int(name))
     return found
 
@@ -96,14 +95,24 @@ class Root:
         path.write_text(text)
         return path
 
-    def configure(self, pipelines: str = "", settings: str = "") -> None:
-        self.write("config/supervisor.toml", SETTINGS + settings + "\n" + pipelines)
+    def configure(self, pipelines: str = "", settings: str = "", launcher: str = LAUNCHER) -> None:
+        self.write(
+            "config/supervisor.toml",
+            SETTINGS + f'launcher = "{launcher}"\n' + settings + "\n" + pipelines,
+        )
 
     def popen(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command; it is killed at the end of the test if it still runs."""
+        return self._popen([sys.executable, "-m", "supervisor", *words], env)
+
+    def shell(self, script: str) -> subprocess.Popen[str]:
+        """Start a shell script, as ``popen``."""
+        return self._popen(["/bin/sh", "-c", script], None)
+
+    def _popen(self, words: list[str], env: Mapping[str, str] | None) -> subprocess.Popen[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("SUPERVIS")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "supervisor", *words],
+            words,
             cwd=self.path,
             env={**clean, "XDG_CONFIG_HOME": str(self.path / "xdg"), **(env or {})},
             stdin=subprocess.DEVNULL,

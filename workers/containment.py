@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from workers.records.identity import open_pidfd, send_signal
@@ -37,19 +37,20 @@ def reap_orphans(spare_pid: int) -> None:
             return
 
 
-def descendants() -> Iterator[Process]:
-    """Every living process below us, parents before children."""
-    waiting = _children(os.getpid())
+def descendants(of_pid: int) -> Iterator[Process]:
+    """Every living process below one, parents before children."""
+    waiting = children(of_pid)
     for pid in waiting:
         stat = proc_stat(pid)
         if stat is None:
             continue
-        if stat.state not in "ZX":
+        if not stat.has_ended:
             yield pid, stat.start_ticks
-        waiting += _children(pid)
+        waiting += children(pid)
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The pids of a process's children, zombies included; of our own, none is missed."""
     found: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
@@ -72,6 +73,32 @@ def _children_by_scan(pid: int) -> list[int]:
     return found
 
 
+def kill_all(find: Callable[[], Iterable[Process]]) -> set[Process]:
+    """Kill what is found, also where it forks faster than we can look.
+
+    Each process is stopped at once, and its group killed where it leads one, round by round until
+    no new one shows up; then all are killed. Call again until nothing is found.
+
+    Args:
+        find: looks once.
+
+    Returns:
+        Everything that was found; empty means that nothing is left.
+    """
+    found: set[Process] = set()
+    for _ in range(_STORM_ROUNDS_COUNT):
+        new_count = len(found)
+        for process in find():
+            if process not in found:
+                found.add(process)
+                _stop(*process)
+        if len(found) == new_count:
+            break
+    for pid, ticks in found:
+        send_signal(pid, ticks, signal.SIGKILL)
+    return found
+
+
 class Containment:
     """Ends what is below us, until nothing is left but what cannot be killed."""
 
@@ -80,7 +107,7 @@ class Containment:
 
     def living(self) -> list[Process]:
         """Every living process below us, save those that were given up."""
-        return [process for process in descendants() if process not in self._given_up]
+        return [process for process in descendants(os.getpid()) if process not in self._given_up]
 
     def is_empty(self) -> bool:
         """Tell whether nothing of a stage is left. Zombies count: reap them first."""
@@ -99,8 +126,8 @@ class Containment:
     def kill(self, leader_fd: int | None = None) -> list[int]:
         """Kill everything below us.
 
-        The kernel kills a whole process group at once, so nobody forks away meanwhile; what left
-        its group is stopped first, round by round until no new one shows up, and then killed.
+        The kernel kills a whole process group at once, so nobody forks away meanwhile; for what
+        left its group see ``kill_all``.
 
         Args:
             leader_fd: pidfd of the process that leads the stage's group, also when it has ended.
@@ -110,17 +137,7 @@ class Containment:
         """
         if leader_fd is not None:
             _kill_group(leader_fd)
-        found: set[Process] = set()
-        for _ in range(_STORM_ROUNDS_COUNT):
-            new = set(self.living()) - found
-            if not new:
-                break
-            found |= new
-            for pid, ticks in new:
-                _stop(pid, ticks)
-        for pid, ticks in found:
-            send_signal(pid, ticks, signal.SIGKILL)
-        return [pid for pid, _ in found]
+        return [pid for pid, _ in kill_all(self.living)]
 
     def give_up(self) -> list[int]:
         """Count no more on the end of what is alive now; returns its pids."""
@@ -130,7 +147,7 @@ class Containment:
 
     def given_up_pids(self) -> list[int]:
         """Those that were given up and are alive to this hour."""
-        return sorted({pid for pid, _ in self._given_up.intersection(descendants())})
+        return sorted({pid for pid, _ in self._given_up.intersection(descendants(os.getpid()))})
 
     def end_all(self, grace_s: float) -> None:
         """Terminate, wait for the grace, kill, look again, until empty or given up. Waits."""
@@ -159,7 +176,8 @@ def _stop(pid: int, ticks: int) -> None:
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(fd, signal.SIGSTOP)
         stat = proc_stat(pid)
-        if stat is not None and stat.start_ticks == ticks and stat.pgid == pid:
+        leads = stat is not None and stat.start_ticks == ticks and stat.pgid == pid
+        if leads and pid != os.getpgrp():  # a stage may have started us
             _kill_group(fd)
     finally:
         os.close(fd)

@@ -15,6 +15,8 @@ from workers.records.errors import TypedError
 from workers.records.files import read_object
 from workers.records.proc import read_small
 
+# Whoever starts us blocks these until we have our handlers; Control.install unblocks them.
+TAKEN: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 DEFAULT_DETAIL: Final = "stopped"
 _DETAIL_LIMIT_CHARS: Final = 200  # as long as an id and its words can be
 
@@ -40,6 +42,8 @@ class Control:
 
     def install(self) -> None:
         """Take over the signals of this process; whatever it was started with, none is blocked.
+
+        The supervisor starts us with them blocked, so that one which comes earlier waits for this.
 
         SIGHUP gets a handler that does nothing: ignoring it would be inherited by stages. What the
         starter ignored otherwise is given its default disposition, for the same reason.

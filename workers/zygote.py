@@ -13,16 +13,13 @@ import signal
 import socket
 import sys
 import traceback
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from workers import __main__ as program
+from workers.control import TAKEN
 from workers.records.proc import proc_stat
 from workers.title import set_title
 from workers.wire import ENDED, REFUSED, STARTED, hear, say
-
-# A worker takes them over before it unblocks them, so that none ends it too early; we end with the
-# supervisor and by nothing else.
-_HELD: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Zygote:
@@ -38,7 +35,7 @@ class Zygote:
 
     def serve(self) -> None:
         """Fork workers until the supervisor is gone."""
-        signal.pthread_sigmask(signal.SIG_SETMASK, _HELD)
+        signal.pthread_sigmask(signal.SIG_SETMASK, TAKEN)  # we end with the supervisor only
         signal.set_wakeup_fd(self._ring_fd, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         gc.collect()

@@ -1,5 +1,6 @@
 """``supervisor start``: take the lease, recover, and supervise."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -45,7 +46,8 @@ def command(
     """Supervise the PIPELINEs named, or the batch, and whatever is handed in meanwhile.
 
     One supervisor serves a root. What a crash left is recovered first; a batch that is unfinished
-    is continued. The first TERM or INT drains, the second stops; HUP reads the settings again.
+    is continued. The first TERM or INT drains, the second stops; HUP reads the settings again. A
+    terminal that goes away sends HUP too: the supervisor works on without one.
 
     Exits with 10 (a run failed), 11 (cancelled), 12 (lost), 75 (another supervisor), 78
     (configuration), 130/143 (ended by INT/TERM).
@@ -66,7 +68,7 @@ def command(
         reporter=reporter,
         until_done=once,
         lease_fd=lease_fd,
-        reload=lambda: _reload(root, config, max_runs),
+        reload=lambda: _reload(root, config, max_runs, reporter),
     ) as engine:
         try:
             if not once:
@@ -75,12 +77,15 @@ def command(
                     "hands in work, INT drains, 'supervisor stop' ends it"
                 )
             engine.recover()
-            _hand_in(given, asking, named, wanted, task, engine=engine, again=again)
+            _hand_in(
+                given, asking, named, wanted, task, engine=engine, reporter=reporter, again=again
+            )
             engine.run()
         finally:
             reporter.close()
-    code = _leave(given, engine, reporter, as_json)
-    return code if once or engine.ended_by is not None else 0
+    with contextlib.suppress(OSError):  # nobody reads it any more: the exit code still tells
+        _tell(given, engine, reporter, as_json)
+    return _code(engine) if once or engine.ended_by is not None else 0
 
 
 def _reporter(as_json: bool) -> Tally:
@@ -97,6 +102,7 @@ def _hand_in(
     task: str | None,
     *,
     engine: Engine,
+    reporter: Tally,
     again: bool,
 ) -> None:
     """Ask ourselves for the runs, through the inbox like everybody else: accepted means flushed."""
@@ -106,7 +112,7 @@ def _hand_in(
         return
     asked = any(request.batch == batch.key for request in pending_requests(given.layout))
     if not again and (asked or batch.key in engine.batches()):
-        say(f"continuing {batch.key}, which is unfinished; --again makes its runs anew")
+        reporter.note(f"continuing {batch.key}, which is unfinished; --again makes its runs anew")
         return
     runs = tuple(asking.batch(batch, task))
     publish(given.layout, Request(kind=RequestKind.RUNS, runs=runs, batch=batch.key))
@@ -116,19 +122,25 @@ def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-def _reload(root: str | None, config: str | None, max_runs: int | None) -> int | None:
+def _reload(
+    root: str | None, config: str | None, max_runs: int | None, reporter: Tally
+) -> int | None:
     """What SIGHUP does: a configuration with errors is reported and the old one stays."""
     try:
         settings = configure(root, config, max_runs=max_runs).settings
     except ConfigError as error:
-        say(f"not reloaded, the old settings stay:\n{error}")
+        reporter.note("not reloaded, the old settings stay:")
+        for line in str(error).splitlines():
+            reporter.note(line)
         return None
-    say(f"reloaded: max_runs is {settings.max_runs}; other settings take effect at the next start")
+    reporter.note(
+        f"reloaded: max_runs is {settings.max_runs}; other settings take effect at the next start"
+    )
     return settings.max_runs
 
 
-def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) -> int:
-    """Say how it went, and find the exit code."""
+def _tell(given: Configured, engine: Engine, reporter: Tally, as_json: bool) -> None:
+    """Say how it went; raises OSError where nobody is there to hear it."""
     outcomes = engine.outcomes
     tasks = sorted(engine.tasks)
     counts = {
@@ -137,7 +149,7 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
     }
     queued_count = len(engine.fleet.queued)
     if not is_read(sys.stdout):
-        return _code(engine)
+        return
     if as_json:
         facts = {"root": given.layout.root, **counts, "queued": queued_count, "tasks": tasks}
         facts["unsaid"] = reporter.unsaid_count
@@ -156,7 +168,6 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
         say(f"{_runs(queued_count)} stay queued; 'supervisor start' goes on with them")
     if reporter.unsaid_count:
         say(f"{reporter.unsaid_count} lines were left out because nobody read them")
-    return _code(engine)
 
 
 def _code(engine: Engine) -> int:

@@ -143,6 +143,7 @@ class Run:
         retry_mono_s: when to write verdict or record (again).
         remains: processes of it may still be alive and are being killed.
         clear_mono_s: when to kill the next round of them.
+        give_up_mono_s: when to kill no more and let the run go.
         settled: history and state hold it; it leaves when nothing of it remains.
         story: the moves so far, newest last.
     """
@@ -160,6 +161,7 @@ class Run:
     retry_mono_s: float = 0.0
     remains: bool = False
     clear_mono_s: float = 0.0
+    give_up_mono_s: float = 0.0
     settled: bool = False
     story: tuple[str, ...] = ()
 

@@ -88,10 +88,19 @@ def verdict_seen(draft: Draft, s: stimuli.VerdictSeen, _: Jitter) -> None:
     draft.move(run, Move.END, Ended(status=s.status, detail=s.detail), retry_mono_s=0.0)
 
 
-def _lose(draft: Draft, run: Run, *, status: str, detail: str, reason: str) -> None:
+def lose(draft: Draft, run: Run, *, status: str, detail: str, reason: str) -> Run:
+    """Give up on a worker: what is left of the run is killed, for ``give_up_s`` at most."""
     clearing = Clearing(since_mono_s=draft.now, status=status, detail=detail, reason=reason)
-    draft.move(run, Move.LOSE, clearing, remains=True, clear_mono_s=draft.now)
-    _stop_children(draft, run)
+    lost = draft.move(
+        run,
+        Move.LOSE,
+        clearing,
+        remains=True,
+        clear_mono_s=draft.now,
+        give_up_mono_s=draft.now + draft.rules.give_up_s,
+    )
+    _stop_children(draft, lost)
+    return lost
 
 
 def _stop_children(draft: Draft, run: Run) -> None:
@@ -108,9 +117,9 @@ def worker_gone(draft: Draft, s: stimuli.WorkerGone, _: Jitter) -> None:
         return
     match run.state:
         case Stopping(detail=detail):
-            _lose(draft, run, status="cancelled", detail=detail, reason=s.reason)
+            lose(draft, run, status="cancelled", detail=detail, reason=s.reason)
         case Starting() | Running():
-            _lose(draft, run, status="failed", detail="worker-lost", reason=s.reason)
+            lose(draft, run, status="failed", detail="worker-lost", reason=s.reason)
         case _:
             return
 
@@ -123,7 +132,7 @@ def directory_gone(draft: Draft, s: stimuli.DirectoryGone, _: Jitter) -> None:
     reason = "the run's directory was deleted while it ran"
     match run.state:
         case Starting() | Running() | Stopping():
-            _lose(draft, run, status="failed", detail="run-dir-deleted", reason=reason)
+            lose(draft, run, status="failed", detail="run-dir-deleted", reason=reason)
         case Queued():
             judged = Judged(status="failed", detail="run-dir-deleted", reason=reason)
             draft.move(run, Move.JUDGE, judged)
@@ -152,7 +161,7 @@ def look(draft: Draft, s: stimuli.Look, _: Jitter) -> None:
         run = draft.change(run, liveness=word, hung_looks_count=looks_count)
     if looks_count >= HUNG_LOOKS_COUNT:
         reason = f"no heartbeat for {age_s:.0f} s although its process was not stopped"
-        _lose(draft, run, status="failed", detail="worker-hung", reason=reason)
+        lose(draft, run, status="failed", detail="worker-hung", reason=reason)
 
 
 def stalled(draft: Draft, _s: stimuli.Stalled, _: Jitter) -> None:
@@ -167,10 +176,10 @@ def cleared(draft: Draft, s: stimuli.Cleared, _: Jitter) -> None:
     run = draft.find(s.run_id)
     if run is None:
         return
-    run = draft.change(
-        run, remains=bool(s.alive_pids), clear_mono_s=draft.now + draft.rules.clear_every_s
-    )
-    state = run.state
+    rules, state = draft.rules, run.state
+    every_s = rules.clear_every_s if isinstance(state, Clearing) else rules.remains_every_s
+    goes_on = bool(s.alive_pids) and draft.now < run.give_up_mono_s
+    run = draft.change(run, remains=goes_on, clear_mono_s=draft.now + every_s)
     if not isinstance(state, Clearing):
         return
     if s.alive_pids and draft.now - state.since_mono_s < draft.rules.clear_within_s:

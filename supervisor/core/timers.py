@@ -11,7 +11,6 @@ from supervisor.core.actions import (
 from supervisor.core.admission import admitted
 from supervisor.core.fleet import Draft, Fleet, Rules
 from supervisor.core.lifecycle import (
-    Clearing,
     Ended,
     Judged,
     Move,
@@ -21,14 +20,15 @@ from supervisor.core.lifecycle import (
     Starting,
     Stopping,
 )
+from supervisor.core.seen import lose
 from supervisor.core.snapshots import leave
 from supervisor.core.throttle import is_due
 
 
 def run(draft: Draft) -> None:
     """Emit every action that is due; each is held back until its outcome is told."""
-    for item in list(draft.active.values()):
-        _one(draft, item)
+    for run_id in list(draft.active):
+        _one(draft, draft.active[run_id])  # as it is now: losing a parent moves its children
     for task_id, book in draft.snapshots.items():
         if book.due_mono_s <= draft.now:
             draft.act(WriteSnapshot(task_id))
@@ -42,8 +42,7 @@ def _one(draft: Draft, item: Run) -> None:
             now >= since + rules.grace_s + rules.stop_margin_s
         ):
             reason = "it did not end in time and was killed"
-            clearing = Clearing(since_mono_s=now, status="cancelled", detail=detail, reason=reason)
-            item = draft.move(item, Move.LOSE, clearing, remains=True, clear_mono_s=now)
+            item = lose(draft, item, status="cancelled", detail=detail, reason=reason)
         case Judged(status=status, detail=detail, reason=reason, leftover_pids=pids) if (
             now >= item.retry_mono_s
         ):

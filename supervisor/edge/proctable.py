@@ -1,20 +1,10 @@
-"""The process table: is a process stopped, and what is still alive of a run.
+"""The process table: is a process stopped, does a worker still live."""
 
-What belongs to a run is proven, never guessed: the run's id in the process's environment, or
-membership in the session that its worker led. Processes that shed both come to us, because we are a
-child subreaper and their worker is dead: a child of ours that is no worker can only be such a one.
-"""
-
-import contextlib
-import os
-import signal
-from collections.abc import Iterable
 from typing import Final
 
 import psutil
 
-from workers.records.identity import Identity, open_pidfd, send_signal
-from workers.records.proc import proc_stat
+from workers.records.identity import Identity, open_pidfd
 
 _STOPPED: Final = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
@@ -25,59 +15,6 @@ def is_stopped(pid: int) -> bool:
         return psutil.Process(pid).status() in _STOPPED
     except psutil.Error:
         return False
-
-
-def kill_remains(
-    run_id: str, worker: Identity | None, our_others: Iterable[int]
-) -> tuple[int, ...]:
-    """Kill, once, whatever is alive of a run whose worker is gone or must go.
-
-    Args:
-        run_id: the run.
-        worker: its worker as the journal names it, None where it never said.
-        our_others: pids of our children that have nothing to do with this run.
-
-    Returns:
-        The pids that were alive at this look; empty means that nothing is left.
-    """
-    spared = {os.getpid(), *our_others}
-    found = []
-    for pid in psutil.pids():
-        if pid in spared:
-            continue
-        stat = proc_stat(pid)
-        if stat is None:
-            continue
-        if stat.state in "ZX":
-            if stat.ppid == os.getpid():
-                _reap(pid)
-            continue
-        if _belongs(pid, stat.sid, run_id, worker) or stat.ppid == os.getpid():
-            found.append(pid)
-            send_signal(pid, stat.start_ticks, signal.SIGKILL)
-    return tuple(found)
-
-
-def _belongs(pid: int, sid: int, run_id: str, worker: Identity | None) -> bool:
-    if worker is not None and sid == worker.pid and _leads(worker):
-        return True
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            environ = file.read()
-    except OSError:
-        return False
-    return f"SUPERVISED_RUN_ID={run_id}".encode() in environ.split(b"\0")
-
-
-def _leads(worker: Identity) -> bool:
-    """The session with this number is the worker's: nobody else has taken its pid since."""
-    leader = proc_stat(worker.pid)
-    return leader is None or leader.start_ticks == worker.start_ticks
-
-
-def _reap(pid: int) -> None:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
 
 
 def living_pidfd(worker: Identity) -> int | None:

@@ -5,14 +5,18 @@ terminal's Ctrl-C reaches the supervisor alone, and the worker outlives a killed
 launcher is a seam of few methods, so that workers may come from elsewhere.
 """
 
+import contextlib
 import errno
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from workers.containment import Process
+from workers.control import TAKEN
 from workers.records.files import FILE_MODE
 from workers.records.identity import open_pidfd
 from workers.records.layout import RunDir
@@ -37,6 +41,11 @@ class LaunchedWorker:
     pidfd: int | None
     collect: Callable[[], int | None] = lambda: None
 
+    @property
+    def process(self) -> Process:
+        """Which process it is."""
+        return self.pid, self.start_ticks
+
     def reap(self) -> int | None:
         """Take leave of an exited worker. Call once.
 
@@ -56,14 +65,24 @@ class LaunchFailure:
     transient: bool
 
 
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Let a child begin with these signals blocked: what comes early waits for its handlers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Launcher(Protocol):
     """What the spawner needs of a way to start workers."""
 
     def launch(self, run: RunDir, owner_fd: int) -> LaunchedWorker | LaunchFailure:
         """Start a worker that inherits the locked ``owner_fd``; the caller closes its copy."""
 
-    def helper_pids(self) -> tuple[int, ...]:
-        """Children of ours that are no workers."""
+    def helpers(self) -> tuple[Process, ...]:
+        """Children of ours that are no workers; what is below them is of living workers."""
 
     def close(self) -> None:
         """Let go of what helps to launch; the workers go on."""
@@ -93,14 +112,15 @@ class ExecLauncher:
         except OSError as error:
             return LaunchFailure(f"{self._stderr_path}: {error.strerror}", transient=True)
         try:
-            child = subprocess.Popen(
-                [sys.executable, "-I", "-m", "workers", run.path, "--owner-fd", str(owner_fd)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                pass_fds=(owner_fd,),
-                start_new_session=True,
-            )
+            with _held_back():
+                child = subprocess.Popen(
+                    [sys.executable, "-I", "-m", "workers", run.path, "--owner-fd", str(owner_fd)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=stderr,
+                    pass_fds=(owner_fd,),
+                    start_new_session=True,
+                )
         except OSError as error:
             name = errno.errorcode.get(error.errno or 0, "error")
             return LaunchFailure(f"{name}: {error.strerror}", error.errno in TRANSIENT)
@@ -114,7 +134,7 @@ class ExecLauncher:
             pid=child.pid, start_ticks=stat.start_ticks, pidfd=pidfd, collect=child.wait
         )
 
-    def helper_pids(self) -> tuple[int, ...]:
+    def helpers(self) -> tuple[Process, ...]:
         """None."""
         return ()
 

@@ -21,7 +21,9 @@ from supervisor.edge.spawner import (
     LaunchFailure,
     open_stderr,
 )
+from workers.containment import Process
 from workers.records.layout import RunDir
+from workers.records.proc import proc_stat
 from workers.wire import ENDED, STARTED, hear, say
 
 ANSWER_S: Final = 10.0  # a fork takes a millisecond; this is a machine that thrashes
@@ -59,11 +61,13 @@ class Zygote:
             except OSError:
                 self._sock.close()
                 raise
+        stat = proc_stat(self._process.pid)  # ours to reap, so it is there
+        self._start_ticks = 0 if stat is None else stat.start_ticks
 
     @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
+    def process(self) -> Process:
+        """Which process it is."""
+        return self._process.pid, self._start_ticks
 
     def fork(self, run_dir: str, owner_fd: int) -> "tuple[int, int, int] | int":
         """Fork a worker.
@@ -179,9 +183,9 @@ class ZygoteLauncher:
             self._zygote = Zygote(self._stderr_path)
         return self._zygote
 
-    def helper_pids(self) -> tuple[int, ...]:
+    def helpers(self) -> tuple[Process, ...]:
         """The zygote."""
-        return () if self._zygote is None else (self._zygote.pid,)
+        return () if self._zygote is None else (self._zygote.process,)
 
     def close(self) -> None:
         """End the zygote; its workers go on."""

@@ -17,6 +17,7 @@ from supervisor.core.lifecycle import Recorded
 from supervisor.core.step import step
 from supervisor.core.stimuli import Stimulus
 from supervisor.core.timers import next_due
+from supervisor.edge.remains import reap_strangers
 from supervisor.engine import observe, requests
 from supervisor.engine.adopt import recover
 from supervisor.engine.parts import Parts
@@ -173,6 +174,7 @@ class Engine:
 
     def _scan(self) -> None:
         self._feed(observe.scan(self._parts, list(self._fleet.active.values())))
+        reap_strangers([worker.pid for worker in self._parts.workers.values()])
         self._take_requests()
         self._view.write(self._fleet)
 

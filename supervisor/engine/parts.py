@@ -10,6 +10,7 @@ from supervisor.edge.persistence import PersistenceCoordinator
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker, Launcher
 from supervisor.edge.watcher import Watcher
+from workers.containment import Process
 from workers.records.clock import Clock
 from workers.records.identity import Identity
 from workers.records.layout import Layout
@@ -45,7 +46,9 @@ class Parts:
     Attributes:
         readers: every run of the fleet, by run id.
         workers: the workers of this host that we watch, by run id.
+        ended: those that we saw end, until their runs leave.
         mine: our own identity.
+        strangers: children that we had before we started anything; of no run.
     """
 
     layout: Layout
@@ -59,6 +62,8 @@ class Parts:
     reporter: Reporter
     readers: dict[str, RunReader] = field(default_factory=dict)
     workers: dict[str, LaunchedWorker] = field(default_factory=dict)
+    ended: dict[str, LaunchedWorker] = field(default_factory=dict)
+    strangers: frozenset[Process] = frozenset()
 
     def worker_identity(self, run_id: str) -> Identity | None:
         """Who works or worked on a run: what we launched, else what the journal says."""

@@ -15,7 +15,7 @@ from supervisor.core.lifecycle import Run
 from supervisor.core.outcome import FinishedRun
 from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import take_flock
-from supervisor.edge.proctable import kill_remains
+from supervisor.edge.remains import kill_remains
 from supervisor.edge.spawner import LaunchFailure
 from supervisor.engine.observe import verdict
 from supervisor.engine.parts import Parts
@@ -112,9 +112,15 @@ class Performer:
 
     def _clear(self, run_id: str) -> list[Stimulus]:
         parts = self._parts
-        others = [w.pid for other, w in parts.workers.items() if other != run_id]
-        spared = [*others, *parts.launcher.helper_pids()]
-        alive = kill_remains(run_id, parts.worker_identity(run_id), spared)
+        others = {w.process for other, w in parts.workers.items() if other != run_id}
+        worker = parts.workers.get(run_id) or parts.ended.get(run_id)
+        identity = parts.worker_identity(run_id)
+        alive = kill_remains(
+            run_id,
+            None if worker is None else worker.process,
+            others | parts.strangers | set(parts.launcher.helpers()),
+            since_ticks=0 if identity is None else identity.start_ticks,
+        )
         return [stimuli.Cleared(run_id, alive)]
 
     def _manifest(self, action: actions.WriteManifest, run: Run | None) -> list[Stimulus]:
@@ -141,6 +147,8 @@ class Performer:
         if owner_fd is None:
             return [stimuli.VerdictRefused(run_id, "its owner lock is held")]
         try:
+            # nobody else may write here: what a killed worker was replacing stays half written
+            parts.intake.sweep_files(reader.run.path, reader.run.errors)
             if not os.path.lexists(reader.run.journal):
                 create_file(reader.run.journal, b"")
             reader.read()
@@ -242,4 +250,5 @@ class Performer:
         with contextlib.suppress(OSError):  # a marker that stays is settled again by the next start
             self._parts.persistence.forget(run_id)
         self._parts.readers.pop(run_id, None)
+        self._parts.ended.pop(run_id, None)
         return []

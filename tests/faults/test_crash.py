@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.engine.lab import Lab
-from tests.faults.engine.scenario import FAMILY, REQUESTS, SEVERAL, SUBMIT, Scenario
+from tests.faults.engine.scenario import FAILING, FAMILY, REQUESTS, SEVERAL, SUBMIT, Scenario
 from tests.faults.engine.shim import Crash, Mode, Role
 
 KILLED = [Mode.BEFORE, Mode.AFTER, Mode.TORN]
@@ -38,7 +38,7 @@ def test_what_submit_acknowledged_is_there_at_whatever_call_it_was_killed(
 @pytest.mark.fault("P5")
 @pytest.mark.parametrize("mode", KILLED)
 def test_a_worker_killed_at_a_call_leaves_one_verdict(lab: Lab, mode: Mode) -> None:
-    assert lab.every(SEVERAL, mode=mode, role=Role.WORKER) >= 12
+    assert lab.every(FAILING, mode=mode, role=Role.WORKER) >= 16
 
 
 @pytest.mark.slow

@@ -5,23 +5,11 @@ import signal
 
 import pytest
 
+from tests.holding import HOLD, holding, ran
 from tests.root import Root, alive, wait_until
 
-HOLD = '[pipelines.hold]\nstages = [{ id = "s", command = "echo $SUPERVISED_RUN_ID >> ran; '
-HOLD += 'while ! test -e go; do sleep 0.05; done; echo done" }]\n'
 
-
-def holding(root: Root, count: int) -> None:
-    """A batch whose runs wait for a file called go."""
-    root.configure(HOLD)
-    root.write("batch.toml", f'[[runs]]\npipeline = "hold"\ncount = {count}\n')
-
-
-def ran(root: Root) -> list[str]:
-    path = root.path / "ran"
-    return path.read_text().split() if path.exists() else []
-
-
+@pytest.mark.fault("P3")
 def test_a_killed_supervisor_loses_no_run_and_no_stage_runs_twice(root: Root) -> None:
     holding(root, 12)
     first = root.popen("start", "--once", "--batch", "batch.toml")
@@ -41,6 +29,7 @@ def test_a_killed_supervisor_loses_no_run_and_no_stage_runs_twice(root: Root) ->
     root.check_settled(count=12)
 
 
+@pytest.mark.fault("P30")
 def test_runs_that_end_while_no_supervisor_is_up_are_recorded_once(root: Root) -> None:
     holding(root, 5)
     first = root.popen("start", "--once", "--batch", "batch.toml")
@@ -54,6 +43,7 @@ def test_runs_that_end_while_no_supervisor_is_up_are_recorded_once(root: Root) -
     root.check_settled(count=5)
 
 
+@pytest.mark.fault("P5")
 def test_a_killed_worker_is_lost_its_processes_go_and_the_others_are_untouched(
     root: Root,
 ) -> None:
@@ -74,6 +64,7 @@ def test_a_killed_worker_is_lost_its_processes_go_and_the_others_are_untouched(
     root.check_settled(count=4)
 
 
+@pytest.mark.fault("P3", "P5")
 def test_a_worker_that_died_with_its_supervisor_is_lost_at_the_next_start(root: Root) -> None:
     holding(root, 2)
     process = root.popen("start", "--once", "--batch", "batch.toml")
@@ -88,6 +79,7 @@ def test_a_worker_that_died_with_its_supervisor_is_lost_at_the_next_start(root: 
     root.check_settled(count=2)
 
 
+@pytest.mark.fault("P6")
 def test_a_stopped_worker_is_unresponsive_and_then_succeeds(root: Root) -> None:
     holding(root, 1)
     process = root.popen("start", "--once", "--batch", "batch.toml")
@@ -105,6 +97,7 @@ def test_a_stopped_worker_is_unresponsive_and_then_succeeds(root: Root) -> None:
     root.check_settled(count=1)
 
 
+@pytest.mark.fault("P7")
 def test_a_stopped_supervisor_harms_nobody_when_it_goes_on(root: Root) -> None:
     holding(root, 3)
     root.configure(HOLD, settings="")

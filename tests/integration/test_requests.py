@@ -106,6 +106,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.fault("P12", "P15")
 def test_cancel_returns_when_nothing_of_the_run_is_left(root: Root) -> None:
     root.write("stubborn.py", STUBBORN)
     process = root.serving()
@@ -197,6 +198,7 @@ def test_readers_name_a_run_by_prefix_end_or_latest(root: Root) -> None:
     assert root.call("status", "nosuch").code == 4
 
 
+@pytest.mark.fault("P21")
 def test_status_into_a_closed_pipe_has_no_traceback(root: Root) -> None:
     root.call("submit", "--", "true")
     process = root.popen("status")
@@ -210,6 +212,7 @@ def test_status_into_a_closed_pipe_has_no_traceback(root: Root) -> None:
     root.started.remove(process)
 
 
+@pytest.mark.fault("P20")
 @pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_closed_standard_stream_harms_nothing(root: Root, closed: str) -> None:
     script = f'exec "{sys.executable}" -m supervisor run -- sh -c "echo x; echo y >&2" {closed}'
@@ -221,6 +224,7 @@ def test_a_closed_standard_stream_harms_nothing(root: Root, closed: str) -> None
     assert log.read_text() == "x\n"
 
 
+@pytest.mark.fault("P21")
 def test_a_run_whose_reader_goes_away_ends_as_a_pipe_does_and_the_run_goes_on(
     root: Root,
 ) -> None:

@@ -3,6 +3,8 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.root import Root, alive, wait_until
 
 PIPELINES = """
@@ -131,6 +133,7 @@ def test_a_second_signal_stops_what_runs_with_a_verdict(root: Root) -> None:
     root.check_settled(count=1)
 
 
+@pytest.mark.fault("P8")
 def test_a_storm_of_signals_makes_one_shutdown_and_one_verdict_each(root: Root) -> None:
     root.configure(PIPELINES)
     process = root.popen("start", "--once", "slow", "slow", "slow")
@@ -167,6 +170,7 @@ def test_a_configuration_with_errors_is_not_reloaded(root: Root) -> None:
     assert "supervisor.max_runs" in done.err
 
 
+@pytest.mark.fault("P19")
 def test_a_stage_sees_what_the_contract_promises_and_nothing_of_ours(root: Root) -> None:
     script = (
         "import os, signal, sys; "

@@ -9,13 +9,23 @@ _LIMIT_BYTES: Final = 4096  # a line of /proc is shorter
 
 @dataclass(frozen=True, slots=True)
 class ProcStat:
-    """What /proc/PID/stat says: state letter, parent's pid, process group, session, start ticks."""
+    """What /proc/PID/stat says: state letter, parent's pid, process group, session, start ticks.
+
+    ``threads_count`` is at least 1; ``has_ended`` tells a zombie from a process whose first thread
+    has ended while others go on, which the kernel shows as Z too.
+    """
 
     state: str
     ppid: int
     pgid: int
     sid: int
+    threads_count: int
     start_ticks: int
+
+    @property
+    def has_ended(self) -> bool:
+        """A zombie or dead: nothing of it runs any more."""
+        return self.state in "ZX" and self.threads_count <= 1
 
 
 def read_small(path: str) -> bytes:
@@ -35,10 +45,11 @@ def proc_stat(pid: int) -> ProcStat | None:
         return None
     if len(rest) < 20:
         return None
-    return ProcStat(rest[0].decode(), int(rest[1]), int(rest[2]), int(rest[3]), int(rest[19]))
+    ppid, pgid, sid = (int(word) for word in rest[1:4])
+    return ProcStat(rest[0].decode(), ppid, pgid, sid, int(rest[17]), int(rest[19]))
 
 
 def is_running(pid: int, start_ticks: int) -> bool:
     """Tell whether a process of this boot is the one meant, and neither a zombie nor dead."""
     stat = proc_stat(pid)
-    return stat is not None and stat.start_ticks == start_ticks and stat.state not in "ZX"
+    return stat is not None and stat.start_ticks == start_ticks and not stat.has_ended

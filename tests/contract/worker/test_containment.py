@@ -11,43 +11,13 @@ import pytest
 from tests.contract.worker.work import make, shell, work
 from tests.examples import stage
 from tests.root import alive, wait_until
+from tests.storms import CHAIN, TREE
 from workers.records.limits import Limits
 
 LIMITS = Limits(heartbeat_interval_s=0.1, grace_s=0.2)
 
-# Each process lives for a moment, starts the next and ends: whoever lists pids is always late.
-CHAIN = """
-import os, signal, sys, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-own = sys.argv[1] == "own"
-for _ in range(8):
-    if os.fork() == 0:
-        break
-else:
-    time.sleep(600)
-until = time.monotonic() + 60
-while time.monotonic() < until:
-    if own:
-        try:
-            os.setsid()
-        except OSError:
-            pass
-    if os.fork():
-        os._exit(0)
-"""
 
-# Every process becomes two, seven times over; none of them obeys.
-TREE = """
-import os, signal, sys, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-for _ in range(7):
-    if os.fork() == 0 and sys.argv[1] == "own":
-        os.setsid()
-os.write(os.open("grown", os.O_WRONLY | os.O_APPEND | os.O_CREAT), b".")
-time.sleep(600)
-"""
-
-
+@pytest.mark.fault("P12", "P14")
 @pytest.mark.parametrize("group", ["shared", "own"])
 @pytest.mark.parametrize("script", [CHAIN, TREE], ids=["chain", "tree"])
 def test_a_fork_storm_is_ended_by_the_timeout(tmp_path: Path, script: str, group: str) -> None:
@@ -59,6 +29,7 @@ def test_a_fork_storm_is_ended_by_the_timeout(tmp_path: Path, script: str, group
     assert not alive(f"SUPERVISED_ROOT={tmp_path}")
 
 
+@pytest.mark.fault("P12", "P13")
 def test_a_storm_left_behind_is_over_before_the_next_stage(tmp_path: Path) -> None:
     grow = f": > grown; {sys.executable} -c '{TREE}' own &"
     left = stage("left", command=f"{grow} until test $(wc -c < grown) -eq 128; do :; done")
@@ -69,6 +40,7 @@ def test_a_storm_left_behind_is_over_before_the_next_stage(tmp_path: Path) -> No
     assert run.verdict["status"] == "succeeded"
 
 
+@pytest.mark.fault("P13")
 def test_a_daemon_that_ends_on_term_is_given_the_time_to(tmp_path: Path) -> None:
     script = (
         "(trap 'sleep 0.2; echo bye > bye; exit' TERM; while :; do sleep 0.05; done) & sleep 0.3"
@@ -86,6 +58,7 @@ def test_output_after_term_is_still_kept(tmp_path: Path) -> None:
     assert run.of("stage_ended")[0]["reason"] == "timed-out"
 
 
+@pytest.mark.fault("P23")
 def test_a_pipe_that_a_stranger_holds_open_is_closed_and_told(tmp_path: Path) -> None:
     holder = (
         "import os, sys, time; fd = os.open(sys.argv[1], os.O_WRONLY); "
@@ -121,6 +94,7 @@ sys.exit(program.main(["workers", sys.argv[1]]))
 """
 
 
+@pytest.mark.fault("P28")
 def test_what_survives_the_kill_is_listed_and_the_run_goes_on(tmp_path: Path) -> None:
     stages = [shell("sleep 600 >&- 2>&- & echo $! > pid", "bad"), shell("true", "next")]
     run = make(tmp_path, stages, limits=LIMITS)

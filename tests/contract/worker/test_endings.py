@@ -19,6 +19,7 @@ def cancelled(run: Run) -> None:
     assert not alive(f"SUPERVISED_ROOT={run.root}")
 
 
+@pytest.mark.fault("P19", "P20")
 def test_a_hangup_changes_nothing_and_stages_do_not_ignore_it(tmp_path: Path) -> None:
     script = "touch begun; while ! test -e go; do sleep 0.02; done; grep SigIgn /proc/self/status"
     run = make(tmp_path, [shell(script)])
@@ -40,6 +41,7 @@ def test_an_interrupt_cancels_like_a_terminate(tmp_path: Path) -> None:
     cancelled(run)
 
 
+@pytest.mark.fault("P8")
 def test_a_storm_of_signals_gives_one_verdict(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("trap '' TERM; touch begun; while :; do sleep 0.1; done")])
     process = run.start()
@@ -123,6 +125,34 @@ def test_a_bug_ends_everything_and_becomes_the_verdict(
     assert ended["reason"] == "internal-error"
     assert run.error(1, "s")["reason"] == "internal-error"
     assert not alive(f"SUPERVISED_ROOT={tmp_path}")
+
+
+# Somebody else in the worker waits for any child, as a careless library does.
+THIEF = """
+import contextlib, os, sys, threading, time
+from workers import __main__ as program
+def steal():
+    while True:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, 0)
+        time.sleep(0.001)
+threading.Thread(target=steal, daemon=True).start()
+sys.exit(program.main(["workers", sys.argv[1]]))
+"""
+
+
+@pytest.mark.fault("P18")
+def test_an_exit_status_that_somebody_stole_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    run = make(tmp_path, [shell("exit 7")])
+    _, err = run.start_script(THIEF).communicate(timeout=60)
+    assert err == b""
+    (ended,) = run.of("stage_ended")
+    told = (ended["reason"], ended["exit_code"])
+    assert told in [("exit-status-unknown", None), ("command-failed", 7)], "who was quicker"
+    assert run.verdict["status"] == "failed"
 
 
 # The disk is full for the journal until the file "room" appears.

@@ -17,6 +17,7 @@ def finish(run: Run, *words: str, fd: int | None = None) -> bytes:
     return err
 
 
+@pytest.mark.fault("P2", "P27")
 def test_a_passed_lock_is_used_and_no_stage_gets_it(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("ls -l /proc/$$/fd")])
     fd = os.open(run.run.owner, os.O_RDWR)

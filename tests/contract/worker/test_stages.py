@@ -62,6 +62,7 @@ def test_other_exit_codes_may_mean_success(tmp_path: Path) -> None:
     assert run.verdict["status"] == "succeeded"
 
 
+@pytest.mark.fault("P22", "P24")
 @pytest.mark.parametrize(("name", "core"), [("SEGV", True), ("KILL", False), ("TERM", False)])
 def test_a_stage_ended_by_a_signal_is_failed_and_the_signal_is_named(
     tmp_path: Path, name: str, core: bool
@@ -74,6 +75,7 @@ def test_a_stage_ended_by_a_signal_is_failed_and_the_signal_is_named(
     assert f"SIG{name}" in ended["summary"]
 
 
+@pytest.mark.fault("P24")
 def test_a_128_plus_n_of_a_shell_stays_an_exit_code(tmp_path: Path) -> None:
     run = work(tmp_path, shell("sh -c 'kill -SEGV $$'; exit $?"))
     (ended,) = run.of("stage_ended")
@@ -118,6 +120,7 @@ def test_a_timed_out_pipeline_is_told_apart_from_a_timed_out_stage(tmp_path: Pat
     assert (run.verdict["status"], run.verdict["detail"]) == ("failed", "timed-out")
 
 
+@pytest.mark.fault("P15")
 def test_a_stage_that_ignores_term_is_killed_after_the_grace(tmp_path: Path) -> None:
     run = work(tmp_path, shell("trap '' TERM HUP INT; while :; do sleep 1; done", timeout_s=0.2))
     assert run.verdict["detail"] == "stage:s:timed-out"
@@ -125,6 +128,7 @@ def test_a_stage_that_ignores_term_is_killed_after_the_grace(tmp_path: Path) -> 
     assert not alive(f"SUPERVISED_ROOT={tmp_path}")
 
 
+@pytest.mark.fault("P29")
 def test_a_stage_that_stops_itself_is_still_ended(tmp_path: Path) -> None:
     run = work(tmp_path, shell("kill -STOP $$", timeout_s=0.2))
     assert run.verdict["detail"] == "stage:s:timed-out"
@@ -162,6 +166,15 @@ ESCAPES = {
         "import os,time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); "
         "time.sleep(60)"
     ),
+    "re_exec": _daemon(
+        "import os; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); "
+        "os.execve('/bin/sleep', ['another-name', '60'], {})"
+    ),
+    "first_thread_gone": _daemon(
+        "import ctypes,threading,time; threading.Thread(target=time.sleep,args=[60]).start(); "
+        "ctypes.CDLL(None).syscall(60,0)"
+    )
+    + " & until grep -q '^State:.Z' /proc/$!/status; do :; done",
     "closed_fds": _daemon(
         "import os,time; os.fork() and os._exit(0); os.setsid(); os.closerange(0,256); "
         "time.sleep(60)"
@@ -169,6 +182,7 @@ ESCAPES = {
 }
 
 
+@pytest.mark.fault("P12", "P13")
 @pytest.mark.parametrize("kind", ESCAPES)
 def test_nothing_of_a_stage_is_alive_when_the_next_begins(tmp_path: Path, kind: str) -> None:
     count = "cat /proc/[0-9]*/stat 2>/dev/null | awk -v w=$PPID '$4 == w' | wc -l"
@@ -181,6 +195,7 @@ def test_nothing_of_a_stage_is_alive_when_the_next_begins(tmp_path: Path, kind: 
     assert run.verdict["leftover_pids"] == []
 
 
+@pytest.mark.fault("P23")
 def test_a_grandchild_that_holds_the_pipe_does_not_hold_the_run(tmp_path: Path) -> None:
     run = work(tmp_path, shell("(trap '' TERM; sleep 60; sleep 60) & echo x"))
     assert run.log(1, "s") == b"x\n"
@@ -240,6 +255,7 @@ def test_a_second_worker_of_a_run_does_nothing(tmp_path: Path) -> None:
     assert run.verdict["status"] == "succeeded"
 
 
+@pytest.mark.fault("P19")
 def test_ignored_and_blocked_signals_are_not_inherited_by_stages(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("grep -E 'Sig(Blk|Ign)' /proc/self/status")])
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -254,6 +270,7 @@ def test_ignored_and_blocked_signals_are_not_inherited_by_stages(tmp_path: Path)
         assert int(line.split()[1], 16) & ~SPAWN_IGNORES == 0, line
 
 
+@pytest.mark.fault("P27")
 def test_a_stage_has_only_its_three_descriptors(tmp_path: Path) -> None:
     run = work(tmp_path, shell("ls /proc/$$/fd"))
     assert run.log(1, "s").split() == [b"0", b"1", b"2"]

@@ -50,6 +50,20 @@ stages = [{_stage("s", "; exit 3")}]
     codes=frozenset({10}),
 )
 
+FAILING = Scenario(
+    batch=f"""
+[[runs]]
+pipeline = "bad"
+[pipelines.bad]
+stages = [{_stage("s", "; exit 3")}]
+""",
+    words=("start", "--once", "--batch", "batch.toml"),
+    expected={"bad": "failed"},
+    runs_count=1,
+    codes=frozenset({10}),
+)
+"""Its one worker also writes an error file."""
+
 LIVING = Scenario(
     batch=f"""
 [[runs]]

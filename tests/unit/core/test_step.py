@@ -139,6 +139,19 @@ def test_what_survives_a_second_of_killing_is_listed_and_the_killing_goes_on() -
     assert actions.Forget("a") in world.feed(stimuli.Cleared("a", ()), after_s=0.1)
 
 
+def test_what_survives_ten_seconds_of_killing_is_let_go() -> None:
+    world = World()
+    world.running("a")
+    world.feed(stimuli.WorkerGone("a", "gone"))
+    world.feed(stimuli.Cleared("a", (7,)), after_s=1.1)
+    world.feed(stimuli.VerdictSeen("a", "failed", "worker-lost"), stimuli.RunRecorded("a"))
+    world.feed(stimuli.SnapshotWritten("t"))
+    assert not world.feed(stimuli.Cleared("a", (7,)), after_s=8.0)
+    assert actions.Clear("a") in world.feed(after_s=0.5)
+    assert actions.Forget("a") in world.feed(stimuli.Cleared("a", (7,)), after_s=0.4)
+    assert world.fleet.find("a") is None
+
+
 def test_a_worker_that_dies_while_stopping_leaves_a_cancelled_run() -> None:
     world = World()
     world.running("a")
@@ -157,6 +170,14 @@ def test_a_worker_that_does_not_end_in_time_is_killed() -> None:
     assert isinstance(world.state("a"), Stopping)
     assert not world.feed(after_s=21.9)
     assert world.feed(after_s=0.2) == (actions.Clear("a"),)
+
+
+def test_a_parent_that_is_killed_for_not_ending_takes_its_children_along() -> None:
+    world = World()
+    world.running("a")
+    world.feed(accepted("child", parent="a"))
+    world.feed(stimuli.CancelAsked("a", "stopped"))
+    assert actions.AskStop("child", "stopped") in world.feed(after_s=22.1)
 
 
 def test_hung_needs_three_looks_and_a_beat_or_our_own_stall_begins_anew() -> None:

@@ -11,6 +11,7 @@ import pytest
 from supervisor.edge import zygote as module
 from supervisor.edge.spawner import LaunchedWorker, LaunchFailure
 from supervisor.edge.zygote import FAILURES_COUNT, ZygoteLauncher
+from workers.containment import Process
 from workers.records.layout import RunDir
 
 
@@ -24,7 +25,7 @@ class Fallback:
         self.launches_count += 1
         return LaunchFailure("a fake", transient=False)
 
-    def helper_pids(self) -> tuple[int, ...]:
+    def helpers(self) -> tuple[Process, ...]:
         return ()
 
     def close(self) -> None:
@@ -71,11 +72,12 @@ def test_a_stopped_zygote_is_killed_and_the_next_launch_has_another(
 ) -> None:
     monkeypatch.setattr(module, "ANSWER_S", 0.2)
     stopped = launcher.prepare()
-    os.kill(stopped.pid, signal.SIGSTOP)
+    pid, _ = stopped.process
+    os.kill(pid, signal.SIGSTOP)
     failed = launcher.launch(run, owner_fd)
     assert isinstance(failed, LaunchFailure)
     assert failed.transient
-    assert not os.path.exists(f"/proc/{stopped.pid}")
+    assert not os.path.exists(f"/proc/{pid}")
     monkeypatch.undo()
     worker = launcher.launch(run, owner_fd)
     assert isinstance(worker, LaunchedWorker)

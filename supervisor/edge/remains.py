@@ -1,0 +1,105 @@
+"""What is left of a run whose worker is gone or must go: found, killed, and proven to be gone.
+
+What belongs to a run is proven, never guessed. Three proofs: the process is below us and below no
+living worker (we are a child subreaper, so what a dead worker leaves comes to us, whatever it does
+to its session and its environment); the run's id stands in its environment; or it is in the session
+that the run's worker leads, or led when we saw it end. Of an earlier supervisor's worker only the
+last two are left, since its orphans come to somebody else.
+
+Nothing in our own session is of a run, because every worker leads a session of its own: so a shell
+that started something in the background and then became the supervisor loses nothing.
+"""
+
+import contextlib
+import os
+from collections.abc import Collection, Iterator
+
+from workers.containment import Process, children, descendants, kill_all
+from workers.records.files import read_bytes
+from workers.records.proc import ProcStat, proc_stat
+
+
+def kill_remains(
+    run_id: str, worker: Process | None, spared: Collection[Process], *, since_ticks: int
+) -> tuple[int, ...]:
+    """Kill, once, whatever is left of a run.
+
+    Args:
+        run_id: the run.
+        worker: its worker, where it lives or was seen to end by us; else None.
+        spared: the living workers of other runs, and children of ours that are of no run.
+        since_ticks: when its worker started, 0 where nobody knows; what is older is of no interest.
+
+    Returns:
+        The pids that were alive at this look or had ended since the last; empty means that nothing
+        is left: whatever forks, something of it is always below us or has just ended there.
+    """
+    mark = f"SUPERVISED_RUN_ID={run_id}".encode()
+
+    def look() -> Iterator[Process]:
+        yield from _below_us(spared)
+        for process, stat in _processes(since_ticks):
+            if process not in spared and (
+                _in_session(stat, worker) or mark in _environment(process[0], stat).split(b"\0")
+            ):
+                yield process
+
+    return tuple(pid for pid, _ in kill_all(look))
+
+
+def our_children() -> list[Process]:
+    """The children that we have, ended ones included."""
+    return [(pid, stat.start_ticks) for pid in children(os.getpid()) if (stat := proc_stat(pid))]
+
+
+def reap_strangers(workers: Collection[int]) -> None:
+    """Reap every child of ours that has ended and is no worker: what came to us as a subreaper."""
+    for pid in children(os.getpid()):
+        if pid not in workers and (stat := proc_stat(pid)) is not None and stat.has_ended:
+            _reap(pid)
+
+
+def _below_us(spared: Collection[Process]) -> Iterator[Process]:
+    session = os.getsid(0)
+    for pid in children(os.getpid()):
+        stat = proc_stat(pid)
+        if stat is None or stat.sid == session or (pid, stat.start_ticks) in spared:
+            continue
+        if not stat.has_ended or _reap(pid):
+            yield pid, stat.start_ticks
+        yield from descendants(pid)
+
+
+def _reap(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    return False
+
+
+def _processes(since_ticks: int) -> Iterator[tuple[Process, ProcStat]]:
+    """Living processes but us, newest first: of those that fork and end, the newest live."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    for pid in sorted(pids, reverse=True):
+        stat = proc_stat(pid)
+        if stat is None or stat.has_ended or stat.start_ticks < since_ticks or pid == os.getpid():
+            continue
+        yield (pid, stat.start_ticks), stat
+
+
+def _in_session(stat: ProcStat, worker: Process | None) -> bool:
+    """The session with the worker's number is the worker's: nobody has taken its pid since."""
+    if worker is None or stat.sid != worker[0]:
+        return False
+    leader = proc_stat(worker[0])
+    return leader is None or leader.start_ticks == worker[1]
+
+
+def _environment(pid: int, stat: ProcStat) -> bytes:
+    """A process's environment, empty where it may not be read."""
+    with contextlib.suppress(OSError):
+        if stat.state != "Z":
+            return read_bytes(f"/proc/{pid}/environ")
+        for thread in os.listdir(f"/proc/{pid}/task"):  # its first thread has ended and has none
+            if found := read_bytes(f"/proc/{pid}/task/{thread}/environ"):
+                return found
+    return b""
