@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -13,8 +14,8 @@ from supervisor.engine.loop import Engine
 from supervisor.errors import ConfigError
 from supervisor.plan.batches import Batch
 from supervisor.plan.runs import Asking
-from supervisor.report.progress import JsonReporter, LiveReporter, PlainReporter, Tally, is_read
-from supervisor.report.text import duration, print_json, say
+from supervisor.report.progress import JsonReporter, LiveReporter, PlainReporter, Tally
+from supervisor.report.text import duration, json_line
 from supervisor.wiring import engine_for
 from workers.records.request import Request, RequestKind, pending_requests, publish
 from workers.records.spec import RunSpec
@@ -66,7 +67,7 @@ def command(
         reporter=reporter,
         until_done=once,
         lease_fd=lease_fd,
-        reload=lambda: _reload(root, config, max_runs),
+        reload=lambda: _reload(root, config, max_runs, reporter.note),
     ) as engine:
         try:
             if not once:
@@ -75,7 +76,7 @@ def command(
                     "hands in work, INT drains, 'supervisor stop' ends it"
                 )
             engine.recover()
-            _hand_in(given, asking, named, wanted, task, engine=engine, again=again)
+            _hand_in(given, asking, named, wanted, task, engine, reporter, again=again)
             engine.run()
         finally:
             reporter.close()
@@ -95,8 +96,9 @@ def _hand_in(
     named: list[RunSpec],
     batch: Batch | None,
     task: str | None,
-    *,
     engine: Engine,
+    reporter: Tally,
+    *,
     again: bool,
 ) -> None:
     """Ask ourselves for the runs, through the inbox like everybody else: accepted means flushed."""
@@ -106,7 +108,7 @@ def _hand_in(
         return
     asked = any(request.batch == batch.key for request in pending_requests(given.layout))
     if not again and (asked or batch.key in engine.batches()):
-        say(f"continuing {batch.key}, which is unfinished; --again makes its runs anew")
+        reporter.note(f"continuing {batch.key}, which is unfinished; --again makes its runs anew")
         return
     runs = tuple(asking.batch(batch, task))
     publish(given.layout, Request(kind=RequestKind.RUNS, runs=runs, batch=batch.key))
@@ -116,14 +118,17 @@ def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-def _reload(root: str | None, config: str | None, max_runs: int | None) -> int | None:
+def _reload(
+    root: str | None, config: str | None, max_runs: int | None, tell: Callable[[str], None]
+) -> int | None:
     """What SIGHUP does: a configuration with errors is reported and the old one stays."""
     try:
-        settings = configure(root, config, max_runs=max_runs).settings
+        settings = configure(root, config, tell=tell, max_runs=max_runs).settings
     except ConfigError as error:
-        say(f"not reloaded, the old settings stay:\n{error}")
+        for line in ("not reloaded, the old settings stay:", *str(error).splitlines()):
+            tell(line)
         return None
-    say(f"reloaded: max_runs is {settings.max_runs}; other settings take effect at the next start")
+    tell(f"reloaded: max_runs is {settings.max_runs}; other settings take effect at the next start")
     return settings.max_runs
 
 
@@ -136,26 +141,27 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
         for word in ("succeeded", "failed", "cancelled")
     }
     queued_count = len(engine.fleet.queued)
-    if not is_read(sys.stdout):
-        return _code(engine)
+    reporter.settle()
     if as_json:
         facts = {"root": given.layout.root, **counts, "queued": queued_count, "tasks": tasks}
         facts["unsaid"] = reporter.unsaid_count
-        print_json("start-summary", facts)
+        reporter.results.write(json_line("start-summary", facts))
     elif outcomes:
         told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-        click.echo(f"{_runs(len(outcomes))} in {duration(reporter.age_s())}: {told}")
+        lines = [f"{_runs(len(outcomes))} in {duration(reporter.age_s())}: {told}"]
         for task_id in tasks:
             state = given.layout.relative(given.layout.state(task_id))
-            click.echo(
+            lines.append(
                 f"records of {task_id}: {given.layout.runs_of(task_id)}/, its state: {state}"
             )
+        reporter.results.write("".join(f"{line}\n" for line in lines))
     for task_id in engine.owed_tasks():
-        say(f"the state of task {task_id} is still owed; the next start writes it")
+        reporter.note(f"the state of task {task_id} is still owed; the next start writes it")
     if queued_count:
-        say(f"{_runs(queued_count)} stay queued; 'supervisor start' goes on with them")
+        reporter.note(f"{_runs(queued_count)} stay queued; 'supervisor start' goes on with them")
     if reporter.unsaid_count:
-        say(f"{reporter.unsaid_count} lines were left out because nobody read them")
+        reporter.note(f"{reporter.unsaid_count} lines were left out because nobody read them")
+    reporter.settle()
     return _code(engine)
 
 
