@@ -14,7 +14,9 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-from stress.chaos import run as chaos
+from stress.chaos.outcome import lines_of as chaos_lines
+from stress.chaos.outcome import to_json as chaos_json
+from stress.chaos.run import run as run_chaos
 from stress.drive import Round
 from stress.evidence import gather
 from stress.judge import Judgement, judge
@@ -116,11 +118,11 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _chaos(given: argparse.Namespace) -> int:
-    outcome, kept = chaos.run(seed=given.seed, seconds=given.seconds, keep=given.keep)
+    outcome, kept = run_chaos(seed=given.seed, seconds=given.seconds, keep=given.keep)
     if given.json:
-        print(json.dumps(chaos.to_json(outcome) | {"kept": kept}))
+        print(json.dumps(chaos_json(outcome) | {"kept": kept}))
     else:
-        print("\n".join(chaos.lines_of(outcome)))
+        print("\n".join(chaos_lines(outcome)))
     return 1 if outcome.broken else 0
 
 

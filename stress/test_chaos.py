@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from stress.chaos.checks import Seen, check
+from stress.chaos.outcome import Outcome, lines_of
 from stress.chaos.pipelines import TASK
 from stress.chaos.reader import Reader
-from stress.chaos.run import Outcome, chaos, lines_of
+from stress.chaos.run import chaos
 from workers.records.layout import Layout
 
 CHECKOUT = Path(__file__).parents[1]

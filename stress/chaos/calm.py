@@ -68,9 +68,10 @@ def _await_rest(world: World) -> bool:
     until = time.monotonic() + _DEADLINE_S
     layout = world.layout
     while time.monotonic() < until:
-        waiting = [*os.listdir(layout.accepted), *os.listdir(layout.inbox)]
-        if not waiting and os.path.exists(layout.state(TASK)) and not world.processes("worker"):
-            return True
+        if os.path.exists(layout.state(TASK)):  # so the directories are there
+            waiting = [*os.listdir(layout.accepted), *os.listdir(layout.inbox)]
+            if not waiting and not world.processes("worker"):
+                return True
         time.sleep(0.05)
     return False
 

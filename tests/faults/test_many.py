@@ -17,7 +17,7 @@ COUNTING = (
 @pytest.mark.fault("V3")
 @pytest.mark.parametrize(
     ("count", "limit"),
-    [(60, 3), pytest.param(1000, 20, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
+    [(40, 3), pytest.param(1000, 20, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
 )
 def test_requests_queue_on_disk_and_no_more_than_max_runs_live(
     root: Root, tmp_path: Path, count: int, limit: int
