@@ -16,7 +16,7 @@ import pytest
 
 from stress.chaos.checks import Seen, check
 from stress.chaos.outcome import Outcome, lines_of
-from stress.chaos.pipelines import TASK
+from stress.chaos.pipelines import BATCH, TASK
 from stress.chaos.reader import Reader
 from stress.chaos.run import chaos
 from workers.records.layout import Layout
@@ -118,6 +118,11 @@ def twice_in_the_journal(seen: Seen) -> None:
     path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[-1])
 
 
+def of_half_a_batch(seen: Seen) -> None:
+    path = Path(seen.layout.run_dir(TASK, newest_run(seen)).spec)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"batch": BATCH}) + "\n")
+
+
 def twice_in_the_history(seen: Seen) -> None:
     path = Path(seen.layout.history(TASK))
     path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[-1])
@@ -163,6 +168,7 @@ def traced(seen: Seen) -> None:
 
 PLANTED: list[tuple[Callable[[Seen], None], str]] = [
     (twice_in_the_journal, "every run has one verdict, in journal, manifest and history"),
+    (of_half_a_batch, "a batch was made whole, however often it was begun"),
     (twice_in_the_history, "the history has one line per run"),
     (not_in_the_state, "the state is the history's end"),
     (miscounted, "the metrics are the history's sums"),

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from stress.chaos.pipelines import KINDS, TASK
+from stress.chaos.pipelines import BATCH, BATCH_COUNTS, KINDS, TASK
 from stress.evidence import Evidence, gather
 from stress.invariants import Invariant, history_problems, state_problems, sums_problems
 from stress.outside import lease_is_free, tracebacks_in
 from supervisor.report.verify import verify
 from workers.records.layout import Layout
+from workers.records.spec import load_spec
 
 _EXITS: Final = {
     "submit": {0, 73},
@@ -60,6 +61,7 @@ def check(seen: Seen) -> tuple[Evidence, tuple[Invariant, ...]]:
         "one start settles everything": settled,
         "nothing of the root is alive": seen.alive,
         "every run has one verdict, in journal, manifest and history": _runs(seen, evidence),
+        "a batch was made whole, however often it was begun": _batches(layout, evidence),
         "the history has one line per run": history_problems(evidence),
         "the state is the history's end": state_problems(evidence),
         "the metrics are the history's sums": sums_problems(
@@ -97,6 +99,18 @@ def _runs(seen: Seen, evidence: Evidence) -> Iterator[str]:
             yield f"{run_id}: its manifest says {told}, its verdict {verdict.get('status')}"
         if lines[run_id] != 1:
             yield f"{run_id}: {lines[run_id]} lines in the history"
+
+
+def _batches(layout: Layout, evidence: Evidence) -> Iterator[str]:
+    """A batch is one request: there are n times as many runs of each pipeline as it says."""
+    found: Counter[str] = Counter()
+    for run_id in evidence.runs:
+        spec = load_spec(layout.run_dir(TASK, run_id).spec)
+        if spec.batch == BATCH:
+            found[spec.pipeline.id] += 1
+    times = {name: found[name] / count for name, count in BATCH_COUNTS.items()}
+    if len(set(times.values())) != 1 or not all(n.is_integer() for n in times.values()):
+        yield ", ".join(f"{found[name]} {name} (of {n} each)" for name, n in BATCH_COUNTS.items())
 
 
 def _marks(seen: Seen, evidence: Evidence) -> Iterator[str]:

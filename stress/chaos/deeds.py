@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from stress.chaos.pipelines import KINDS, TASK
+from stress.chaos.pipelines import BATCH, KINDS, TASK
 from stress.chaos.world import CLIENTS_LIMIT, Process, World
 
 _JUMPS_S: Final = (-86_400, -3_600, -1, 0, 1, 3_600, 86_400)
@@ -42,7 +42,9 @@ def _start(world: World) -> bool:
     if len(world.processes("supervisor")) > 1:
         return False
     once = ("--once",) if world.chance.random() < 0.3 else ()
-    world.command("start", *once, *(("quick",) * world.chance.randrange(3)), serving=True)
+    batch = ("--batch", os.path.join(world.layout.root, BATCH))
+    wanted = world.chance.choice(((), ("quick", "nap"), batch, batch))
+    world.command("start", *once, *wanted, serving=True)
     return True
 
 

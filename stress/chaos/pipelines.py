@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 TASK: Final = "chaos"
+BATCH: Final = "batch.toml"
+BATCH_COUNTS: Final = {"quick": 3, "three": 2, "failing": 1}
 _NAME: Final = "$SUPERVISED_RUN_ID $SUPERVISED_STAGE_ID $SUPERVISED_TRY"
 
 
@@ -60,7 +62,7 @@ KINDS: Final = (
 
 
 def write_config(root: str, marks: str) -> None:
-    """Write ``config/supervisor.toml``; beats are quick, so that seconds hold many of them."""
+    """Write settings, pipelines and a batch; beats are quick, so that seconds hold many."""
     lines = [
         "[supervisor]",
         f'default_task = "{TASK}"',
@@ -83,5 +85,11 @@ def write_config(root: str, marks: str) -> None:
             # A JSON string of ASCII is a TOML string too.
             lines += [f"command = {json.dumps(marked)}", kind.extra]
     os.makedirs(os.path.join(root, "config"))
-    with open(os.path.join(root, "config", "supervisor.toml"), "w", encoding="utf-8") as file:
+    _write(os.path.join(root, "config", "supervisor.toml"), lines)
+    batch = [f'[[runs]]\npipeline = "{name}"\ncount = {n}' for name, n in BATCH_COUNTS.items()]
+    _write(os.path.join(root, BATCH), batch)
+
+
+def _write(path: str, lines: list[str]) -> None:
+    with open(path, "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
