@@ -1,6 +1,7 @@
 """What chaos does, one deed at a time, each chosen by the seed."""
 
 import os
+import random
 import signal
 import time
 from collections import Counter
@@ -174,7 +175,12 @@ DEEDS: Final = (
 )
 
 
-def act(world: World, done: Counter[str]) -> None:
+def mood(chance: random.Random) -> list[int]:
+    """The weights of one chaos: each seed favours some deeds, and finds other things."""
+    return [deed.weight * chance.choice((1, 1, 1, 5)) for deed in DEEDS]
+
+
+def act(world: World, weights: list[int], done: Counter[str]) -> None:
     """Choose a deed and do it; one that finds nothing to do is not counted."""
-    (deed,) = world.chance.choices(DEEDS, [deed.weight for deed in DEEDS])
+    (deed,) = world.chance.choices(DEEDS, weights)
     done[deed.name] += deed.act(world)

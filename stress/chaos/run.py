@@ -9,7 +9,7 @@ from typing import Final
 
 from stress.chaos.calm import stay_calm
 from stress.chaos.checks import Seen, check
-from stress.chaos.deeds import act
+from stress.chaos.deeds import act, mood
 from stress.chaos.outcome import Outcome
 from stress.chaos.reader import Reader
 from stress.chaos.world import World
@@ -52,10 +52,11 @@ def _rage(world: World, outcome: Outcome) -> None:
     reader = Reader(world.layout)
     reader.start()
     try:
+        weights = mood(world.chance)
         until = time.monotonic() + outcome.seconds
         while time.monotonic() < until:
             world.due()
-            act(world, outcome.done)
+            act(world, weights, outcome.done)
             world.collect()
             time.sleep(world.chance.uniform(0.0, 0.1))
         _quieten(world)
