@@ -14,6 +14,9 @@ import tempfile
 import time
 from dataclasses import dataclass
 
+from stress.chaos.outcome import lines_of as chaos_lines
+from stress.chaos.outcome import to_json as chaos_json
+from stress.chaos.run import run as run_chaos
 from stress.drive import Round
 from stress.evidence import gather
 from stress.judge import Judgement, judge
@@ -70,6 +73,8 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, metavar="S", help="repeat what was left to chance")
     add("--beat", type=float, default=0.5, metavar="S", help="heartbeat in seconds (default: 0.5)")
     add("--deadline", type=float, metavar="S", help="for a round (default: 60 s and 2 s per run)")
+    add("--chaos", action="store_true", help="break everything at random, and hold the invariants")
+    add("--seconds", type=float, default=10.0, metavar="S", help="of chaos (default: 10)")
     add("--json", action="store_true", help="print one object and nothing else")
     add("--keep", action="store_true", help="keep the root and print its path")
     given = parser.parse_args(words)
@@ -89,6 +94,8 @@ def main(words: list[str] | None = None) -> int:
     """Run it; returns the exit code."""
     given = _arguments(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and clean up
+    if given.chaos:
+        return _chaos(given)
     plan = make_plan(given.scenario, given.runs, given.seed)
     directory = tempfile.mkdtemp(prefix="stress-")
     keep = given.keep
@@ -108,6 +115,15 @@ def main(words: list[str] | None = None) -> int:
             shutil.rmtree(directory, ignore_errors=True)
     _print(given, result, directory if keep else None)
     return 1 if result.judgement.breaches else 0
+
+
+def _chaos(given: argparse.Namespace) -> int:
+    outcome, kept = run_chaos(seed=given.seed, seconds=given.seconds, keep=given.keep)
+    if given.json:
+        print(json.dumps(chaos_json(outcome) | {"kept": kept}))
+    else:
+        print("\n".join(chaos_lines(outcome)))
+    return 1 if outcome.broken else 0
 
 
 def _print(given: argparse.Namespace, result: Result, kept: str | None) -> None:

@@ -44,8 +44,8 @@ def check_all(
         "every manifest is terminal and says what the journal says": _manifests(evidence),
         "every journal is in order and has one verdict": _journals(evidence),
         "no worker's heartbeat was silent past the stale limit": _silences(evidence),
-        "the history has one line per run": _history(evidence),
-        "the state is the history's end": _state(evidence),
+        "the history has one line per run": history_problems(evidence),
+        "the state is the history's end": state_problems(evidence),
         "the metrics are the history's sums": _metrics(evidence),
         "every run ended as designed": _outcomes(plan, evidence),
         "nothing is left over": _left_over(evidence, lease_free=lease_free),
@@ -119,7 +119,8 @@ def _silences(evidence: Evidence) -> Iterator[str]:
                 yield f"{run.run_id}: {silent_s:g} s from {earlier} on"
 
 
-def _history(evidence: Evidence) -> Iterator[str]:
+def history_problems(evidence: Evidence) -> Iterator[str]:
+    """Runs that the history lacks, has twice, makes up, or calls by another status."""
     counts = Counter(str(line.get("runId")) for line in evidence.history)
     yield from (f"{run_id}: {count} lines" for run_id, count in counts.items() if count > 1)
     yield from (f"{run_id}: no line" for run_id in evidence.runs if not counts[run_id])
@@ -131,7 +132,8 @@ def _history(evidence: Evidence) -> Iterator[str]:
             yield f"{run.run_id}: {line.get('status')}, but its manifest says {told}"
 
 
-def _state(evidence: Evidence) -> Iterator[str]:
+def state_problems(evidence: Evidence) -> Iterator[str]:
+    """Where the state is not the end of the history."""
     shown = evidence.state.get("runs")
     if not isinstance(shown, list) or not shown:
         yield "state.json shows no runs"
@@ -143,10 +145,11 @@ def _state(evidence: Evidence) -> Iterator[str]:
         yield "the runs shown are not the history's newest lines"
     if evidence.state.get("lastRunAt") != shown[-1].get("timestamp"):
         yield "lastRunAt is not the newest line's timestamp"
-    yield from _sums(evidence, evidence.state.get("totals"))
+    yield from sums_problems(evidence, evidence.state.get("totals"))
 
 
-def _sums(evidence: Evidence, totals: object) -> Iterator[str]:
+def sums_problems(evidence: Evidence, totals: object) -> Iterator[str]:
+    """Where totals are not what the history adds up to."""
     counts = Counter(str(line.get("status")) for line in evidence.history)
     wanted = {"runs": len(evidence.history)} | {status: counts[status] for status in _FINAL}
     for key, value in wanted.items():
@@ -156,7 +159,7 @@ def _sums(evidence: Evidence, totals: object) -> Iterator[str]:
 
 
 def _metrics(evidence: Evidence) -> Iterator[str]:
-    yield from _sums(evidence, evidence.metrics.get("totals"))
+    yield from sums_problems(evidence, evidence.metrics.get("totals"))
     for row in evidence.metrics.get("guardrails") or [{"name": "no guardrails", "breached": True}]:
         if row.get("breached"):
             yield f"metrics.json calls {row.get('name')} breached"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from stress.invariants import Invariant
 from stress.judge import Judgement
 from stress.row import Row
 
@@ -44,9 +45,13 @@ def lines_of(judgement: Judgement) -> list[str]:
         )
         for row in judgement.rows
     ]
-    lines = _align([_HEAD, *body], right=(1, 2, 3))
-    lines.append("")
-    for invariant in judgement.invariants:
+    return [*align([_HEAD, *body], right=(1, 2, 3)), "", *invariant_lines(judgement.invariants)]
+
+
+def invariant_lines(invariants: Iterable[Invariant]) -> list[str]:
+    """Each invariant, and below a broken one its first problems."""
+    lines = []
+    for invariant in invariants:
         lines.append(f"{'BROKEN' if invariant.problems else 'ok':8}{invariant.name}")
         lines += [f"{'':10}{problem}" for problem in invariant.problems[:10]]
         if len(invariant.problems) > 10:
@@ -54,7 +59,8 @@ def lines_of(judgement: Judgement) -> list[str]:
     return lines
 
 
-def _align(rows: Sequence[Sequence[str]], right: Iterable[int]) -> list[str]:
+def align(rows: Sequence[Sequence[str]], right: Iterable[int]) -> list[str]:
+    """Lines of aligned columns, two spaces apart; those at the places ``right`` end together."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return [
         "  ".join(

@@ -28,7 +28,9 @@ RUNS = 12
 SEED = 7
 
 
-def run_harness(directory: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+def run_harness(
+    directory: Path, *words: str, within_s: float = 110
+) -> "subprocess.CompletedProcess[str]":
     """``python -m stress``, with its roots in a directory of the test."""
     return subprocess.run(
         [sys.executable, "-m", "stress", *words],
@@ -36,7 +38,7 @@ def run_harness(directory: Path, *words: str) -> "subprocess.CompletedProcess[st
         env={**os.environ, "TMPDIR": str(directory)},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=within_s,
         check=False,
     )
 
@@ -421,6 +423,7 @@ def test_a_process_of_the_root_is_found(tmp_path: Path, sleeper: "subprocess.Pop
     assert processes_of(f"{root}-2") == []
 
 
+@pytest.mark.fault("V1", "V2")
 @pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name != "standard"])
 def test_a_scenario_of_one_kind_breaches_nothing_in_two_rounds(
     tmp_path: Path, scenario: str
@@ -459,8 +462,17 @@ def test_an_ended_harness_leaves_neither_processes_nor_files(tmp_path: Path) -> 
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.fault("V1")
 @pytest.mark.stress
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_fifty_runs_at_once_breach_nothing(tmp_path: Path, scenario: str) -> None:
     done = run_harness(tmp_path, "--scenario", scenario, "--runs", "50")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.stress
+@pytest.mark.fault("V2")
+@pytest.mark.timeout(600)
+def test_two_hundred_runs_that_end_in_one_instant_breach_nothing(tmp_path: Path) -> None:
+    done = run_harness(tmp_path, "--scenario", "barrier", "--runs", "200", within_s=500)
     assert done.returncode == 0, done.stdout + done.stderr

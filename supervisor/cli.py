@@ -29,6 +29,7 @@ VERBS: Final = {
     "plan": "Show what a pipeline would run.",
     "validate": "Check the configuration.",
     "verify": "Hold every record against the invariants.",
+    "doctor": "Look at machine and root, and say what to do.",
 }
 
 

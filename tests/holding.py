@@ -1,6 +1,10 @@
 """Runs whose stage waits for a file called go, and notes that it began."""
 
+import os
+from pathlib import Path
+
 from tests.root import LAUNCHER, Root, alive, wait_until
+from workers.records.proc import proc_stat
 
 HOLD = '[pipelines.hold]\nstages = [{ id = "s", command = "echo $SUPERVISED_RUN_ID >> ran; '
 HOLD += 'while ! test -e go; do sleep 0.05; done; echo done" }]\n'
@@ -41,3 +45,15 @@ def kill_supervisor(root: Root, count: int) -> None:
 def adopted(root: Root) -> int:
     """How many runs supervisors of this root have adopted."""
     return [line["event"] for line in root.log()].count("run_adopted")
+
+
+def zygotes_of(pid: int) -> list[int]:
+    """The zygotes that a supervisor has as living children."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        stat = proc_stat(int(name))
+        if stat is None or stat.ppid != pid or stat.has_ended:
+            continue
+        if Path(f"/proc/{name}/comm").read_text() == "zygote\n":
+            found.append(int(name))
+    return found

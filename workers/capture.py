@@ -7,9 +7,10 @@ prints. A log that cannot be written never stops the stage: it is written anew a
 
 import contextlib
 import os
+from collections.abc import Iterable
 from typing import Final
 
-from workers.ends import first_character, whole_characters
+from workers.cuts import SEQUENCE_LIMIT_BYTES, begin_of_tail, end_of_head
 from workers.masking import Mask
 from workers.records.files import FILE_MODE
 from workers.ring import Ring
@@ -42,7 +43,9 @@ class BoundedLog:
         self._head_limit = limit_bytes // 2
         self._mask = mask
         self._head = bytearray()
-        self._ring = Ring(limit_bytes - self._head_limit)
+        # A small log gives up a quarter of each end at most, whatever garbage it is fed.
+        self._sequence_limit = min(SEQUENCE_LIMIT_BYTES, limit_bytes // 8)
+        self._ring = Ring(limit_bytes - self._head_limit + self._sequence_limit)
         self._written = 0
         self._size = 0
         self._fd: int | None = None
@@ -116,14 +119,21 @@ class BoundedLog:
         """Where the end begins in the file, and its parts; also counts what was dropped."""
         if self.stored_bytes <= self._limit:
             return len(self._head), list(self._ring.last(self._limit))
-        head_bytes = whole_characters(self._head)
+        head_bytes = end_of_head(self._head, self._sequence_limit)
         line = b"" if self._head[head_bytes - 1] == 0x0A else b"\n"
-        size = min(self._ring.filled_bytes, self._limit - head_bytes - _MARK_LIMIT_BYTES)
-        older, newer = self._ring.last(size)
-        size -= first_character(bytes(older[:4]) + bytes(newer[:4]))
+        room = self._limit - self._head_limit
+        size = min(self._ring.filled_bytes, room, self._limit - head_bytes - _MARK_LIMIT_BYTES)
+        size -= self._given_up(size)
         self._dropped = self.stored_bytes - head_bytes - size
         mark = memoryview(line + _MARK % self._dropped)
         return head_bytes, [mark, *self._ring.last(size)]
+
+    def _given_up(self, size: int) -> int:
+        """How many of the last ``size`` bytes are the rest of something that began before them."""
+        limit = self._sequence_limit
+        parts = self._last(size + limit)
+        at = sum(map(len, parts)) - size
+        return begin_of_tail(_first(parts, at + limit), at, limit) - at
 
     def _write_at(self, offset: int, parts: list[memoryview]) -> None:
         if self._fd is None:
@@ -134,11 +144,15 @@ class BoundedLog:
                 part, offset = part[written:], offset + written
 
     def end(self, size: int) -> bytes:
-        """The last ``size`` bytes that were stored, at most ``limit_bytes // 2`` of them."""
-        older, newer = self._ring.last(size)
-        tail = bytes(older) + bytes(newer)
-        missing = min(size - len(tail), self._head_limit)
-        return bytes(self._head[-missing:]) + tail if missing > 0 else tail
+        """The last ``size`` bytes that were stored, or as many of them as are still known."""
+        return b"".join(self._last(size))
+
+    def _last(self, size: int) -> tuple[bytes | memoryview, memoryview, memoryview]:
+        """The newest bytes, of which the head has the oldest unless some between are dropped."""
+        ring = self._ring
+        missing = size - ring.filled_bytes
+        whole = self.stored_bytes == len(self._head) + ring.filled_bytes
+        return (bytes(self._head[-missing:]) if missing > 0 and whole else b"", *ring.last(size))
 
     def close(self) -> None:
         """Write what is due and flush it. ``error`` tells whether the file is incomplete.
@@ -175,3 +189,11 @@ class BoundedLog:
             with contextlib.suppress(OSError):
                 os.close(self._fd)
             self._fd = None
+
+
+def _first(parts: Iterable[bytes | memoryview], size: int) -> bytes:
+    """The first ``size`` bytes of several parts."""
+    found = bytearray()
+    for part in parts:
+        found += part[: size - len(found)]
+    return bytes(found)

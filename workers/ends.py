@@ -1,4 +1,4 @@
-"""The two ends of a text, cut to fit: between characters, and measured as JSON writes them.
+"""The two ends of a text, cut to fit: at whole characters, and measured as JSON writes them.
 
 JSON swells a quote to two bytes and a control character to six, so a limit in bytes on disk can
 only be held by counting what each character costs.
@@ -7,29 +7,11 @@ only be held by counting what each character costs.
 from dataclasses import dataclass
 from typing import Final
 
+from workers.cuts import begin_of_tail
+
 _SHORT_ESCAPES: Final = frozenset('"\\\b\f\n\r\t')
 _LONE_FIRST: Final = 0xDC80  # "surrogateescape" spells the byte 0x80 so, and 0xff is the last
 _LONE_LAST: Final = 0xDCFF
-
-
-def whole_characters(data: bytes | bytearray) -> int:
-    """How many bytes of ``data`` are left when a UTF-8 character cut off at its end is removed."""
-    for back in range(1, min(4, len(data)) + 1):
-        byte = data[-back]
-        if byte & 0xC0 == 0x80:
-            continue
-        length = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
-        return len(data) - back if length > back else len(data)
-    return len(data)
-
-
-def first_character(data: bytes) -> int:
-    """Where the first whole UTF-8 character of ``data`` begins, at most 3 bytes in."""
-    for index in range(min(3, len(data))):
-        if data[index] & 0xC0 != 0x80:
-            return index
-    noise = len(data) > 3 and data[3] & 0xC0 == 0x80  # no character is that long
-    return 0 if noise else min(3, len(data))
 
 
 def json_cost(char: str) -> int:
@@ -58,29 +40,47 @@ def end_of(data: bytes, *, is_cut: bool, limit_bytes: int, json_limit_bytes: int
     """Make text of the end of a stream.
 
     Args:
-        data: its last bytes.
+        data: its last bytes; more of them than the limits let through show whether a cut would
+            fall within an escape sequence.
         is_cut: bytes before these are missing, so they may begin within a character.
         limit_bytes: of the text as UTF-8.
         json_limit_bytes: of the text as JSON writes it, without its quotes.
     """
-    if len(data) > limit_bytes:
-        data, is_cut = data[len(data) - limit_bytes :], True
-    if is_cut:
-        data = data[first_character(data) :]
-    parts: list[str] = []
+    at = max(0, len(data) - limit_bytes)
+    if at or is_cut:
+        at = begin_of_tail(data, at)
+    chars: list[_Char] = []
     told = size = cost = 0
-    for char in reversed(data.decode("utf-8", "surrogateescape")):
-        code = ord(char)
-        if _LONE_FIRST <= code <= _LONE_LAST:
-            shown, told_here, size_here, cost_here = f"\\x{code - 0xDC00:02x}", 1, 4, 5
-        else:
-            shown, told_here = char, len(char.encode())
-            size_here, cost_here = told_here, json_cost(char)
-        if size + size_here > limit_bytes or cost + cost_here > json_limit_bytes:
+    for char in map(_char, reversed(data[at:].decode("utf-8", "surrogateescape"))):
+        size, cost = size + len(char.shown.encode()), cost + char.json_bytes
+        if size > limit_bytes or cost > json_limit_bytes:
+            at = begin_of_tail(data, len(data) - told)
             break
-        parts.append(shown)
-        told, size, cost = told + told_here, size + size_here, cost + cost_here
-    return End(text="".join(reversed(parts)), told_bytes=told, json_bytes=cost)
+        chars.append(char)
+        told += char.told_bytes
+    while told > len(data) - at:
+        told -= chars.pop().told_bytes
+    return End(
+        text="".join(char.shown for char in reversed(chars)),
+        told_bytes=told,
+        json_bytes=sum(char.json_bytes for char in chars),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Char:
+    """One character as it is shown, how many bytes of the stream it is, and its cost in JSON."""
+
+    shown: str
+    told_bytes: int
+    json_bytes: int
+
+
+def _char(char: str) -> _Char:
+    code = ord(char)
+    if _LONE_FIRST <= code <= _LONE_LAST:
+        return _Char(f"\\x{code - 0xDC00:02x}", 1, 5)
+    return _Char(char, len(char.encode()), json_cost(char))
 
 
 def begin_of(text: str, json_limit_bytes: int) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from workers.capture import BoundedLog
+from workers.cuts import SEQUENCE_LIMIT_BYTES
 from workers.ends import End, begin_of, end_of
 from workers.masking import Mask
 from workers.records.atomic import Receipt, replace_file
@@ -45,10 +46,12 @@ def write_error_file(
     mask: Mask | None,
 ) -> Receipt:
     """Write the file; OSError where it cannot be written."""
+    # More than is kept, to see whether a cut would fall within an escape sequence.
+    wanted_bytes = limits.error_detail_limit_bytes + SEQUENCE_LIMIT_BYTES
     data = error_bytes(
         failure,
-        stdout=b"" if stdout is None else stdout.end(limits.error_detail_limit_bytes),
-        stderr=b"" if stderr is None else stderr.end(limits.error_detail_limit_bytes),
+        stdout=b"" if stdout is None else stdout.end(wanted_bytes),
+        stderr=b"" if stderr is None else stderr.end(wanted_bytes),
         seen=(
             0 if stdout is None else stdout.stored_bytes,
             0 if stderr is None else stderr.stored_bytes,

@@ -1,6 +1,7 @@
 """What every verb that needs the configuration begins with: all of it read, or every error told."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +32,19 @@ class Configured:
         return load_batch(path, root=self.layout.root, catalog=self.catalog)
 
 
-def configure(root: str | None, config: str | None, **flags: Any) -> Configured:  # noqa: ANN401
+def configure(
+    root: str | None,
+    config: str | None,
+    *,
+    tell: Callable[[str], None] = say,
+    **flags: Any,  # noqa: ANN401
+) -> Configured:
     """Read settings and pipelines.
 
     Args:
         root: ``--root``.
         config: ``--config``.
+        tell: who is told of keys that are ignored.
         **flags: settings given on the command line; None means not given.
 
     Raises:
@@ -58,5 +66,5 @@ def configure(root: str | None, config: str | None, **flags: Any) -> Configured:
     if settings is None or catalog is None:
         raise ConfigError(problems=problems)
     for notice in catalog.notices:
-        say(notice)
+        tell(notice)
     return Configured(layout=layout, project=project, settings=settings, catalog=catalog)

@@ -1,9 +1,9 @@
 """``supervisor start``: take the lease, recover, and supervise."""
 
-import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -14,8 +14,8 @@ from supervisor.engine.loop import Engine
 from supervisor.errors import ConfigError
 from supervisor.plan.batches import Batch
 from supervisor.plan.runs import Asking
-from supervisor.report.progress import JsonReporter, LiveReporter, PlainReporter, Tally, is_read
-from supervisor.report.text import duration, print_json, say
+from supervisor.report.progress import JsonReporter, LiveReporter, PlainReporter, Tally
+from supervisor.report.text import duration, json_line
 from supervisor.wiring import engine_for
 from workers.records.request import Request, RequestKind, pending_requests, publish
 from workers.records.spec import RunSpec
@@ -46,8 +46,7 @@ def command(
     """Supervise the PIPELINEs named, or the batch, and whatever is handed in meanwhile.
 
     One supervisor serves a root. What a crash left is recovered first; a batch that is unfinished
-    is continued. The first TERM or INT drains, the second stops; HUP reads the settings again. A
-    terminal that goes away sends HUP too: the supervisor works on without one.
+    is continued. The first TERM or INT drains, the second stops; HUP reads the settings again.
 
     Exits with 10 (a run failed), 11 (cancelled), 12 (lost), 75 (another supervisor), 78
     (configuration), 130/143 (ended by INT/TERM).
@@ -68,7 +67,7 @@ def command(
         reporter=reporter,
         until_done=once,
         lease_fd=lease_fd,
-        reload=lambda: _reload(root, config, max_runs, reporter),
+        reload=lambda: _reload(root, config, max_runs, reporter.note),
     ) as engine:
         try:
             if not once:
@@ -77,15 +76,12 @@ def command(
                     "hands in work, INT drains, 'supervisor stop' ends it"
                 )
             engine.recover()
-            _hand_in(
-                given, asking, named, wanted, task, engine=engine, reporter=reporter, again=again
-            )
+            _hand_in(given, asking, named, wanted, task, engine, reporter, again=again)
             engine.run()
         finally:
             reporter.close()
-    with contextlib.suppress(OSError):  # nobody reads it any more: the exit code still tells
-        _tell(given, engine, reporter, as_json)
-    return _code(engine) if once or engine.ended_by is not None else 0
+    code = _leave(given, engine, reporter, as_json)
+    return code if once or engine.ended_by is not None else 0
 
 
 def _reporter(as_json: bool) -> Tally:
@@ -100,9 +96,9 @@ def _hand_in(
     named: list[RunSpec],
     batch: Batch | None,
     task: str | None,
-    *,
     engine: Engine,
     reporter: Tally,
+    *,
     again: bool,
 ) -> None:
     """Ask ourselves for the runs, through the inbox like everybody else: accepted means flushed."""
@@ -123,24 +119,21 @@ def _runs(count: int) -> str:
 
 
 def _reload(
-    root: str | None, config: str | None, max_runs: int | None, reporter: Tally
+    root: str | None, config: str | None, max_runs: int | None, tell: Callable[[str], None]
 ) -> int | None:
     """What SIGHUP does: a configuration with errors is reported and the old one stays."""
     try:
-        settings = configure(root, config, max_runs=max_runs).settings
+        settings = configure(root, config, tell=tell, max_runs=max_runs).settings
     except ConfigError as error:
-        reporter.note("not reloaded, the old settings stay:")
-        for line in str(error).splitlines():
-            reporter.note(line)
+        for line in ("not reloaded, the old settings stay:", *str(error).splitlines()):
+            tell(line)
         return None
-    reporter.note(
-        f"reloaded: max_runs is {settings.max_runs}; other settings take effect at the next start"
-    )
+    tell(f"reloaded: max_runs is {settings.max_runs}; other settings take effect at the next start")
     return settings.max_runs
 
 
-def _tell(given: Configured, engine: Engine, reporter: Tally, as_json: bool) -> None:
-    """Say how it went; raises OSError where nobody is there to hear it."""
+def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) -> int:
+    """Say how it went, and find the exit code."""
     outcomes = engine.outcomes
     tasks = sorted(engine.tasks)
     counts = {
@@ -148,26 +141,28 @@ def _tell(given: Configured, engine: Engine, reporter: Tally, as_json: bool) -> 
         for word in ("succeeded", "failed", "cancelled")
     }
     queued_count = len(engine.fleet.queued)
-    if not is_read(sys.stdout):
-        return
+    reporter.settle()
     if as_json:
         facts = {"root": given.layout.root, **counts, "queued": queued_count, "tasks": tasks}
         facts["unsaid"] = reporter.unsaid_count
-        print_json("start-summary", facts)
+        reporter.results.write(json_line("start-summary", facts))
     elif outcomes:
         told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-        click.echo(f"{_runs(len(outcomes))} in {duration(reporter.age_s())}: {told}")
+        lines = [f"{_runs(len(outcomes))} in {duration(reporter.age_s())}: {told}"]
         for task_id in tasks:
             state = given.layout.relative(given.layout.state(task_id))
-            click.echo(
+            lines.append(
                 f"records of {task_id}: {given.layout.runs_of(task_id)}/, its state: {state}"
             )
+        reporter.results.write("".join(f"{line}\n" for line in lines))
     for task_id in engine.owed_tasks():
-        say(f"the state of task {task_id} is still owed; the next start writes it")
+        reporter.note(f"the state of task {task_id} is still owed; the next start writes it")
     if queued_count:
-        say(f"{_runs(queued_count)} stay queued; 'supervisor start' goes on with them")
+        reporter.note(f"{_runs(queued_count)} stay queued; 'supervisor start' goes on with them")
     if reporter.unsaid_count:
-        say(f"{reporter.unsaid_count} lines were left out because nobody read them")
+        reporter.note(f"{reporter.unsaid_count} lines were left out because nobody read them")
+    reporter.settle()
+    return _code(engine)
 
 
 def _code(engine: Engine) -> int:

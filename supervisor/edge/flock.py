@@ -34,7 +34,7 @@ def take_flock(path: str) -> int | None:
 def is_flocked(path: str) -> bool:
     """Tell whether some process holds the flock; False where the file is missing."""
     try:
-        fd = open_regular(path, os.O_RDWR)
+        fd = open_regular(path, os.O_RDONLY)  # also where the disk is mounted read-only
     except FileNotFoundError:
         return False
     try:

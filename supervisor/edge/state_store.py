@@ -47,7 +47,10 @@ class TaskStateStore:
         self._texts: deque[str] = deque(maxlen=history_limit)  # the same, written once
         self._totals = Totals()
         self._lock = LockCounts()
-        self._covered_bytes = 0
+        # How much of the history is in the totals, and how much in the newest lines: a supervisor
+        # that died between writing the two views leaves one of them behind the other.
+        self._counted_bytes = 0
+        self._shown_bytes = 0
         self._written_runs = 0
         self._load()
 
@@ -80,7 +83,7 @@ class TaskStateStore:
     def recent_ids(self) -> set[str]:
         """The runs that the history may hold although their markers are still there."""
         path = self._layout.history(self.task_id)
-        start = self._covered_bytes - _RECENT_BYTES
+        start = min(self._shown_bytes, self._counted_bytes) - _RECENT_BYTES
         found = {str(line.get("runId")) for _, line in read_lines(path, max(0, start))}
         return found | {str(line.get("runId")) for line in self._newest}
 
@@ -134,7 +137,7 @@ class TaskStateStore:
                 "failed": totals.failed,
                 "cancelled": totals.cancelled,
             },
-            "historyBytes": self._covered_bytes,
+            "historyBytes": self._shown_bytes,
         }
         runs = ",\n    ".join(self._texts)
         open_head = json.dumps(head, indent=2).removesuffix("\n}")
@@ -156,7 +159,7 @@ class TaskStateStore:
             "schema": "pipeline-supervisor/metrics/1",
             "task_id": self.task_id,
             "updated_at": now_text(),
-            "history_bytes": self._covered_bytes,
+            "history_bytes": self._counted_bytes,
             "totals": self._totals.to_json(),
             "duration_s": percentiles(durations),
             "lock": self._lock.to_json(),
@@ -166,32 +169,36 @@ class TaskStateStore:
 
     def _catch_up(self) -> None:
         path = self._layout.history(self.task_id)
-        for offset, line in read_lines(path, self._covered_bytes):
-            self._keep(line)
-            self._totals = self._totals.add(line)
-            self._covered_bytes = offset
+        for offset, line in read_lines(path, min(self._shown_bytes, self._counted_bytes)):
+            if offset > self._shown_bytes:
+                self._keep(line)
+                self._shown_bytes = offset
+            if offset > self._counted_bytes:
+                self._totals = self._totals.add(line)
+                self._counted_bytes = offset
 
     def _load(self) -> None:
-        """Begin where the files on disk say; from the history's start where they disagree."""
+        """Go on from what the files on disk cover; from the history's start where one is bad."""
         state, metrics = (
             _read(self._layout.state(self.task_id)),
             _read(self._layout.metrics(self.task_id)),
         )
         self._lock = _lock_counts(metrics.get("lock"))
         totals = Totals.from_json(metrics.get("totals") or {})
-        covered, runs = metrics.get("history_bytes"), state.get("runs")
+        counted, shown = metrics.get("history_bytes"), state.get("historyBytes")
+        runs, written = state.get("runs"), (state.get("totals") or {}).get("runs")
         history = self._layout.history(self.task_id)
         size = os.path.getsize(history) if os.path.exists(history) else 0
         if (
             totals is None
-            or not isinstance(covered, int)
             or not isinstance(runs, list)
-            or state.get("historyBytes") != covered
-            or not 0 <= covered <= size
+            or not isinstance(written, int)
+            or not (isinstance(counted, int) and 0 <= counted <= size)
+            or not (isinstance(shown, int) and 0 <= shown <= size)
         ):
             return
-        self._totals, self._covered_bytes = totals, covered
-        self._written_runs = totals.runs
+        self._totals, self._counted_bytes, self._shown_bytes = totals, counted, shown
+        self._written_runs = written
         for line in runs:
             if isinstance(line, dict):
                 self._keep(line)

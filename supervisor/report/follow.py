@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from workers.cuts import SEQUENCE_LIMIT_BYTES
 from workers.records.errors import TypedError
 from workers.records.files import open_regular, read_from
 from workers.records.journal import Event, Fact, JournalReader
@@ -59,7 +60,7 @@ class LogFollower:
             data = read_from(fd, 0, 4 * READ_BUFFER_BYTES)
         finally:
             os.close(fd)
-        gap = next((m for m in _GAP.finditer(data) if m.start() >= self._head_bytes - 4), None)
+        gap = self._gap(data)
         if gap is None:
             return self._piece(data[self._seen :], 0)
         begin = gap.start() + int(gap[1])
@@ -73,6 +74,12 @@ class LogFollower:
             self._seen = begin
             return self._piece(tail, missing)
         return self._piece(tail[self._seen - begin :], 0)
+
+    def _gap(self, data: bytes) -> re.Match[bytes] | None:
+        """Where bytes are missing: the head may be cut a little short of its size."""
+        least = self._head_bytes - SEQUENCE_LIMIT_BYTES - 4
+        found = [m for m in _GAP.finditer(data) if least <= m.start() <= self._head_bytes]
+        return found[-1] if found else None
 
     def _piece(self, data: bytes, missing: int) -> Piece | None:
         self._seen += len(data)

@@ -4,23 +4,17 @@ Results (a finished run) go to stdout, messages to stderr. A reader that went aw
 never stops the supervisor: what cannot be said is counted and left out.
 """
 
-import select
 import sys
 import time
-from typing import Any, TextIO
+from typing import IO, Any, Final, cast
 
 from supervisor.core.outcome import FinishedRun
 from supervisor.report.clean import clean_line
-from supervisor.report.text import duration, print_json, say
+from supervisor.report.outlet import Outlet
+from supervisor.report.text import duration, json_line
 from workers.records.spec import RunSpec
 
-
-def is_read(stream: TextIO) -> bool:
-    """Tell whether a line can be written now without waiting for whoever reads it."""
-    try:
-        return bool(select.select([], [stream], [], 0)[1])
-    except (OSError, ValueError):
-        return False
+_PATIENCE_S: Final = 1.0  # for a reader that is only slow, once, when all else is done
 
 
 class Tally:
@@ -28,7 +22,7 @@ class Tally:
 
     Attributes:
         queued_count, running_count, done_count, failed_count: runs, sub-pipelines' runs included.
-        unsaid_count: lines that nobody would take.
+        results, messages: stdout and stderr, which are never waited for.
     """
 
     def __init__(self) -> None:
@@ -36,9 +30,15 @@ class Tally:
         self.running_count = 0
         self.done_count = 0
         self.failed_count = 0
-        self.unsaid_count = 0
+        self.results = Outlet(sys.stdout)
+        self.messages = Outlet(sys.stderr)
         self.began_mono_s = time.monotonic()
         self._running: set[str] = set()
+
+    @property
+    def unsaid_count(self) -> int:
+        """Lines that nobody would take."""
+        return self.results.dropped_count + self.messages.dropped_count
 
     def accepted(self, spec: RunSpec) -> None:
         """A run is queued."""
@@ -61,13 +61,7 @@ class Tally:
         self.running_count = len(self._running)
         self.done_count += 1
         self.failed_count += run.status == "failed"
-        if not is_read(sys.stdout):
-            self.unsaid_count += 1
-            return
-        try:
-            self.say_finished(run)
-        except OSError:
-            self.unsaid_count += 1
+        self.say_finished(run)
 
     def say_finished(self, run: FinishedRun) -> None:
         """Tell that a run is on record."""
@@ -75,13 +69,7 @@ class Tally:
 
     def note(self, text: str) -> None:
         """Something that a person should know."""
-        if not is_read(sys.stderr):
-            self.unsaid_count += 1
-            return
-        try:
-            say(clean_line(text))
-        except OSError:
-            self.unsaid_count += 1
+        self.messages.write(f"supervisor: {clean_line(text)}\n")
 
     def age_s(self) -> float:
         """Seconds since we began to count."""
@@ -91,7 +79,13 @@ class Tally:
         """A turn of the loop has ended."""
 
     def close(self) -> None:
-        """Nothing more will be told."""
+        """Nothing more happens; what came of it may still be told."""
+
+    def settle(self) -> None:
+        """Wait a little for readers that are slow, and leave out what they do not take."""
+        until = time.monotonic() + _PATIENCE_S
+        for outlet in (self.results, self.messages):
+            outlet.settle(until - time.monotonic())
 
 
 def line_of(run: FinishedRun) -> str:
@@ -109,7 +103,7 @@ class PlainReporter(Tally):
 
     def say_finished(self, run: FinishedRun) -> None:
         """Print the line."""
-        print(f"{run.status:<9}{line_of(run)}", flush=True)
+        self.results.write(f"{run.status:<9}{line_of(run)}\n")
 
 
 class JsonReporter(Tally):
@@ -127,7 +121,7 @@ class JsonReporter(Tally):
             "duration_s": run.duration_s,
             "manifest": run.manifest,
         }
-        print_json("run-finished", facts)
+        self.results.write(json_line("run-finished", facts))
 
 
 class LiveReporter(Tally):
@@ -138,21 +132,18 @@ class LiveReporter(Tally):
         from rich.console import Console
         from rich.live import Live
 
-        self._console = Console()
+        self._console = Console(file=cast("IO[str]", self.results), force_terminal=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._live.start()
         self._drawn_mono_s = 0.0
 
     def tick(self) -> None:
-        """Redraw, at most four times a second."""
+        """Redraw, at most four times a second, and not for a terminal that is stopped."""
         now = time.monotonic()
-        if now - self._drawn_mono_s < 0.25:
+        if now - self._drawn_mono_s < 0.25 or not self.results.is_idle:
             return
         self._drawn_mono_s = now
-        try:
-            self._live.update(self._line(now), refresh=True)
-        except OSError:
-            self.unsaid_count += 1
+        self._live.update(self._line(now), refresh=True)
 
     def _line(self, now: float) -> str:
         waiting_count = max(0, self.queued_count - self.done_count - self.running_count)
@@ -173,15 +164,12 @@ class LiveReporter(Tally):
         self._console.print(line, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """Print a message above the live line."""
-        try:
+        """Print a message above the live line, while there is one."""
+        if self._live.is_started:
             self._console.print(clean_line(text), markup=False, style="yellow", soft_wrap=True)
-        except OSError:
-            self.unsaid_count += 1
+        else:
+            super().note(text)
 
     def close(self) -> None:
         """Take the live line away."""
-        try:
-            self._live.stop()
-        except OSError:
-            self.unsaid_count += 1
+        self._live.stop()

@@ -32,10 +32,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
+def json_line(schema: str, facts: dict[str, Any]) -> str:
+    """One JSON object with its schema's name, as a line."""
+    return json.dumps({"schema": f"pipeline-supervisor/{schema}/1", **facts}) + "\n"
+
+
 def print_json(schema: str, facts: dict[str, Any]) -> None:
     """Print one JSON object with its schema's name, on one line."""
-    record = {"schema": f"pipeline-supervisor/{schema}/1", **facts}
-    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.write(json_line(schema, facts))
     sys.stdout.flush()
 
 

@@ -47,6 +47,9 @@ def _modes(layout: Layout) -> Iterator[Violation]:
     """Private, ours, no links, nothing half written by the dead."""
     for top in (layout.runs, layout.out):
         for directory, folders, files in os.walk(top):
+            if directory == layout.rejected:  # what was set aside is no record of ours
+                folders.clear()
+                continue
             for name in (*folders, *files):
                 path = os.path.join(directory, name)
                 try:

@@ -11,6 +11,7 @@ import pytest
 import supervisor.errors
 import workers.records.errors
 from supervisor.cli import VERBS
+from supervisor.commands.doctor import UNFIT
 from supervisor.commands.status import FAILED_SHOWN
 from supervisor.commands.verify import BAD_RECORDS
 from supervisor.commands.wait import TIMED_OUT
@@ -122,7 +123,7 @@ ERRORS = {
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, TypedError) and kind is not TypedError
 }
-CODES = {OK, FAILED, CANCELLED, LOST, FAILED_SHOWN, BAD_RECORDS, TIMED_OUT, *SIGNALS}
+CODES = {OK, FAILED, CANCELLED, LOST, FAILED_SHOWN, BAD_RECORDS, UNFIT, TIMED_OUT, *SIGNALS}
 CODES |= {kind.exit_code for kind in ERRORS.values()}
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.holding import adopted, holding, kill_supervisor, ran, workers
+from tests.holding import adopted, holding, kill_supervisor, ran, workers, zygotes_of
 from tests.root import Root, wait_until
 from workers.containment import children
 from workers.records.proc import proc_stat
@@ -66,7 +66,9 @@ def test_the_supervisor_keeps_no_zombie(root: Root) -> None:
     wait_until(lambda: len(ran(root)) == 3, "all stages run")
 
     def has_only_workers(count: int) -> bool:
-        return sorted(children(process.pid)) == workers(root) and len(workers(root)) == count
+        zygotes = set(zygotes_of(process.pid))
+        below = {pid for parent in (process.pid, *zygotes) for pid in children(parent)}
+        return sorted(below - zygotes) == workers(root) and len(workers(root)) == count
 
     wait_until(lambda: has_only_workers(3), "what it inherited is reaped")
     os.kill(workers(root)[0], signal.SIGKILL)

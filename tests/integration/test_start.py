@@ -191,6 +191,7 @@ def test_a_stage_sees_what_the_contract_promises_and_nothing_of_ours(root: Root)
     assert "True set()" in text
 
 
+@pytest.mark.fault("V10")
 def test_a_reader_that_stops_reading_never_stops_the_supervisor(root: Root) -> None:
     root.configure(PIPELINES)
     root.write("batch.toml", '[[runs]]\npipeline = "good"\ncount = 80\n')

@@ -142,3 +142,9 @@ def test_runs_that_are_queued_or_under_way_are_in_order(root: Root) -> None:
     assert root.call("verify").code == 0
     root.write("go", "")
     assert root.finish(process).code == 0
+
+
+def test_what_was_set_aside_is_no_record_of_ours(root: Root) -> None:
+    settled(root)
+    (Path(root.layout.rejected) / "link.json").symlink_to("/etc/hostname")
+    assert root.call("verify").code == 0

@@ -2,12 +2,11 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
+from tests.holding import zygotes_of
 from tests.root import LAUNCHER, Root, alive, wait_until
-from workers.records.proc import proc_stat
 
 pytestmark = pytest.mark.skipif(LAUNCHER != "zygote", reason="workers are started by exec")
 
@@ -18,18 +17,6 @@ stages = [{{ id = "s", command = "{WAIT}" }}]
 [pipelines.dir]
 stages = [{{ id = "s", command = "ls -l /proc/$$/fd" }}]
 """
-
-
-def zygotes_of(pid: int) -> list[int]:
-    """The zygotes that a supervisor has as living children."""
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        stat = proc_stat(int(name))
-        if stat is None or stat.ppid != pid or stat.state in "ZX":
-            continue
-        if Path(f"/proc/{name}/comm").read_text() == "zygote\n":
-            found.append(int(name))
-    return found
 
 
 def zygote_of(pid: int) -> int:

@@ -57,8 +57,7 @@ def replace_file(path: str, data: bytes, *, flush: bool = True) -> Receipt:
     """
     began = time.monotonic()
     directory = os.path.dirname(path)
-    name = f".{os.path.basename(path)[:180]}.{_writer(os.getpid())}-{next(_serial)}.tmp"
-    temporary = os.path.join(directory, name)
+    temporary = os.path.join(directory, temporary_name(os.path.basename(path)))
     fd = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
     )
@@ -77,6 +76,11 @@ def replace_file(path: str, data: bytes, *, flush: bool = True) -> Receipt:
     if flush:
         sync_dir(directory)
     return Receipt(time.monotonic() - began, len(data))
+
+
+def temporary_name(name: str) -> str:
+    """A new name for a temporary file of this process that stands for ``name``."""
+    return f".{name[:180]}.{_writer(os.getpid())}-{next(_serial)}.tmp"
 
 
 @functools.lru_cache(maxsize=1)

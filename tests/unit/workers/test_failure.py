@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,7 @@ def failure(command: str = "make", message: str | None = "m") -> Failure:
     )
 
 
+@pytest.mark.fault("V8")
 @settings(max_examples=300, deadline=None)
 @given(HOSTILE, HOSTILE, st.text(max_size=3000), st.text(max_size=3000))
 def test_an_error_file_stays_small_whatever_it_is_given(

@@ -1,0 +1,129 @@
+"""One round of chaos: break everything for a while, settle it, and judge."""
+
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from typing import Final
+
+from stress.chaos.calm import stay_calm
+from stress.chaos.checks import Seen, check
+from stress.chaos.deeds import act, mood
+from stress.chaos.outcome import Outcome
+from stress.chaos.reader import Reader
+from stress.chaos.world import World
+from stress.evidence import Evidence
+
+_SETTLE_WITHIN_S: Final = 300.0
+_CLIENTS_WITHIN_S: Final = 20.0
+
+
+def chaos(directory: str, *, seed: int, seconds: float, keep: bool = False) -> Outcome:
+    """Break everything for so many seconds, then settle and judge.
+
+    Args:
+        directory: an existing empty directory.
+        seed: of all chance.
+        seconds: how long things are broken; calm phase and settling come on top.
+        keep: copy the root to ``directory`` although nothing is broken.
+    """
+    outcome = Outcome(seed=seed, seconds=seconds)
+    world = World(directory, seed)
+    try:
+        world.open()
+        outcome.left_out = [
+            f"{what}: {why}"
+            for what, why in (
+                ("fill the disk for a while", world.disk.why_not),
+                ("jump the wall clock", world.clock.why_not),
+            )
+            if why is not None
+        ]
+        _rage(world, outcome)
+        if keep or outcome.broken:
+            world.copy_root()
+        return outcome
+    finally:
+        world.close()
+
+
+def _rage(world: World, outcome: Outcome) -> None:
+    reader = Reader(world.layout)
+    reader.start()
+    try:
+        weights = mood(world.chance)
+        until = time.monotonic() + outcome.seconds
+        while time.monotonic() < until:
+            world.due()
+            act(world, weights, outcome.done)
+            world.collect()
+            time.sleep(world.chance.uniform(0.0, 0.1))
+        _quieten(world)
+        outcome.held, calm = stay_calm(world)
+        world.kill_all()
+        settled = world.call("start", "--once", within_s=_SETTLE_WITHIN_S)
+        alive = world.processes()
+    finally:
+        reader.stop()
+    evidence, outcome.invariants = check(
+        Seen(
+            layout=world.layout,
+            marks=world.marks,
+            acknowledged=frozenset(world.acknowledged),
+            exits={verb: frozenset(codes) for verb, codes in world.exits.items()},
+            said=tuple(world.said),
+            alive=tuple(f"pid {found.pid}, a {found.role}" for found in alive),
+            reading=tuple(reader.problems),
+            calm=tuple(calm),
+            settled=settled,
+        )
+    )
+    _tell(outcome, world, evidence, reader)
+
+
+def _quieten(world: World) -> None:
+    """Nothing is stopped, full or in a false time any more, and every command has ended."""
+    world.settle_later()
+    for found in world.processes():
+        found.signal(signal.SIGCONT)
+    world.disk.free()
+    world.clock.jump(0)
+    until = time.monotonic() + _CLIENTS_WITHIN_S
+    while any(client.words[0] == "submit" for client in world.clients):
+        world.collect()
+        if time.monotonic() > until:
+            break
+        time.sleep(0.05)
+
+
+def _tell(outcome: Outcome, world: World, evidence: Evidence, reader: Reader) -> None:
+    outcome.acknowledged_count = len(world.acknowledged)
+    outcome.looks_count = reader.looks_count
+    for run in evidence.runs.values():
+        manifest = run.manifest or {}
+        detail = manifest.get("status_detail")
+        word = f"{manifest.get('status')}" + (f" ({detail})" if detail else "")
+        outcome.statuses[word] += 1
+    outcome.guardrails = [dict(row) for row in evidence.metrics.get("guardrails") or ()]
+
+
+def run(*, seed: int, seconds: float, keep: bool) -> tuple[Outcome, str | None]:
+    """Make a directory, rage in it, and remove it unless something is broken.
+
+    Returns:
+        The outcome, and where everything was kept, None where it was not.
+    """
+    directory = tempfile.mkdtemp(prefix="chaos-")
+    print(f"chaos: seed {seed}, {seconds:g} s, in {directory}", file=sys.stderr)
+    kept = None
+    try:
+        outcome = chaos(directory, seed=seed, seconds=seconds, keep=keep)
+        if keep or outcome.broken:
+            kept = directory
+        return outcome, kept
+    finally:
+        if kept is None:
+            shutil.rmtree(directory, ignore_errors=True)
+        else:
+            print(f"chaos: kept: {directory}", file=sys.stderr)

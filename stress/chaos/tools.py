@@ -1,0 +1,99 @@
+"""What chaos needs of the machine: a small disk to fill, and a wall clock to jump.
+
+Either may be missing: then what needs it is left out, and said so.
+"""
+
+import contextlib
+import os
+import shutil
+import struct
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+_SOURCE: Final = Path(__file__).with_name("clock.c")
+_DISK_BYTES: Final = 96 * 1024 * 1024  # an hour's records fit; filling it takes milliseconds
+_BLOCK: Final = b"\0" * (1 << 20)
+
+
+@dataclass(slots=True)
+class Disk:
+    """A small file system, where one can be mounted.
+
+    Args:
+        path: an empty directory; the file system is to be mounted there.
+
+    Attributes:
+        why_not: why there is none, None where there is one.
+    """
+
+    path: str
+    why_not: str | None = field(default=None, init=False)
+
+    def mount(self) -> None:
+        """Mount it, where that is possible."""
+        if os.geteuid() != 0:
+            self.why_not = "mounting needs root"
+            return
+        words = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES},mode=700", "tmpfs", self.path]
+        ran = subprocess.run(words, capture_output=True, text=True, check=False)
+        if ran.returncode != 0:
+            self.why_not = ran.stderr.strip() or "mount failed"
+
+    def fill(self) -> None:
+        """Take all the room that is left."""
+        with open(os.path.join(self.path, "fill"), "ab", buffering=0) as file:
+            for block in (_BLOCK, _BLOCK[:4096]):
+                try:
+                    while True:
+                        file.write(block)
+                except OSError:
+                    continue
+
+    def free(self) -> None:
+        """Give the room back."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.path, "fill"))
+
+    def unmount(self) -> None:
+        """Take the file system away, if it is there; nothing may use it any more."""
+        if os.path.ismount(self.path):
+            subprocess.run(["umount", self.path], check=True)
+
+
+@dataclass(slots=True)
+class WallClock:
+    """The wall clock of everything that is started with ``environment``.
+
+    Args:
+        directory: where the shim is built.
+
+    Attributes:
+        why_not: why the clock cannot be moved, None where it can.
+        environment: what a process needs to have this clock.
+    """
+
+    directory: str
+    why_not: str | None = field(default=None, init=False)
+    environment: dict[str, str] = field(default_factory=dict, init=False)
+    _file: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        self._file = os.path.join(self.directory, "clock")
+        built = os.path.join(self.directory, "clock.so")
+        self.jump(0)
+        if shutil.which("cc") is None:
+            self.why_not = "there is no C compiler"
+            return
+        words = ["cc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", built]
+        subprocess.run([*words, str(_SOURCE), "-ldl"], check=True)
+        self.environment = {"LD_PRELOAD": built, "CHAOS_CLOCK": self._file}
+
+    def jump(self, seconds: int) -> None:
+        """Let it be so many seconds ahead of the true time, or behind it."""
+        fd = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(fd, struct.pack("=q", seconds), 0)
+        finally:
+            os.close(fd)

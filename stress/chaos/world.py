@@ -1,0 +1,201 @@
+"""The root under chaos: its commands as users call them, and its processes by what they are."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from stress.chaos.pipelines import write_config
+from stress.chaos.tools import Disk, WallClock
+from workers.records.identity import send_signal
+from workers.records.ids import is_run_id
+from workers.records.layout import Layout
+from workers.records.proc import proc_stat
+
+CLIENTS_LIMIT: Final = 4  # commands at once: each costs a fifth of a second of one core
+_LOOK_EVERY_S: Final = 0.02
+_PROGRAM: Final = (sys.executable, "-m", "supervisor")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One living process of the root."""
+
+    pid: int
+    start_ticks: int
+    role: str
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, to this process and no later one of its pid."""
+        send_signal(self.pid, self.start_ticks, number)
+
+
+@dataclass(slots=True)
+class Client:
+    """A command that was started; ``killed`` by us."""
+
+    words: tuple[str, ...]
+    process: "subprocess.Popen[str]"
+    said: str
+    killed: bool = False
+
+
+@dataclass(slots=True)
+class World:
+    """Everything that chaos acts upon.
+
+    Args:
+        directory: an existing empty directory.
+        seed: of all chance.
+    """
+
+    directory: str
+    seed: int
+    chance: random.Random = field(init=False)
+    disk: Disk = field(init=False)
+    clock: WallClock = field(init=False)
+    layout: Layout = field(init=False)
+    marks: str = field(init=False)
+    said: list[str] = field(default_factory=list, init=False)
+    acknowledged: set[str] = field(default_factory=set, init=False)
+    exits: dict[str, set[int]] = field(default_factory=dict, init=False)
+    clients: list[Client] = field(default_factory=list, init=False)
+    later: list[tuple[float, Callable[[], None]]] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+        self.disk = Disk(os.path.join(self.directory, "disk"))
+        self.clock = WallClock(self.directory)
+        self.layout = Layout(os.path.join(self.disk.path, "root"))
+        self.marks = os.path.join(self.directory, "marks")
+
+    def open(self) -> None:
+        """Mount the disk and make the root. ``close`` undoes it, also where this was broken off."""
+        os.mkdir(self.disk.path)
+        self.disk.mount()
+        os.mkdir(self.layout.root, 0o700)
+        write_config(self.layout.root, self.marks)
+
+    def command(self, *words: str, serving: bool = False) -> Client:
+        """Start a command; supervisors have the clock that jumps, and so have their workers."""
+        name = os.path.join(self.directory, f"said-{len(self.said)}")
+        self.said.append(name)
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("SUPERVIS")}
+        env = {**clean, "XDG_CONFIG_HOME": self.directory, **self.clock.environment}
+        with open(name, "w", encoding="utf-8") as err:
+            process = subprocess.Popen(
+                [*_PROGRAM, words[0], "--root", self.layout.root, *words[1:]],
+                cwd=self.directory,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if serving else subprocess.PIPE,
+                stderr=err,
+                text=True,
+            )
+        client = Client(words, process, name)
+        self.clients.append(client)
+        return client
+
+    def call(self, *words: str, within_s: float) -> int | None:
+        """Run a command to its end; its exit code, or None where it did not end in time."""
+        client = self.command(*words, serving=True)
+        try:
+            return client.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            self.end(client)
+
+    def collect(self) -> None:
+        """Take the words of commands that have ended: what ``submit`` printed is acknowledged."""
+        for client in list(self.clients):
+            if client.process.poll() is not None:
+                self.end(client)
+
+    def end(self, client: Client) -> None:
+        """Kill a command unless it has ended, and note how it ended."""
+        if client.process.poll() is None:
+            client.killed = True
+            client.process.kill()
+        out, _ = client.process.communicate()
+        if client in self.clients:
+            self.clients.remove(client)
+        if client.words[0] == "submit" and out and is_run_id(out.strip()):
+            self.acknowledged.add(out.strip())
+        if not client.killed and client.process.returncode >= 0:
+            self.exits.setdefault(client.words[0], set()).add(client.process.returncode)
+
+    def due(self) -> None:
+        """Do what was put off until now."""
+        now = time.monotonic()
+        for item in list(self.later):
+            if item[0] <= now:
+                self.later.remove(item)
+                item[1]()
+
+    def settle_later(self) -> None:
+        """Do everything that was put off, at once."""
+        for _, action in self.later:
+            action()
+        self.later.clear()
+
+    def processes(self, *roles: str) -> list[Process]:
+        """The living processes of the root, of these roles: supervisor, worker, stage."""
+        return sorted(
+            (found for found in self._all() if not roles or found.role in roles),
+            key=lambda found: found.pid,
+        )
+
+    def _all(self) -> Iterator[Process]:
+        root = self.layout.root
+        for name in os.listdir("/proc"):
+            if not name.isdigit() or int(name) == os.getpid():
+                continue
+            words = _read(name, "cmdline").split(b"\0")
+            role = None
+            if b"-m" in words[:3] and b"workers" in words[:4] and _below(words, f"{root}/.runs/"):
+                role = "worker"
+            elif root.encode() in words and b"start" in words:
+                role = "supervisor"
+            elif f"SUPERVISED_ROOT={root}".encode() in _read(name, "environ").split(b"\0"):
+                role = "stage"
+            stat = proc_stat(int(name)) if role else None
+            if role and stat is not None and stat.state not in "ZX":
+                yield Process(int(name), stat.start_ticks, role)
+
+    def kill_all(self, within_s: float = 10.0) -> None:
+        """End every process of the root; those that are killed are gone at once, or never."""
+        for client in list(self.clients):
+            self.end(client)
+        until = time.monotonic() + within_s
+        while (left := self.processes()) and time.monotonic() < until:
+            for found in left:
+                found.signal(signal.SIGKILL)
+            time.sleep(_LOOK_EVERY_S)
+
+    def copy_root(self) -> None:
+        """Copy the root beside its file system, which is about to go."""
+        kept = os.path.join(self.directory, "root")
+        subprocess.run(["cp", "-a", self.layout.root, kept], check=True)
+
+    def close(self) -> None:
+        """Leave nothing: no process, no mount."""
+        self.kill_all()
+        self.disk.unmount()
+
+
+def _read(pid: str, name: str) -> bytes:
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read()
+    except OSError:  # gone, or another user's
+        return b""
+
+
+def _below(words: list[bytes], path: str) -> bool:
+    return any(word.startswith(path.encode()) for word in words)

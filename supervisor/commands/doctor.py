@@ -1,0 +1,74 @@
+"""``supervisor doctor``: look at machine and root, and say what to do."""
+
+import os
+from collections.abc import Iterator
+
+import click
+
+from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.edge.disk import look_at_disk, look_at_space
+from supervisor.edge.machine import look_at_machine
+from supervisor.plan.load_settings import load_settings, project_file
+from supervisor.report.finding import Finding, Level, bad, ok
+from supervisor.report.looks import look_at_root
+from supervisor.report.text import print_json, table
+from supervisor.settings import Settings, limits_of
+from workers.records.layout import Layout
+
+UNFIT = 73  # docs/reference/exit-codes.md
+
+
+@click.command("doctor", short_help="Look at machine and root, and say what to do.")
+@root_options
+@json_option
+def command(root: str | None, config: str | None, as_json: bool) -> int:
+    """Look at the machine and the root, and say what to do where something is not as it should be.
+
+    Nothing is changed: two small files are made beside the supervisor's own and removed again;
+    where there is no root yet, nothing is made at all. "warn" works, but less well than it could;
+    with "bad" a start would refuse, or records could be lost: then it exits with 73.
+
+    Example: supervisor doctor --json
+    """
+    layout = layout_of(root, config)
+    project = project_file(layout.root, config)
+    settings = load_settings(flags={}, project=project, environ=os.environ)
+    found = list(_look(layout, settings))
+    if as_json:
+        facts = {"root": layout.root, "findings": [finding.to_json() for finding in found]}
+        print_json("doctor", facts)
+    else:
+        click.echo(_table(found))
+    return UNFIT if any(finding.level is Level.BAD for finding in found) else 0
+
+
+def _look(layout: Layout, settings: Settings) -> Iterator[Finding]:
+    if not os.path.isdir(layout.root):
+        yield bad("root", f"{layout.root} is no directory", "make it, or choose another --root")
+        return
+    yield from look_at_machine(max_runs=settings.max_runs, watched=layout.root)
+    yield from look_at_space(layout.root, max_runs=settings.max_runs, limits=limits_of(settings))
+    if os.path.isdir(layout.control):
+        yield ok("root", layout.root)
+        yield from look_at_root(layout)
+        yield from look_at_disk(layout.control)
+    elif os.access(layout.root, os.W_OK | os.X_OK):
+        yield ok(
+            "root",
+            f"{layout.root}: no supervisor has served it yet; writing and locking are looked at "
+            "once one has",
+        )
+    else:
+        yield bad(
+            "root",
+            f"{layout.root} cannot be written",
+            "run as its owner, remount it for writing, or choose another --root",
+        )
+
+
+def _table(found: list[Finding]) -> str:
+    rows = [
+        (finding.level, finding.look, "; ".join(filter(None, (finding.what, finding.mend))))
+        for finding in found
+    ]
+    return table(("", "LOOK", "FOUND, AND WHAT TO DO"), rows)

@@ -1,0 +1,286 @@
+"""``supervisor doctor`` finds each thing that it looks for, and changes nothing."""
+
+import contextlib
+import fcntl
+import io
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor.cli import run
+from supervisor.edge.disk import look_at_disk
+from supervisor.edge.intake import Intake
+from supervisor.edge.lease import take_lease
+from supervisor.edge.machine import look_at_machine
+from supervisor.report.finding import Finding, Level
+from tests.root import Done, Root, alive, wait_until
+from workers.records.clock import SystemClock
+from workers.records.layout import Layout
+from workers.records.proc import proc_stat
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+
+
+def served(path: Path) -> None:
+    """What a supervisor that came and left has made."""
+    layout = Layout(str(path))
+    take_lease(layout, command="supervisor start").release(layout)
+    Intake(layout, SystemClock())
+
+
+def doctor(path: Path) -> Done:
+    """``supervisor doctor --json`` in this process, which is quicker."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(["doctor", "--json", "--root", str(path)])
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def levels(done: Done) -> dict[str, str]:
+    """How each look ended."""
+    return {finding["look"]: finding["level"] for finding in done.json()["findings"]}
+
+
+def finding(done: Done, look: str) -> dict[str, Any]:
+    """One look."""
+    return next(found for found in done.json()["findings"] if found["look"] == look)
+
+
+def tree(path: Path) -> list[tuple[str, int, int]]:
+    """Everything below a directory, as far as a change would show."""
+    found = [(str(p), p.lstat().st_mtime_ns, p.lstat().st_size) for p in path.rglob("*")]
+    return sorted(found)
+
+
+@contextmanager
+def mounted(path: Path, options: str) -> Iterator[None]:
+    """A small file system of our own."""
+    path.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+def test_a_healthy_root_is_ok_and_nothing_is_changed(root: Root) -> None:
+    served(root.path)
+    control = Path(root.layout.control)
+    before = [found for found in tree(root.path) if found[0] != str(control)]
+    done = doctor(root.path)
+    assert done.code == 0, done
+    assert set(levels(done).values()) == {"ok"}
+    # Two files came and went in it, so its own time has moved.
+    assert [found for found in tree(root.path) if found[0] != str(control)] == before
+
+
+def test_where_there_is_no_root_yet_nothing_is_made(root: Root) -> None:
+    before = tree(root.path)
+    done = root.call("doctor")
+    assert done.code == 0
+    assert "no supervisor has served it yet" in done.out
+    assert tree(root.path) == before
+
+
+def test_what_is_found_is_told_with_its_mend(root: Root) -> None:
+    served(root.path)
+    Path(root.layout.runs).chmod(0o755)
+    done = root.call("doctor")
+    assert done.code == 0
+    assert "warn  .runs/" in done.out
+    assert "chmod 700" in done.out
+
+
+def test_a_missing_root_is_bad(root: Root) -> None:
+    done = doctor(root.path / "nowhere")
+    assert (done.code, levels(done)) == (73, {"root": "bad"})
+
+
+def test_a_wrong_setting_is_told_as_everywhere(root: Root) -> None:
+    root.configure(settings="max_runs = 0\n")
+    assert doctor(root.path).code == 78
+
+
+@needs_root
+def test_a_root_that_is_mounted_read_only_is_bad(root: Root) -> None:
+    served(root.path)
+    subprocess.run(["mount", "--bind", root.path, root.path], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", root.path], check=True)
+        done = doctor(root.path)
+        assert root.call("status").code == 0, "readers work"
+    finally:
+        subprocess.run(["umount", root.path], check=True)
+    assert (done.code, finding(done, "writing")["level"]) == (73, "bad")
+    assert "remount" in finding(done, "writing")["mend"]
+
+
+@needs_root
+def test_a_full_file_system_is_bad(root: Root) -> None:
+    small = root.path / "small"
+    with mounted(small, "size=512k,nr_inodes=40"):
+        served(small)
+        found = os.statvfs(small)
+        (small / "fill").write_bytes(b"x" * found.f_bavail * found.f_frsize)
+        done = doctor(small)
+    assert done.code == 73
+    assert levels(done)["space"] == levels(done)["inodes"] == "bad"
+    assert "make room" in finding(done, "writing")["mend"]
+
+
+@needs_root
+def test_room_for_less_than_one_round_is_a_warning(root: Root) -> None:
+    with mounted(root.path / "small", "size=3m,nr_inodes=400"):
+        done = doctor(root.path / "small")
+    assert done.code == 0
+    assert levels(done)["space"] == levels(done)["inodes"] == "warn"
+
+
+def test_a_disk_without_flock_is_bad(root: Root, shim: Path, tmp_path: Path) -> None:
+    served(root.path)
+    log = tmp_path / "calls"
+    env = {
+        "LD_PRELOAD": str(shim),
+        "CRASHPOINT_BELOW": root.layout.control,
+        "CRASHPOINT_ROLE": "supervisor doctor",
+        "CRASHPOINT_LOG": str(log),
+        "CRASHPOINT_MODE": "count",
+    }
+    assert root.call("doctor", env=env).code == 0
+    calls = [line.split(maxsplit=2) for line in log.read_text().splitlines()]
+    at = next(number for number, name, path in calls if name == "flock" and "doctor" in path)
+    done = root.call(
+        "doctor", "--json", env=env | {"CRASHPOINT_AT": at, "CRASHPOINT_MODE": "errno:37"}
+    )
+    assert (done.code, finding(done, "locking")["level"]) == (73, "bad")
+    assert "local file system" in finding(done, "locking")["mend"]
+    assert not list(Path(root.layout.control).glob("*.tmp"))
+
+
+def looked(directory: Path) -> dict[str, Finding]:
+    return {found.look: found for found in look_at_disk(str(directory))}
+
+
+def test_a_flock_that_lets_two_in_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    assert looked(tmp_path)["locking"].level is Level.BAD
+
+
+def test_a_directory_that_cannot_be_flushed_is_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: str) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr("supervisor.edge.disk.sync_dir", refuse)
+    assert looked(tmp_path)["flushing"].level is Level.BAD
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rename_that_does_not_replace_is_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "rename", lambda *_: None)
+    assert looked(tmp_path)["replacing"].level is Level.BAD
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_server_with_another_clock_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supervisor.edge.disk.time.time", lambda: 1_000_000_000.0)
+    assert looked(tmp_path)["file times"].level is Level.WARN
+
+
+@pytest.mark.parametrize(("limit", "level", "code"), [(64, "warn", 0), (24, "bad", 73)])
+def test_few_descriptors_are_told(root: Root, limit: int, level: str, code: int) -> None:
+    words = ["prlimit", f"--nofile={limit}", "supervisor", "doctor", "--json"]
+    ran = subprocess.run(words, cwd=root.path, capture_output=True, text=True, check=False)
+    done = Done(ran.returncode, ran.stdout, ran.stderr)
+    assert (done.code, levels(done)["descriptors"]) == (code, level)
+    assert "82 needed for max_runs = 50" in finding(done, "descriptors")["what"]
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, directory: Path) -> dict[str, Finding]:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    return {found.look: found for found in look_at_machine(max_runs=50, watched=str(directory))}
+
+
+def test_few_processes_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
+    assert machine(monkeypatch, tmp_path)["processes"].level is Level.WARN
+
+
+def test_a_clock_at_1970_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "gmtime", lambda *_: time.struct_time((1970, 1, 1, 0, 0, 9, 3, 1, 0)))
+    assert machine(monkeypatch, tmp_path)["clock"].level is Level.WARN
+
+
+def test_a_kernel_without_pidfds_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    assert machine(monkeypatch, tmp_path)["pidfd"].level is Level.BAD
+
+
+def test_no_watchdog_is_a_warning(root: Root) -> None:
+    blocked = root.write("blocked/watchdog/__init__.py", "raise ImportError('blocked')\n")
+    done = root.call("doctor", "--json", env={"PYTHONPATH": str(blocked.parents[1])})
+    assert (done.code, levels(done)["watching"]) == (0, "warn")
+
+
+def test_the_holder_of_the_lease_is_named_while_it_lives_stops_and_dies(root: Root) -> None:
+    process = root.serving()
+    held = finding(doctor(root.path), "lease")
+    assert held["level"] == "ok"
+    assert f"pid {process.pid} since" in held["what"]
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: (s := proc_stat(process.pid)) and s.state == "T", "it is stopped")
+    stopped = finding(doctor(root.path), "lease")
+    assert (stopped["level"], stopped["mend"]) == ("warn", f"kill -CONT {process.pid}")
+    process.kill()
+    process.wait()
+    dead = finding(doctor(root.path), "lease")
+    assert (dead["level"], "left by a supervisor that died" in dead["what"]) == ("warn", True)
+
+
+def test_a_lease_that_a_stranger_holds_is_a_warning(root: Root) -> None:
+    served(root.path)
+    with open(root.layout.lease_lock, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert finding(doctor(root.path), "lease")["level"] == "warn"
+
+
+def test_what_waits_and_what_was_left_is_counted(root: Root) -> None:
+    served(root.path)
+    assert root.call("submit", "--", "true").code == 0
+    for name in ("inbox/.x.json.1-1-0.tmp", "rejected/garbage.json", "building/half"):
+        Path(root.layout.control, name).touch()
+    found = levels(doctor(root.path))
+    assert [found[look] for look in ("inbox", "rejected", "leftovers")] == ["warn"] * 3
+
+
+def test_runs_without_a_supervisor_are_counted(root: Root) -> None:
+    process = root.serving()
+    assert root.call("submit", "--", "sleep", "300").code == 0
+    wait_until(root.stages, "it runs")
+    process.kill()
+    process.wait()
+    assert finding(doctor(root.path), "accepted")["level"] == "warn"
+    assert alive(str(root.path)), "nothing was ended by looking"
+
+
+def test_records_from_the_future_are_a_warning(root: Root) -> None:
+    served(root.path)
+    root.write("out/t/history.ndjson", '{"timestamp": "2999-01-01T00:00:00.000Z"}\n')
+    Path(root.layout.task_dir("t")).mkdir()
+    assert levels(doctor(root.path))["records"] == "warn"
