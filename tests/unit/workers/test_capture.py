@@ -2,6 +2,7 @@ import re
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +71,7 @@ def test_a_cut_never_splits_a_character(text: str, at: int) -> None:
 SECRET = b"s3cr3t-value"
 
 
+@pytest.mark.fault("S1")
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(
