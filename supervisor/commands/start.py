@@ -14,10 +14,12 @@ from supervisor.errors import ConfigError
 from supervisor.plan.batches import Batch
 from supervisor.plan.runs import Asking
 from supervisor.report.progress import JsonReporter, LiveReporter, PlainReporter, Tally, is_read
-from supervisor.report.text import duration, print_json, say
+from supervisor.report.text import duration, print_json, say, tell
 from supervisor.wiring import engine_for
 from workers.records.request import Request, RequestKind, pending_requests, publish
 from workers.records.spec import RunSpec
+
+CANNOT_WRITE = 73  # docs/reference/exit-codes.md: runs were asked for that have no place
 
 
 @click.command("start", short_help="Supervise runs.")
@@ -144,12 +146,10 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
         print_json("start-summary", facts)
     elif outcomes:
         told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-        click.echo(f"{_runs(len(outcomes))} in {duration(reporter.age_s())}: {told}")
+        tell(f"{_runs(len(outcomes))} in {duration(reporter.age_s())}: {told}")
         for task_id in tasks:
             state = given.layout.relative(given.layout.state(task_id))
-            click.echo(
-                f"records of {task_id}: {given.layout.runs_of(task_id)}/, its state: {state}"
-            )
+            tell(f"records of {task_id}: {given.layout.runs_of(task_id)}/, its state: {state}")
     for task_id in engine.owed_tasks():
         say(f"the state of task {task_id} is still owed; the next start writes it")
     if queued_count:
@@ -162,4 +162,5 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
 def _code(engine: Engine) -> int:
     if engine.ended_by is not None:
         return 128 + int(signal.Signals(engine.ended_by))
-    return worst(exit_code(status, detail) for status, detail in engine.outcomes.values())
+    code = worst(exit_code(status, detail) for status, detail in engine.outcomes.values())
+    return CANNOT_WRITE if not code and engine.refused_count else code

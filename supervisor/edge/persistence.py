@@ -115,7 +115,7 @@ class PersistenceCoordinator:
                 outcome[run_id] = None  # an earlier supervisor appended it before it died
                 continue
             line = history_line(manifest, self._layout.relative(reader.run.manifest))
-            line |= measure_files(self._layout, reader.run, manifest)
+            line |= measure_files(reader.run, manifest)
             line["slowestManifestSeconds"] = round(self._notes[run_id].slowest_s, 6)
             line["badLines"] = reader.bad_lines_count
             lines.setdefault(reader.spec.task_id, []).append(line)

@@ -1,8 +1,9 @@
 """The process table: is a process stopped, and what is still alive of a run.
 
 What belongs to a run is proven, never guessed: the run's id in the process's environment, or
-membership in the session that its worker led. Processes that shed both come to us, because we are a
-child subreaper and their worker is dead: a child of ours that is no worker can only be such a one.
+membership in the session that its worker led, where we knew that worker while it lived. Processes
+that shed both come to us, because we are a child subreaper and their worker is dead: a child of
+ours that is no worker can only be such a one.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from typing import Final
 
 import psutil
 
-from workers.records.identity import Identity, open_pidfd, send_signal
+from workers.records.identity import Identity, is_alive, open_pidfd, send_signal
 from workers.records.proc import proc_stat
 
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
@@ -44,7 +45,7 @@ def kill_remains(
 
     Args:
         run_id: the run.
-        worker: its worker as the journal names it, None where it never said.
+        worker: its worker, None where we never knew it alive.
         our_workers: pids of our children that are living workers of other runs.
 
     Returns:
@@ -93,3 +94,28 @@ def _reap(pid: int) -> None:
 def living_pidfd(worker: Identity) -> int | None:
     """A pidfd of a worker that an earlier supervisor started, or None where it is gone."""
     return open_pidfd(worker.pid, worker.start_ticks)
+
+
+def works_on(worker: Identity, owner_path: str) -> bool:
+    """Tell whether a process that a journal names is that run's worker: it has ``.owner`` open.
+
+    A journal is a file, and files can be edited: no signal goes to a process because of a number
+    in one.
+
+    Args:
+        worker: who is named, of this host and boot.
+        owner_path: the run's ``.owner``.
+    """
+    if worker.pid == os.getpid() or not is_alive(worker):
+        return False
+    folder = f"/proc/{worker.pid}/fd"
+    try:
+        wanted = os.stat(owner_path, follow_symlinks=False)
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    for name in names:
+        with contextlib.suppress(OSError):  # closed since it was listed
+            if os.path.samestat(os.stat(f"{folder}/{name}"), wanted):
+                return True
+    return False

@@ -19,7 +19,7 @@ from supervisor.edge.locks import state_lock
 from supervisor.errors import TaskStateStoreLockError
 from workers.records.atomic import Receipt, replace_file, to_bytes, to_line, write_all
 from workers.records.errors import TypedError
-from workers.records.files import make_dir, open_regular, read_from, read_object, sync_dir
+from workers.records.files import make_private, open_regular, read_from, read_object, sync_dir
 from workers.records.history import read_lines
 from workers.records.layout import Layout
 from workers.records.limits import Limits
@@ -58,7 +58,7 @@ class TaskStateStore:
             OSError: none of them is recorded, and the file is as long as before.
         """
         path = self._layout.history(self.task_id)
-        make_dir(os.path.dirname(path))
+        make_private(os.path.dirname(path))
         is_new = not os.path.exists(path)
         fd = open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
@@ -95,8 +95,7 @@ class TaskStateStore:
             OSError: the disk refused; the old state stands.
         """
         self._lock = replace(self._lock, attempts_count=self._lock.attempts_count + 1)
-        make_dir(self._layout.task_dir(self.task_id))
-        make_dir(self._layout.out_dir(self.task_id))
+        make_private(self._layout.task_dir(self.task_id), self._layout.out_dir(self.task_id))
         path = self._layout.state_lock(self.task_id)
         with state_lock(path) as held:
             if not held:

@@ -97,7 +97,7 @@ class Performer:
         if isinstance(worker, LaunchFailure):
             parts.log.write("launch_failed", run_id=run_id, why=worker.reason)
             return [stimuli.LaunchFailed(run_id, worker.reason, worker.transient)]
-        parts.workers[run_id] = worker
+        parts.launched(run_id, worker)
         parts.reporter.launched(reader.spec)
         return []
 
@@ -158,7 +158,7 @@ class Performer:
         reader = parts.readers[action.run_id]
         started = [f for f in reader.facts if f.event == Event.RUN_STARTED]
         now_s = parts.clock.mono_s()
-        same_boot = bool(started) and parts.worker_identity(action.run_id) is not None
+        same_boot = bool(started) and parts.same_boot(action.run_id)
         journal = JournalWriter(reader.run.journal, by="supervisor", clock=parts.clock)
         try:
             journal.append(
@@ -240,5 +240,5 @@ class Performer:
     def _forget(self, run_id: str) -> list[Stimulus]:
         with contextlib.suppress(OSError):  # a marker that stays is settled again by the next start
             self._parts.persistence.forget(run_id)
-        self._parts.readers.pop(run_id, None)
+        self._parts.forget(run_id)
         return []

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from workers.records.errors import BadRecordError
-from workers.records.fields import Fields, plain
+from workers.records.fields import Fields, check_schema, plain
 from workers.records.files import read_object
 from workers.records.ids import why_bad
 from workers.records.limits import Limits
@@ -128,8 +128,7 @@ class RunSpec:
         Raises:
             BadRecordError: it is not a spec of this format; the error names the key.
         """
-        if data.get("schema") != SCHEMA:
-            raise BadRecordError(path=path, why=f"schema is {data.get('schema')!r}, not {SCHEMA!r}")
+        check_schema(data, SCHEMA, path)
         read = Fields(data, path)
         spec = RunSpec(
             run_id=read.text("run_id"),
