@@ -7,7 +7,6 @@ import click
 from supervisor.commands.configured import configure
 from supervisor.commands.options import json_option, root_options
 from supervisor.errors import ConfigError, Problem
-from supervisor.plan.batches import load_batch
 from supervisor.report.text import print_json, tell
 
 
@@ -30,7 +29,7 @@ def command(batches: tuple[str, ...], root: str | None, config: str | None, as_j
     problems: list[Problem] = []
     for path in paths:
         try:
-            load_batch(path, root=given.layout.root, catalog=given.catalog)
+            given.batch(path)
         except ConfigError as error:
             problems += error.problems
     if problems:

@@ -59,6 +59,18 @@ class PersistenceCoordinator:
             )
         return self._stores[task_id]
 
+    def is_stale(self, task_id: str) -> bool:
+        """Tell whether a task's state on disk is not what its history says.
+
+        Looked at once, at the start: no more is read than the state shows.
+        """
+        if task_id in self._stores:
+            return self._stores[task_id].is_stale
+        stale = self.store(task_id).is_stale
+        if not stale:
+            del self._stores[task_id]  # it may never be needed
+        return stale
+
     def write_manifest(
         self, reader: RunReader, *, liveness: str | None = None, owed: str | None = None
     ) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from supervisor.errors import TaskStateStoreLockError
 from workers.records.atomic import Receipt, replace_file, to_bytes, to_line, write_all
 from workers.records.errors import TypedError
 from workers.records.files import make_private, open_regular, read_from, read_object, sync_dir
-from workers.records.history import read_lines
+from workers.records.history import newest_lines, read_lines
 from workers.records.layout import Layout
 from workers.records.limits import Limits
 from workers.records.request import now_text
@@ -37,6 +37,9 @@ class TaskStateStore:
         task_id: the task.
         history_limit: how many runs the state shows.
         limits: the limits in force, for the guardrails.
+
+    Attributes:
+        is_stale: the state on disk is not what the history says; a rewrite puts it right.
     """
 
     def __init__(self, layout: Layout, task_id: str, *, history_limit: int, limits: Limits) -> None:
@@ -49,7 +52,7 @@ class TaskStateStore:
         self._lock = LockCounts()
         self._covered_bytes = 0
         self._written_runs = 0
-        self._load()
+        self.is_stale = not self._load()
 
     def append(self, lines: list[dict[str, Any]]) -> Receipt:
         """Append finished runs to the history, with one flush for all of them.
@@ -106,6 +109,7 @@ class TaskStateStore:
                 )
             self._catch_up()
             receipt = replace_file(self._layout.state(self.task_id), self._state())
+            self.is_stale = False
             self._written_runs = self._totals.runs
             self._write_metrics()
         return receipt
@@ -123,16 +127,10 @@ class TaskStateStore:
 
     def _state(self) -> bytes:
         """The state, one run per line; a run's text is made once and not at every rewrite."""
-        totals = self._totals
         head = {
             "taskId": self.task_id,
             "lastRunAt": self._newest[-1].get("timestamp") if self._newest else None,
-            "totals": {
-                "runs": totals.runs,
-                "succeeded": totals.succeeded,
-                "failed": totals.failed,
-                "cancelled": totals.cancelled,
-            },
+            "totals": _counts(self._totals),
             "historyBytes": self._covered_bytes,
         }
         runs = ",\n    ".join(self._texts)
@@ -170,8 +168,12 @@ class TaskStateStore:
             self._totals = self._totals.add(line)
             self._covered_bytes = offset
 
-    def _load(self) -> None:
-        """Begin where the files on disk say; from the history's start where they disagree."""
+    def _load(self) -> bool:
+        """Begin where the files on disk say; from the history's start where they disagree.
+
+        Returns:
+            True where they agree, and cover all of the history.
+        """
         state, metrics = (
             _read(self._layout.state(self.task_id)),
             _read(self._layout.metrics(self.task_id)),
@@ -187,13 +189,24 @@ class TaskStateStore:
             or not isinstance(runs, list)
             or state.get("historyBytes") != covered
             or not 0 <= covered <= size
+            or state.get("totals") != _counts(totals)
+            or runs != newest_lines(history, max(len(runs), self._shown(totals)), covered)
         ):
-            return
+            return size == 0
         self._totals, self._covered_bytes = totals, covered
         self._written_runs = totals.runs
         for line in runs:
-            if isinstance(line, dict):
-                self._keep(line)
+            self._keep(line)
+        return covered == size
+
+    def _shown(self, totals: Totals) -> int:
+        """How many runs the state must show."""
+        return min(totals.runs, self._newest.maxlen or 0)
+
+
+def _counts(totals: Totals) -> dict[str, int]:
+    """What the state shows of the totals."""
+    return {key: getattr(totals, key) for key in ("runs", "succeeded", "failed", "cancelled")}
 
 
 def _drop_torn_tail(fd: int) -> int:

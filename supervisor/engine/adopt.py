@@ -16,6 +16,7 @@ from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker
 from supervisor.engine.observe import facts, verdict
 from supervisor.engine.parts import Parts
+from supervisor.report.records import tasks
 from workers.records.errors import NewerRecordError, TypedError
 from workers.records.files import make_private, read_marker, read_object
 from workers.records.ids import is_run_id, why_bad
@@ -52,6 +53,21 @@ def recover(parts: Parts) -> list[Stimulus]:
         except TypedError as error:  # its marker and its records stay as they are
             parts.log.write("run_left_alone", run_id=name, why=str(error))
             parts.reporter.note(f"run {name} is left alone: {error}")
+    return found + _stale_states(parts)
+
+
+def _stale_states(parts: Parts) -> list[Stimulus]:
+    """The states that somebody lost or edited; the histories tell what they must say."""
+    found: list[Stimulus] = []
+    for task_id in tasks(parts.layout):
+        try:
+            stale = parts.persistence.is_stale(task_id)
+        except (OSError, TypedError) as error:  # something that is no history is in its place
+            parts.log.write("history_unreadable", task_id=task_id, why=str(error))
+            continue
+        if stale:
+            parts.log.write("state_stale", task_id=task_id)
+            found.append(stimuli.StateStale(task_id))
     return found
 
 

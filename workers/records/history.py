@@ -74,14 +74,20 @@ def read_lines(path: str, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]
         os.close(fd)
 
 
-def newest_lines(path: str, count: int) -> list[dict[str, Any]]:
-    """The last ``count`` lines of a history, oldest first, read from its end."""
+def newest_lines(path: str, count: int, end: int | None = None) -> list[dict[str, Any]]:
+    """The last ``count`` lines of a history, oldest first, read from its end.
+
+    Args:
+        path: the history; nothing where there is none.
+        count: how many lines; lines of damage are among them and left out.
+        end: only what stands before this offset, in bytes; None for all.
+    """
     try:
         fd = open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
         return []
     try:
-        at = os.fstat(fd).st_size
+        at = os.fstat(fd).st_size if end is None else end
         data = b""
         while at > 0 and data.count(b"\n") <= count + 1:
             step = min(at, 65_536)
