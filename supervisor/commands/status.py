@@ -23,8 +23,9 @@ FAILED_SHOWN = 3  # docs/reference/exit-codes.md
 def command(runs: tuple[str, ...], root: str | None, config: str | None, as_json: bool) -> int:
     """Show the active runs and the newest 20, or the RUNs named.
 
-    RUN is a run id, a unique prefix of one, its last 8 digits, or "latest". Exits with 3 where a
-    shown run failed, 4 where a RUN is unknown.
+    RUN is a run id, a unique prefix of one, its last 8 digits, or "latest". A run that a later
+    version of this program wrote is `unknown_schema`. Exits with 3 where a shown run failed, 4
+    where a RUN is unknown.
 
     Example: supervisor status latest
     """

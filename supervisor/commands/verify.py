@@ -16,8 +16,9 @@ BAD_RECORDS = 65  # docs/reference/exit-codes.md
 def command(root: str | None, config: str | None, as_json: bool) -> int:
     """Look at every record under the root and list what breaks an invariant. Repairs nothing.
 
-    One verdict per run, in journal, manifest, history and state alike; sizes within their limits;
-    private files; nothing half written. Exits with 65 where something is wrong.
+    One verdict per run, in journal, manifest, history, state and metrics alike; logs and error
+    files as the journal tells them, within their limits; private files of our own; nothing half
+    written. Runs of a later version are passed over. Exits with 65 where something is wrong.
 
     Example: supervisor verify --json
     """
