@@ -73,7 +73,7 @@ def _stale_states(parts: Parts) -> list[Stimulus]:
 
 def _task_of(parts: Parts, run_id: str) -> str | None:
     """The task that a marker names; a marker torn by a loss of power is looked up instead."""
-    with contextlib.suppress(TypedError):
+    with contextlib.suppress(OSError, TypedError):
         task_id = read_marker(parts.layout.marker(run_id))
         if why_bad(task_id) is None:
             return task_id
