@@ -228,7 +228,7 @@ class Performer:
 
     def _report_owed(self, task_id: str, attempts: int, reason: str) -> list[Stimulus]:
         self._owed_tasks.add(task_id)
-        with contextlib.suppress(OSError):  # metrics are a view: the next snapshot writes them
+        with contextlib.suppress(OSError, TypedError):  # a view: the next snapshot writes it
             self._parts.persistence.store(task_id).owe()
         self._parts.log.write("snapshot_owed", task_id=task_id, attempts=attempts, why=reason)
         self._parts.reporter.note(

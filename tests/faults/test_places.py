@@ -61,13 +61,9 @@ def test_files_and_directories_are_private_from_the_first_instant(root: Root) ->
     root.check_settled(count=1)
 
 
-def victim(root: Root, *, folder: bool) -> Path:
-    """What a link leads to: nothing of it may change."""
-    path = root.path / "victim"
-    if folder:
-        path.mkdir(mode=0o755)
-        path = path / "kept"
-    path.write_text("untouched")
+def victim(root: Root) -> Path:
+    """A file in a directory that a link leads to: nothing of it may change."""
+    path = root.write("victim/kept", "untouched")
     path.chmod(0o644)
     return path
 
@@ -88,7 +84,7 @@ FOLDERS = [
 @pytest.mark.fault("S3")
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_link_in_a_directorys_place_is_refused_and_never_followed(root: Root, name: str) -> None:
-    kept = victim(root, folder=True)
+    kept = victim(root)
     place = root.path / name
     place.parent.mkdir(parents=True, exist_ok=True)
     place.symlink_to(kept.parent)
@@ -102,68 +98,79 @@ def test_a_link_in_a_directorys_place_is_refused_and_never_followed(root: Root, 
 
 
 FILES = [
-    ".runs/.supervisor/lease.lock",
-    ".runs/.supervisor/lease.probe",
     ".runs/.supervisor/lease.json",
     ".runs/.supervisor/status.json",
     ".runs/.supervisor/supervisor.log",
-    ".runs/.supervisor/workers.log",
     ".runs/default.lock",
     ".runs/default/metrics.json",
     "out/default/history.ndjson",
     "out/default/state.json",
 ]
-
-
-@pytest.mark.fault("S3")
-@pytest.mark.parametrize("name", FILES)
-def test_a_link_in_a_files_place_is_never_followed(root: Root, name: str) -> None:
-    root.configure('[pipelines.p]\nstages = [{ id = "s", command = "true" }]\n')
-    kept = victim(root, folder=False)
-    place = root.path / name
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.symlink_to(kept)
-    process = root.popen("start", "--once", "p")
-    try:
-        wait_until(lambda: process.poll() is not None or root.manifests(), "it got to work")
-        wait_until(
-            lambda: process.poll() is not None or "completed_at" in root.manifests()[0], "it ended"
-        )
-    finally:
-        assert kept.read_text() == "untouched"
-        assert kept.stat().st_mode & 0o777 == 0o644
-
-
-RECORDS = ["manifest.json", "cancel.json", ".heartbeat", "journal.ndjson", "spec.json"]
+RECORDS = ["manifest.json", "cancel.json", ".heartbeat", "journal.ndjson", "spec.json", ".owner"]
 INSIDE = ["commands/01-s.stdout.log", "commands/01-s.stderr.log", "errors/01-s.json"]
 
 
+def plant(root: Root, directory: Path, names: list[str]) -> dict[str, Path]:
+    """Put a link to a file of its own in the place of each."""
+    kept = {}
+    for number, name in enumerate(names):
+        place = directory / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        kept[name] = root.write(f"victim-{number}", "untouched")
+        kept[name].chmod(0o644)
+        place.symlink_to(kept[name])
+    return kept
+
+
+def check_untouched(kept: dict[str, Path]) -> None:
+    for name, path in kept.items():
+        assert path.read_text() == "untouched", name
+        assert path.stat().st_mode & 0o777 == 0o644, name
+
+
 @pytest.mark.fault("S3")
-@pytest.mark.parametrize("name", [*RECORDS, *INSIDE, ".owner"])
-def test_a_link_in_the_place_of_a_runs_record_is_never_followed(root: Root, name: str) -> None:
+@pytest.mark.parametrize("name", ["lease.lock", "lease.probe", "workers.log"])
+def test_a_link_that_keeps_us_from_work_is_refused_and_never_followed(
+    root: Root, name: str
+) -> None:
+    root.configure('[pipelines.p]\nstages = [{ id = "s", command = "touch done" }]\n')
+    kept = plant(root, root.path / ".runs/.supervisor", [name])
+    done = root.call("start", "--once", "p")
+    assert done.code == (12 if name == "workers.log" else 73)
+    check_untouched(kept)
+    assert not (root.path / "done").exists()
+
+
+@pytest.mark.fault("S3")
+def test_no_link_in_the_place_of_our_own_files_is_followed(root: Root) -> None:
+    root.configure('[pipelines.p]\nstages = [{ id = "s", command = "true" }]\n')
+    kept = plant(root, root.path, FILES)
+    root.popen("start", "--once", "p")
+    wait_until(lambda: any(m["completed_at"] for m in root.manifests()), "the run ended")
+    check_untouched(kept)
+
+
+@pytest.mark.fault("S3")
+def test_no_link_in_the_place_of_a_runs_records_is_followed(root: Root) -> None:
     stages = 'stages = [{ id = "s", command = "touch begun; cat fifo; echo errors >&2; exit 1" }]'
     root.configure(f"[pipelines.p]\n{stages}\n")
     fifo = root.path / "fifo"
     os.mkfifo(fifo)
     root.popen("start", "--once", "p")
     wait_until((root.path / "begun").exists, "the stage runs")
-    kept = victim(root, folder=False)
     (directory,) = (root.path / ".runs/default/cli").iterdir()
-    place = directory / name
-    place.unlink(missing_ok=True)
-    place.symlink_to(kept)
+    kept = plant(root, directory, [*RECORDS, *INSIDE])
     fifo.write_text("output")
     wait_until(lambda: not alive(f"workers\0{root.path}"), "its worker is done")
-    assert kept.read_text() == "untouched"
-    assert kept.stat().st_mode & 0o777 == 0o644
+    check_untouched(kept)
 
 
 @root_only
 @pytest.mark.fault("S4")
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_directory_of_another_user_is_refused(root: Root, name: str) -> None:
-    assert root.call("run", "--", "true").code == 0
-    wait_until(lambda: not os.path.exists(root.layout.lease), "the helper leaves")
+    (root.path / name).mkdir(parents=True)
     os.chown(root.path / name, NOBODY, NOBODY)
     root.configure('[pipelines.p]\nstages = [{ id = "s", command = "touch done" }]\n')
     done = root.call("start", "--once", "p")
@@ -196,7 +203,7 @@ def test_a_root_that_others_may_write_is_made_private_before_it_is_used(root: Ro
 def test_what_is_removed_is_never_reached_through_a_link(root: Root) -> None:
     assert shutil.rmtree.avoids_symlink_attacks
     assert root.call("start", "--once").code == 0
-    kept = victim(root, folder=True)
+    kept = victim(root)
     building = Path(root.layout.building)
     (building / "link").symlink_to(kept.parent)
     (building / "half").mkdir()
