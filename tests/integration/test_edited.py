@@ -12,7 +12,7 @@ from tests.root import Root
 ERROR = "errors/01-s.json"
 RECORDS = ["spec.json", "manifest.json", "journal.ndjson", ".heartbeat", ERROR]
 VIEWS = ["out/default/state.json", "out/default/history.ndjson", ".runs/default/metrics.json"]
-CONTENT = [b"", b"{}", b"[]", b"\xff\x00", b"[" * 9000, b'{"runs": 5, "totals": []}\n']
+CONTENT = [b"", b"{}", b"[" * 9000, b'{"runs": 5, "totals": []}\n']
 
 
 @pytest.mark.fault("F15", "C17")
