@@ -6,12 +6,14 @@ needs.
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 from typing import Final
 
 import click
 
+from supervisor.report.clean import clean
 from supervisor.report.text import say
 from supervisor.version import VERSION
 from workers.records.errors import TypedError
@@ -115,7 +117,9 @@ def run(argv: list[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        sys.stderr.write(clean(told.getvalue()))
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130

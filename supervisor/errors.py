@@ -75,6 +75,13 @@ class HelperError(TypedError):
     )
 
 
+class SetAsideError(TypedError):
+    """The supervisor would not take our request. Facts: path, log."""
+
+    exit_code = 73
+    template = "the request for this run was set aside as {path}; {log} says why"
+
+
 class IllegalMoveError(TypedError):
     """A bug: the table holds no such move. Facts: run_id, state, stimulus, story."""
 

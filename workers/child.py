@@ -117,6 +117,6 @@ class ChildRun:
         request = Request(kind=RequestKind.CANCEL, run_ids=(self._spec.run_id,), detail=detail)
         try:
             publish(self._layout, request)
-        except OSError:
+        except (OSError, TypedError):
             return False  # a full disk, say: the next look tries again
         return True

@@ -8,7 +8,7 @@ from workers.outcome import StageOutcome
 from workers.pulse import Pulse
 from workers.recorder import Bench, Recorder
 from workers.records.errors import TypedError
-from workers.records.files import make_dir
+from workers.records.files import make_private
 from workers.records.identity import identity_of
 from workers.records.journal import Event
 from workers.records.spec import StageKind, StageSpec
@@ -52,7 +52,7 @@ class PipelineRun:
         )
         for directory in (bench.run.commands, bench.run.errors):
             try:
-                make_dir(directory)
+                make_private(directory)
             except (OSError, TypedError) as error:  # the run goes on; its logs warn once more
                 self._recorder.warn("directory_failed", f"{directory}: {error}")
         return self._say(self._stages())

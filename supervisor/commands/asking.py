@@ -1,5 +1,6 @@
 """``PIPELINE`` or ``-- COMMAND ARG...``: what ``run`` and ``submit`` have in common."""
 
+import os
 import sys
 
 import click
@@ -8,6 +9,7 @@ from supervisor.commands.configured import configure
 from supervisor.commands.options import Decorated, json_option, root_options
 from supervisor.errors import UsageError
 from supervisor.plan.runs import Asking
+from supervisor.plan.secrets import told_in
 from workers.records.layout import Layout
 from workers.records.spec import RunSpec
 
@@ -42,12 +44,18 @@ def ask_for(
         asked_by: "run" or "submit".
 
     Raises:
-        UsageError: it is neither one pipeline nor a command behind ``--``.
+        UsageError: it is neither one pipeline nor a command behind ``--``, or it holds a secret.
         ConfigError: the configuration is wrong.
     """
     given = configure(root, config)
     asking = Asking(settings=given.settings, asked_by=asked_by)
     if _behind_dashes(words):
+        told = told_in(list(words), given.settings.secrets, os.environ)
+        if told:
+            raise UsageError(
+                why=f"the command holds the value of the secret {told[0]}, which would be kept in "
+                f"the run's records: let it read {told[0]} from its environment"
+            )
         return given.layout, asking.command(words, task)
     if len(words) > 1:
         raise UsageError(

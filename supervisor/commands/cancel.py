@@ -5,7 +5,7 @@ import click
 from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.commands.waiting import Awaited, Service, settled, wait_for
 from supervisor.report.find import find_run
-from supervisor.report.text import print_json
+from supervisor.report.text import print_json, tell
 from workers.records.request import Request, RequestKind, publish
 
 
@@ -42,5 +42,5 @@ def command(runs: tuple[str, ...], root: str | None, config: str | None, as_json
             print_json("cancel", {**facts, "status_detail": manifest["status_detail"]})
         else:
             word = "" if run in open_runs else ", had ended before"
-            click.echo(f"{run.run_id}  {manifest['status']}{word}")
+            tell(f"{run.run_id}  {manifest['status']}{word}")
     return 0

@@ -10,6 +10,7 @@ from supervisor.errors import ConfigError, Problem
 from supervisor.plan.batches import Batch, batch_path, load_batch
 from supervisor.plan.catalog import Catalog, load_catalog
 from supervisor.plan.load_settings import load_settings, project_file
+from supervisor.plan.secrets import written_down
 from supervisor.report.text import say
 from supervisor.settings import Settings
 from workers.records.layout import Layout
@@ -25,11 +26,20 @@ class Configured:
     catalog: Catalog
 
     def batch(self, given: str | None) -> Batch | None:
-        """The batch of the command line, else of the settings, else None."""
+        """The batch of the command line, else of the settings, else None.
+
+        Raises:
+            ConfigError: it is wrong, or holds a secret.
+        """
         path = batch_path(given, self.settings.batch)
         if path is None:
             return None
-        return load_batch(path, root=self.layout.root, catalog=self.catalog)
+        found = load_batch(path, root=self.layout.root, catalog=self.catalog)
+        pipelines, places = found.catalog.pipelines, found.catalog.places
+        told = written_down(pipelines.values(), places, self.settings.secrets, os.environ)
+        if told:
+            raise ConfigError(problems=told)
+        return found
 
 
 def configure(
@@ -65,6 +75,9 @@ def configure(
         problems += [p for p in error.problems if p not in problems]
     if settings is None or catalog is None:
         raise ConfigError(problems=problems)
+    told = written_down(catalog.pipelines.values(), catalog.places, settings.secrets, os.environ)
+    if told:
+        raise ConfigError(problems=told)
     for notice in catalog.notices:
         tell(notice)
     return Configured(layout=layout, project=project, settings=settings, catalog=catalog)

@@ -7,8 +7,7 @@ import click
 
 from supervisor.commands.configured import configure
 from supervisor.commands.options import json_option, root_options
-from supervisor.report.clean import clean
-from supervisor.report.text import print_json
+from supervisor.report.text import print_json, tell
 from workers.records.fields import plain
 from workers.records.spec import PipelineSpec
 
@@ -31,7 +30,7 @@ def command(pipeline: str, root: str | None, config: str | None, as_json: bool) 
     lines: list[str] = []
     for item in (chosen, *below):
         lines += _lines(item, given.layout.root)
-    click.echo(clean("\n".join(lines)))
+    tell("\n".join(lines))
     return 0
 
 

@@ -1,6 +1,7 @@
 """``supervisor run``: make one run and follow it to its end."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
@@ -10,6 +11,7 @@ import click
 from supervisor.commands.asking import ask_for, asking_options
 from supervisor.commands.logs import Printer, head_bytes
 from supervisor.commands.waiting import Awaited, Service, outcome, wait_for
+from supervisor.errors import SetAsideError
 from supervisor.report.follow import RunFollower
 from supervisor.report.text import print_json, say
 from workers.records.layout import Layout
@@ -36,13 +38,16 @@ def command(
     Example: supervisor run --task nightly -- pytest -q
     """
     layout, spec = ask_for(ctx, words, task, root, config, asked_by="run")
-    publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
+    request = publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
+    aside = os.path.join(layout.rejected, os.path.basename(request))
     follower = RunFollower(layout, spec.task_id, spec.run_id, head_bytes=head_bytes(spec))
     printer = Printer()
     service = Service(layout, config)
     with _cancelling(layout, spec) as interrupts:
 
         def meanwhile() -> None:
+            if os.path.lexists(aside):
+                raise SetAsideError(path=aside, log=layout.log)
             service.ensure()
             if not as_json:
                 for piece in follower.read_new():

@@ -9,10 +9,12 @@ from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.report.clean import clean, clean_line
 from supervisor.report.find import find_run
 from supervisor.report.records import fold_now, load_manifest, requested
-from supervisor.report.text import duration, print_json, table
+from supervisor.report.text import duration, print_json, table, tell
 from workers.records.errors import TypedError
+from workers.records.fields import Fields
 from workers.records.files import read_object
-from workers.records.layout import Layout
+from workers.records.ids import check_id
+from workers.records.layout import RunDir
 
 TAIL_LINES_COUNT = 10
 
@@ -38,11 +40,11 @@ def command(run: str, root: str | None, config: str | None, as_json: bool) -> in
     if as_json:
         print_json("show", {"manifest": manifest})
         return 0
-    _print(layout, manifest)
+    _print(layout.run_dir(task_id, run_id), manifest)
     return 0
 
 
-def _print(layout: Layout, manifest: dict[str, Any]) -> None:
+def _print(run: RunDir, manifest: dict[str, Any]) -> None:
     extensions = manifest["extensions"]
     detail = f" ({manifest['status_detail']})" if manifest["status_detail"] else ""
     rows = [
@@ -54,18 +56,18 @@ def _print(layout: Layout, manifest: dict[str, Any]) -> None:
         ("ended", manifest["completed_at"] or "-"),
         ("time", duration(extensions.get("duration_s"))),
         ("heartbeat", manifest["heartbeat_at"] or "-"),
-        ("records", os.path.join(layout.root, manifest["artifact_root"])),
+        ("records", run.path),
     ]
     if extensions.get("reason"):
         rows.append(("reason", extensions["reason"]))
     for name, value in rows:
-        click.echo(f"{name:<10}{clean_line(str(value))}")
-    for warning in extensions.get("warnings", []):
-        click.echo(f"{'warning':<10}{clean_line(str(warning.get('message', warning)))}")
-    click.echo("")
+        tell(f"{name:<10}{clean_line(str(value))}")
+    for warning in extensions["warnings"]:
+        tell(f"{'warning':<10}{clean_line(warning['message'])}")
+    tell("")
     facts = {stage["id"]: stage for stage in extensions["stages"]}
     head = ("#", "STAGE", "STATUS", "TIME", "EXIT", "SUMMARY")
-    click.echo(
+    tell(
         table(
             head,
             [
@@ -83,7 +85,9 @@ def _print(layout: Layout, manifest: dict[str, Any]) -> None:
     )
     for stage in manifest["commands"]:
         if stage["error_file"]:
-            _print_error(os.path.join(layout.root, stage["error_file"]), stage["id"])
+            # Where it is follows from the run and the stage, whatever path the manifest names.
+            path = run.error_file(stage["index"], check_id("stage", stage["id"]))
+            _print_error(path, stage["id"])
 
 
 def _exit(command: dict[str, Any], facts: dict[str, Any]) -> str:
@@ -94,12 +98,12 @@ def _exit(command: dict[str, Any], facts: dict[str, Any]) -> str:
 
 def _print_error(path: str, stage: str) -> None:
     try:
-        details = read_object(path).get("details") or {}
+        details = Fields(read_object(path), path).child("details")
+        streams = {stream: details.text(stream) for stream in ("stdout", "stderr")}
     except (OSError, TypedError) as error:
-        click.echo(f"\n{stage}: {error}")
+        tell(f"\n{stage}: {clean_line(str(error))}")
         return
-    click.echo(f"\nlast lines of {stage} (all that was kept: {path})")
-    for stream in ("stdout", "stderr"):
-        lines = clean(str(details.get(stream) or "")).splitlines()[-TAIL_LINES_COUNT:]
-        for line in lines:
-            click.echo(f"  {stream} | {line}")
+    tell(f"\nlast lines of {stage} (all that was kept: {clean_line(path)})")
+    for stream, text in streams.items():
+        for line in clean(text).splitlines()[-TAIL_LINES_COUNT:]:
+            tell(f"  {stream} | {line}")

@@ -20,6 +20,8 @@ from supervisor.wiring import engine_for
 from workers.records.request import Request, RequestKind, pending_requests, publish
 from workers.records.spec import RunSpec
 
+CANNOT_WRITE = 73  # docs/reference/exit-codes.md: runs were asked for that have no place
+
 
 @click.command("start", short_help="Supervise runs.")
 @click.argument("pipelines", metavar="[PIPELINE]...", nargs=-1)
@@ -168,4 +170,5 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
 def _code(engine: Engine) -> int:
     if engine.ended_by is not None:
         return 128 + int(signal.Signals(engine.ended_by))
-    return worst(exit_code(status, detail) for status, detail in engine.outcomes.values())
+    code = worst(exit_code(status, detail) for status, detail in engine.outcomes.values())
+    return CANNOT_WRITE if not code and engine.refused_count else code

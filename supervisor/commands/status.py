@@ -7,9 +7,10 @@ import click
 
 from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.edge.lease import serving
+from supervisor.report.clean import clean_line
 from supervisor.report.find import find_run
-from supervisor.report.records import Row, active_rows, load_manifest, newest_rows, row_of
-from supervisor.report.text import duration, print_json, table
+from supervisor.report.records import Row, active_rows, newest_rows, row_now
+from supervisor.report.text import duration, print_json, table, tell
 
 NEWEST_COUNT = 20  # a screenful
 FAILED_SHOWN = 3  # docs/reference/exit-codes.md
@@ -22,14 +23,15 @@ FAILED_SHOWN = 3  # docs/reference/exit-codes.md
 def command(runs: tuple[str, ...], root: str | None, config: str | None, as_json: bool) -> int:
     """Show the active runs and the newest 20, or the RUNs named.
 
-    RUN is a run id, a unique prefix of one, its last 8 digits, or "latest". Exits with 3 where a
-    shown run failed, 4 where a RUN is unknown.
+    RUN is a run id, a unique prefix of one, its last 8 digits, or "latest". A run that a later
+    version of this program wrote is `unknown_schema`. Exits with 3 where a shown run failed, 4
+    where a RUN is unknown.
 
     Example: supervisor status latest
     """
     layout = layout_of(root, config)
     if runs:
-        rows = [row_of(load_manifest(layout, *find_run(layout, name))) for name in runs]
+        rows = [row_now(layout, *find_run(layout, name)) for name in runs]
     else:
         active = active_rows(layout)
         known = {row.run_id for row in active}
@@ -50,15 +52,15 @@ def command(runs: tuple[str, ...], root: str | None, config: str | None, as_json
 
 def _print(root: str, rows: list[Row], pid: int | None) -> None:
     served = "no supervisor is up" if pid is None else f"supervisor pid {pid}"
-    click.echo(f"{root}: {served}")
+    tell(clean_line(f"{root}: {served}"))
     if not rows:
-        click.echo("no runs yet; 'supervisor run -- COMMAND' makes one")
+        tell("no runs yet; 'supervisor run -- COMMAND' makes one")
         return
     text = _table(rows, short=False)
     width = max(len(line) for line in text.splitlines())
     if sys.stdout.isatty() and width > shutil.get_terminal_size().columns:
         text = _table(rows, short=True)
-    click.echo(text)
+    tell(text)
 
 
 def _table(rows: list[Row], *, short: bool) -> str:

@@ -3,7 +3,7 @@
 import click
 
 from supervisor.commands.asking import ask_for, asking_options
-from supervisor.report.text import print_json
+from supervisor.report.text import print_json, tell
 from workers.records.request import Request, RequestKind, publish
 
 
@@ -29,5 +29,5 @@ def command(
     if as_json:
         print_json("submit", {"run_id": spec.run_id, "task_id": spec.task_id})
     else:
-        click.echo(spec.run_id)
+        tell(spec.run_id)
     return 0

@@ -7,8 +7,7 @@ import click
 from supervisor.commands.configured import configure
 from supervisor.commands.options import json_option, root_options
 from supervisor.errors import ConfigError, Problem
-from supervisor.plan.batches import load_batch
-from supervisor.report.text import print_json
+from supervisor.report.text import print_json, tell
 
 
 @click.command("validate", short_help="Check the configuration.")
@@ -30,7 +29,7 @@ def command(batches: tuple[str, ...], root: str | None, config: str | None, as_j
     problems: list[Problem] = []
     for path in paths:
         try:
-            load_batch(path, root=given.layout.root, catalog=given.catalog)
+            given.batch(path)
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -39,7 +38,7 @@ def command(batches: tuple[str, ...], root: str | None, config: str | None, as_j
     if as_json:
         print_json("validate", {"config": given.project, "pipelines": names, "batches": paths})
     else:
-        click.echo(f"{given.project or 'no configuration file'}: ok, {len(names)} pipelines")
+        tell(f"{given.project or 'no configuration file'}: ok, {len(names)} pipelines")
         for path in paths:
-            click.echo(f"{path}: ok")
+            tell(f"{path}: ok")
     return 0

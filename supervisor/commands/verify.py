@@ -4,7 +4,7 @@ import click
 
 from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.report.clean import clean_line
-from supervisor.report.text import print_json
+from supervisor.report.text import print_json, tell
 from supervisor.report.verify import verify
 
 BAD_RECORDS = 65  # docs/reference/exit-codes.md
@@ -16,8 +16,9 @@ BAD_RECORDS = 65  # docs/reference/exit-codes.md
 def command(root: str | None, config: str | None, as_json: bool) -> int:
     """Look at every record under the root and list what breaks an invariant. Repairs nothing.
 
-    One verdict per run, in journal, manifest, history and state alike; sizes within their limits;
-    private files; nothing half written. Exits with 65 where something is wrong.
+    One verdict per run, in journal, manifest, history, state and metrics alike; logs and error
+    files as the journal tells them, within their limits; private files of our own; nothing half
+    written. Runs of a later version are passed over. Exits with 65 where something is wrong.
 
     Example: supervisor verify --json
     """
@@ -28,7 +29,7 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
         print_json("verify", {"root": layout.root, "violations": violations})
     else:
         for item in found:
-            click.echo(clean_line(f"{item.path}: {item.what}"))
+            tell(clean_line(f"{item.path}: {item.what}"))
         words = "every record is in order" if not found else f"{len(found)} violations"
-        click.echo(f"{layout.root}: {words}")
+        tell(clean_line(f"{layout.root}: {words}"))
     return BAD_RECORDS if found else 0

@@ -7,7 +7,7 @@ from supervisor.commands.waiting import Awaited, outcome, wait_for
 from supervisor.core.outcome import worst
 from supervisor.edge.flock import is_flocked
 from supervisor.report.find import find_run
-from supervisor.report.text import print_json, say
+from supervisor.report.text import print_json, say, tell
 
 TIMED_OUT = 124  # docs/reference/exit-codes.md, as timeout(1)
 
@@ -49,7 +49,7 @@ def command(
             facts = {"run_id": run.run_id, "task_id": run.task_id}
             print_json("wait", {**facts, "status": status, "status_detail": detail})
         else:
-            click.echo(f"{run.run_id}  {status}{f' ({detail})' if detail else ''}")
+            tell(f"{run.run_id}  {status}{f' ({detail})' if detail else ''}")
     if len(found) < len(set(awaited)):
         return TIMED_OUT
     return worst(outcome(manifest) for manifest in found.values())

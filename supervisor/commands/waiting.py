@@ -11,8 +11,9 @@ from supervisor.core.outcome import exit_code
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.helper import start_helper
 from supervisor.errors import HelperError
-from workers.records.errors import TypedError
+from workers.records.errors import NewerRecordError, TypedError
 from workers.records.files import read_object
+from workers.records.known import check_manifest
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL
 
@@ -33,17 +34,23 @@ def settled(layout: Layout, run: Awaited) -> dict[str, Any] | None:
 
     On record means: in history and state (its marker is gone), or in history while the state's
     lock is held by somebody else, or final while nobody serves the root.
+
+    Raises:
+        NewerRecordError: a later version wrote it; this one cannot tell.
     """
+    path = layout.run_dir(run.task_id, run.run_id).manifest
     try:
-        manifest = read_object(layout.run_dir(run.task_id, run.run_id).manifest)
+        manifest = read_object(path)
+        check_manifest(manifest, path, task_id=run.task_id, run_id=run.run_id)
+    except NewerRecordError:
+        raise
     except (OSError, TypedError):
         return None
     if manifest.get("status") not in FINAL:
         return None
     if not os.path.lexists(layout.marker(run.run_id)):
         return manifest
-    warnings = (manifest.get("extensions") or {}).get("warnings") or []
-    owed = any(w.get("code") == "snapshot_owed" for w in warnings if isinstance(w, dict))
+    owed = any(w.get("code") == "snapshot_owed" for w in manifest["extensions"]["warnings"])
     return manifest if owed or not is_flocked(layout.lease_lock) else None
 
 

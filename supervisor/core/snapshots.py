@@ -20,6 +20,11 @@ def run_recorded(draft: Draft, run: Run) -> None:
         _mark_owed(draft, run, book.reason)
 
 
+def stale(draft: Draft, task_id: str) -> None:
+    """What is on disk must be written anew, although no run joined the history."""
+    draft.snapshots.setdefault(task_id, Snapshot(due_mono_s=draft.now))
+
+
 def written(draft: Draft, task_id: str) -> None:
     """The state is on disk: every recorded run of the task is settled and leaves."""
     draft.snapshots.pop(task_id, None)

@@ -81,6 +81,10 @@ def _snapshot_refused(draft: Draft, s: stimuli.SnapshotRefused, jitter: Jitter) 
     snapshots.refused(draft, s.task_id, s.reason, jitter)
 
 
+def _state_stale(draft: Draft, s: stimuli.StateStale, _: Jitter) -> None:
+    snapshots.stale(draft, s.task_id)
+
+
 _HANDLERS: Final[dict[type, Callable[[Draft, Any, Jitter], None]]] = {
     stimuli.Accepted: seen.accepted,
     stimuli.Adopted: seen.adopted,
@@ -99,6 +103,7 @@ _HANDLERS: Final[dict[type, Callable[[Draft, Any, Jitter], None]]] = {
     stimuli.RecordFailed: _record_failed,
     stimuli.SnapshotWritten: _snapshot_written,
     stimuli.SnapshotRefused: _snapshot_refused,
+    stimuli.StateStale: _state_stale,
     stimuli.CancelAsked: asked.cancel_asked,
     stimuli.DrainAsked: asked.drain_asked,
     stimuli.StopAsked: asked.stop_asked,

@@ -136,6 +136,13 @@ class SnapshotRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class StateStale:
+    """The task's state on disk is not what its history says: it was lost or edited."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CancelAsked:
     """Somebody wants the run to end."""
 
@@ -178,6 +185,7 @@ Stimulus = (
     | RecordFailed
     | SnapshotWritten
     | SnapshotRefused
+    | StateStale
     | CancelAsked
     | DrainAsked
     | StopAsked

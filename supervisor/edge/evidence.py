@@ -6,20 +6,16 @@ from typing import Any
 
 from workers.records.errors import TypedError
 from workers.records.files import read_object
-from workers.records.layout import Layout, RunDir
+from workers.records.layout import RunDir
 
 
-def measure_files(layout: Layout, run: RunDir, manifest: Mapping[str, Any]) -> dict[str, int]:
+def measure_files(run: RunDir, manifest: Mapping[str, Any]) -> dict[str, int]:
     """Find the largest of a run's files, as keys of its history line; sizes in bytes."""
+    errors = [run.error_file(c["index"], c["id"]) for c in manifest["commands"] if c["error_file"]]
     return {
         "largestStreamBytes": _largest_log(run.commands),
-        "largestErrorFileBytes": max(
-            (_size(os.path.join(layout.root, path)) for path in _error_files(manifest)), default=0
-        ),
-        "largestErrorDetailBytes": max(
-            (_detail(os.path.join(layout.root, path)) for path in _error_files(manifest)),
-            default=0,
-        ),
+        "largestErrorFileBytes": max((_size(path) for path in errors), default=0),
+        "largestErrorDetailBytes": max((_detail(path) for path in errors), default=0),
     }
 
 
@@ -31,10 +27,6 @@ def _largest_log(directory: str) -> int:
         return 0
 
 
-def _error_files(manifest: Mapping[str, Any]) -> list[str]:
-    return [c["error_file"] for c in manifest["commands"] if c["error_file"]]
-
-
 def _size(path: str) -> int:
     try:
         return os.stat(path, follow_symlinks=False).st_size
@@ -44,7 +36,9 @@ def _size(path: str) -> int:
 
 def _detail(path: str) -> int:
     try:
-        details = read_object(path).get("details") or {}
+        details = read_object(path).get("details")
     except (FileNotFoundError, TypedError):
+        return 0
+    if not isinstance(details, dict):
         return 0
     return max(len(str(details.get(stream, "")).encode()) for stream in ("stdout", "stderr"))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 from supervisor.edge.flock import take_flock
-from workers.records.files import FILE_MODE, make_dir
+from workers.records.files import FILE_MODE, make_private
 from workers.records.layout import Layout
 
 
@@ -27,8 +27,9 @@ def start_helper(layout: Layout, config: str | None) -> "subprocess.Popen[bytes]
 
     Raises:
         OSError: it could not be started.
+        BadFileError: ``.runs/`` is not ours.
     """
-    make_dir(layout.control)
+    make_private(layout.runs, layout.control)
     fd = take_flock(layout.lease_lock)
     if fd is None:
         return None

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from supervisor.edge.run_reader import RunReader
 from workers.records.atomic import create_file, is_abandoned, publish_dir, to_bytes
 from workers.records.clock import Clock, utc_text
-from workers.records.files import DIR_MODE, FILE_MODE, make_dir, make_private, sync_dir
+from workers.records.errors import BadFileError
+from workers.records.files import DIR_MODE, make_private, open_regular, sync_dir
 from workers.records.journal import Event, Fact
 from workers.records.layout import Layout, RunDir
 from workers.records.manifest import Observed, fold_manifest
@@ -31,11 +32,8 @@ class Intake:
     def __init__(self, layout: Layout, clock: Clock) -> None:
         self._layout = layout
         self._clock = clock
-        for directory in (layout.runs, layout.out):
-            make_dir(directory)
-            make_private(directory)
-        for directory in (layout.accepted, layout.building, layout.inbox, layout.rejected):
-            make_dir(directory)
+        make_private(layout.runs, layout.out, layout.control)
+        make_private(layout.accepted, layout.building, layout.inbox, layout.rejected)
 
     def accept(self, specs: Iterable[RunSpec]) -> list[RunReader]:
         """Put runs on disk as queued; what was accepted before is left as it is.
@@ -45,14 +43,14 @@ class Intake:
 
         Raises:
             OSError: nothing is lost: the request stays in the inbox and is tried again.
+            BadFileError: something that is not ours is in the way; no run was accepted.
         """
-        new = [spec for spec in specs if not os.path.isdir(self._run(spec).path)]
+        specs = list(specs)
+        for task_id in dict.fromkeys(spec.task_id for spec in specs):
+            make_private(self._layout.task_dir(task_id), self._layout.runs_of(task_id))
+        new = [spec for spec in specs if not self._is_made(spec)]
         for spec in new:
-            fd = os.open(
-                self._layout.marker(spec.run_id),
-                os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
-                FILE_MODE,
-            )
+            fd = open_regular(self._layout.marker(spec.run_id), os.O_WRONLY | os.O_CREAT)
             try:
                 os.write(fd, f"{spec.task_id}\n".encode())
                 os.fdatasync(fd)
@@ -66,16 +64,25 @@ class Intake:
 
     def rebuild(self, spec: RunSpec) -> RunReader:
         """Make a run's directory anew, for a verdict about one that was deleted."""
-        if not os.path.isdir(self._run(spec).path):
+        if not self._is_made(spec):
             self._build(spec)
         return RunReader(self._layout, spec)
+
+    def _is_made(self, spec: RunSpec) -> bool:
+        """Tell whether the run has its directory; BadFileError where something else is there."""
+        path = self._run(spec).path
+        if os.path.isdir(path) and not os.path.islink(path):
+            return True
+        if os.path.lexists(path):
+            raise BadFileError(path=path, why="is not a directory")
+        return False
 
     def _run(self, spec: RunSpec) -> RunDir:
         return self._layout.run_dir(spec.task_id, spec.run_id)
 
     def _build(self, spec: RunSpec) -> None:
         built = RunDir(os.path.join(self._layout.building, spec.run_id))
-        shutil.rmtree(built.path, ignore_errors=True)
+        _remove(built.path)
         os.mkdir(built.path, DIR_MODE)
         os.mkdir(built.commands, DIR_MODE)
         os.mkdir(built.errors, DIR_MODE)
@@ -111,7 +118,7 @@ class Intake:
         """Remove what dead writers left half built, and return how much it was."""
         count = 0
         for name in os.listdir(self._layout.building):
-            shutil.rmtree(os.path.join(self._layout.building, name), ignore_errors=True)
+            _remove(os.path.join(self._layout.building, name))
             count += 1
         return count + self.sweep_files(self._layout.inbox, self._layout.control)
 
@@ -125,3 +132,13 @@ class Intake:
                         os.unlink(os.path.join(directory, name))
                         count += 1
         return count
+
+
+def _remove(path: str) -> None:
+    """Remove whatever is there. Links are removed, never followed: rmtree works on descriptors."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)

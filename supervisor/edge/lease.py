@@ -17,7 +17,7 @@ from supervisor.version import VERSION
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
-from workers.records.files import make_dir, read_object
+from workers.records.files import make_private, read_object
 from workers.records.identity import Identity, identity_of
 from workers.records.layout import Layout
 from workers.records.request import now_text
@@ -50,9 +50,10 @@ def take_lease(layout: Layout, *, command: str, inherited_fd: int | None = None)
 
     Raises:
         LeaseHeldError: another supervisor serves this root; it is named.
+        BadFileError: ``.runs/`` is not ours.
         LockingBrokenError: flock does not exclude on this file system.
     """
-    make_dir(layout.control)
+    make_private(layout.runs, layout.control)
     prove_locking(layout.control)
     fd = _take(layout) if inherited_fd is None else inherited_fd
     if fd is None:

@@ -59,6 +59,18 @@ class PersistenceCoordinator:
             )
         return self._stores[task_id]
 
+    def is_stale(self, task_id: str) -> bool:
+        """Tell whether a task's state on disk is not what its history says.
+
+        Looked at once, at the start: no more is read than the state shows.
+        """
+        if task_id in self._stores:
+            return self._stores[task_id].is_stale
+        stale = self.store(task_id).is_stale
+        if not stale:
+            del self._stores[task_id]  # it may never be needed
+        return stale
+
     def write_manifest(
         self, reader: RunReader, *, liveness: str | None = None, owed: str | None = None
     ) -> dict[str, Any]:
@@ -115,7 +127,7 @@ class PersistenceCoordinator:
                 outcome[run_id] = None  # an earlier supervisor appended it before it died
                 continue
             line = history_line(manifest, self._layout.relative(reader.run.manifest))
-            line |= measure_files(self._layout, reader.run, manifest)
+            line |= measure_files(reader.run, manifest)
             line["slowestManifestSeconds"] = round(self._notes[run_id].slowest_s, 6)
             line["badLines"] = reader.bad_lines_count
             lines.setdefault(reader.spec.task_id, []).append(line)

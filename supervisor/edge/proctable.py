@@ -1,10 +1,12 @@
 """The process table: is a process stopped, does a worker still live."""
 
+import contextlib
+import os
 from typing import Final
 
 import psutil
 
-from workers.records.identity import Identity, open_pidfd
+from workers.records.identity import Identity, is_alive, open_pidfd
 
 _STOPPED: Final = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
@@ -20,3 +22,28 @@ def is_stopped(pid: int) -> bool:
 def living_pidfd(worker: Identity) -> int | None:
     """A pidfd of a worker that an earlier supervisor started, or None where it is gone."""
     return open_pidfd(worker.pid, worker.start_ticks)
+
+
+def works_on(worker: Identity, owner_path: str) -> bool:
+    """Tell whether a process that a journal names is that run's worker: it has ``.owner`` open.
+
+    A journal is a file, and files can be edited: no signal goes to a process because of a number
+    in one.
+
+    Args:
+        worker: who is named, of this host and boot.
+        owner_path: the run's ``.owner``.
+    """
+    if worker.pid == os.getpid() or not is_alive(worker):
+        return False
+    folder = f"/proc/{worker.pid}/fd"
+    try:
+        wanted = os.stat(owner_path, follow_symlinks=False)
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    for name in names:
+        with contextlib.suppress(OSError):  # closed since it was listed
+            if os.path.samestat(os.stat(f"{folder}/{name}"), wanted):
+                return True
+    return False

@@ -19,8 +19,8 @@ from supervisor.edge.locks import state_lock
 from supervisor.errors import TaskStateStoreLockError
 from workers.records.atomic import Receipt, replace_file, to_bytes, to_line, write_all
 from workers.records.errors import TypedError
-from workers.records.files import make_dir, open_regular, read_from, read_object, sync_dir
-from workers.records.history import read_lines
+from workers.records.files import make_private, open_regular, read_from, read_object, sync_dir
+from workers.records.history import newest_lines, read_lines
 from workers.records.layout import Layout
 from workers.records.limits import Limits
 from workers.records.request import now_text
@@ -37,6 +37,9 @@ class TaskStateStore:
         task_id: the task.
         history_limit: how many runs the state shows.
         limits: the limits in force, for the guardrails.
+
+    Attributes:
+        is_stale: the state on disk is not what the history says; a rewrite puts it right.
     """
 
     def __init__(self, layout: Layout, task_id: str, *, history_limit: int, limits: Limits) -> None:
@@ -52,7 +55,7 @@ class TaskStateStore:
         self._counted_bytes = 0
         self._shown_bytes = 0
         self._written_runs = 0
-        self._load()
+        self.is_stale = not self._load()
 
     def append(self, lines: list[dict[str, Any]]) -> Receipt:
         """Append finished runs to the history, with one flush for all of them.
@@ -61,7 +64,7 @@ class TaskStateStore:
             OSError: none of them is recorded, and the file is as long as before.
         """
         path = self._layout.history(self.task_id)
-        make_dir(os.path.dirname(path))
+        make_private(os.path.dirname(path))
         is_new = not os.path.exists(path)
         fd = open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
@@ -98,8 +101,7 @@ class TaskStateStore:
             OSError: the disk refused; the old state stands.
         """
         self._lock = replace(self._lock, attempts_count=self._lock.attempts_count + 1)
-        make_dir(self._layout.task_dir(self.task_id))
-        make_dir(self._layout.out_dir(self.task_id))
+        make_private(self._layout.task_dir(self.task_id), self._layout.out_dir(self.task_id))
         path = self._layout.state_lock(self.task_id)
         with state_lock(path) as held:
             if not held:
@@ -110,6 +112,7 @@ class TaskStateStore:
                 )
             self._catch_up()
             receipt = replace_file(self._layout.state(self.task_id), self._state())
+            self.is_stale = False
             self._written_runs = self._totals.runs
             self._write_metrics()
         return receipt
@@ -127,16 +130,10 @@ class TaskStateStore:
 
     def _state(self) -> bytes:
         """The state, one run per line; a run's text is made once and not at every rewrite."""
-        totals = self._totals
         head = {
             "taskId": self.task_id,
             "lastRunAt": self._newest[-1].get("timestamp") if self._newest else None,
-            "totals": {
-                "runs": totals.runs,
-                "succeeded": totals.succeeded,
-                "failed": totals.failed,
-                "cancelled": totals.cancelled,
-            },
+            "totals": _counts(self._totals),
             "historyBytes": self._shown_bytes,
         }
         runs = ",\n    ".join(self._texts)
@@ -177,8 +174,12 @@ class TaskStateStore:
                 self._totals = self._totals.add(line)
                 self._counted_bytes = offset
 
-    def _load(self) -> None:
-        """Go on from what the files on disk cover; from the history's start where one is bad."""
+    def _load(self) -> bool:
+        """Go on from what the files on disk cover; from the history's start where one is bad.
+
+        Returns:
+            True where they agree, and cover all of the history.
+        """
         state, metrics = (
             _read(self._layout.state(self.task_id)),
             _read(self._layout.metrics(self.task_id)),
@@ -196,12 +197,27 @@ class TaskStateStore:
             or not (isinstance(counted, int) and 0 <= counted <= size)
             or not (isinstance(shown, int) and 0 <= shown <= size)
         ):
-            return
+            return size == 0
+        agree = counted == shown
+        if agree and state.get("totals") != _counts(totals):
+            return False
+        enough = self._shown(totals) if agree else 0
+        if runs != newest_lines(history, max(len(runs), enough), shown):
+            return False
         self._totals, self._counted_bytes, self._shown_bytes = totals, counted, shown
         self._written_runs = written
         for line in runs:
-            if isinstance(line, dict):
-                self._keep(line)
+            self._keep(line)
+        return counted == shown == size
+
+    def _shown(self, totals: Totals) -> int:
+        """How many runs the state must show."""
+        return min(totals.runs, self._newest.maxlen or 0)
+
+
+def _counts(totals: Totals) -> dict[str, int]:
+    """What the state shows of the totals."""
+    return {key: getattr(totals, key) for key in ("runs", "succeeded", "failed", "cancelled")}
 
 
 def _drop_torn_tail(fd: int) -> int:

@@ -5,6 +5,7 @@ adopted, one whose worker is gone is lost, one that never began is queued again,
 is recorded, once. Doing all this again changes nothing.
 """
 
+import contextlib
 import os
 
 from supervisor.core import stimuli
@@ -15,10 +16,13 @@ from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker
 from supervisor.engine.observe import facts, verdict
 from supervisor.engine.parts import Parts
-from workers.records.errors import TypedError
-from workers.records.files import read_object
+from supervisor.report.records import tasks
+from workers.records.errors import NewerRecordError, TypedError
+from workers.records.files import make_private, read_marker, read_object
 from workers.records.ids import is_run_id, why_bad
 from workers.records.journal import Event
+from workers.records.known import check_manifest
+from workers.records.layout import RunDir
 from workers.records.request import now_text, pending_requests
 from workers.records.spec import PipelineSpec, RunSpec, load_spec
 
@@ -44,16 +48,35 @@ def recover(parts: Parts) -> list[Stimulus]:
         ):
             os.unlink(parts.layout.marker(name))  # its request, still there, makes it anew
             continue
-        found += _take_up(parts, task_id, name)
+        try:
+            found += _take_up(parts, task_id, name)
+        except TypedError as error:  # its marker and its records stay as they are
+            parts.log.write("run_left_alone", run_id=name, why=str(error))
+            parts.reporter.note(f"run {name} is left alone: {error}")
+    return found + _stale_states(parts)
+
+
+def _stale_states(parts: Parts) -> list[Stimulus]:
+    """The states that somebody lost or edited; the histories tell what they must say."""
+    found: list[Stimulus] = []
+    for task_id in tasks(parts.layout):
+        try:
+            stale = parts.persistence.is_stale(task_id)
+        except (OSError, TypedError) as error:  # something that is no history is in its place
+            parts.log.write("history_unreadable", task_id=task_id, why=str(error))
+            continue
+        if stale:
+            parts.log.write("state_stale", task_id=task_id)
+            found.append(stimuli.StateStale(task_id))
     return found
 
 
 def _task_of(parts: Parts, run_id: str) -> str | None:
     """The task that a marker names; a marker torn by a loss of power is looked up instead."""
-    with open(parts.layout.marker(run_id), encoding="utf-8", errors="replace") as file:
-        task_id = file.read(200).strip()
-    if why_bad(task_id) is None:
-        return task_id
+    with contextlib.suppress(OSError, TypedError):
+        task_id = read_marker(parts.layout.marker(run_id))
+        if why_bad(task_id) is None:
+            return task_id
     for name in os.listdir(parts.layout.runs):
         if why_bad(name) is None and os.path.isdir(parts.layout.run_dir(name, run_id).path):
             return name
@@ -61,8 +84,18 @@ def _task_of(parts: Parts, run_id: str) -> str | None:
 
 
 def _take_up(parts: Parts, task_id: str, run_id: str) -> list[Stimulus]:
-    spec = _spec(parts, task_id, run_id)
+    """One run.
+
+    Raises:
+        NewerRecordError: a later version wrote it.
+        BadFileError: its directory is not ours.
+    """
     run, layout = parts.layout.run_dir(task_id, run_id), parts.layout
+    make_private(layout.task_dir(task_id), layout.runs_of(task_id))
+    if os.path.lexists(run.path):
+        make_private(run.path)
+    spec = _spec(parts, task_id, run_id)
+    _check_version(run, task_id)
     parts.intake.sweep_files(
         run.path, run.errors, layout.task_dir(task_id), layout.out_dir(task_id)
     )
@@ -101,6 +134,8 @@ def _spec(parts: Parts, task_id: str, run_id: str) -> RunSpec:
     path = parts.layout.run_dir(task_id, run_id).spec
     try:
         spec = load_spec(path)
+    except NewerRecordError:
+        raise
     except (OSError, TypedError) as error:
         parts.log.write("spec_unreadable", run_id=run_id, why=str(error))
     else:
@@ -115,6 +150,17 @@ def _spec(parts: Parts, task_id: str, run_id: str) -> RunSpec:
         asked_at=now_text(),
         resume_token="",
     )
+
+
+def _check_version(run: RunDir, task_id: str) -> None:
+    """Leave a manifest of a later version alone; one that is damaged is written anew."""
+    try:
+        manifest = read_object(run.manifest)
+        check_manifest(manifest, run.manifest, task_id=task_id, run_id=run.run_id)
+    except NewerRecordError:
+        raise
+    except (OSError, TypedError):
+        return
 
 
 def _watch(parts: Parts, run_id: str) -> None:

@@ -56,6 +56,7 @@ class Engine:
         outcomes: (status, detail) of every finished run without a parent, by run id.
         tasks: the tasks of all finished runs.
         ended_by: the signal that ended the engine, None where it left by itself.
+        refused_count: requests that asked for runs which could not be put on disk.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Engine:
         self.outcomes: dict[str, tuple[str, str | None]] = {}
         self.tasks: set[str] = set()
         self.ended_by: int | None = None
+        self.refused_count = 0
 
     @property
     def fleet(self) -> Fleet:
@@ -184,6 +186,7 @@ class Engine:
             self._feed(taken.found)
         taken.finish()
         self._leave = self._leave or taken.leave
+        self.refused_count += taken.refused_count
 
     def _feed(self, found: list[Stimulus]) -> None:
         """Step and perform until nothing more comes of it."""

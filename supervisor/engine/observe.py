@@ -86,7 +86,7 @@ def gone(parts: Parts, run_id: str, reason: str) -> list[Stimulus]:
 
 def exited(parts: Parts, run_id: str) -> list[Stimulus]:
     """A worker that we watched has exited: reap it and look at what it left."""
-    worker = parts.ended[run_id] = parts.workers.pop(run_id)
+    worker = parts.workers.pop(run_id)
     code = worker.reap()
     if run_id not in parts.readers:
         return []

@@ -7,6 +7,7 @@ from supervisor.core.outcome import FinishedRun
 from supervisor.edge.intake import Intake
 from supervisor.edge.log import Log
 from supervisor.edge.persistence import PersistenceCoordinator
+from supervisor.edge.proctable import works_on
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker, Launcher
 from supervisor.edge.watcher import Watcher
@@ -46,7 +47,7 @@ class Parts:
     Attributes:
         readers: every run of the fleet, by run id.
         workers: the workers of this host that we watch, by run id.
-        ended: those that we saw end, until their runs leave.
+        proven: every worker that we knew alive, by run id, for as long as its run is ours.
         mine: our own identity.
         strangers: children that we had before we started anything; of no run.
     """
@@ -62,20 +63,36 @@ class Parts:
     reporter: Reporter
     readers: dict[str, RunReader] = field(default_factory=dict)
     workers: dict[str, LaunchedWorker] = field(default_factory=dict)
-    ended: dict[str, LaunchedWorker] = field(default_factory=dict)
+    proven: dict[str, Identity] = field(default_factory=dict)
     strangers: frozenset[Process] = frozenset()
 
+    def launched(self, run_id: str, worker: LaunchedWorker) -> None:
+        """A worker was started by us."""
+        self.workers[run_id] = worker
+        self.proven[run_id] = Identity(
+            host=self.mine.host,
+            boot_id=self.mine.boot_id,
+            pid=worker.pid,
+            start_ticks=worker.start_ticks,
+        )
+
     def worker_identity(self, run_id: str) -> Identity | None:
-        """Who works or worked on a run: what we launched, else what the journal says."""
-        worker = self.workers.get(run_id)
-        if worker is not None:
-            return Identity(
-                host=self.mine.host,
-                boot_id=self.mine.boot_id,
-                pid=worker.pid,
-                start_ticks=worker.start_ticks,
-            )
+        """Who works or worked on a run: what we launched, else what the journal says and is so."""
+        if run_id not in self.proven:
+            reader = self.readers[run_id]
+            found = reader.worker
+            if found is None or not works_on(found, reader.run.owner):
+                return None
+            self.proven[run_id] = found
+        return self.proven[run_id]
+
+    def same_boot(self, run_id: str) -> bool:
+        """Tell whether a run was begun on this host since it booted, so that our clock is its."""
         found = self.readers[run_id].worker
-        if found is None or (found.host, found.boot_id) != (self.mine.host, self.mine.boot_id):
-            return None
-        return found
+        mine = (self.mine.host, self.mine.boot_id)
+        return found is not None and (found.host, found.boot_id) == mine
+
+    def forget(self, run_id: str) -> None:
+        """A run has left the fleet."""
+        self.readers.pop(run_id, None)
+        self.proven.pop(run_id, None)

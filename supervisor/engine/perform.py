@@ -97,7 +97,7 @@ class Performer:
         if isinstance(worker, LaunchFailure):
             parts.log.write("launch_failed", run_id=run_id, why=worker.reason)
             return [stimuli.LaunchFailed(run_id, worker.reason, worker.transient)]
-        parts.workers[run_id] = worker
+        parts.launched(run_id, worker)
         parts.reporter.launched(reader.spec)
         return []
 
@@ -113,13 +113,12 @@ class Performer:
     def _clear(self, run_id: str) -> list[Stimulus]:
         parts = self._parts
         others = {w.process for other, w in parts.workers.items() if other != run_id}
-        worker = parts.workers.get(run_id) or parts.ended.get(run_id)
-        identity = parts.worker_identity(run_id)
+        worker = parts.worker_identity(run_id)
         alive = kill_remains(
             run_id,
-            None if worker is None else worker.process,
+            None if worker is None else (worker.pid, worker.start_ticks),
             others | parts.strangers | set(parts.launcher.helpers()),
-            since_ticks=0 if identity is None else identity.start_ticks,
+            since_ticks=0 if worker is None else worker.start_ticks,
         )
         return [stimuli.Cleared(run_id, alive)]
 
@@ -167,7 +166,7 @@ class Performer:
         reader = parts.readers[action.run_id]
         started = [f for f in reader.facts if f.event == Event.RUN_STARTED]
         now_s = parts.clock.mono_s()
-        same_boot = bool(started) and parts.worker_identity(action.run_id) is not None
+        same_boot = bool(started) and parts.same_boot(action.run_id)
         journal = JournalWriter(reader.run.journal, by="supervisor", clock=parts.clock)
         try:
             journal.append(
@@ -237,7 +236,7 @@ class Performer:
 
     def _report_owed(self, task_id: str, attempts: int, reason: str) -> list[Stimulus]:
         self._owed_tasks.add(task_id)
-        with contextlib.suppress(OSError):  # metrics are a view: the next snapshot writes them
+        with contextlib.suppress(OSError, TypedError):  # a view: the next snapshot writes it
             self._parts.persistence.store(task_id).owe()
         self._parts.log.write("snapshot_owed", task_id=task_id, attempts=attempts, why=reason)
         self._parts.reporter.note(
@@ -249,6 +248,5 @@ class Performer:
     def _forget(self, run_id: str) -> list[Stimulus]:
         with contextlib.suppress(OSError):  # a marker that stays is settled again by the next start
             self._parts.persistence.forget(run_id)
-        self._parts.readers.pop(run_id, None)
-        self._parts.ended.pop(run_id, None)
+        self._parts.forget(run_id)
         return []

@@ -19,11 +19,13 @@ class Taken:
         found: what the core is told.
         done: request files to remove once the core's actions were performed.
         leave: a stop request asked us to leave the workers running.
+        refused_count: requests for runs that could not be put on disk and never will be so.
     """
 
     found: list[Stimulus] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     leave: bool = False
+    refused_count: int = 0
 
     def finish(self) -> None:
         """Remove the requests whose outcome is on disk."""
@@ -37,19 +39,29 @@ def take(parts: Parts) -> Taken:
     taken = Taken()
     for path in request_paths(parts.layout):
         try:
-            request = load_request(path)
-            _do(parts, request, taken)
+            try:
+                request = load_request(path)
+            except TypedError as error:
+                _set_aside(parts, path, error)
+                continue
+            try:
+                _do(parts, request, taken)
+            except TypedError as error:
+                _set_aside(parts, path, error)
+                taken.refused_count += 1
+                continue
         except FileNotFoundError:
-            continue
-        except TypedError as error:
-            parts.log.write("request_rejected", path=parts.intake.reject(path), why=str(error))
-            parts.reporter.note(f"a bad request was set aside: {error}")
             continue
         except OSError as error:
             parts.log.write("request_postponed", path=path, why=str(error))
             break  # the disk refuses: this one and those behind it are tried again at the next look
         taken.done.append(path)
     return taken
+
+
+def _set_aside(parts: Parts, path: str, error: TypedError) -> None:
+    parts.log.write("request_rejected", path=parts.intake.reject(path), why=str(error))
+    parts.reporter.note(f"a request was set aside: {error}")
 
 
 def _do(parts: Parts, request: Request, taken: Taken) -> None:

@@ -132,7 +132,7 @@ class RunFollower:
         yield from self._drain()
 
     def _begin(self, fact: Fact) -> None:
-        stage, index = str(fact.data.get("stage")), int(fact.data.get("index", 0))
+        stage, index = str(fact.data.get("stage")), int(fact.data.get("index") or 0)
         self._open = []
         if self._only not in (None, stage):
             return

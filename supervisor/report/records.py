@@ -4,19 +4,22 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from workers.records.clock import epoch_of
-from workers.records.errors import TypedError
-from workers.records.files import read_object
+from workers.records.errors import BadRecordError, NewerRecordError, TypedError
+from workers.records.files import read_marker, read_object
 from workers.records.heartbeat import last_beat
 from workers.records.history import newest_lines
 from workers.records.ids import is_run_id, why_bad
 from workers.records.journal import Fact, read_journal
+from workers.records.known import check_manifest
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL, Observed, fold_manifest
 from workers.records.request import now_text, pending_requests
 from workers.records.spec import RunSpec, load_spec
+
+UNKNOWN_SCHEMA: Final = "unknown_schema"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,7 @@ class Row:
     """One run in a list.
 
     Attributes:
-        status: of the manifest's words.
+        status: of the manifest's words, or UNKNOWN_SCHEMA for a run of a later version.
         note: the status_detail, else the supervisor's word for a worker that is not fresh.
     """
 
@@ -57,8 +60,8 @@ def active_ids(layout: Layout) -> dict[str, str]:
     with contextlib.suppress(FileNotFoundError):
         for name in sorted(os.listdir(layout.accepted)):
             if is_run_id(name):
-                with contextlib.suppress(OSError), open(layout.marker(name)) as file:
-                    found[name] = file.read(200).strip()
+                with contextlib.suppress(OSError, TypedError):
+                    found[name] = read_marker(layout.marker(name))
     return {run_id: task_id for run_id, task_id in found.items() if why_bad(task_id) is None}
 
 
@@ -76,16 +79,26 @@ def load_manifest(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
     A final manifest is taken from the disk; of a run that is under way the journal tells more.
 
     Raises:
+        NewerRecordError: it was written by a later version.
         BadRecordError: neither manifest nor spec can be read.
         FileNotFoundError: the directory is not there.
     """
     run = layout.run_dir(task_id, run_id)
     on_disk: dict[str, Any] = {}
-    with contextlib.suppress(FileNotFoundError, TypedError):
+    try:
         on_disk = read_object(run.manifest)
-        if on_disk.get("status") in FINAL:
+        check_manifest(on_disk, run.manifest, task_id=task_id, run_id=run_id)
+    except NewerRecordError:
+        raise
+    except (FileNotFoundError, TypedError):
+        pass  # it is a view: the journal tells all of it
+    else:
+        if on_disk["status"] in FINAL:
             return on_disk
-    return fold_now(layout, load_spec(run.spec), warnings_of(on_disk))
+    spec = load_spec(run.spec)
+    if (spec.task_id, spec.run_id) != (task_id, run_id):
+        raise BadRecordError(path=run.spec, why=f"is of run {spec.run_id} of task {spec.task_id}")
+    return fold_now(layout, spec, warnings_of(on_disk))
 
 
 def warnings_of(manifest: dict[str, Any]) -> tuple[dict[str, Any], ...]:
@@ -112,6 +125,22 @@ def fold_now(
     return manifest
 
 
+def row_now(layout: Layout, task_id: str, run_id: str, **about: Any) -> Row:  # noqa: ANN401
+    """The list entry of a run as it is now; ``about`` and errors as row_of and load_manifest."""
+    try:
+        return row_of(load_manifest(layout, task_id, run_id), **about)
+    except NewerRecordError:
+        return Row(
+            run_id=run_id,
+            task_id=task_id,
+            pipeline_id="-",
+            status=UNKNOWN_SCHEMA,
+            note="written by a newer version",
+            started_at=None,
+            duration_s=None,
+        )
+
+
 def row_of(manifest: dict[str, Any], *, note: str | None = None, pid: int | None = None) -> Row:
     """The list entry of a manifest."""
     extensions = manifest.get("extensions") or {}
@@ -135,14 +164,11 @@ def active_rows(layout: Layout) -> list[Row]:
     view = live_view(layout)
     rows = []
     for run_id, task_id in active_ids(layout).items():
-        try:
-            manifest = load_manifest(layout, task_id, run_id)
-        except (OSError, TypedError):
-            continue
         live = view.get(run_id, {})
         word = live.get("liveness")
         note = word if word not in (None, "fresh") else None
-        rows.append(row_of(manifest, note=note, pid=live.get("pid")))
+        with contextlib.suppress(OSError, TypedError):
+            rows.append(row_now(layout, task_id, run_id, note=note, pid=live.get("pid")))
     rows += [row_of(fold_now(layout, spec)) for spec in requested(layout)]
     return rows
 
@@ -168,9 +194,17 @@ def newest_rows(layout: Layout, count: int) -> list[Row]:
             task_id=str(line.get("taskId")),
             pipeline_id=str(line.get("pipelineId")),
             status=str(line.get("status")),
-            note=line.get("statusDetail"),
-            started_at=line.get("startedAt"),
-            duration_s=line.get("durationSeconds"),
+            note=_text(line.get("statusDetail")),
+            started_at=_text(line.get("startedAt")),
+            duration_s=_seconds(line.get("durationSeconds")),
         )
         for line in lines[-count:]
     ]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _seconds(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

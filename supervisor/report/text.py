@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from supervisor.report.clean import clean_line
+from supervisor.report.clean import clean, clean_line
 
 
 def duration(seconds: float | None) -> str:
@@ -43,7 +43,13 @@ def print_json(schema: str, facts: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def tell(text: str) -> None:
+    """Print a result for people on stdout; foreign text in it is cleaned."""
+    sys.stdout.write(f"{clean(text)}\n")
+    sys.stdout.flush()
+
+
 def say(text: str) -> None:
-    """Tell a person something on stderr."""
-    sys.stderr.write(f"supervisor: {text}\n")
+    """Tell a person something on stderr; foreign text in it is cleaned."""
+    sys.stderr.write(f"supervisor: {clean(text)}\n")
     sys.stderr.flush()

@@ -1,34 +1,27 @@
 """Holding every record under a root against the invariants. Reads only; repairs nothing.
 
 What a living supervisor may be changing at this moment (a run with a marker) is looked at for what
-must hold at every instant, and left alone otherwise.
+must hold at every instant, and left alone otherwise. Here: what stands where, whose it is, and one
+task's history, state and metrics; what must hold of one run is in ``verify_run``.
 """
 
 import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from supervisor.core.metrics import Totals
 from supervisor.report.records import tasks
+from supervisor.report.verify_run import Violation, check_run
 from workers.records.atomic import is_abandoned
 from workers.records.errors import TypedError
-from workers.records.files import read_object
-from workers.records.history import read_lines
+from workers.records.files import DIR_MODE, FILE_MODE, read_object
+from workers.records.history import STATUSES, newlines_in, read_lines
 from workers.records.ids import is_run_id
-from workers.records.journal import Event, Fact, JournalReader
-from workers.records.layout import Layout, RunDir
-from workers.records.manifest import FINAL, fold_manifest, observed_in
-from workers.records.spec import RunSpec, load_spec
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One record that breaks an invariant: which, and how."""
-
-    path: str
-    what: str
+from workers.records.layout import Layout
+from workers.records.request import pending_requests
 
 
 def verify(layout: Layout) -> Iterator[Violation]:
@@ -37,14 +30,15 @@ def verify(layout: Layout) -> Iterator[Violation]:
     Yields:
         What is wrong; nothing where all invariants hold.
     """
+    yield from _places(layout)
     markers = set(os.listdir(layout.accepted)) if os.path.isdir(layout.accepted) else set()
-    yield from _modes(layout)
     for task_id in tasks(layout):
         yield from _task(layout, task_id, markers)
+    yield from _markers(layout, markers)
 
 
-def _modes(layout: Layout) -> Iterator[Violation]:
-    """Private, ours, no links, nothing half written by the dead."""
+def _places(layout: Layout) -> Iterator[Violation]:
+    """Private, ours, nothing but files and directories, nothing half written by the dead."""
     for top in (layout.runs, layout.out):
         for directory, folders, files in os.walk(top):
             if directory == layout.rejected:  # what was set aside is no record of ours
@@ -56,126 +50,179 @@ def _modes(layout: Layout) -> Iterator[Violation]:
                     found = os.lstat(path)
                 except FileNotFoundError:
                     continue
-                mode = stat.S_IMODE(found.st_mode)
-                if stat.S_ISLNK(found.st_mode):
-                    yield Violation(path, "is a symbolic link")
-                elif found.st_uid != os.geteuid():
-                    yield Violation(path, f"belongs to another user (uid {found.st_uid})")
-                elif mode & 0o077 and path != os.path.join(layout.runs, ".gitignore"):
-                    yield Violation(path, f"may be read or written by others (mode {mode:o})")
+                what = _misplaced(found)
+                if what is not None and path != os.path.join(layout.runs, ".gitignore"):
+                    yield Violation(path, what)
                 if is_abandoned(name):
                     yield Violation(path, "was left half written by a writer that is dead")
 
 
+def _misplaced(found: os.stat_result) -> str | None:
+    mode = stat.S_IMODE(found.st_mode)
+    is_dir = stat.S_ISDIR(found.st_mode)
+    if stat.S_ISLNK(found.st_mode):
+        return "is a symbolic link"
+    if not is_dir and not stat.S_ISREG(found.st_mode):
+        return "is neither a file nor a directory"
+    if found.st_uid != os.geteuid():
+        return f"belongs to another user (uid {found.st_uid})"
+    if mode & 0o077:
+        return f"may be read or written by others (mode {mode:o})"
+    wanted = DIR_MODE if is_dir else FILE_MODE
+    return None if mode == wanted else f"has mode {mode:o}, not {wanted:o}"
+
+
+def _markers(layout: Layout, markers: set[str]) -> Iterator[Violation]:
+    """Each marker is of a run that is there, or that is still asked for."""
+    known = {
+        name
+        for task_id in tasks(layout)
+        if os.path.isdir(layout.runs_of(task_id))
+        for name in os.listdir(layout.runs_of(task_id))
+    }
+    asked = {spec.run_id for request in pending_requests(layout) for spec in request.runs}
+    for name in sorted(markers):
+        path = os.path.join(layout.accepted, name)
+        if not is_run_id(name):
+            yield Violation(path, "is not named as a run")
+        elif name not in known | asked and os.path.lexists(path):
+            yield Violation(path, "is the marker of a run that has no directory and no request")
+
+
+@dataclass(slots=True)
+class _Book:
+    """What a history says.
+
+    Attributes:
+        lines: its lines, with the offset behind each.
+        offset: how much of it was read.
+        bad_count: whole lines that did not parse when we began.
+    """
+
+    path: str
+    lines: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    by_run: dict[str, dict[str, Any]] = field(default_factory=dict)
+    offset: int = 0
+    bad_count: int = 0
+
+    def begin(self) -> None:
+        """Read what is there.
+
+        Raises:
+            BadFileError: it is no regular file.
+        """
+        ends = newlines_in(self.path)
+        self.read_on()
+        self.bad_count = max(0, ends - len(self.lines))
+
+    def read_on(self) -> None:
+        """Read what is new."""
+        for offset, line in read_lines(self.path, self.offset):
+            self.lines.append((offset, line))
+            self.by_run[str(line.get("runId"))] = line
+            self.offset = offset
+
+    def of(self, run_id: str) -> dict[str, Any] | None:
+        """A run's line; one that was appended since we read is found too."""
+        if run_id not in self.by_run:
+            self.read_on()
+        return self.by_run.get(run_id)
+
+
 def _task(layout: Layout, task_id: str, markers: set[str]) -> Iterator[Violation]:
-    history = layout.history(task_id)
-    lines = [line for _, line in read_lines(history)]
-    counts = Counter(str(line.get("runId")) for line in lines)
-    for run_id, count in counts.items():
-        if count > 1:
-            yield Violation(history, f"holds run {run_id} {count} times")
-    statuses = {str(line.get("runId")): line.get("status") for line in lines}
+    state, metrics = _read(layout.state(task_id)), _read(layout.metrics(task_id))
+    book = _Book(layout.history(task_id))
+    try:
+        book.begin()
+    except TypedError as error:
+        yield Violation(book.path, str(error).removeprefix(f"{book.path}: "))
+        return
+    yield from _history(task_id, book)
+    yield from (found for found in (state, metrics) if isinstance(found, Violation))
+    if isinstance(state, dict):
+        yield from _state(layout, task_id, state, book, markers)
+    elif state is None and any(str(n.get("runId")) not in markers for _, n in book.lines):
+        count = len(book.lines)
+        yield Violation(layout.state(task_id), f"is missing although {count} runs have finished")
+    if isinstance(metrics, dict):
+        yield from _metrics(layout.metrics(task_id), metrics, book)
     directory = layout.runs_of(task_id)
-    names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
-    for name in names:
+    for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
         if not is_run_id(name):
             yield Violation(os.path.join(directory, name), "is not named as a run")
             continue
-        yield from _run(layout, task_id, name, name in markers, statuses.get(name))
-    yield from _state(layout, task_id, lines, markers)
+        marked = name in markers or os.path.lexists(layout.marker(name))
+        yield from check_run(layout, task_id, name, marked=marked, recorded=book.of)
+
+
+def _read(path: str) -> dict[str, Any] | Violation | None:
+    """A view, why it is none, or None where it is missing."""
+    try:
+        return read_object(path)
+    except FileNotFoundError:
+        return None
+    except TypedError as error:
+        return Violation(path, str(error).removeprefix(f"{path}: "))
+
+
+def _history(task_id: str, book: _Book) -> Iterator[Violation]:
+    counts = Counter(str(line.get("runId")) for _, line in book.lines)
+    for run_id, count in counts.items():
+        if count > 1:
+            yield Violation(book.path, f"holds run {run_id} {count} times")
+    for _, line in book.lines:
+        if line.get("taskId") != task_id or line.get("status") not in STATUSES:
+            name = line.get("runId")
+            yield Violation(book.path, f"has a line of run {name} that is none of this task's")
+    if book.bad_count:
+        yield Violation(book.path, f"has {book.bad_count} lines that do not parse")
 
 
 def _state(
-    layout: Layout, task_id: str, lines: list[dict[str, Any]], markers: set[str]
+    layout: Layout, task_id: str, state: dict[str, Any], book: _Book, markers: set[str]
 ) -> Iterator[Violation]:
-    path = layout.state(task_id)
-    if not os.path.lexists(path):
-        owed = all(str(line.get("runId")) in markers for line in lines)
-        if lines and not owed:
-            yield Violation(path, f"is missing although {len(lines)} runs have finished")
+    """The state is what the history says up to ``historyBytes``, and lacks no settled run."""
+    path, shown = layout.state(task_id), state.get("runs")
+    covered: Any = state.get("historyBytes")
+    offsets = {0, *(offset for offset, _ in book.lines)}
+    if state.get("taskId") != task_id or not isinstance(shown, list):
+        yield Violation(path, "is not a state of this task")
         return
-    try:
-        state = read_object(path)
-    except TypedError as error:
-        yield Violation(path, str(error).removeprefix(f"{path}: "))
-        return
-    shown = [str(run.get("runId")) for run in state.get("runs") or []]
-    total = (state.get("totals") or {}).get("runs")
-    settled = [str(n.get("runId")) for n in lines if str(n.get("runId")) not in markers]
-    missing = set(settled[-len(shown) :] if shown else settled) - set(shown)
-    for run_id in sorted(missing):
-        yield Violation(path, f"lacks run {run_id}, which is in the history")
-    if len(shown) != len(set(shown)):
+    if covered not in offsets:
+        yield Violation(path, f"covers {covered} bytes of the history, where no line ends")
+        covered = book.offset
+    known = [line for offset, line in book.lines if offset <= covered]
+    ids = [str(run.get("runId")) for run in shown if isinstance(run, dict)]
+    if len(ids) != len(set(ids)):
         yield Violation(path, "holds a run twice")
-    if not isinstance(total, int) or not len(settled) <= total <= len(lines):
-        yield Violation(path, f"counts {total} runs, the history has {len(lines)}")
+    newest = {str(line.get("runId")): line for line in known[len(known) - len(ids) :]}
+    late = [line for offset, line in book.lines if offset > covered]
+    for line in (*newest.values(), *late):
+        run_id = str(line.get("runId"))
+        if run_id not in ids and (run_id in newest or run_id not in markers):
+            yield Violation(path, f"lacks run {run_id}, which is in the history")
+    for run in shown:
+        run_id = str(run.get("runId") if isinstance(run, dict) else run)
+        if newest.get(run_id, run) != run:
+            yield Violation(path, f"tells run {run_id} otherwise than the history")
+        elif run_id not in newest:
+            yield Violation(path, f"shows run {run_id}, which is not among the history's newest")
+    if [i for i in ids if i in newest] != [i for i in newest if i in ids]:
+        yield Violation(path, "shows runs in another order than the history")
+    counts = Counter(str(line.get("status")) for line in known)
+    wanted = {"runs": len(known), **{status: counts[status] for status in STATUSES}}
+    if state.get("totals") != wanted:
+        totals = state.get("totals")
+        runs = totals.get("runs") if isinstance(totals, dict) else totals
+        yield Violation(path, f"counts {runs} runs, the history has {len(known)}: {wanted}")
 
 
-def _run(
-    layout: Layout, task_id: str, run_id: str, marked: bool, recorded: object
-) -> Iterator[Violation]:
-    run = layout.run_dir(task_id, run_id)
-    try:
-        spec = load_spec(run.spec)
-        reader = JournalReader(run.journal)
-        facts = reader.read_new()
-        manifest = read_object(run.manifest)
-    except FileNotFoundError as error:
-        yield Violation(str(error.filename), "is missing")
-        return
-    except TypedError as error:
-        yield Violation(run.path, str(error))
-        return
-    if (spec.task_id, spec.run_id) != (task_id, run_id):
-        yield Violation(run.spec, f"is of run {spec.run_id} of task {spec.task_id}")
-    if (manifest.get("task_id"), manifest.get("run_id")) != (task_id, run_id):
-        yield Violation(run.manifest, f"is of run {manifest.get('run_id')}")
-        return
-    if reader.bad_lines_count:
-        yield Violation(run.journal, f"has {reader.bad_lines_count} lines that are no facts")
-    yield from _sizes(run, spec)
-    yield from _ending(layout, spec, facts, manifest, marked, recorded)
-
-
-def _ending(
-    layout: Layout,
-    spec: RunSpec,
-    facts: list[Fact],
-    manifest: dict[str, Any],
-    marked: bool,
-    recorded: object,
-) -> Iterator[Violation]:
-    run = layout.run_dir(spec.task_id, spec.run_id)
-    verdicts = [fact for fact in facts if fact.event == Event.VERDICT]
-    final = manifest.get("status") in FINAL
-    if len(verdicts) > 1:
-        yield Violation(run.journal, f"has {len(verdicts)} verdicts; the first one counts")
-    if final and not verdicts:
-        yield Violation(run.manifest, "is final, but the journal has no verdict")
-    if final and verdicts:
-        again = fold_manifest(spec, facts, layout=layout, observed=observed_in(manifest))
-        wrong = [key for key in again if key != "extensions" and again[key] != manifest.get(key)]
-        if wrong:
-            yield Violation(run.manifest, f"differs from the journal in {', '.join(wrong)}")
-    if marked:
-        return
-    if not final:
-        yield Violation(run.manifest, f"is {manifest.get('status')}, but nobody will finish it")
-    elif recorded is None:
-        yield Violation(layout.history(spec.task_id), f"lacks run {spec.run_id}")
-    elif recorded != manifest.get("status"):
-        yield Violation(layout.history(spec.task_id), f"calls run {spec.run_id} {recorded}")
-
-
-def _sizes(run: RunDir, spec: RunSpec) -> Iterator[Violation]:
-    limits = spec.limits
-    for directory, limit in (
-        (run.commands, limits.stream_limit_bytes),
-        (run.errors, limits.error_file_limit_bytes),
-    ):
-        if os.path.isdir(directory):
-            with os.scandir(directory) as entries:
-                for entry in entries:
-                    size = entry.stat(follow_symlinks=False).st_size
-                    if size > limit:
-                        yield Violation(entry.path, f"has {size} bytes, more than {limit}")
+def _metrics(path: str, metrics: dict[str, Any], book: _Book) -> Iterator[Violation]:
+    """The totals are the sum of the history up to ``history_bytes``."""
+    covered = metrics.get("history_bytes")
+    totals = Totals()
+    for offset, line in book.lines:
+        if isinstance(covered, int) and offset <= covered:
+            totals = totals.add(line)
+    if metrics.get("totals") != totals.to_json():
+        yield Violation(path, "has totals that are not the sum of the history")

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from supervisor.edge.state_store import TaskStateStore
 from workers.records.heartbeat import last_beat
 from workers.records.history import newest_lines, read_lines
@@ -25,6 +27,7 @@ def stored(name: str) -> dict[str, Any]:
     return value
 
 
+@pytest.mark.fault("C16")
 def test_a_journal_folds_into_the_manifest_that_was_made_of_it() -> None:
     spec = load_spec(str(DATA / "spec.json"))
     reader = JournalReader(str(DATA / "journal.ndjson"))
@@ -36,6 +39,7 @@ def test_a_journal_folds_into_the_manifest_that_was_made_of_it() -> None:
     assert again == manifest
 
 
+@pytest.mark.fault("C16")
 def test_keys_of_a_later_version_disturb_nobody(tmp_path: Path) -> None:
     spec, journal = stored("spec.json"), (DATA / "journal.ndjson").read_text()
     spec["later"] = {"x": [1]}
@@ -50,6 +54,7 @@ def test_keys_of_a_later_version_disturb_nobody(tmp_path: Path) -> None:
     assert verdict_in(facts) is not None
 
 
+@pytest.mark.fault("C16")
 def test_a_history_and_its_state_are_continued(tmp_path: Path) -> None:
     layout = Layout(str(tmp_path))
     for name, path in (

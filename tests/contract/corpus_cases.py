@@ -29,6 +29,7 @@ class Case:
     kind: str
     where: str
     expect: str
+    rows: tuple[str, ...]
     also: tuple[str, ...] = ()
     never: str | None = None
     make: str | None = None
@@ -54,6 +55,11 @@ class Case:
                 path.mkdir()
             case "too-large":
                 path.write_text("# " + "x" * (1024 * 1024) + "\n" + GOOD)
+            case "sparse":
+                path.touch()
+                os.truncate(path, 1 << 30)
+            case "device":
+                path.symlink_to("/dev/zero")
             case None if self.kind != "environment":
                 shutil.copyfile(CORPUS / self.file, path)
 
@@ -74,7 +80,8 @@ class Case:
 
 def _case(item: dict[str, object]) -> Case:
     known = {**item, "kind": item["as"], "environ": item.get("env", {})}
-    known["also"] = tuple(known.get("also", ()))  # type: ignore[arg-type]
+    for key in ("also", "rows"):
+        known[key] = tuple(known.get(key, ()))  # type: ignore[arg-type]
     return Case(**{key: known[key] for key in Case.__dataclass_fields__ if key in known})  # type: ignore[arg-type]
 
 

@@ -34,14 +34,13 @@ def read_all(root: Path, case: Case) -> None:
 
 
 def params() -> list[object]:
-    return [
-        pytest.param(
-            case,
-            id=case.file,
-            marks=[pytest.mark.xfail(reason=case.pending, strict=True)] if case.pending else [],
-        )
-        for case in CASES
-    ]
+    found = []
+    for case in CASES:
+        marks = [pytest.mark.fault(*case.rows)]
+        if case.pending:
+            marks.append(pytest.mark.xfail(reason=case.pending, strict=True))
+        found.append(pytest.param(case, id=case.file, marks=marks))
+    return found
 
 
 @pytest.mark.timeout(10)
@@ -65,6 +64,7 @@ def test_the_index_and_the_folder_name_the_same_files() -> None:
     assert len(CASES) >= 45
 
 
+@pytest.mark.fault("C18")
 @pytest.mark.parametrize("text", [GOOD, GOOD.replace("\n", "\r\n"), "", "# only a comment\n"])
 def test_a_good_configuration_is_read(text: str, tmp_path: Path) -> None:
     path = tmp_path / "config" / "supervisor.toml"

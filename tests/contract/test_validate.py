@@ -9,7 +9,10 @@ from tests.contract.corpus_cases import CASES, Case
 from tests.root import Root
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.file)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=case.file, marks=pytest.mark.fault(*case.rows)) for case in CASES],
+)
 def test_validate_exits_78_and_creates_nothing(
     case: Case,
     tmp_path: Path,
@@ -29,6 +32,7 @@ def test_validate_exits_78_and_creates_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.fault("C2")
 @pytest.mark.parametrize(
     "words",
     [

@@ -20,6 +20,15 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shims.build(tmp_path_factory.mktemp("shim"))
 
 
+@pytest.fixture(scope="session")
+def clock_shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built shim that shifts the wall clock."""
+    why = shims.available()
+    if why is not None:
+        pytest.skip(why)
+    return shims.build(tmp_path_factory.mktemp("clock"), shims.CLOCK_SOURCE)
+
+
 @pytest.fixture
 def lab(shim: Path, tmp_path: Path) -> Iterator[Lab]:
     """A lab in a temporary directory."""

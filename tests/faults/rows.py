@@ -121,7 +121,7 @@ ROWS: dict[str, str] = {
     "S1": "secrets appear in no record, log, report or command line of ours",
     "S2": "directories 0700 and files 0600 from the first instant, whatever the umask",
     "S3": "a link planted in any record's place is never followed",
-    "S4": "a root of another owner, or writable for others, is refused",
+    "S4": "a root of another owner is refused; one that others may write is first made private",
     "S5": "a request that another user put there is set aside",
     "S6": "a request that is a link, FIFO or device is set aside",
     "S7": "no control sequence of foreign text reaches the terminal",

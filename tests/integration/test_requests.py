@@ -146,6 +146,7 @@ def test_stop_without_a_supervisor_says_so(root: Root) -> None:
     assert "no supervisor serves" in done.err
 
 
+@pytest.mark.fault("C20", "S6")
 @pytest.mark.parametrize(
     "content",
     [
@@ -176,6 +177,7 @@ def test_a_file_that_is_no_request_is_set_aside_and_blocks_nobody(
     ]
 
 
+@pytest.mark.fault("C20")
 def test_a_request_that_comes_twice_makes_one_run(root: Root) -> None:
     root.call("submit", "--", "true")
     (request,) = Path(root.layout.inbox).iterdir()

@@ -51,6 +51,13 @@ class BadRecordError(TypedError):
     template = "{path}: not a valid record: {why}"
 
 
+class NewerRecordError(BadRecordError):
+    """A record of a later version of this project. Facts: path, why.
+
+    It is whole, only not ours to read: it is listed as such and never rewritten.
+    """
+
+
 class BadFileError(TypedError):
     """Something other than a plain file stands where a record should. Facts: path, why."""
 

@@ -5,9 +5,12 @@ told apart from damage. Keys that nobody asks for are ignored.
 """
 
 import dataclasses
-from typing import Any
+import re
+from typing import Any, Final
 
-from workers.records.errors import BadRecordError
+from workers.records.errors import BadRecordError, NewerRecordError
+
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")  # of a format
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, tuple or scalar of the protocol
@@ -23,6 +26,35 @@ def _field(name: str, value: object) -> object:
     if name == "env" and isinstance(value, tuple):
         return dict(value)
     return plain(value)
+
+
+def check_schema(data: dict[str, Any], known: str, path: str) -> None:
+    """Hold a record against the format that this version reads.
+
+    Args:
+        data: the record; its ``schema`` is ``<name>/<number>``.
+        known: the format's name and number.
+        path: where it came from, for the error.
+
+    Raises:
+        NewerRecordError: it is of the same name and a higher number.
+        BadRecordError: it is of another format.
+    """
+    found = data.get("schema")
+    if found == known:
+        return
+    name, _, number = known.rpartition("/")
+    theirs, _, later = str(found).rpartition("/")
+    if theirs == name and _NUMBER.fullmatch(later) and int(later) > int(number):
+        raise newer(path, found)
+    raise BadRecordError(path=path, why=f"schema is {found!r}, not {known!r}")
+
+
+def newer(path: str, found: object) -> NewerRecordError:
+    """The error for a record of a later version."""
+    return NewerRecordError(
+        path=path, why=f"is of a newer format ({found}): use the version that wrote it"
+    )
 
 
 class Fields:

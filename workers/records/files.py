@@ -61,20 +61,34 @@ def read_from(fd: int, offset: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def read_bytes(path: str, limit_bytes: int = RECORD_LIMIT_BYTES) -> bytes:
+def read_bytes(
+    path: str, limit_bytes: int = RECORD_LIMIT_BYTES, *, owner_uid: int | None = None
+) -> bytes:
     """Read a whole record.
+
+    Args:
+        path: the file.
+        limit_bytes: what is larger is refused unread.
+        owner_uid: where given, the file must be this user's, and have no second name by which
+            somebody else may still write it.
 
     Raises:
         FileNotFoundError: it is not there.
-        BadFileError: it is no regular file.
+        BadFileError: it is no regular file, or not the owner's alone.
         BadRecordError: it is larger than ``limit_bytes``.
     """
     fd = open_regular(path, os.O_RDONLY)
     try:
-        data = read_from(fd, 0, limit_bytes + 1)
+        found = os.fstat(fd)
+        if owner_uid is not None and found.st_uid != owner_uid:
+            raise BadFileError(path=path, why=f"belongs to another user (uid {found.st_uid})")
+        if owner_uid is not None and found.st_nlink != 1:
+            raise BadFileError(path=path, why="is a hard link")
+        large = found.st_size > limit_bytes
+        data = b"" if large else read_from(fd, 0, limit_bytes + 1)
     finally:
         os.close(fd)
-    if len(data) > limit_bytes:
+    if large or len(data) > limit_bytes:
         raise BadRecordError(path=path, why=f"is larger than {limit_bytes} bytes")
     return data
 
@@ -103,6 +117,11 @@ def read_object(path: str, limit_bytes: int = RECORD_LIMIT_BYTES) -> dict[str, A
     return parse_object(read_bytes(path, limit_bytes), path)
 
 
+def read_marker(path: str) -> str:
+    """The task that the marker of an accepted run names; errors as read_bytes."""
+    return read_bytes(path).decode("utf-8", "replace").strip()
+
+
 def make_dir(path: str) -> None:
     """Make a directory and the missing ones above it, each with mode 0700, and flush their names.
 
@@ -122,19 +141,26 @@ def make_dir(path: str) -> None:
     sync_dir(parent)
 
 
-def make_private(path: str) -> None:
-    """Bring a directory that others may enter (of a git checkout, say) to mode 0700.
+def make_private(*paths: str) -> None:
+    """Make directories where they are missing, and see to it that they are ours alone.
+
+    One that others may enter (of a git checkout, say) is brought to mode 0700.
+
+    Args:
+        paths: the directories, the upper before the lower: what is proven of one protects the next.
 
     Raises:
-        BadFileError: it is a link, or belongs to another user.
+        BadFileError: one is a link or no directory, or belongs to another user.
     """
-    found = os.stat(path, follow_symlinks=False)
-    if not stat.S_ISDIR(found.st_mode):
-        raise BadFileError(path=path, why="is not a directory")
-    if found.st_uid != os.geteuid():
-        raise BadFileError(path=path, why=f"belongs to another user (uid {found.st_uid})")
-    if stat.S_IMODE(found.st_mode) != DIR_MODE:
-        os.chmod(path, DIR_MODE)
+    for path in paths:
+        make_dir(path)
+        found = os.stat(path, follow_symlinks=False)
+        if not stat.S_ISDIR(found.st_mode):
+            raise BadFileError(path=path, why="is a symbolic link")
+        if found.st_uid != os.geteuid():
+            raise BadFileError(path=path, why=f"belongs to another user (uid {found.st_uid})")
+        if stat.S_IMODE(found.st_mode) != DIR_MODE:
+            os.chmod(path, DIR_MODE)
 
 
 def sync_dir(path: str) -> None:

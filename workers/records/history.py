@@ -74,14 +74,36 @@ def read_lines(path: str, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]
         os.close(fd)
 
 
-def newest_lines(path: str, count: int) -> list[dict[str, Any]]:
-    """The last ``count`` lines of a history, oldest first, read from its end."""
+def newlines_in(path: str) -> int:
+    """How many whole lines a history has, those of damage included; 0 where there is no file."""
+    try:
+        fd = open_regular(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return 0
+    count = offset = 0
+    try:
+        while part := read_from(fd, offset, _CHUNK_BYTES):
+            count += part.count(b"\n")
+            offset += len(part)
+    finally:
+        os.close(fd)
+    return count
+
+
+def newest_lines(path: str, count: int, end: int | None = None) -> list[dict[str, Any]]:
+    """The last ``count`` lines of a history, oldest first, read from its end.
+
+    Args:
+        path: the history; nothing where there is none.
+        count: how many lines; lines of damage are among them and left out.
+        end: only what stands before this offset, in bytes; None for all.
+    """
     try:
         fd = open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
         return []
     try:
-        at = os.fstat(fd).st_size
+        at = os.fstat(fd).st_size if end is None else end
         data = b""
         while at > 0 and data.count(b"\n") <= count + 1:
             step = min(at, 65_536)

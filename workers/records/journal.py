@@ -24,6 +24,7 @@ from workers.records.errors import BadRecordError
 from workers.records.fields import Fields
 from workers.records.files import open_regular, parse_object, read_from
 from workers.records.limits import RECORD_LIMIT_BYTES
+from workers.records.shapes import misshapen
 
 TORN: Final = b"<torn>\n"
 
@@ -75,6 +76,9 @@ def parse_fact(line: bytes, path: str) -> Fact:
     """Read one line; BadRecordError where it is no fact."""
     data = parse_object(line, path)
     read = Fields(data, path)
+    key = misshapen(read.text("event"), data)
+    if key is not None:
+        raise read.bad(key, "is not what this event holds")
     return Fact(
         seq=read.integer("seq"),
         at=read.text("at"),

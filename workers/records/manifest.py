@@ -181,7 +181,9 @@ def _command(
     end: Mapping[str, Any] = ended.data if ended else {}
     child = fold.children.get(stage.id)
     is_command = stage.kind == StageKind.COMMAND
-    log = layout.run_dir(spec.task_id, spec.run_id).stage_log(index, stage.id, "stdout")
+    run = layout.run_dir(spec.task_id, spec.run_id)
+    # Where a file is follows from its run and stage, whatever path a journal names.
+    log, error_file = run.stage_log(index, stage.id, "stdout"), run.error_file(index, stage.id)
     if ended:
         status = str(end.get("status"))
     elif begun:
@@ -202,7 +204,7 @@ def _command(
         "exit_code": end.get("exit_code"),
         "summary": str(summary)[:SUMMARY_LIMIT_CHARS] if summary is not None else None,
         "log_path": layout.relative(log) if begun and is_command else None,
-        "error_file": end.get("error_file"),
+        "error_file": layout.relative(error_file) if end.get("error_file") else None,
         "sub_run_id": child.data.get("sub_run_id") if child else None,
     }
 

@@ -21,8 +21,8 @@ from typing import Any, Final
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.clock import utc_text
 from workers.records.errors import BadFileError, BadRecordError, RequestTooLargeError
-from workers.records.fields import Fields
-from workers.records.files import make_dir, read_object
+from workers.records.fields import Fields, check_schema
+from workers.records.files import make_private, parse_object, read_bytes
 from workers.records.identity import Identity
 from workers.records.ids import is_run_id, new_run_id
 from workers.records.layout import Layout
@@ -77,8 +77,7 @@ class Request:
     @staticmethod
     def from_json(data: dict[str, Any], path: str) -> "Request":
         """Read the content of the file; BadRecordError where it is no request."""
-        if data.get("schema") != SCHEMA:
-            raise BadRecordError(path=path, why=f"schema is {data.get('schema')!r}, not {SCHEMA!r}")
+        check_schema(data, SCHEMA, path)
         read = Fields(data, path)
         kind = read.text("kind")
         if kind not in tuple(RequestKind):
@@ -107,12 +106,13 @@ def publish(layout: Layout, request: Request) -> str:
 
     Raises:
         RequestTooLargeError: nobody would read it.
+        BadFileError: the inbox, or what it stands in, is not ours.
         OSError: it could not be written; nothing was accepted.
     """
     data = to_bytes(request.to_json())
     if len(data) > RECORD_LIMIT_BYTES:
         raise RequestTooLargeError(bytes=len(data), limit=RECORD_LIMIT_BYTES)
-    make_dir(layout.inbox)
+    make_private(layout.runs, layout.control, layout.inbox)
     name = new_run_id(epoch_s=time.time(), entropy=os.urandom(4))
     path = os.path.join(layout.inbox, f"{name}.json")
     replace_file(path, data)
@@ -133,8 +133,19 @@ def request_paths(layout: Layout) -> list[str]:
 
 
 def load_request(path: str) -> Request:
-    """Read one request; errors as read_object and Request.from_json."""
-    return Request.from_json(read_object(path), path)
+    """Read one request, which must belong to whom the inbox belongs to, and to nobody else.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        BadFileError: it is no regular file, another user's, or may not be read.
+        BadRecordError: it is no request.
+    """
+    owner_uid = os.stat(os.path.dirname(path)).st_uid
+    try:
+        data = read_bytes(path, owner_uid=owner_uid)
+    except PermissionError as error:
+        raise BadFileError(path=path, why=f"cannot be read ({error.strerror})") from None
+    return Request.from_json(parse_object(data, path), path)
 
 
 def pending_requests(layout: Layout) -> Iterator[Request]:

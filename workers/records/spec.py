@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 from workers.records.errors import BadRecordError
-from workers.records.fields import Fields, plain
+from workers.records.fields import Fields, check_schema, plain
 from workers.records.files import read_object
-from workers.records.ids import why_bad
+from workers.records.ids import is_run_id, why_bad
 from workers.records.limits import Limits
 
 SCHEMA: Final = "pipeline-supervisor/spec/1"
@@ -128,8 +128,7 @@ class RunSpec:
         Raises:
             BadRecordError: it is not a spec of this format; the error names the key.
         """
-        if data.get("schema") != SCHEMA:
-            raise BadRecordError(path=path, why=f"schema is {data.get('schema')!r}, not {SCHEMA!r}")
+        check_schema(data, SCHEMA, path)
         read = Fields(data, path)
         spec = RunSpec(
             run_id=read.text("run_id"),
@@ -145,7 +144,12 @@ class RunSpec:
             secrets=read.texts("secrets"),
             limits=_limits(read.child("limits")),
         )
-        for name in (spec.task_id, spec.pipeline.id, *(s.id for s in spec.pipeline.stages)):
+        for run_id in (spec.run_id, spec.parent_run_id):
+            if run_id is not None and not is_run_id(run_id):
+                raise BadRecordError(path=path, why=f"{run_id!r} is no run id")
+        pipelines = (spec.pipeline, *spec.pipelines)
+        stages = (stage.id for pipeline in pipelines for stage in pipeline.stages)
+        for name in (spec.task_id, *(pipeline.id for pipeline in pipelines), *stages):
             if why_bad(name):
                 raise BadRecordError(path=path, why=f"the id {name!r} {why_bad(name)}")
         return spec

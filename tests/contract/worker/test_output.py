@@ -108,6 +108,7 @@ def test_a_silent_failure_still_has_an_error_file(tmp_path: Path) -> None:
     assert (details["stdout"], details["stderr"], details["stderr_dropped_bytes"]) == ("", "", 0)
 
 
+@pytest.mark.fault("S1")
 def test_secrets_are_nowhere_in_the_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_log_that_cannot_be_written_is_warned_of_and_stops_nothing(tmp_path: P
     assert json.dumps(run.verdict)
 
 
+@pytest.mark.fault("S1")
 def test_secrets_in_a_command_line_are_hidden_in_what_is_told_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_128_plus_n_of_a_shell_stays_an_exit_code(tmp_path: Path) -> None:
     assert (ended["exit_code"], ended["signal"]) == (139, None)
 
 
+@pytest.mark.fault("C12", "C13", "C14")
 @pytest.mark.parametrize(
     ("command", "values", "reason"),
     [

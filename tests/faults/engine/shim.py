@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("crashpoint.c")
+CLOCK_SOURCE = Path(__file__).with_name("clockshift.c")
 ENOSPC, EIO = 28, 5
 
 
@@ -54,11 +55,11 @@ class Place:
     skip: str = ""
 
 
-def build(directory: Path) -> Path:
-    """Compile the shim; raises CalledProcessError or FileNotFoundError where there is no cc."""
-    built = directory / "crashpoint.so"
+def build(directory: Path, source: Path = SOURCE) -> Path:
+    """Compile a shim; raises CalledProcessError or FileNotFoundError where there is no cc."""
+    built = directory / source.with_suffix(".so").name
     words = ["cc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", str(built)]
-    subprocess.run([*words, str(SOURCE), "-ldl"], check=True, timeout=60)
+    subprocess.run([*words, str(source), "-ldl"], check=True, timeout=60)
     return built
 
 

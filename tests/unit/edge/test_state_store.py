@@ -66,6 +66,7 @@ def test_a_held_lock_is_a_typed_error_and_the_state_stays(layout: Layout) -> Non
     assert state(layout)["totals"]["runs"] == 2
 
 
+@pytest.mark.fault("C17")
 @pytest.mark.parametrize("damage", ["state", "metrics", "both", "garbage", "ahead"])
 def test_damaged_views_are_made_anew_from_the_history(layout: Layout, damage: str) -> None:
     made = store(layout)

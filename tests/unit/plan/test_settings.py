@@ -86,6 +86,7 @@ def test_variables_of_supervisord_and_of_strangers_are_left_alone() -> None:
     assert settings.model_dump() == Settings().model_dump()
 
 
+@pytest.mark.fault("S11")
 def test_a_dot_env_file_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / ".env", "SUPERVISOR_MAX_RUNS=9\nMAX_RUNS=9\n")
     monkeypatch.chdir(tmp_path)

@@ -16,6 +16,7 @@ TRAVERSALS = ("", ".", "..", "../x", "/abs", "a/b", "-a", ".a", "a..b")
 HOSTILE = ("a\n", "a b", "a\0", "\u202ea", "a" * 101, "é", "x.lock", "X.LOCK", "$(id)", "a;b")
 
 
+@pytest.mark.fault("C6", "S9")
 @pytest.mark.parametrize("bad", TRAVERSALS + HOSTILE)
 def test_what_could_leave_its_directory_or_fool_a_reader_is_refused(bad: str) -> None:
     with pytest.raises(BadIdError) as caught:
@@ -24,6 +25,7 @@ def test_what_could_leave_its_directory_or_fool_a_reader_is_refused(bad: str) ->
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.fault("C6")
 @given(st.text(max_size=120))
 def test_whatever_passes_stays_one_name_below_its_directory(text: str) -> None:
     if why_bad(text) is None:
@@ -43,6 +45,7 @@ def test_run_ids_sort_by_time_and_have_the_contracts_shape() -> None:
         check_run_id("latest")
 
 
+@pytest.mark.fault("T5")
 @pytest.mark.parametrize("epoch_s", [-1e12, 0.0, 4e9, 1e18])
 def test_a_broken_clock_still_gives_a_run_id(epoch_s: float) -> None:
     assert is_run_id(new_run_id(epoch_s=epoch_s, entropy=b"abcd"))

@@ -33,11 +33,17 @@ def _at(data: dict[str, Any], path: str) -> tuple[Any, Any]:
     return here, last
 
 
+@pytest.mark.fault("C6", "S13")
 @pytest.mark.parametrize(
     ("path", "value", "key"),
     [
         ("task_id", 5, "task_id"),
         ("task_id", "../x", "../x"),
+        ("run_id", "../x", "../x"),
+        ("parent_run_id", "latest", "latest"),
+        ("pipeline/stages/0/id", "../x", "../x"),
+        ("pipelines/0/stages/0/id", "../x", "../x"),
+        ("schema", "pipeline-supervisor/spec/2", "newer"),
         ("pipeline/stages/0/timeout_s", -1, "pipeline.stages[0].timeout_s"),
         ("pipeline/stages/0/timeout_s", True, "pipeline.stages[0].timeout_s"),
         ("pipeline/stages/0/command", {"a": 1}, "pipeline.stages[0].command"),

@@ -1,0 +1,49 @@
+"""Is a manifest on disk one that this version can use? Whoever reads one asks here first."""
+
+from typing import Any, Final
+
+from workers.records.errors import BadRecordError
+from workers.records.fields import Fields, newer
+
+VERSION: Final = 1
+_TEXTS: Final = ("task_id", "run_id", "pipeline_id", "pipeline_title", "status", "started_at")
+_TEXTS_OR_NULL: Final = ("status_detail", "completed_at", "heartbeat_at", "summary")
+
+
+def check_manifest(data: dict[str, Any], path: str, *, task_id: str, run_id: str) -> None:
+    """Hold a manifest against its format and its place; keys that nobody knows are left alone.
+
+    Args:
+        data: the record.
+        path: where it came from, for the error.
+        task_id: the task that its directory belongs to.
+        run_id: the run, likewise.
+
+    Raises:
+        NewerRecordError: it is of a later version.
+        BadRecordError: it is of another run, or something that readers need has another shape.
+    """
+    read = Fields(data, path)
+    if read.integer("version") > VERSION:
+        raise newer(path, f"version {data['version']}")
+    for key in _TEXTS:
+        read.text(key)
+    for key in _TEXTS_OR_NULL:
+        read.text_or_none(key)
+    if (data["task_id"], data["run_id"]) != (task_id, run_id):
+        raise BadRecordError(path=path, why=f"is of run {data['run_id']} of task {data['task_id']}")
+    for command in read.children("commands"):
+        command.integer("index")
+        for key in ("id", "status"):
+            command.text(key)
+        for key in ("summary", "error_file"):
+            command.text_or_none(key)
+    extensions = read.child("extensions")
+    extensions.number_or_none("duration_s")
+    extensions.text_or_none("reason")
+    for stage in extensions.children("stages"):
+        stage.text("id")
+        stage.number_or_none("duration_s")
+        stage.text_or_none("signal")
+    for warning in extensions.children("warnings"):
+        warning.text("message")

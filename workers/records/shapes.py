@@ -1,0 +1,98 @@
+"""What the facts of a journal must hold, so that whoever folds them need not ask.
+
+A journal is a file: it may be damaged or edited. A line that names an event of ours with data of
+another shape is no fact; it is counted as a bad line, like one that does not parse.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from workers.records.ids import is_run_id, why_bad
+
+_ENDINGS: Final = ("succeeded", "failed", "cancelled")
+
+
+def _id(value: object) -> bool:
+    return isinstance(value, str) and why_bad(value) is None
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _seconds(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value < float("inf")
+
+
+def _object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _pids(value: object) -> bool:
+    return isinstance(value, list) and all(_whole(pid) for pid in value)
+
+
+def _run_id(value: object) -> bool:
+    return isinstance(value, str) and is_run_id(value)
+
+
+def _counts(value: object) -> bool:
+    return isinstance(value, dict) and all(_whole(count) for count in value.values())
+
+
+def _beats(value: object) -> bool:
+    return isinstance(value, dict) and all(_seconds(figure) for figure in value.values())
+
+
+def _ending(value: object) -> bool:
+    return value in _ENDINGS
+
+
+def _or_null(kind: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or kind(value)
+
+
+_STAGE: Final = {"stage": _id, "index": _or_null(_whole)}
+_ENDED: Final = {
+    **_STAGE,
+    "status": _text,
+    "exit_code": _or_null(_whole),
+    "signal": _or_null(_text),
+    "summary": _or_null(_text),
+    "error_file": _or_null(_text),
+    "duration_s": _or_null(_seconds),
+    "stdout": _or_null(_counts),
+    "stderr": _or_null(_counts),
+}
+_SHAPES: Final[Mapping[str, Mapping[str, Callable[[object], bool]]]] = {
+    "run_started": {"identity": _or_null(_object)},
+    "stage_started": _STAGE,
+    "stage_ended": _ENDED,
+    "stage_retried": _ENDED,
+    "child_started": {**_STAGE, "sub_run_id": _run_id},
+    "child_ended": {**_STAGE, "sub_run_id": _run_id},
+    "verdict": {
+        "status": _ending,
+        "detail": _or_null(_text),
+        "reason": _or_null(_text),
+        "duration_s": _or_null(_seconds),
+        "heartbeat": _or_null(_beats),
+        "leftover_pids": _or_null(_pids),
+    },
+}
+
+
+def misshapen(event: str, data: Mapping[str, Any]) -> str | None:
+    """The first key of an event's data that is not what it must be, None where all are.
+
+    Args:
+        event: what the fact tells; one that this version does not know may hold anything.
+        data: the event's own keys.
+    """
+    return next(
+        (key for key, fits in _SHAPES.get(event, {}).items() if not fits(data.get(key))), None
+    )
