@@ -86,10 +86,11 @@ def gone(parts: Parts, run_id: str, reason: str) -> list[Stimulus]:
 
 def exited(parts: Parts, run_id: str) -> list[Stimulus]:
     """A worker that we watched has exited: reap it and look at what it left."""
-    worker = parts.ended[run_id] = parts.workers.pop(run_id)
+    worker = parts.workers.pop(run_id)
     worker.reap()
     if run_id not in parts.readers:
         return []
+    parts.ended[run_id] = worker
     found = facts(parts, run_id)
     return [*found, *gone(parts, run_id, _how(worker.child.returncode if worker.child else None))]
 
