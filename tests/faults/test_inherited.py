@@ -78,14 +78,19 @@ def test_a_terminal_that_goes_away_costs_no_record(root: Root) -> None:
     words = [sys.executable, "-m", "supervisor", "start", "--once", "--batch", "batch.toml"]
     pid, terminal = pty.fork()
     if pid == 0:  # in the child, which the terminal controls
-        os.chdir(root.path)
-        os.execv(words[0], words)
-    try:
-        wait_until(lambda: len(ran(root)) == 3, "all stages run")
-        os.close(terminal)  # SIGHUP, and from now on every write to it fails
-        root.write("go", "")
-    finally:
-        _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+        try:
+            os.chdir(root.path)
+            os.execve(words[0], words, {**os.environ, "XDG_CONFIG_HOME": str(root.path / "xdg")})
+        finally:
+            os._exit(127)
+    wait_until(lambda: len(ran(root)) == 3, "all stages run")
+    os.close(terminal)  # SIGHUP, and from now on every write to it fails
+    root.write("go", "")
+
+    def ended() -> tuple[int] | None:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        return (os.waitstatus_to_exitcode(status),) if found else None
+
+    assert wait_until(ended, "the supervisor leaves") == (0,)
     assert not [line for line in root.log() if line["event"].endswith("_failed")]
     root.check_settled(count=3)
