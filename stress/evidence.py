@@ -88,7 +88,7 @@ def gather(layout: Layout, task_id: str) -> Evidence:
             found.runs[name] = _run(layout, task_id, name, parsed)
         else:
             found.unfinished.append(layout.relative(os.path.join(runs, name)))
-    for directory in (layout.accepted, layout.inbox, layout.building, layout.rejected):
+    for directory in (layout.accepted, layout.inbox, layout.rejected):
         names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
         found.unfinished += [layout.relative(os.path.join(directory, name)) for name in names]
     return found

@@ -55,6 +55,16 @@ class CannotWriteError(TypedError):
     template = "cannot write below {path}: {why}"
 
 
+class RootGoneError(TypedError):
+    """The directory of all runs vanished while it was served. Facts: path."""
+
+    exit_code = 73
+    template = (
+        "{path} was deleted or renamed while it was served: what ran was ended, and nothing more "
+        "could be put on record there; put it back and start again"
+    )
+
+
 class TaskStateStoreLockError(TypedError):
     """The lock of a task's state is held. Facts: task_id, lock_path, attempts, waited_s."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from supervisor.core.backoff import Backoff
 from supervisor.core.fleet import Fleet, Rules
 from supervisor.core.liveness import Ages
+from supervisor.edge.aside import Aside
 from supervisor.edge.intake import Intake
 from supervisor.edge.lease import Lease, take_lease
 from supervisor.edge.log import Log
@@ -20,6 +21,7 @@ from supervisor.engine.parts import Parts, Reporter
 from supervisor.settings import Settings, limits_of
 from workers.libc import become_subreaper
 from workers.records.clock import SystemClock
+from workers.records.files import sync_dir
 from workers.records.layout import Layout
 
 # fault P10: a worker that cannot be started for want of memory or processes is tried again
@@ -82,31 +84,50 @@ def engine_for(
     Raises:
         LeaseHeldError: another supervisor serves the root.
     """
-    lease: Lease = take_lease(layout, command=command, inherited_fd=lease_fd)
+    log = Log(layout.log)
+
+    def tell(path: str, why: str, now_at: str) -> None:
+        log.write("set_aside", path=path, why=why, now_at=now_at)
+        reporter.note(f"{path} {why}; it was set aside as {os.path.basename(now_at)}")
+
+    aside = Aside(tell)
+    lease: Lease = take_lease(layout, command=command, aside=aside, inherited_fd=lease_fd)
+    workers_log = os.path.join(layout.control, "workers.log")
+    for path in (layout.log, layout.status, workers_log):
+        aside.make_room(path, parses=False)
     become_subreaper()
     clock = SystemClock()
     strangers = frozenset(our_children())
-    launcher = _launcher(settings, os.path.join(layout.control, "workers.log"))
+    launcher = _launcher(settings, workers_log)
     intake = Intake(layout, clock)
     watcher = Watcher(layout.inbox)
-    log = Log(layout.log)
+    durability = "full" if sync_dir(layout.control) else "files only"
+    if durability != "full":
+        reporter.note(
+            f"{layout.root}: this file system cannot flush directories: what was accepted is safe "
+            "from a crash, and not from a loss of power"
+        )
     limits = limits_of(settings)
     parts = Parts(
         layout=layout,
         clock=clock,
-        mine=lease.identity,
         launcher=launcher,
         intake=intake,
         persistence=PersistenceCoordinator(
-            layout, history_limit=settings.history_limit, limits=limits, clock=clock
+            layout, history_limit=settings.history_limit, limits=limits, clock=clock, aside=aside
         ),
         watcher=watcher,
         log=log,
         reporter=reporter,
         strangers=strangers,
+        aside=aside,
+        lease=lease,
+        durability=durability,
     )
     fleet = Fleet(max_runs=settings.max_runs, only_waited_for=lease_fd is not None)
-    log.write("supervisor_started", pid=lease.identity.pid, watch=watcher.state)
+    log.write(
+        "supervisor_started", pid=lease.identity.pid, watch=watcher.state, durability=durability
+    )
     try:
         yield Engine(
             parts,
@@ -119,4 +140,4 @@ def engine_for(
         log.write("supervisor_ended", pid=lease.identity.pid)
         launcher.close()
         watcher.close()
-        lease.release(layout)
+        lease.release()

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,9 +101,11 @@ class Root:
             SETTINGS + f'launcher = "{launcher}"\n' + settings + "\n" + pipelines,
         )
 
-    def popen(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start a command; it is killed at the end of the test if it still runs."""
-        return self._popen([sys.executable, "-m", "supervisor", *words], env)
+    def popen(
+        self, *words: str, env: Mapping[str, str] | None = None, under: Sequence[str] = ()
+    ) -> subprocess.Popen[str]:
+        """Start a command, ``under`` another; at the end of the test it is killed."""
+        return self._popen([*under, sys.executable, "-m", "supervisor", *words], env)
 
     def shell(self, script: str) -> subprocess.Popen[str]:
         """Start a shell script, as ``popen``."""
@@ -127,9 +129,11 @@ class Root:
         out, err = process.communicate(timeout=DEADLINE_S)
         return Done(process.returncode, out, err)
 
-    def call(self, *words: str, env: Mapping[str, str] | None = None) -> Done:
+    def call(
+        self, *words: str, env: Mapping[str, str] | None = None, under: Sequence[str] = ()
+    ) -> Done:
         """Run a command to its end."""
-        return self.finish(self.popen(*words, env=env))
+        return self.finish(self.popen(*words, env=env, under=under))
 
     def state(self, task: str = "default") -> dict[str, Any]:
         value: dict[str, Any] = json.loads((self.path / f"out/{task}/state.json").read_text())
@@ -141,7 +145,7 @@ class Root:
 
     def manifests(self, task: str = "default") -> list[dict[str, Any]]:
         """The manifests of a task, by run id."""
-        paths = sorted((self.path / f".runs/{task}/cli").glob("*/manifest.json"))
+        paths = sorted((self.path / f".runs/{task}/cli").glob("[!.]*/manifest.json"))
         return [json.loads(path.read_text()) for path in paths]
 
     def events(self, run_id: str, task: str = "default") -> list[dict[str, Any]]:

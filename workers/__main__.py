@@ -109,6 +109,9 @@ def main(argv: list[str]) -> int:
     except (FileNotFoundError, NotADirectoryError) as error:
         print(f"worker: {error.filename}: {error.strerror}; it is no run", file=sys.stderr)
         return BAD_USAGE
+    except OSError as error:
+        print(f"worker: {words[0]}: {error.strerror}", file=sys.stderr)
+        return CANNOT_WRITE
 
 
 if __name__ == "__main__":

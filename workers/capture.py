@@ -12,6 +12,8 @@ from typing import Final
 
 from workers.cuts import SEQUENCE_LIMIT_BYTES, begin_of_tail, end_of_head
 from workers.masking import Mask
+from workers.records.atomic import replace_file
+from workers.records.errors import BadFileError
 from workers.records.files import FILE_MODE
 from workers.ring import Ring
 
@@ -157,32 +159,36 @@ class BoundedLog:
     def close(self) -> None:
         """Write what is due and flush it. ``error`` tells whether the file is incomplete.
 
-        After a failure the file is written anew, once: a flush that failed may have lost pages.
+        After a failure the file is replaced, once: a flush that failed may have lost pages, and
+        what is on disk already must not be given up for what a full disk may refuse.
         """
         if self._closed:
             return
         self._closed = True
         if self._mask is not None:
             self._store(self._mask.finish())
-        for anew in (self.error is not None, True):
+        for save in (self._save if self.error is None else self._replace, self._replace):
             try:
-                self._save(anew=anew)
+                save()
             except OSError as error:
                 self._failed(error)
+            except BadFileError as error:
+                self.error = str(error)
             else:
                 self.error = None
                 break
         self._close_fd()
         self.kept_bytes = 0 if self.error is not None else self.seen_bytes - self._dropped
 
-    def _save(self, *, anew: bool) -> None:
-        if anew or self._fd is None:
-            self._close_fd()
-            self._open()
+    def _save(self) -> None:
         self._append_head()
         self._write_end()
         if self._fd is not None:
             os.fdatasync(self._fd)
+
+    def _replace(self) -> None:
+        begin, parts = self._end()
+        replace_file(self._path, b"".join([self._head[:begin], *parts]))
 
     def _close_fd(self) -> None:
         if self._fd is not None:

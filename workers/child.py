@@ -21,6 +21,7 @@ from workers.records.request import Request, RequestKind, publish
 from workers.records.spec import PipelineSpec, RunSpec
 
 POLL_S: Final = 0.1  # nobody waits for less; a look is one stat of the journal
+ASK_AGAIN_S: Final = 0.5  # a disk that has room again is noticed so soon
 ENDING_MARGIN_S: Final = 30.0  # beyond the grace: killing, clearing and one slow write
 
 
@@ -70,13 +71,24 @@ class ChildRun:
         self._journal = JournalReader(self._path)
         self._size = -1
 
-    def ask(self) -> None:
-        """Ask for the run.
+    def ask(self, *, deadline_mono_s: float | None) -> None:
+        """Ask for the run; a disk that refuses is asked again until somebody wants us ended.
 
         Raises:
-            OSError, TypedError: the request could not be handed in.
+            OSError: it could not be handed in until the deadline, or until we are to end.
+            TypedError: it never can be.
         """
-        publish(self._layout, Request(kind=RequestKind.RUNS, runs=(self._spec,)))
+        request = Request(kind=RequestKind.RUNS, runs=(self._spec,))
+        while True:
+            try:
+                publish(self._layout, request)
+            except OSError:
+                late = deadline_mono_s is not None and time.monotonic() >= deadline_mono_s
+                if late or self._control.look() is not None:
+                    raise
+                select.select([self._control.bell_fd], [], [], ASK_AGAIN_S)
+            else:
+                return
 
     def wait(self, *, deadline_mono_s: float | None, grace_s: float) -> ChildEnding:
         """Wait for its verdict; never raises for what the child does."""

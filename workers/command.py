@@ -14,6 +14,7 @@ from workers.outcome import StageOutcome
 from workers.pipe import Pipe
 from workers.recorder import Bench, Recorder
 from workers.records.clock import utc_text
+from workers.records.errors import TypedError
 from workers.records.files import sync_dir
 from workers.records.journal import Event
 from workers.records.spec import StageSpec
@@ -222,7 +223,7 @@ class CommandStage:
                 limits=bench.spec.limits,
                 mask=self._mask,
             )
-        except OSError as error:
-            self._recorder.warn("error_file_failed", f"{path}: {error.strerror}")
+        except (OSError, TypedError) as error:
+            self._recorder.warn("error_file_failed", f"{path}: {error}")
             return None
         return bench.layout.relative(path)

@@ -45,7 +45,7 @@ def write_error_file(
     limits: Limits,
     mask: Mask | None,
 ) -> Receipt:
-    """Write the file; OSError where it cannot be written."""
+    """Write the file; errors as replace_file."""
     # More than is kept, to see whether a cut would fall within an escape sequence.
     wanted_bytes = limits.error_detail_limit_bytes + SEQUENCE_LIMIT_BYTES
     data = error_bytes(

@@ -63,7 +63,7 @@ class SubpipelineStage:
         self._recorder.fact(Event.CHILD_STARTED, link)  # on disk before anybody can start it
         child = ChildRun(bench.layout, spec, bench.control)
         try:
-            child.ask()
+            child.ask(deadline_mono_s=deadline)
         except (OSError, TypedError) as error:
             self._recorder.fact(Event.CHILD_ENDED, {**link, "status": "failed"}, flush=False)
             return None, f"sub-pipeline {pipeline.id}: it could not be asked for: {error}"

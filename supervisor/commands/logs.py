@@ -10,7 +10,6 @@ from supervisor.errors import UsageError
 from supervisor.report.clean import clean_output
 from supervisor.report.find import find_run
 from supervisor.report.follow import Piece, RunFollower
-from workers.records.errors import TypedError
 from workers.records.layout import Layout
 from workers.records.spec import RunSpec, load_spec
 
@@ -42,10 +41,10 @@ def head_bytes(spec: RunSpec) -> int:
 
 
 def spec_of(layout: Layout, task_id: str, run_id: str) -> RunSpec | None:
-    """The run's spec, None while its directory is not there."""
+    """The run's spec, None while its directory is not there; errors as load_spec."""
     try:
         return load_spec(layout.run_dir(task_id, run_id).spec)
-    except (FileNotFoundError, TypedError):
+    except FileNotFoundError:
         return None
 
 

@@ -11,7 +11,7 @@ from supervisor.commands.configured import Configured, configure
 from supervisor.commands.options import json_option, root_options
 from supervisor.core.outcome import exit_code, worst
 from supervisor.engine.loop import Engine
-from supervisor.errors import ConfigError
+from supervisor.errors import CannotWriteError, ConfigError
 from supervisor.plan.batches import Batch
 from supervisor.plan.runs import Asking
 from supervisor.report.progress import JsonReporter, LiveReporter, PlainReporter, Tally
@@ -20,7 +20,7 @@ from supervisor.wiring import engine_for
 from workers.records.request import Request, RequestKind, pending_requests, publish
 from workers.records.spec import RunSpec
 
-CANNOT_WRITE = 73  # docs/reference/exit-codes.md: runs were asked for that have no place
+MEND = "see to the disk and start again"
 
 
 @click.command("start", short_help="Supervise runs.")
@@ -50,8 +50,9 @@ def command(
     One supervisor serves a root. What a crash left is recovered first; a batch that is unfinished
     is continued. The first TERM or INT drains, the second stops; HUP reads the settings again.
 
-    Exits with 10 (a run failed), 11 (cancelled), 12 (lost), 75 (another supervisor), 78
-    (configuration), 130/143 (ended by INT/TERM).
+    Exits with 10 (a run failed), 11 (cancelled), 12 (lost), 73 (cannot write: the runs whose
+    result is not on disk are listed), 75 (another supervisor), 78 (configuration), 130/143 (ended
+    by INT/TERM).
 
     Example: supervisor start --once --batch config/batches/diagnostics.toml
     """
@@ -161,6 +162,10 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
         reporter.note(f"the state of task {task_id} is still owed; the next start writes it")
     if queued_count:
         reporter.note(f"{_runs(queued_count)} stay queued; 'supervisor start' goes on with them")
+    for run_id, why in engine.unwritten().items():
+        reporter.note(f"the result of {run_id} is not on disk ({why}); {MEND}")
+    if engine.postponed is not None:
+        reporter.note(f"a request stays in the inbox ({engine.postponed}); {MEND}")
     if reporter.unsaid_count:
         reporter.note(f"{reporter.unsaid_count} lines were left out because nobody read them")
     reporter.settle()
@@ -168,7 +173,9 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
 
 
 def _code(engine: Engine) -> int:
+    if engine.unwritten() or engine.postponed is not None:
+        return CannotWriteError.exit_code
     if engine.ended_by is not None:
         return 128 + int(signal.Signals(engine.ended_by))
     code = worst(exit_code(status, detail) for status, detail in engine.outcomes.values())
-    return CANNOT_WRITE if not code and engine.refused_count else code
+    return CannotWriteError.exit_code if not code and engine.refused_count else code

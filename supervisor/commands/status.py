@@ -9,8 +9,8 @@ from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.edge.lease import serving
 from supervisor.report.clean import clean_line
 from supervisor.report.find import find_run
-from supervisor.report.records import Row, active_rows, newest_rows, row_now
-from supervisor.report.text import duration, print_json, table, tell
+from supervisor.report.records import Row, active_rows, live_service, newest_rows, row_now
+from supervisor.report.text import duration, print_json, say, table, tell
 
 NEWEST_COUNT = 20  # a screenful
 FAILED_SHOWN = 3  # docs/reference/exit-codes.md
@@ -35,13 +35,18 @@ def command(runs: tuple[str, ...], root: str | None, config: str | None, as_json
     else:
         active = active_rows(layout)
         known = {row.run_id for row in active}
-        newest = [row for row in newest_rows(layout, NEWEST_COUNT) if row.run_id not in known]
-        rows = [*newest, *active]
+        newest, unread = newest_rows(layout, NEWEST_COUNT)
+        rows = [*(row for row in newest if row.run_id not in known), *active]
+        for error in unread:
+            say(error)
     holder = serving(layout)
+    service = live_service(layout) if holder is not None else {}
     if as_json:
         facts = {
             "root": layout.root,
             "supervisor": None if holder is None else holder.to_json(),
+            "watch": service.get("watch"),
+            "durability": service.get("durability"),
             "runs": [row.to_json() for row in rows],
         }
         print_json("status-report", facts)

@@ -96,9 +96,16 @@ class Fleet:
         yield from self.active.values()
         yield from self.queued.values()
 
-    def waits_for_snapshots_only(self) -> bool:
-        """Tell whether every active run is recorded and merely unpaid in its task's state."""
-        return all(isinstance(r.state, Recorded) and not r.remains for r in self.active.values())
+    def waits_for_disk_only(self) -> bool:
+        """Tell whether nothing runs: what is left wants writing, and was refused so far."""
+        return all(
+            (isinstance(r.state, Recorded) or r.refused is not None) and not r.remains
+            for r in self.active.values()
+        )
+
+    def unwritten(self) -> dict[str, str]:
+        """The runs whose result the disk refuses, and why."""
+        return {r.run_id: r.refused for r in self.active.values() if r.refused is not None}
 
     def can_start(self, run: Run) -> bool:
         """Tell whether a queued run may start at all in this mode, slots aside."""

@@ -141,6 +141,7 @@ class Run:
         manifest_mono_s: when its manifest was last written.
         beat_since_manifest: it has beaten since then.
         retry_mono_s: when to write verdict or record (again).
+        refused: why the last try to write verdict or record failed, None where it did not.
         remains: processes of it may still be alive and are being killed.
         clear_mono_s: when to kill the next round of them.
         give_up_mono_s: when to kill no more and let the run go.
@@ -159,6 +160,7 @@ class Run:
     manifest_mono_s: float = 0.0
     beat_since_manifest: bool = False
     retry_mono_s: float = 0.0
+    refused: str | None = None
     remains: bool = False
     clear_mono_s: float = 0.0
     give_up_mono_s: float = 0.0

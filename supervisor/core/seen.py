@@ -85,7 +85,9 @@ def verdict_seen(draft: Draft, s: stimuli.VerdictSeen, _: Jitter) -> None:
     run = draft.find(s.run_id)
     if run is None or isinstance(run.state, Ended | Recorded):
         return
-    draft.move(run, Move.END, Ended(status=s.status, detail=s.detail), retry_mono_s=0.0)
+    draft.move(
+        run, Move.END, Ended(status=s.status, detail=s.detail), retry_mono_s=0.0, refused=None
+    )
 
 
 def lose(draft: Draft, run: Run, *, status: str, detail: str, reason: str) -> Run:

@@ -50,7 +50,8 @@ def step(
 def _verdict_refused(draft: Draft, s: stimuli.VerdictRefused, _: Jitter) -> None:
     run = draft.find(s.run_id)
     if run is not None and isinstance(run.state, Judged):
-        draft.change(run, retry_mono_s=draft.now + draft.rules.record_retry_s)
+        retry_mono_s = draft.now + draft.rules.record_retry_s
+        draft.change(run, retry_mono_s=retry_mono_s, refused=s.reason)
 
 
 def _manifest_written(draft: Draft, s: stimuli.ManifestWritten, _: Jitter) -> None:
@@ -64,13 +65,14 @@ def _run_recorded(draft: Draft, s: stimuli.RunRecorded, _: Jitter) -> None:
     if run is None or not isinstance(run.state, Ended):
         return
     recorded = Recorded(status=run.state.status, detail=run.state.detail)
-    snapshots.run_recorded(draft, draft.move(run, Move.RECORD, recorded))
+    snapshots.run_recorded(draft, draft.move(run, Move.RECORD, recorded, refused=None))
 
 
 def _record_failed(draft: Draft, s: stimuli.RecordFailed, _: Jitter) -> None:
     run = draft.find(s.run_id)
     if run is not None and isinstance(run.state, Ended):
-        draft.change(run, retry_mono_s=draft.now + draft.rules.record_retry_s)
+        retry_mono_s = draft.now + draft.rules.record_retry_s
+        draft.change(run, retry_mono_s=retry_mono_s, refused=s.reason)
 
 
 def _snapshot_written(draft: Draft, s: stimuli.SnapshotWritten, _: Jitter) -> None:

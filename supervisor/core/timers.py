@@ -66,6 +66,8 @@ def _one(draft: Draft, item: Run) -> None:
                 throttle_s=rules.manifest_throttle_s,
             ):
                 draft.act(WriteManifest(item.run_id))
+                # Held back until it beats again: a disk that refuses is not asked at every turn.
+                item = draft.change(item, beat_since_manifest=False)
         case _:
             pass
     if item.remains and now >= item.clear_mono_s:

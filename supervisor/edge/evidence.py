@@ -1,4 +1,7 @@
-"""How large a finished run's files really are, looked up on the disk and not in our own claims."""
+"""How large a finished run's files really are, looked up on the disk and not in our own claims.
+
+A file that is gone or cannot be looked at counts as empty: measuring never costs a record.
+"""
 
 import os
 from collections.abc import Mapping
@@ -23,21 +26,21 @@ def _largest_log(directory: str) -> int:
     try:
         with os.scandir(directory) as entries:
             return max((e.stat(follow_symlinks=False).st_size for e in entries), default=0)
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 
 def _size(path: str) -> int:
     try:
         return os.stat(path, follow_symlinks=False).st_size
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 
 def _detail(path: str) -> int:
     try:
         details = read_object(path).get("details")
-    except (FileNotFoundError, TypedError):
+    except (OSError, TypedError):
         return 0
     if not isinstance(details, dict):
         return 0

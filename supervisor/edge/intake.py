@@ -1,4 +1,4 @@
-"""Accepting runs: marker first, then the run's directory, built aside and renamed into place.
+"""Accepting runs: marker first, then the run's directory, built beside its place and renamed.
 
 The order makes every crash harmless: a marker without a directory is a run that was never accepted
 (its request is still in the inbox and makes it again), a directory without a marker is a run that
@@ -8,14 +8,14 @@ is already in history and state. One flush of the markers' directory serves a wh
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from supervisor.edge.run_reader import RunReader
-from workers.records.atomic import create_file, is_abandoned, publish_dir, to_bytes
+from workers.records.atomic import create_file, is_abandoned, publish_dir, to_bytes, write_all
 from workers.records.clock import Clock, utc_text
-from workers.records.errors import BadFileError
-from workers.records.files import DIR_MODE, make_private, open_regular, sync_dir
-from workers.records.journal import Event, Fact
+from workers.records.errors import BadFileError, TypedError
+from workers.records.files import DIR_MODE, is_dir, make_dir, make_private, open_regular, sync_dir
+from workers.records.journal import Event, Fact, read_journal
 from workers.records.layout import Layout, RunDir
 from workers.records.manifest import Observed, fold_manifest
 from workers.records.spec import RunSpec
@@ -33,13 +33,22 @@ class Intake:
         self._layout = layout
         self._clock = clock
         make_private(layout.runs, layout.out, layout.control)
-        make_private(layout.accepted, layout.building, layout.inbox, layout.rejected)
+        self.make_dirs()
 
-    def accept(self, specs: Iterable[RunSpec]) -> list[RunReader]:
-        """Put runs on disk as queued; what was accepted before is left as it is.
+    def make_dirs(self) -> None:
+        """Make the supervisor's own directories where they are missing."""
+        layout = self._layout
+        make_private(layout.accepted, layout.inbox, layout.rejected)
 
-        Returns:
-            The runs that are new.
+    def accept(self, specs: Iterable[RunSpec]) -> Iterator[RunReader]:
+        """Put runs on disk as queued; what was begun before is left as it is.
+
+        Args:
+            specs: runs that the caller does not hold.
+
+        Yields:
+            The runs that are queued now, each when it is on disk: where a later one is refused,
+            the earlier ones are accepted all the same.
 
         Raises:
             OSError: nothing is lost: the request stays in the inbox and is tried again.
@@ -48,19 +57,40 @@ class Intake:
         specs = list(specs)
         for task_id in dict.fromkeys(spec.task_id for spec in specs):
             make_private(self._layout.task_dir(task_id), self._layout.runs_of(task_id))
-        new = [spec for spec in specs if not self._is_made(spec)]
+        new = [spec for spec in specs if self._is_new(spec)]
+        self.mark(new)
         for spec in new:
+            if self._is_made(spec):  # an earlier try failed behind its rename
+                sync_dir(self._layout.runs_of(spec.task_id))
+            else:
+                self._build(spec)
+            yield RunReader(self._layout, spec)
+
+    def mark(self, specs: list[RunSpec]) -> None:
+        """Make the markers of runs, with one flush of their directory for all."""
+        if specs:
+            make_dir(self._layout.accepted)
+        for spec in specs:
             fd = open_regular(self._layout.marker(spec.run_id), os.O_WRONLY | os.O_CREAT)
             try:
-                os.write(fd, f"{spec.task_id}\n".encode())
+                write_all(fd, f"{spec.task_id}\n".encode())
                 os.fdatasync(fd)
             finally:
                 os.close(fd)
-        if new:
+        if specs:
             sync_dir(self._layout.accepted)
-        for spec in new:
-            self._build(spec)
-        return [RunReader(self._layout, spec) for spec in new]
+
+    def _is_new(self, spec: RunSpec) -> bool:
+        """Not on disk; or marked and built, but nothing of it has begun."""
+        run = self._run(spec)
+        if not self._is_made(spec):
+            return True
+        if not os.path.lexists(self._layout.marker(spec.run_id)):
+            return False
+        try:
+            return all(fact.event == Event.RUN_ACCEPTED for fact in read_journal(run.journal))
+        except (OSError, TypedError):
+            return False
 
     def rebuild(self, spec: RunSpec) -> RunReader:
         """Make a run's directory anew, for a verdict about one that was deleted."""
@@ -71,7 +101,7 @@ class Intake:
     def _is_made(self, spec: RunSpec) -> bool:
         """Tell whether the run has its directory; BadFileError where something else is there."""
         path = self._run(spec).path
-        if os.path.isdir(path) and not os.path.islink(path):
+        if is_dir(path) and not os.path.islink(path):
             return True
         if os.path.lexists(path):
             raise BadFileError(path=path, why="is not a directory")
@@ -81,8 +111,9 @@ class Intake:
         return self._layout.run_dir(spec.task_id, spec.run_id)
 
     def _build(self, spec: RunSpec) -> None:
-        built = RunDir(os.path.join(self._layout.building, spec.run_id))
+        built = RunDir(self._run(spec).building)
         _remove(built.path)
+        make_private(self._layout.task_dir(spec.task_id), self._layout.runs_of(spec.task_id))
         os.mkdir(built.path, DIR_MODE)
         os.mkdir(built.commands, DIR_MODE)
         os.mkdir(built.errors, DIR_MODE)
@@ -105,7 +136,12 @@ class Intake:
             publish_dir(built.path, self._run(spec).path)
 
     def reject(self, path: str) -> str:
-        """Set a file aside that is no request, and return where it is now."""
+        """Set a file aside that is no request, and return where it is now.
+
+        Raises:
+            OSError: it is still where it was.
+        """
+        make_dir(self._layout.rejected)
         target = os.path.join(self._layout.rejected, os.path.basename(path))
         number = 0
         while os.path.lexists(target):
@@ -115,18 +151,17 @@ class Intake:
         return target
 
     def sweep(self) -> int:
-        """Remove what dead writers left half built, and return how much it was."""
-        count = 0
-        for name in os.listdir(self._layout.building):
-            _remove(os.path.join(self._layout.building, name))
-            count += 1
-        return count + self.sweep_files(self._layout.inbox, self._layout.control)
+        """Remove what dead writers left in the supervisor's own directories; how much it was."""
+        return self.sweep_files(self._layout.inbox, self._layout.control)
 
     def sweep_files(self, *directories: str) -> int:
-        """Remove the temporary files of dead writers, and return how many there were."""
+        """Remove the temporary files of dead writers, and return how many there were.
+
+        What the disk refuses to remove stays until the next sweep; it is in nobody's way.
+        """
         count = 0
         for directory in directories:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with contextlib.suppress(OSError):
                 for name in os.listdir(directory):
                     if is_abandoned(name):
                         os.unlink(os.path.join(directory, name))

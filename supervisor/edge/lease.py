@@ -1,6 +1,8 @@
 """The lease: one supervisor per root, for as long as its process lives.
 
-The claim is a flock on ``lease.lock``; ``lease.json`` says who holds it and is only a hint. A
+The claim is a flock on ``lease.lock``; ``lease.json`` says who holds it and is only a hint. A lock
+on a file that has lost its name excludes nobody, so the holder looks at every turn whether the name
+still leads to him; where it was deleted alone he takes it again before anybody else does. A
 ``supervisor run`` that finds nobody serving takes the lock and hands the locked descriptor to the
 supervisor that it starts, so that of fifty at once exactly one does.
 """
@@ -11,8 +13,9 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
+from supervisor.edge.aside import Aside
 from supervisor.edge.flock import is_flocked, prove_locking, take_flock
-from supervisor.errors import LeaseHeldError
+from supervisor.errors import LeaseHeldError, RootGoneError
 from supervisor.version import VERSION
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.errors import TypedError
@@ -26,26 +29,76 @@ _TRIES_COUNT: Final = 5
 _TRY_S: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lease:
-    """The held claim. ``fd`` holds it; ``identity`` is the process that serves."""
+    """The held claim.
 
+    Attributes:
+        layout: the root.
+        fd: holds it.
+        identity: the process that serves.
+        runs_at: device and inode of ``.runs``, as it was when the claim was made.
+    """
+
+    layout: Layout
     fd: int
     identity: Identity
+    runs_at: tuple[int, int]
 
-    def release(self, layout: Layout) -> None:
+    def keep(self) -> bool:
+        """Look whether the claim still stands, and take it again where only its file was deleted.
+
+        Returns:
+            False where it had to be taken again: the supervisor's directory may be gone with it.
+
+        Raises:
+            RootGoneError: ``.runs`` was deleted, renamed or replaced: nothing can be put on record.
+            LeaseHeldError: another supervisor serves the root by now.
+        """
+        try:
+            if _at(self.layout.lease_lock) == _at(self.fd):
+                return True
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:
+            return True  # the disk does not say; it does not say that we lost it either
+        try:
+            if _at(self.layout.runs) != self.runs_at:
+                raise RootGoneError(path=self.layout.runs)
+            make_private(self.layout.control)
+            fd = take_flock(self.layout.lease_lock)
+        except FileNotFoundError:
+            raise RootGoneError(path=self.layout.runs) from None
+        if fd is None:
+            raise _held(self.layout)
+        os.close(self.fd)
+        self.fd = fd
+        _say_who(self.layout, self.identity, "supervisor start")
+        return False
+
+    def release(self) -> None:
         """Give the claim back. Call once, as the last thing."""
         with contextlib.suppress(OSError):
-            os.unlink(layout.lease)
+            if _at(self.layout.lease_lock) == _at(self.fd):
+                os.unlink(self.layout.lease)
         os.close(self.fd)
 
 
-def take_lease(layout: Layout, *, command: str, inherited_fd: int | None = None) -> Lease:
+def _at(place: str | int) -> tuple[int, int]:
+    """Which file that is: device and inode."""
+    found = os.stat(place, follow_symlinks=isinstance(place, int))
+    return found.st_dev, found.st_ino
+
+
+def take_lease(
+    layout: Layout, *, command: str, aside: Aside, inherited_fd: int | None = None
+) -> Lease:
     """Become the supervisor of this root.
 
     Args:
         layout: the root.
         command: what the operator typed, for whoever meets the lease.
+        aside: makes room for ``lease.json``.
         inherited_fd: the locked descriptor, where a parent took the lock for us.
 
     Raises:
@@ -57,16 +110,27 @@ def take_lease(layout: Layout, *, command: str, inherited_fd: int | None = None)
     prove_locking(layout.control)
     fd = _take(layout) if inherited_fd is None else inherited_fd
     if fd is None:
-        holder = read_lease(layout)
-        raise LeaseHeldError(
-            root=layout.root,
-            pid=holder.get("identity", {}).get("pid", "unknown"),
-            since=holder.get("since", "an unknown time"),
-        )
+        raise _held(layout)
     os.set_inheritable(fd, False)
     identity = identity_of(os.getpid())
     if identity is None:
         raise RuntimeError("this process is missing from /proc")
+    aside.make_room(layout.lease, parses=False)
+    _say_who(layout, identity, command)
+    return Lease(layout, fd, identity, _at(layout.runs))
+
+
+def _held(layout: Layout) -> LeaseHeldError:
+    holder = read_lease(layout)
+    identity = holder.get("identity")
+    return LeaseHeldError(
+        root=layout.root,
+        pid=identity.get("pid", "unknown") if isinstance(identity, dict) else "unknown",
+        since=holder.get("since", "an unknown time"),
+    )
+
+
+def _say_who(layout: Layout, identity: Identity, command: str) -> None:
     record = {
         "schema": "pipeline-supervisor/lease/1",
         "identity": identity.to_json(),
@@ -75,7 +139,6 @@ def take_lease(layout: Layout, *, command: str, inherited_fd: int | None = None)
         "version": VERSION,
     }
     replace_file(layout.lease, to_bytes(record), flush=False)
-    return Lease(fd, identity)
 
 
 def _take(layout: Layout) -> int | None:
@@ -98,10 +161,10 @@ def read_lease(layout: Layout) -> dict[str, Any]:
 
 def serving(layout: Layout) -> Identity | None:
     """The supervisor that serves this root now, or None."""
-    if not is_flocked(layout.lease_lock):
-        return None
     data = read_lease(layout)
     try:
+        if not is_flocked(layout.lease_lock):
+            return None
         return Identity.from_fields(Fields(data, layout.lease).child("identity"))
     except TypedError:
         return None

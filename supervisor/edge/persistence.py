@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from supervisor.edge.aside import Aside
 from supervisor.edge.evidence import measure_files
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.state_store import TaskStateStore
@@ -26,6 +27,8 @@ class _Notes:
     """What we observed of one run's records."""
 
     slowest_s: float = 0.0
+    refused_count: int = 0
+    why: str = ""
     warnings: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -37,10 +40,14 @@ class PersistenceCoordinator:
         history_limit: how many runs a state shows.
         limits: the limits in force.
         clock: where instants come from.
+        aside: makes room where something else stands in a record's place.
     """
 
-    def __init__(self, layout: Layout, *, history_limit: int, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self, layout: Layout, *, history_limit: int, limits: Limits, clock: Clock, aside: Aside
+    ) -> None:
         self._layout = layout
+        self._aside = aside
         self._history_limit = history_limit
         self._limits = limits
         self._clock = clock
@@ -51,6 +58,9 @@ class PersistenceCoordinator:
     def store(self, task_id: str) -> TaskStateStore:
         """The store of a task, made when it is first needed."""
         if task_id not in self._stores:
+            self._aside.make_room(self._layout.history(task_id), parses=False)
+            self._aside.make_room(self._layout.state(task_id))
+            self._aside.make_room(self._layout.metrics(task_id))
             self._stores[task_id] = TaskStateStore(
                 self._layout,
                 task_id,
@@ -85,7 +95,8 @@ class PersistenceCoordinator:
             The manifest that is now on disk.
 
         Raises:
-            OSError: it could not be written; the old one stands.
+            OSError, BadFileError: it could not be written; the old one stands, and the next one
+                that is written tells of it.
         """
         notes = self._notes.setdefault(reader.spec.run_id, _Notes())
         manifest = fold_manifest(
@@ -95,18 +106,27 @@ class PersistenceCoordinator:
             observed=Observed(
                 updated_at=utc_text(self._clock.epoch_s()),
                 heartbeat_at=reader.heartbeat_at(),
-                warnings=(*notes.warnings, *([_owed(owed)] if owed else [])),
+                warnings=(
+                    *notes.warnings,
+                    *([_refused(notes)] if notes.refused_count else []),
+                    *([_owed(owed)] if owed else []),
+                ),
                 slowest_manifest_write_s=round(notes.slowest_s, 6),
                 liveness=liveness,
             ),
         )
-        receipt = replace_file(reader.run.manifest, to_bytes(manifest))
+        try:
+            receipt = replace_file(reader.run.manifest, to_bytes(manifest))
+        except (OSError, TypedError) as error:
+            notes.refused_count += 1
+            notes.why = str(error)
+            raise
         notes.slowest_s = max(notes.slowest_s, receipt.seconds)
         if receipt.seconds > self._limits.write_deadline_s:
             notes.warnings.append(_slow_write(receipt, self._limits))
         return manifest
 
-    def record(self, readers: Iterable[RunReader]) -> dict[str, str | None]:
+    def record(self, readers: Iterable[RunReader]) -> dict[str, OSError | TypedError | None]:
         """Write the terminal manifests of ended runs and append them to their histories.
 
         Runs of one task share one append and one flush.
@@ -114,14 +134,14 @@ class PersistenceCoordinator:
         Returns:
             For each run id None where it is recorded, or why it could not be.
         """
-        outcome: dict[str, str | None] = {}
+        outcome: dict[str, OSError | TypedError | None] = {}
         lines: dict[str, list[dict[str, Any]]] = {}
         for reader in readers:
             run_id = reader.spec.run_id
             try:
                 manifest = self.write_manifest(reader)
             except (OSError, TypedError) as error:
-                outcome[run_id] = str(error)
+                outcome[run_id] = error
                 continue
             if run_id in self._recovered.get(reader.spec.task_id, ()):
                 outcome[run_id] = None  # an earlier supervisor appended it before it died
@@ -136,11 +156,11 @@ class PersistenceCoordinator:
             outcome |= {str(line["runId"]): why for line in group}
         return outcome
 
-    def _append(self, task_id: str, group: list[dict[str, Any]]) -> str | None:
+    def _append(self, task_id: str, group: list[dict[str, Any]]) -> OSError | TypedError | None:
         try:
             self.store(task_id).append(group)
         except (OSError, TypedError) as error:
-            return str(error)
+            return error
         return None
 
     def recovered(self, task_id: str) -> None:
@@ -165,6 +185,14 @@ def _owed(reason: str) -> dict[str, Any]:
         "code": "snapshot_owed",
         "message": f"the task's state could not be written yet ({reason}); the verdict is in "
         "manifest and history, and the state is tried again until it is written",
+    }
+
+
+def _refused(notes: _Notes) -> dict[str, Any]:
+    return {
+        "code": "manifest_refused",
+        "message": f"{notes.refused_count} writes of manifest.json were refused and made up for: "
+        f"{notes.why}",
     }
 
 

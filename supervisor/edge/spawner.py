@@ -11,17 +11,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from workers.containment import Process
 from workers.control import TAKEN
-from workers.records.files import FILE_MODE
+from workers.records.errors import TypedError
+from workers.records.files import open_regular
 from workers.records.identity import open_pidfd
 from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
 
+_RESERVE_COUNT: Final = 2  # a pidfd, and one file to read: a child must never go unwatched
 TRANSIENT: Final = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
@@ -65,6 +67,12 @@ class LaunchFailure:
     transient: bool
 
 
+def refused(number: int) -> LaunchFailure:
+    """What the system's refusal means, by its errno."""
+    name = errno.errorcode.get(number, "error")
+    return LaunchFailure(f"{name}: {os.strerror(number)}", number in TRANSIENT)
+
+
 @contextlib.contextmanager
 def _held_back() -> Iterator[None]:
     """Let a child begin with these signals blocked: what comes early waits for its handlers."""
@@ -88,11 +96,37 @@ class Launcher(Protocol):
         """Let go of what helps to launch; the workers go on."""
 
 
-def open_stderr(path: str) -> int:
-    """Open the file for words of workers that belong nowhere else; OSError where it refuses."""
-    return os.open(
-        path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE
-    )
+def start_child(
+    words: Sequence[str], *, inherited_fd: int, stderr_path: str
+) -> "subprocess.Popen[bytes]":
+    """Start a child of ours in a session of its own.
+
+    It is not started where afterwards no descriptor would be left to watch it with.
+
+    Args:
+        words: its command line.
+        inherited_fd: the one descriptor that it gets beside the standard ones.
+        stderr_path: where its last words go; that they cannot is no reason not to begin.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    with contextlib.ExitStack() as held:
+        stderr = subprocess.DEVNULL
+        with contextlib.suppress(OSError, TypedError):
+            stderr = open_regular(stderr_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            held.callback(os.close, stderr)
+        for _ in range(_RESERVE_COUNT):
+            held.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        held.enter_context(_held_back())
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            pass_fds=(inherited_fd,),
+            start_new_session=True,
+        )
 
 
 class ExecLauncher:
@@ -107,25 +141,11 @@ class ExecLauncher:
 
     def launch(self, run: RunDir, owner_fd: int) -> LaunchedWorker | LaunchFailure:
         """Start a worker; see Launcher."""
+        words = [sys.executable, "-I", "-m", "workers", run.path, "--owner-fd", str(owner_fd)]
         try:
-            stderr = open_stderr(self._stderr_path)
+            child = start_child(words, inherited_fd=owner_fd, stderr_path=self._stderr_path)
         except OSError as error:
-            return LaunchFailure(f"{self._stderr_path}: {error.strerror}", transient=True)
-        try:
-            with _held_back():
-                child = subprocess.Popen(
-                    [sys.executable, "-I", "-m", "workers", run.path, "--owner-fd", str(owner_fd)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=stderr,
-                    pass_fds=(owner_fd,),
-                    start_new_session=True,
-                )
-        except OSError as error:
-            name = errno.errorcode.get(error.errno or 0, "error")
-            return LaunchFailure(f"{name}: {error.strerror}", error.errno in TRANSIENT)
-        finally:
-            os.close(stderr)
+            return refused(error.errno or 0)
         stat = proc_stat(child.pid)
         if stat is None:
             raise RuntimeError("an unreaped child is missing from /proc")

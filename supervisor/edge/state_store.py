@@ -55,33 +55,45 @@ class TaskStateStore:
         self._counted_bytes = 0
         self._shown_bytes = 0
         self._written_runs = 0
+        self._failed_at: int | None = None
+        self._is_named = False
         self.is_stale = not self._load()
 
     def append(self, lines: list[dict[str, Any]]) -> Receipt:
         """Append finished runs to the history, with one flush for all of them.
 
         Raises:
-            OSError: none of them is recorded, and the file is as long as before.
+            OSError: none of them is recorded, and the file is as long as before, or will be
+                before anything else is appended.
+            BadFileError: it is no regular file.
         """
         path = self._layout.history(self.task_id)
         make_private(os.path.dirname(path))
-        is_new = not os.path.exists(path)
         fd = open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
+            self._cut_off_failed(fd)
             size = _drop_torn_tail(fd)
+            if not self._is_named:  # before anything counts: behind it, a refusal would double it
+                sync_dir(os.path.dirname(path))
+                self._is_named = True
             began = time.monotonic()
             data = b"".join(to_line(line) for line in lines)
+            self._failed_at = size
             try:
                 write_all(fd, data)
                 os.fdatasync(fd)
-            except OSError:
-                os.ftruncate(fd, size)  # whole lines of a group that failed must not count
-                raise
+                self._failed_at = None
+            finally:
+                self._cut_off_failed(fd)
         finally:
             os.close(fd)
-        if is_new:
-            sync_dir(os.path.dirname(path))
         return Receipt(time.monotonic() - began, len(data))
+
+    def _cut_off_failed(self, fd: int) -> None:
+        """Whole lines of a group that failed must not count; it is appended anew."""
+        if self._failed_at is not None:
+            os.ftruncate(fd, self._failed_at)
+            self._failed_at = None
 
     def recent_ids(self) -> set[str]:
         """The runs that the history may hold although their markers are still there."""
@@ -104,14 +116,16 @@ class TaskStateStore:
         make_private(self._layout.task_dir(self.task_id), self._layout.out_dir(self.task_id))
         path = self._layout.state_lock(self.task_id)
         with state_lock(path) as held:
-            if not held:
+            if held is not None:
+                self._catch_up()
+                state = self._state()
+            if held is None or not held():
                 contended = self._lock.contended_count + 1
                 self._lock = replace(self._lock, contended_count=contended)
                 raise TaskStateStoreLockError(
                     task_id=self.task_id, lock_path=path, attempts=1, waited_s=0.0
                 )
-            self._catch_up()
-            receipt = replace_file(self._layout.state(self.task_id), self._state())
+            receipt = replace_file(self._layout.state(self.task_id), state)
             self.is_stale = False
             self._written_runs = self._totals.runs
             self._write_metrics()
@@ -185,9 +199,10 @@ class TaskStateStore:
             _read(self._layout.metrics(self.task_id)),
         )
         self._lock = _lock_counts(metrics.get("lock"))
-        totals = Totals.from_json(metrics.get("totals") or {})
+        kept, told = metrics.get("totals"), state.get("totals")
+        totals = Totals.from_json(kept) if isinstance(kept, dict) else None
         counted, shown = metrics.get("history_bytes"), state.get("historyBytes")
-        runs, written = state.get("runs"), (state.get("totals") or {}).get("runs")
+        runs, written = state.get("runs"), told.get("runs") if isinstance(told, dict) else None
         history = self._layout.history(self.task_id)
         size = os.path.getsize(history) if os.path.exists(history) else 0
         if (
@@ -242,8 +257,8 @@ def _drop_torn_tail(fd: int) -> int:
 def _read(path: str) -> dict[str, Any]:
     try:
         return read_object(path)
-    except (FileNotFoundError, TypedError):
-        return {}
+    except (OSError, TypedError):
+        return {}  # it is a view: the history tells it anew
 
 
 def _lock_counts(data: object) -> LockCounts:

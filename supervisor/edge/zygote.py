@@ -6,7 +6,6 @@ started by exec. A launch without an answer is not known to have failed: the own
 worker would hold, decides that at the next try.
 """
 
-import errno
 import os
 import socket
 import subprocess
@@ -15,11 +14,11 @@ from typing import Final
 
 import workers
 from supervisor.edge.spawner import (
-    TRANSIENT,
     LaunchedWorker,
     Launcher,
     LaunchFailure,
-    open_stderr,
+    refused,
+    start_child,
 )
 from workers.containment import Process
 from workers.records.layout import RunDir
@@ -126,18 +125,8 @@ class Zygote:
 
 def _start(fd: int, stderr_path: str) -> "subprocess.Popen[bytes]":
     home = os.path.dirname(os.path.dirname(os.path.abspath(workers.__file__)))
-    stderr = open_stderr(stderr_path)
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _PROGRAM, str(fd), home, _TITLE_ROOM],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            pass_fds=(fd,),
-            start_new_session=True,
-        )
-    finally:
-        os.close(stderr)
+    words = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(fd), home, _TITLE_ROOM]
+    return start_child(words, inherited_fd=fd, stderr_path=stderr_path)
 
 
 class ZygoteLauncher:
@@ -159,6 +148,10 @@ class ZygoteLauncher:
         if self._failures_count >= FAILURES_COUNT:
             return self._fallback.launch(run, owner_fd)
         try:
+            os.close(os.dup(owner_fd))  # there is room for the pidfd that comes back
+        except OSError as error:
+            return refused(error.errno or 0)
+        try:
             zygote = self.prepare()
             forked = zygote.fork(run.path, owner_fd)
         except (OSError, Lost) as error:
@@ -167,8 +160,7 @@ class ZygoteLauncher:
             return LaunchFailure(f"the process that forks workers failed: {error}", transient=True)
         self._failures_count = 0
         if isinstance(forked, int):
-            name = errno.errorcode.get(forked, "error")
-            return LaunchFailure(f"{name}: {os.strerror(forked)}", forked in TRANSIENT)
+            return refused(forked)
         pid, start_ticks, pidfd = forked
         return LaunchedWorker(
             pid=pid,

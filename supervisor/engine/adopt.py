@@ -5,7 +5,6 @@ adopted, one whose worker is gone is lost, one that never began is queued again,
 is recorded, once. Doing all this again changes nothing.
 """
 
-import contextlib
 import os
 
 from supervisor.core import stimuli
@@ -17,8 +16,9 @@ from supervisor.edge.spawner import LaunchedWorker
 from supervisor.engine.observe import facts, verdict
 from supervisor.engine.parts import Parts
 from supervisor.report.records import tasks
-from workers.records.errors import NewerRecordError, TypedError
-from workers.records.files import make_private, read_marker, read_object
+from workers.records.errors import BadFileError, NewerRecordError, TypedError
+from workers.records.files import is_dir, make_private, read_marker, read_object
+from workers.records.identity import is_alive
 from workers.records.ids import is_run_id, why_bad
 from workers.records.journal import Event
 from workers.records.known import check_manifest
@@ -42,15 +42,21 @@ def recover(parts: Parts) -> list[Stimulus]:
         if not is_run_id(name):
             parts.log.write("foreign_marker", name=name)
             continue
-        task_id = _task_of(parts, name)
-        if task_id is None or (
-            name in asked and not os.path.isdir(parts.layout.run_dir(task_id, name).path)
-        ):
-            os.unlink(parts.layout.marker(name))  # its request, still there, makes it anew
-            continue
         try:
+            task_id = _task_of(parts, name)
+            if task_id is None or (
+                name in asked and not is_dir(parts.layout.run_dir(task_id, name).path)
+            ):
+                os.unlink(parts.layout.marker(name))  # its request, still there, makes it anew
+                continue
             found += _take_up(parts, task_id, name)
+        except OSError as error:  # the other runs are taken up all the same
+            parts.readers.pop(name, None)
+            parts.unreadable[name] = str(error)
+            parts.log.write("run_unreadable", run_id=name, why=str(error))
+            parts.reporter.note(f"{name} cannot be read and is left to the next start: {error}")
         except TypedError as error:  # its marker and its records stay as they are
+            parts.readers.pop(name, None)
             parts.log.write("run_left_alone", run_id=name, why=str(error))
             parts.reporter.note(f"run {name} is left alone: {error}")
     return found + _stale_states(parts)
@@ -72,15 +78,23 @@ def _stale_states(parts: Parts) -> list[Stimulus]:
 
 
 def _task_of(parts: Parts, run_id: str) -> str | None:
-    """The task that a marker names; a marker torn by a loss of power is looked up instead."""
-    with contextlib.suppress(OSError, TypedError):
-        task_id = read_marker(parts.layout.marker(run_id))
-        if why_bad(task_id) is None:
-            return task_id
-    for name in os.listdir(parts.layout.runs):
-        if why_bad(name) is None and os.path.isdir(parts.layout.run_dir(name, run_id).path):
+    """The task that a marker names; where it is damaged the run's directory is looked for."""
+    layout = parts.layout
+    path = layout.marker(run_id)
+    task_id = ""
+    try:
+        task_id = read_marker(path)
+    except BadFileError:
+        parts.log.write("marker_unreadable", run_id=run_id, now_at=parts.intake.reject(path))
+    except TypedError as error:
+        parts.log.write("marker_unreadable", run_id=run_id, why=str(error))
+    named = task_id if why_bad(task_id) is None else None
+    if named is not None and is_dir(layout.run_dir(named, run_id).path):
+        return named
+    for name in os.listdir(layout.runs):
+        if why_bad(name) is None and os.path.isdir(layout.run_dir(name, run_id).path):
             return name
-    return None
+    return named
 
 
 def _take_up(parts: Parts, task_id: str, run_id: str) -> list[Stimulus]:
@@ -97,8 +111,11 @@ def _take_up(parts: Parts, task_id: str, run_id: str) -> list[Stimulus]:
     spec = _spec(parts, task_id, run_id)
     _check_version(run, task_id)
     parts.intake.sweep_files(
-        run.path, run.errors, layout.task_dir(task_id), layout.out_dir(task_id)
+        run.path, run.commands, run.errors, layout.task_dir(task_id), layout.out_dir(task_id)
     )
+    parts.aside.make_room(run.manifest)
+    if not os.path.lexists(layout.marker(run_id)):
+        parts.intake.mark([spec])  # something else stood there
     reader = RunReader(parts.layout, spec)
     parts.readers[run_id] = reader
     about = stimuli.Accepted(
@@ -114,7 +131,7 @@ def _take_up(parts: Parts, task_id: str, run_id: str) -> list[Stimulus]:
         return [about, verdict(run_id, parts)]
     if any(isinstance(s, stimuli.DirectoryGone) for s in seen):
         return [about, stimuli.DirectoryGone(run_id)]
-    if is_flocked(reader.run.owner):
+    if _is_owned(parts, reader):
         _watch(parts, run_id)
         parts.log.write("run_adopted", run_id=run_id)
         parts.reporter.adopted(spec)
@@ -161,6 +178,16 @@ def _check_version(run: RunDir, task_id: str) -> None:
         raise
     except (OSError, TypedError):
         return
+
+
+def _is_owned(parts: Parts, reader: RunReader) -> bool:
+    """A worker lives; where its lock's file was replaced, the process itself is the witness."""
+    try:
+        return is_flocked(reader.run.owner)
+    except BadFileError as error:
+        parts.log.write("owner_unreadable", run_id=reader.spec.run_id, why=str(error))
+        worker = parts.worker_identity(reader.spec.run_id)
+        return worker is not None and is_alive(worker)
 
 
 def _watch(parts: Parts, run_id: str) -> None:

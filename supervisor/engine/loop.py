@@ -23,9 +23,11 @@ from supervisor.engine.adopt import recover
 from supervisor.engine.parts import Parts
 from supervisor.engine.perform import Performer
 from supervisor.engine.signals import Signals
+from supervisor.engine.tenure import hold
 from supervisor.engine.view import View
 
 SCAN_S: Final = 1.0  # measured: a scan at 1 Hz costs 1 us per worker, an event 250
+SHUTDOWN_TRIES_S: Final = 3.0  # a disk that refuses a result at our end is asked thrice more
 STALL_INTERVALS: Final = 2  # fault P7: after a gap of ours longer than this, ages start again
 
 
@@ -35,7 +37,7 @@ class Errand:
 
     Attributes:
         until_done: leave when nothing is left to do; otherwise stay until told.
-        owed_wait_s: how long to stay for a snapshot that is owed when all else is done.
+        owed_wait_s: how long to stay for what the disk or a lock refuses when all else is done.
     """
 
     until_done: bool
@@ -82,6 +84,7 @@ class Engine:
         self._leave = False
         self._batches: set[str] = set()
         self._owed_since: float | None = None
+        self._postponed: str | None = None
         self.outcomes: dict[str, tuple[str, str | None]] = {}
         self.tasks: set[str] = set()
         self.ended_by: int | None = None
@@ -103,6 +106,15 @@ class Engine:
     def owed_tasks(self) -> list[str]:
         """The tasks whose state on disk lacks a finished run."""
         return sorted(self._fleet.snapshots)
+
+    def unwritten(self) -> dict[str, str]:
+        """The runs whose result is not on disk, or that could not be read, and why."""
+        return {**self._parts.unreadable, **self._fleet.unwritten()}
+
+    @property
+    def postponed(self) -> str | None:
+        """Why a request is still in the inbox although we were ready to take it, else None."""
+        return self._postponed if self._fleet.mode is Mode.SERVING else None
 
     def recover(self) -> None:
         """Take up what earlier supervisors left, and the inbox. Call once, before ``run``."""
@@ -187,9 +199,11 @@ class Engine:
         taken.finish()
         self._leave = self._leave or taken.leave
         self.refused_count += taken.refused_count
+        self._postponed = taken.postponed
 
     def _feed(self, found: list[Stimulus]) -> None:
-        """Step and perform until nothing more comes of it."""
+        """Step and perform until nothing more comes of it; only as the supervisor of the root."""
+        hold(self._parts, self._fleet)
         while True:
             before = self._fleet
             self._fleet, wanted = step(
@@ -230,16 +244,21 @@ class Engine:
             return True
         fleet = self._fleet
         leaving = self._errand.until_done or fleet.mode is not Mode.SERVING
-        if not leaving or not fleet.waits_for_snapshots_only():
+        if not leaving or not fleet.waits_for_disk_only():
             self._owed_since = None
             return False
         if any(fleet.can_start(run) for run in fleet.queued.values()):
             return False
-        if not fleet.active:
+        serving = fleet.mode is Mode.SERVING
+        asked = self.postponed is not None
+        if not fleet.active and not asked:
             return not self._parts.workers
         now = self._parts.clock.mono_s()
         if self._owed_since is None:
             self._owed_since = now
+        refused = bool(fleet.unwritten())
         owed = any(isinstance(r.state, Recorded) and r.state.owed for r in fleet.active.values())
-        patience_s = self._errand.owed_wait_s if fleet.mode is Mode.SERVING else 0.0
-        return owed and now - self._owed_since >= patience_s
+        patience_s = SHUTDOWN_TRIES_S if refused else 0.0
+        if serving:
+            patience_s = self._errand.owed_wait_s
+        return (owed or refused or asked) and now - self._owed_since >= patience_s

@@ -13,6 +13,7 @@ from supervisor.edge.flock import is_flocked
 from supervisor.edge.proctable import is_stopped
 from supervisor.engine.parts import Parts
 from workers.records.errors import TypedError
+from workers.records.identity import is_alive
 from workers.records.journal import Event
 
 
@@ -75,9 +76,11 @@ def gone(parts: Parts, run_id: str, reason: str) -> list[Stimulus]:
     try:
         if is_flocked(reader.run.owner):
             return []
-    except (OSError, TypedError) as error:
+    except (OSError, TypedError) as error:  # the process itself is the witness that is left
         parts.log.write("owner_unreadable", run_id=run_id, why=str(error))
-        return []
+        worker = parts.worker_identity(run_id)
+        if worker is not None and is_alive(worker):
+            return []
     found = facts(parts, run_id)
     if reader.verdict is None:
         found.append(stimuli.WorkerGone(run_id, reason))

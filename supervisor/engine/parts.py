@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from supervisor.core.outcome import FinishedRun
+from supervisor.edge.aside import Aside
 from supervisor.edge.intake import Intake
+from supervisor.edge.lease import Lease
 from supervisor.edge.log import Log
 from supervisor.edge.persistence import PersistenceCoordinator
 from supervisor.edge.proctable import works_on
@@ -48,19 +50,24 @@ class Parts:
         readers: every run of the fleet, by run id.
         workers: the workers of this host that we watch, by run id.
         proven: every worker that we knew alive, by run id, for as long as its run is ours.
-        mine: our own identity.
         strangers: children that we had before we started anything; of no run.
+        unreadable: accepted runs that could not be taken up, by run id, and why.
+        aside: makes room where something else stands in a record's place.
+        lease: our claim to the root.
+        durability: "full", or what of it this file system cannot give.
     """
 
     layout: Layout
     clock: Clock
-    mine: Identity
     launcher: Launcher
     intake: Intake
     persistence: PersistenceCoordinator
     watcher: Watcher
     log: Log
     reporter: Reporter
+    aside: Aside
+    lease: Lease
+    durability: str = "full"
     readers: dict[str, RunReader] = field(default_factory=dict)
     workers: dict[str, LaunchedWorker] = field(default_factory=dict)
     proven: dict[str, Identity] = field(default_factory=dict)
@@ -75,6 +82,13 @@ class Parts:
             pid=worker.pid,
             start_ticks=worker.start_ticks,
         )
+
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def mine(self) -> Identity:
+        """Our own identity."""
+        return self.lease.identity
 
     def worker_identity(self, run_id: str) -> Identity | None:
         """Who works or worked on a run: what we launched, else what the journal says and is so."""

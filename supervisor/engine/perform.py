@@ -15,13 +15,15 @@ from supervisor.core.lifecycle import Run
 from supervisor.core.outcome import FinishedRun
 from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import take_flock
-from supervisor.edge.remains import kill_remains
+from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchFailure
+from supervisor.engine.clearing import clear
 from supervisor.engine.observe import verdict
 from supervisor.engine.parts import Parts
 from supervisor.errors import TaskStateStoreLockError
-from workers.records.atomic import create_file, replace_file, to_bytes
-from workers.records.errors import TypedError
+from workers.records.atomic import replace_file, to_bytes
+from workers.records.errors import BadFileError, TypedError
+from workers.records.files import is_dir
 from workers.records.identity import send_signal
 from workers.records.journal import Event, JournalWriter
 
@@ -83,12 +85,13 @@ class Performer:
         parts = self._parts
         reader = parts.readers[run_id]
         try:
-            owner_fd = take_flock(reader.run.owner) if os.path.isdir(reader.run.path) else None
-        except (OSError, TypedError) as error:
-            return [stimuli.LaunchFailed(run_id, str(error), transient=False)]
-        if owner_fd is None:
-            if not os.path.isdir(reader.run.path):
+            if not is_dir(reader.run.path):
                 return [stimuli.DirectoryGone(run_id)]
+            owner_fd = take_flock(reader.run.owner)
+        except (OSError, TypedError) as error:
+            self._make_way(error)
+            return [stimuli.LaunchFailed(run_id, str(error), transient=True)]
+        if owner_fd is None:
             return [stimuli.LaunchFailed(run_id, "its owner lock is held", transient=True)]
         try:
             worker = parts.launcher.launch(reader.run, owner_fd)
@@ -103,24 +106,29 @@ class Performer:
 
     def _ask_stop(self, run_id: str, detail: str) -> list[Stimulus]:
         reader = self._parts.readers[run_id]
-        with contextlib.suppress(OSError):  # the signal alone still ends it, as "stopped"
+        with contextlib.suppress(OSError, TypedError):  # the signal alone ends it, as "stopped"
             replace_file(reader.run.cancel, to_bytes({"detail": detail}))
+        launched = self._parts.workers.get(run_id)
         worker = self._parts.worker_identity(run_id)
-        if worker is not None:
+        if launched is not None and launched.pidfd is not None:  # needs no descriptor more
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(launched.pidfd, signal.SIGTERM)
+        elif worker is not None:
             send_signal(worker.pid, worker.start_ticks, signal.SIGTERM)
         return []
 
     def _clear(self, run_id: str) -> list[Stimulus]:
-        parts = self._parts
-        others = {w.process for other, w in parts.workers.items() if other != run_id}
-        worker = parts.worker_identity(run_id)
-        alive = kill_remains(
-            run_id,
-            None if worker is None else (worker.pid, worker.start_ticks),
-            others | parts.strangers | set(parts.launcher.helpers()),
-            since_ticks=0 if worker is None else worker.start_ticks,
-        )
+        try:
+            alive = clear(self._parts, run_id)
+        except OSError as error:  # no descriptor left to look with: the next round looks again
+            self._parts.log.write("clear_failed", run_id=run_id, why=str(error))
+            return []
         return [stimuli.Cleared(run_id, alive)]
+
+    def _make_way(self, error: OSError | TypedError) -> None:
+        """Let what stands in a record's place not stand there at the next try."""
+        if isinstance(error, BadFileError):
+            self._parts.aside.invalid(error)
 
     def _manifest(self, action: actions.WriteManifest, run: Run | None) -> list[Stimulus]:
         reader = self._parts.readers[action.run_id]
@@ -139,27 +147,36 @@ class Performer:
         try:
             if action.detail == "run-dir-deleted":
                 parts.readers[run_id] = parts.intake.rebuild(parts.readers[run_id].spec)
-            reader = parts.readers[run_id]
-            owner_fd = take_flock(reader.run.owner)
+            owner_fd = take_flock(parts.readers[run_id].run.owner)
         except (OSError, TypedError) as error:
+            self._make_way(error)
             return [stimuli.VerdictRefused(run_id, str(error))]
         if owner_fd is None:
             return [stimuli.VerdictRefused(run_id, "its owner lock is held")]
         try:
+            reader = self._restore_journal(run_id)
             # nobody else may write here: what a killed worker was replacing stays half written
             parts.intake.sweep_files(reader.run.path, reader.run.errors)
-            if not os.path.lexists(reader.run.journal):
-                create_file(reader.run.journal, b"")
             reader.read()
             if reader.verdict is None:
                 self._append_verdict(action)
                 reader.read()
         except (OSError, TypedError) as error:
+            self._make_way(error)
             parts.log.write("verdict_failed", run_id=run_id, why=str(error))
             return [stimuli.VerdictRefused(run_id, str(error))]
         finally:
             os.close(owner_fd)
         return [verdict(run_id, parts)]
+
+    def _restore_journal(self, run_id: str) -> RunReader:
+        """Where the journal is gone or was set aside, write down again what was read of it."""
+        parts = self._parts
+        reader = parts.readers[run_id]
+        if not os.path.lexists(reader.run.journal):
+            replace_file(reader.run.journal, b"".join(fact.to_line() for fact in reader.facts))
+            reader = parts.readers[run_id] = RunReader(parts.layout, reader.spec)
+        return reader
 
     def _append_verdict(self, action: actions.WriteVerdict) -> None:
         parts = self._parts
@@ -189,8 +206,9 @@ class Performer:
         found: list[Stimulus] = []
         for run_id, why in parts.persistence.record(readers).items():
             if why is not None:
-                parts.log.write("record_failed", run_id=run_id, why=why)
-                found.append(stimuli.RecordFailed(run_id, why))
+                self._make_way(why)
+                parts.log.write("record_failed", run_id=run_id, why=str(why))
+                found.append(stimuli.RecordFailed(run_id, str(why)))
                 continue
             self._announce(run_id)
             found.append(stimuli.RunRecorded(run_id))
@@ -221,8 +239,8 @@ class Performer:
         )
 
     def _snapshot(self, task_id: str) -> list[Stimulus]:
-        store = self._parts.persistence.store(task_id)
         try:
+            store = self._parts.persistence.store(task_id)
             store.write_snapshot()
             if task_id in self._owed_tasks:
                 self._owed_tasks.discard(task_id)
@@ -231,6 +249,7 @@ class Performer:
         except TaskStateStoreLockError:
             return [stimuli.SnapshotRefused(task_id, "another process holds the task's lock")]
         except (OSError, TypedError) as error:
+            self._make_way(error)
             return [stimuli.SnapshotRefused(task_id, str(error))]
         return [stimuli.SnapshotWritten(task_id)]
 

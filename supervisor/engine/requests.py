@@ -1,6 +1,7 @@
 """Taking requests from the inbox: each done once, a bad one set aside, none in the way."""
 
 import contextlib
+import errno
 import os
 from dataclasses import dataclass, field
 
@@ -20,54 +21,73 @@ class Taken:
         done: request files to remove once the core's actions were performed.
         leave: a stop request asked us to leave the workers running.
         refused_count: requests for runs that could not be put on disk and never will be so.
+        postponed: why a request could not be done and stays in the inbox, None where all were.
     """
 
     found: list[Stimulus] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     leave: bool = False
     refused_count: int = 0
+    postponed: str | None = None
 
     def finish(self) -> None:
-        """Remove the requests whose outcome is on disk."""
+        """Remove the requests whose outcome is on disk.
+
+        One that the disk refuses to remove is done again at the next look, which changes nothing.
+        """
         for path in self.done:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(path)
 
 
 def take(parts: Parts) -> Taken:
     """Look into the inbox once, oldest request first."""
     taken = Taken()
-    for path in request_paths(parts.layout):
+    try:
+        paths = request_paths(parts.layout)
+    except OSError as error:
+        parts.log.write("inbox_unreadable", why=str(error))
+        taken.postponed = str(error)
+        return taken
+    held: set[str] = set()  # runs that are postponed; who cancels one waits behind it
+    for path in paths:
+        request = None
         try:
-            try:
-                request = load_request(path)
-            except TypedError as error:
-                _set_aside(parts, path, error)
+            request = load_request(path)
+            if held.intersection(request.run_ids):
                 continue
-            try:
-                _do(parts, request, taken)
-            except TypedError as error:
-                _set_aside(parts, path, error)
-                taken.refused_count += 1
-                continue
+            _do(parts, request, taken)
         except FileNotFoundError:
+            continue
+        except TypedError as error:
+            _reject(parts, path, error)
+            taken.refused_count += request is not None
             continue
         except OSError as error:
             parts.log.write("request_postponed", path=path, why=str(error))
-            break  # the disk refuses: this one and those behind it are tried again at the next look
+            taken.postponed = str(error)
+            if request is None or error.errno not in (errno.EACCES, errno.EPERM):
+                break  # the disk refuses: this one and those behind it wait for the next look
+            held |= {spec.run_id for spec in request.runs}  # one task is closed; others are not
         taken.done.append(path)
     return taken
 
 
-def _set_aside(parts: Parts, path: str, error: TypedError) -> None:
-    parts.log.write("request_rejected", path=parts.intake.reject(path), why=str(error))
-    parts.reporter.note(f"a request was set aside: {error}")
+def _reject(parts: Parts, path: str, why: TypedError) -> None:
+    try:
+        moved = parts.intake.reject(path)
+    except OSError as error:
+        parts.log.write("request_postponed", path=path, why=str(error))
+        return
+    parts.log.write("request_rejected", path=moved, why=str(why))
+    parts.reporter.note(f"a request was set aside: {why}")
 
 
 def _do(parts: Parts, request: Request, taken: Taken) -> None:
     match request.kind:
         case RequestKind.RUNS:
-            for reader in parts.intake.accept(request.runs):
+            unknown = [spec for spec in request.runs if spec.run_id not in parts.readers]
+            for reader in parts.intake.accept(unknown):
                 spec = reader.spec
                 parts.readers[spec.run_id] = reader
                 parts.log.write("run_accepted", run_id=spec.run_id, task_id=spec.task_id)

@@ -6,6 +6,7 @@ from typing import Any
 from supervisor.core.fleet import Fleet
 from supervisor.engine.parts import Parts
 from workers.records.atomic import replace_file, to_bytes
+from workers.records.errors import TypedError
 from workers.records.request import now_text
 
 
@@ -36,6 +37,7 @@ class View:
             "supervisor": self._parts.mine.to_json(),
             "mode": str(fleet.mode),
             "watch": self._parts.watcher.check(),
+            "durability": self._parts.durability,
             "max_runs": fleet.max_runs,
             "queued_count": len(fleet.queued),
             "runs": runs,
@@ -44,5 +46,5 @@ class View:
             return
         self._last = facts
         record = {"schema": "pipeline-supervisor/status/1", "updated_at": now_text(), **facts}
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, TypedError):
             replace_file(self._parts.layout.status, to_bytes(record), flush=False)

@@ -47,7 +47,7 @@ def find_run(layout: Layout, name: str) -> tuple[str, str]:
 def _known(layout: Layout) -> dict[str, str]:
     known = {}
     for task_id in tasks(layout):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with contextlib.suppress(OSError):
             for run_id in os.listdir(layout.runs_of(task_id)):
                 if is_run_id(run_id):
                     known[run_id] = task_id

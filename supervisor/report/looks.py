@@ -118,13 +118,12 @@ def _requests(layout: Layout) -> Iterator[Finding]:
 
 def _leftovers(layout: Layout) -> Finding:
     """Only where a start sweeps at once: what lies in runs, ``verify`` tells."""
-    built = [] if is_flocked(layout.lease_lock) else _names(layout.building)
     found = [n for d in (layout.inbox, layout.control) for n in _names(d) if is_abandoned(n)]
-    if not found and not built:
+    if not found:
         return ok("leftovers", "none")
     return warn(
         "leftovers",
-        f"{len(found) + len(built)} files or directories of writers that died",
+        f"{len(found)} files of writers that died",
         "the next 'supervisor start' removes them",
     )
 

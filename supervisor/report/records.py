@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from workers.records.clock import epoch_of
 from workers.records.errors import BadRecordError, NewerRecordError, TypedError
+from workers.records.fields import Fields
 from workers.records.files import read_marker, read_object
 from workers.records.heartbeat import last_beat
 from workers.records.history import newest_lines
@@ -27,7 +28,8 @@ class Row:
     """One run in a list.
 
     Attributes:
-        status: of the manifest's words, or UNKNOWN_SCHEMA for a run of a later version.
+        status: of the manifest's words; UNKNOWN_SCHEMA for a run of a later version, "unreadable"
+            where its records cannot be read.
         note: the status_detail, else the supervisor's word for a worker that is not fresh.
     """
 
@@ -49,7 +51,7 @@ def tasks(layout: Layout) -> list[str]:
     """The tasks that have runs or a history."""
     found = set()
     for directory in (layout.runs, layout.out):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with contextlib.suppress(OSError):
             found |= {n for n in os.listdir(directory) if why_bad(n) is None}
     return sorted(n for n in found if os.path.isdir(os.path.join(layout.runs, n)))
 
@@ -57,7 +59,7 @@ def tasks(layout: Layout) -> list[str]:
 def active_ids(layout: Layout) -> dict[str, str]:
     """The accepted runs that are not yet in history and state: run id to task id."""
     found = {}
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         for name in sorted(os.listdir(layout.accepted)):
             if is_run_id(name):
                 with contextlib.suppress(OSError, TypedError):
@@ -80,8 +82,8 @@ def load_manifest(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
 
     Raises:
         NewerRecordError: it was written by a later version.
-        BadRecordError: neither manifest nor spec can be read.
-        FileNotFoundError: the directory is not there.
+        BadRecordError, BadFileError: neither manifest nor spec can be read.
+        OSError: the directory is not there, or may not be read.
     """
     run = layout.run_dir(task_id, run_id)
     on_disk: dict[str, Any] = {}
@@ -146,7 +148,8 @@ def row_of(manifest: dict[str, Any], *, note: str | None = None, pid: int | None
     extensions = manifest.get("extensions") or {}
     duration_s = extensions.get("duration_s")
     if duration_s is None and manifest["status"] == "in_progress":
-        duration_s = max(0.0, epoch_of(now_text()) - epoch_of(manifest["started_at"]))
+        with contextlib.suppress(ValueError):  # damaged, and no reason to show nothing
+            duration_s = max(0.0, epoch_of(now_text()) - epoch_of(manifest["started_at"]))
     return Row(
         run_id=manifest["run_id"],
         task_id=manifest["task_id"],
@@ -167,44 +170,65 @@ def active_rows(layout: Layout) -> list[Row]:
         live = view.get(run_id, {})
         word = live.get("liveness")
         note = word if word not in (None, "fresh") else None
-        with contextlib.suppress(OSError, TypedError):
+        try:
             rows.append(row_now(layout, task_id, run_id, note=note, pid=live.get("pid")))
+        except (OSError, TypedError) as error:
+            rows.append(_unreadable(run_id, task_id, error))
     rows += [row_of(fold_now(layout, spec)) for spec in requested(layout)]
     return rows
 
 
+def _unreadable(run_id: str, task_id: str, error: Exception) -> Row:
+    return Row(
+        run_id=run_id,
+        task_id=task_id,
+        pipeline_id="unknown",
+        status="unreadable",
+        note=str(error),
+        started_at=None,
+        duration_s=None,
+    )
+
+
 def live_view(layout: Layout) -> dict[str, dict[str, Any]]:
     """What the supervisor last said of its live runs, by run id."""
-    with contextlib.suppress(OSError, TypedError):
-        runs = read_object(layout.status).get("runs")
-        if isinstance(runs, list):
-            return {str(r.get("run_id")): r for r in runs if isinstance(r, dict)}
+    runs = live_service(layout).get("runs")
+    if isinstance(runs, list):
+        return {str(r.get("run_id")): r for r in runs if isinstance(r, dict)}
     return {}
 
 
-def newest_rows(layout: Layout, count: int) -> list[Row]:
-    """The newest finished runs of all tasks, oldest first."""
-    lines = [
-        line for task_id in tasks(layout) for line in newest_lines(layout.history(task_id), count)
-    ]
+def live_service(layout: Layout) -> dict[str, Any]:
+    """The view that the supervisor last wrote, empty where there is none."""
+    with contextlib.suppress(OSError, TypedError):
+        return read_object(layout.status)
+    return {}
+
+
+def newest_rows(layout: Layout, count: int) -> tuple[list[Row], list[str]]:
+    """The newest finished runs of all tasks, oldest first; and which histories cannot be read."""
+    lines: list[dict[str, Any]] = []
+    unread = []
+    for task_id in tasks(layout):
+        try:
+            lines += newest_lines(layout.history(task_id), count)
+        except (OSError, TypedError) as error:
+            unread.append(str(error))
     lines.sort(key=lambda line: (str(line.get("timestamp")), str(line.get("runId"))))
-    return [
-        Row(
-            run_id=str(line.get("runId")),
-            task_id=str(line.get("taskId")),
-            pipeline_id=str(line.get("pipelineId")),
-            status=str(line.get("status")),
-            note=_text(line.get("statusDetail")),
-            started_at=_text(line.get("startedAt")),
-            duration_s=_seconds(line.get("durationSeconds")),
-        )
-        for line in lines[-count:]
-    ]
+    rows = []
+    for line in lines[-count:]:
+        with contextlib.suppress(TypedError):  # parses, but is no line of ours: verify tells
+            rows.append(_row_of_line(Fields(line, "history.ndjson")))
+    return rows, unread
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _seconds(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+def _row_of_line(line: Fields) -> Row:
+    return Row(
+        run_id=line.text("runId"),
+        task_id=line.text("taskId"),
+        pipeline_id=line.text("pipelineId"),
+        status=line.text("status"),
+        note=line.text_or_none("statusDetail"),
+        started_at=line.text_or_none("startedAt"),
+        duration_s=line.number_or_none("durationSeconds"),
+    )

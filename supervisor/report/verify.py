@@ -6,11 +6,12 @@ task's history, state and metrics; what must hold of one run is in ``verify_run`
 """
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from supervisor.core.metrics import Totals
 from supervisor.report.records import tasks
@@ -23,6 +24,8 @@ from workers.records.ids import is_run_id
 from workers.records.layout import Layout
 from workers.records.request import pending_requests
 
+_ASIDE: Final = re.compile(r"\.(invalid|corrupt)-\d+$")
+
 
 def verify(layout: Layout) -> Iterator[Violation]:
     """Look at everything under a root.
@@ -31,7 +34,7 @@ def verify(layout: Layout) -> Iterator[Violation]:
         What is wrong; nothing where all invariants hold.
     """
     yield from _places(layout)
-    markers = set(os.listdir(layout.accepted)) if os.path.isdir(layout.accepted) else set()
+    markers = set(_names(layout.accepted))
     for task_id in tasks(layout):
         yield from _task(layout, task_id, markers)
     yield from _markers(layout, markers)
@@ -40,7 +43,8 @@ def verify(layout: Layout) -> Iterator[Violation]:
 def _places(layout: Layout) -> Iterator[Violation]:
     """Private, ours, nothing but files and directories, nothing half written by the dead."""
     for top in (layout.runs, layout.out):
-        for directory, folders, files in os.walk(top):
+        closed: list[OSError] = []
+        for directory, folders, files in os.walk(top, onerror=closed.append):
             if directory == layout.rejected:  # what was set aside is no record of ours
                 folders.clear()
                 continue
@@ -55,6 +59,23 @@ def _places(layout: Layout) -> Iterator[Violation]:
                     yield Violation(path, what)
                 if is_abandoned(name):
                     yield Violation(path, "was left half written by a writer that is dead")
+                if _ASIDE.search(name):
+                    yield Violation(path, "was set aside: it stood in a record's place")
+        for error in closed:
+            if not isinstance(error, FileNotFoundError):
+                yield Violation(str(error.filename), f"cannot be read: {error.strerror}")
+
+
+def _names(directory: str) -> list[str]:
+    """What is in a directory; nothing where there is none, or where ``_places`` says why not."""
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
+def _why(path: str, error: OSError | TypedError) -> Violation:
+    return Violation(path, str(error).removeprefix(f"{path}: "))
 
 
 def _misplaced(found: os.stat_result) -> str | None:
@@ -74,12 +95,7 @@ def _misplaced(found: os.stat_result) -> str | None:
 
 def _markers(layout: Layout, markers: set[str]) -> Iterator[Violation]:
     """Each marker is of a run that is there, or that is still asked for."""
-    known = {
-        name
-        for task_id in tasks(layout)
-        if os.path.isdir(layout.runs_of(task_id))
-        for name in os.listdir(layout.runs_of(task_id))
-    }
+    known = {name for task_id in tasks(layout) for name in _names(layout.runs_of(task_id))}
     asked = {spec.run_id for request in pending_requests(layout) for spec in request.runs}
     for name in sorted(markers):
         path = os.path.join(layout.accepted, name)
@@ -134,8 +150,8 @@ def _task(layout: Layout, task_id: str, markers: set[str]) -> Iterator[Violation
     book = _Book(layout.history(task_id))
     try:
         book.begin()
-    except TypedError as error:
-        yield Violation(book.path, str(error).removeprefix(f"{book.path}: "))
+    except (OSError, TypedError) as error:
+        yield _why(book.path, error)
         return
     yield from _history(task_id, book)
     yield from (found for found in (state, metrics) if isinstance(found, Violation))
@@ -147,7 +163,11 @@ def _task(layout: Layout, task_id: str, markers: set[str]) -> Iterator[Violation
     if isinstance(metrics, dict):
         yield from _metrics(layout.metrics(task_id), metrics, book)
     directory = layout.runs_of(task_id)
-    for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
+    for name in _names(directory):
+        if name.endswith(".building") and is_run_id(name[1:].removesuffix(".building")):
+            if name[1:].removesuffix(".building") not in markers:
+                yield Violation(os.path.join(directory, name), "was left half built")
+            continue
         if not is_run_id(name):
             yield Violation(os.path.join(directory, name), "is not named as a run")
             continue
@@ -161,8 +181,8 @@ def _read(path: str) -> dict[str, Any] | Violation | None:
         return read_object(path)
     except FileNotFoundError:
         return None
-    except TypedError as error:
-        return Violation(path, str(error).removeprefix(f"{path}: "))
+    except (OSError, TypedError) as error:
+        return _why(path, error)
 
 
 def _history(task_id: str, book: _Book) -> Iterator[Violation]:

@@ -72,8 +72,9 @@ def check_run(
     except (FileNotFoundError, NotADirectoryError) as error:
         yield Violation(str(error.filename), "is missing")
         return
-    except TypedError as error:
-        path = str(error.facts.get("path", run.path))
+    except (OSError, TypedError) as error:
+        told = error.facts.get("path") if isinstance(error, TypedError) else error.filename
+        path = str(told or run.path)
         yield Violation(path, str(error).removeprefix(f"{path}: "))
         return
     if (spec.task_id, spec.run_id) != (task_id, run_id):

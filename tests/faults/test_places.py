@@ -204,11 +204,13 @@ def test_what_is_removed_is_never_reached_through_a_link(root: Root) -> None:
     assert shutil.rmtree.avoids_symlink_attacks
     assert root.call("start", "--once").code == 0
     kept = victim(root)
-    building = Path(root.layout.building)
-    (building / "link").symlink_to(kept.parent)
-    (building / "half").mkdir()
-    (building / "half/link").symlink_to(kept.parent)
-    (building / "file").write_text("")
+    half, link = (root.call("submit", "--", "true").out.strip() for _ in range(2))
+    runs = Path(root.layout.runs_of("default"))
+    runs.mkdir(parents=True, exist_ok=True)
+    (runs / f".{half}.building/commands").mkdir(parents=True)
+    (runs / f".{half}.building/commands/link").symlink_to(kept.parent)
+    (runs / f".{link}.building").symlink_to(kept.parent)
     assert root.call("start", "--once").code == 0
-    assert list(building.iterdir()) == []
+    assert sorted(os.listdir(runs)) == sorted([half, link])
     assert kept.read_text() == "untouched"
+    root.check_settled(count=2)

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.root import Root, wait_until
 
 
@@ -28,6 +30,7 @@ def owed_warnings(root: Root) -> list[bool]:
     ]
 
 
+@pytest.mark.fault("L1")
 def test_a_leftover_lock_file_costs_nothing(root: Root) -> None:
     path = root.layout.state_lock("default")
     os.makedirs(os.path.dirname(path))

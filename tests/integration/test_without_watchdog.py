@@ -4,9 +4,12 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.root import Root, wait_until
 
 
+@pytest.mark.fault("F23")
 def test_a_supervisor_without_watchdog_finds_requests_by_its_scan(root: Root) -> None:
     blocked = root.write("blocked/watchdog/__init__.py", "raise ImportError('blocked')\n")
     process = root.popen("start", env={"PYTHONPATH": str(blocked.parents[1])})
@@ -20,6 +23,7 @@ def test_a_supervisor_without_watchdog_finds_requests_by_its_scan(root: Root) ->
     root.check_settled(count=1)
 
 
+@pytest.mark.fault("F25")
 def test_a_watched_inbox_that_is_deleted_is_made_again_and_served(root: Root) -> None:
     process = root.serving()
     Path(root.layout.inbox).rmdir()

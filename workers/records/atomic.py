@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from workers.records.errors import BadFileError
 from workers.records.files import FILE_MODE, make_dir, sync_dir
 from workers.records.proc import is_running, proc_stat
 
@@ -53,6 +54,7 @@ def replace_file(path: str, data: bytes, *, flush: bool = True) -> Receipt:
         flush: False for a view that may be lost with the power, never for history.
 
     Raises:
+        BadFileError: a directory stands in its place.
         OSError: the old file stands, and no temporary file is left.
     """
     began = time.monotonic()
@@ -69,9 +71,11 @@ def replace_file(path: str, data: bytes, *, flush: bool = True) -> Receipt:
         finally:
             os.close(fd)
         os.rename(temporary, path)
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, IsADirectoryError):
+            raise BadFileError(path=path, why="is a directory") from None
         raise
     if flush:
         sync_dir(directory)

@@ -75,6 +75,12 @@ class Fields:
         """The error for one key."""
         return BadRecordError(path=self._path, why=f"{self._at}{key} {why}")
 
+    def require(self, *keys: str) -> None:
+        """Hold the object to having these keys, whatever they hold."""
+        for key in keys:
+            if key not in self._data:
+                raise self.bad(key, "is missing")
+
     def _get(self, key: str, kinds: type | tuple[type, ...], name: str) -> Any:  # noqa: ANN401
         value = self._data.get(key)
         if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
@@ -91,7 +97,10 @@ class Fields:
 
     def number(self, key: str) -> float:
         """A finite number of at least 0."""
-        value = float(self._get(key, (int, float), "a number"))
+        try:
+            value = float(self._get(key, (int, float), "a number"))
+        except OverflowError:
+            value = float("inf")
         if not 0 <= value < float("inf"):
             raise self.bad(key, "must be a finite number of at least 0")
         return value

@@ -11,11 +11,12 @@ import stat
 from typing import Any, Final
 
 from workers.records.errors import BadFileError, BadRecordError
-from workers.records.limits import RECORD_LIMIT_BYTES
+from workers.records.limits import MARKER_LIMIT_BYTES, RECORD_LIMIT_BYTES
 
 DIR_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 _PART_BYTES: Final = 65_536  # a buffer that malloc keeps; for more it would ask the kernel
+_NO_DIR_FLUSH: Final = (errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP)
 _SAFE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -93,6 +94,13 @@ def read_bytes(
     return data
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def parse_object(data: bytes, path: str) -> dict[str, Any]:
     """Parse one JSON object.
 
@@ -104,7 +112,7 @@ def parse_object(data: bytes, path: str) -> dict[str, Any]:
         BadRecordError: it is no JSON object (also: too deeply nested, a number of absurd length).
     """
     try:
-        value = json.loads(data)
+        value = _DECODER.decode(data.decode())
     except (ValueError, RecursionError) as error:
         raise BadRecordError(path=path, why=f"does not parse as JSON ({error})") from None
     if not isinstance(value, dict):
@@ -118,8 +126,17 @@ def read_object(path: str, limit_bytes: int = RECORD_LIMIT_BYTES) -> dict[str, A
 
 
 def read_marker(path: str) -> str:
-    """The task that the marker of an accepted run names; errors as read_bytes."""
-    return read_bytes(path).decode("utf-8", "replace").strip()
+    """The task that an accepted run's marker names, "" where it is torn; errors as read_bytes."""
+    text = read_bytes(path, MARKER_LIMIT_BYTES).decode("utf-8", "replace")
+    return text[:-1] if text.endswith("\n") else ""
+
+
+def is_dir(path: str) -> bool:
+    """Tell whether a directory is there; OSError where the system does not say."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def make_dir(path: str) -> None:
@@ -163,13 +180,26 @@ def make_private(*paths: str) -> None:
             os.chmod(path, DIR_MODE)
 
 
-def sync_dir(path: str) -> None:
-    """Flush a directory, so that names made or renamed in it survive a loss of power."""
+def sync_dir(path: str) -> bool:
+    """Flush a directory, so that names made or renamed in it survive a loss of power.
+
+    Returns:
+        False where this file system cannot flush directories: tolerated, since it never will, and
+        told by the supervisor at its start.
+
+    Raises:
+        OSError: the disk refused.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+    except OSError as error:
+        if error.errno in _NO_DIR_FLUSH:
+            return False
+        raise
     finally:
         os.close(fd)
+    return True
 
 
 def sync_file(path: str) -> None:

@@ -18,7 +18,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from workers.records.atomic import to_line, write_all
+from workers.records.atomic import replace_file, to_line, write_all
 from workers.records.clock import Clock, utc_text
 from workers.records.errors import BadRecordError
 from workers.records.fields import Fields
@@ -153,8 +153,10 @@ class JournalWriter:
     """
 
     def __init__(self, path: str, *, by: str, clock: Clock) -> None:
+        self._path = path
         self._by = by
         self._clock = clock
+        self._unflushed: Fact | None = None
         self._fd = open_regular(path, os.O_RDWR | os.O_APPEND)
         self._seq = _close_torn_line(self._fd, path)
         self._torn = False
@@ -170,13 +172,23 @@ class JournalWriter:
 
         Raises:
             OSError: it could not be written; a torn line may be left, which readers ignore and
-                the next append closes.
+                the next append closes. Appending the same fact again makes up for it and never
+                doubles it.
         """
         began = self._clock.mono_s()
+        fact = self._unflushed
+        if fact is None or (fact.event, dict(fact.data)) != (event, dict(data)):
+            fact = self._write(event, data, began)
+        if flush or self._unflushed is fact:
+            self._flush(fact)
+        self.slowest_s = max(self.slowest_s, self._clock.mono_s() - began)
+        return fact
+
+    def _write(self, event: Event, data: Mapping[str, Any], mono_s: float) -> Fact:
         fact = Fact(
             seq=self._seq + 1,
             at=utc_text(self._clock.epoch_s()),
-            mono_s=round(began, 3),
+            mono_s=round(mono_s, 3),
             event=event,
             by=self._by,
             data=MappingProxyType(dict(data)),
@@ -186,10 +198,23 @@ class JournalWriter:
         write_all(self._fd, line)
         self._torn = False
         self._seq += 1
-        if flush:
-            os.fdatasync(self._fd)
-        self.slowest_s = max(self.slowest_s, self._clock.mono_s() - began)
         return fact
+
+    def _flush(self, fact: Fact) -> None:
+        """Flush; after a failure never on the same descriptor: the journal is written anew."""
+        try:
+            if self._unflushed is None:
+                self._unflushed = fact
+                os.fdatasync(self._fd)
+                self._unflushed = None
+                return
+        except OSError:
+            pass  # the kernel may have dropped the pages, and would call the next flush a success
+        replace_file(self._path, read_from(self._fd, 0, RECORD_LIMIT_BYTES))
+        fd = open_regular(self._path, os.O_RDWR | os.O_APPEND)
+        os.close(self._fd)
+        self._fd = fd
+        self._unflushed = None
 
     def close(self) -> None:
         """Close the file."""

@@ -4,9 +4,18 @@ from typing import Any, Final
 
 from workers.records.errors import BadRecordError
 from workers.records.fields import Fields, newer
+from workers.records.manifest import Status
 
 VERSION: Final = 1
-_TEXTS: Final = ("task_id", "run_id", "pipeline_id", "pipeline_title", "status", "started_at")
+_TEXTS: Final = (
+    "task_id",
+    "run_id",
+    "pipeline_id",
+    "pipeline_title",
+    "status",
+    "started_at",
+    "artifact_root",
+)
 _TEXTS_OR_NULL: Final = ("status_detail", "completed_at", "heartbeat_at", "summary")
 
 
@@ -24,19 +33,23 @@ def check_manifest(data: dict[str, Any], path: str, *, task_id: str, run_id: str
         BadRecordError: it is of another run, or something that readers need has another shape.
     """
     read = Fields(data, path)
+    read.require("status_detail", "completed_at", "heartbeat_at", "commands")
     if read.integer("version") > VERSION:
         raise newer(path, f"version {data['version']}")
     for key in _TEXTS:
         read.text(key)
     for key in _TEXTS_OR_NULL:
         read.text_or_none(key)
+    if data["status"] not in tuple(Status):
+        raise read.bad("status", "must be one of " + ", ".join(Status))
     if (data["task_id"], data["run_id"]) != (task_id, run_id):
         raise BadRecordError(path=path, why=f"is of run {data['run_id']} of task {data['task_id']}")
     for command in read.children("commands"):
+        command.require("exit_code", "summary", "log_path", "error_file")
         command.integer("index")
         for key in ("id", "status"):
             command.text(key)
-        for key in ("summary", "error_file"):
+        for key in ("summary", "log_path", "error_file"):
             command.text_or_none(key)
     extensions = read.child("extensions")
     extensions.number_or_none("duration_s")

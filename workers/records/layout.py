@@ -10,7 +10,7 @@
             commands/NN-<slug>.stdout.log      .stderr.log; earlier tries NN-<slug>.try-K.…
             errors/NN-<slug>.json
         .supervisor/                           lease.lock lease.json status.json supervisor.log
-            inbox/ accepted/ rejected/ building/
+            inbox/ accepted/ rejected/
     <root>/out/<task>/                         history.ndjson state.json
 """
 
@@ -30,6 +30,11 @@ class RunDir:
     def run_id(self) -> str:
         """The run's id, which is the directory's name."""
         return os.path.basename(self.path)
+
+    @property
+    def building(self) -> str:
+        """Where the directory is built before it is renamed: beside its place, on its disk."""
+        return os.path.join(os.path.dirname(self.path), f".{self.run_id}.building")
 
     @property
     def spec(self) -> str:
@@ -133,11 +138,6 @@ class Layout:
     def rejected(self) -> str:
         """Request files that were not requests."""
         return os.path.join(self.control, "rejected")
-
-    @property
-    def building(self) -> str:
-        """Run directories before they are renamed into place."""
-        return os.path.join(self.control, "building")
 
     @property
     def log(self) -> str:

@@ -10,6 +10,7 @@ HEARTBEAT_LINE_BYTES: Final = 25  # 24 characters of instant and a newline
 HEARTBEAT_FILE_LIMIT_BYTES: Final = 4096  # one disk block: beating never needs a new one
 SUMMARY_LIMIT_CHARS: Final = 240  # docs/reference
 RECORD_LIMIT_BYTES: Final = 64 * 1024 * 1024  # larger is not a record of ours: refused unread
+MARKER_LIMIT_BYTES: Final = 200  # an id of 100 characters, and room
 READ_BUFFER_BYTES: Final = 65_536  # one full pipe
 LEFTOVER_GRACE_S: Final = 2.0  # fault P23: a stage is over 2 s after its main process
 

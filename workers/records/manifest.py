@@ -54,7 +54,8 @@ class Observed:
 
 def observed_in(manifest: Mapping[str, Any]) -> Observed:
     """What a manifest holds that its journal does not tell."""
-    extensions = manifest.get("extensions") or {}
+    extensions = manifest.get("extensions")
+    extensions = extensions if isinstance(extensions, dict) else {}
     return Observed(
         updated_at=str(manifest.get("updated_at")),
         heartbeat_at=manifest.get("heartbeat_at"),

@@ -10,7 +10,6 @@ nothing) and removes the file when the outcome is on disk. Kinds::
     stop    {"supervisor": identity, "leave_running": bool}   addressed to one process only
 """
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -123,7 +122,7 @@ def request_paths(layout: Layout) -> list[str]:
     """The files of the inbox that claim to be requests, in the order of their names."""
     try:
         names = os.listdir(layout.inbox)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return [
         os.path.join(layout.inbox, name)
@@ -149,10 +148,13 @@ def load_request(path: str) -> Request:
 
 
 def pending_requests(layout: Layout) -> Iterator[Request]:
-    """The requests that no supervisor has taken yet; files that are none are passed over."""
+    """The requests that no supervisor has taken yet; what cannot be read is passed over."""
     for path in request_paths(layout):
-        with contextlib.suppress(FileNotFoundError, BadRecordError, BadFileError):
-            yield load_request(path)
+        try:
+            request = load_request(path)
+        except (OSError, BadRecordError, BadFileError):
+            continue
+        yield request
 
 
 def now_text() -> str:

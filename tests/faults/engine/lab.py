@@ -71,9 +71,13 @@ class Lab:
         except Exception as error:
             error.add_note(f"crashed at: {call}; the root: {point.place.root}")
             raise
+        self.remove(point)
+        return reached
+
+    def remove(self, point: Point) -> None:
+        """Throw away what a point left on disk."""
         shutil.rmtree(point.place.root)
         shutil.rmtree(point.place.notes)
-        return reached
 
     def finds(self, scenario: Scenario, *, mode: Mode, role: Role = Role.SUPERVISOR) -> str:
         """Go through points, the far ones first, until one fails, as it must with a planted bug.

@@ -84,7 +84,7 @@ def directory_before_marker() -> None:
         for spec in specs:
             if not os.path.isdir(self._run(spec).path):
                 self._build(spec)
-        return real(self, specs) or [run_reader.RunReader(self._layout, s) for s in specs]
+        return list(real(self, specs)) or [run_reader.RunReader(self._layout, s) for s in specs]
 
     intake.Intake.accept = accept  # type: ignore[method-assign]
 

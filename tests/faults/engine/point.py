@@ -31,6 +31,7 @@ class Point:
     scenario: Scenario
     place: Place
     plants: tuple[str, ...] = ()
+    settings: str = ""
     harmed: bool = False
     seen: dict[str, str] = field(default_factory=dict)
 
@@ -39,7 +40,7 @@ class Point:
         self.place.root.mkdir()
         self.place.notes.mkdir()
         root = self._root
-        root.configure("" if self.scenario.batch else PROJECT)
+        root.configure("" if self.scenario.batch else PROJECT, self.settings)
         if self.scenario.batch:
             root.write("batch.toml", self.scenario.batch)
         for words in self.scenario.before:
@@ -47,10 +48,14 @@ class Point:
         if self.place.mount:  # what is older than the scenario has long been on disk
             subprocess.run(["sync", "-f", str(self.place.root)], check=True, timeout=60)
 
+    def run(self, crash: Crash) -> Died:
+        """Run the scenario's command line with something at its point."""
+        clear(self.place)
+        return self._run(self._words(), crash, self.plants)
+
     def crash(self, crash: Crash) -> bool:
         """Run the scenario's command line to its point; False where the point was not reached."""
-        clear(self.place)
-        died = self._run(self._words(), crash, self.plants)
+        died = self.run(crash)
         if crash.role is Role.WORKER or crash.mode is Mode.CUT:
             self.harmed = True
         reached = len(calls(self.place)) >= crash.at
@@ -77,7 +82,7 @@ class Point:
         """Readers see whole records, and what was said; what they see may never change."""
         for path in self.place.root.rglob("*.json"):
             unflushed = self.place.mount and path.name in VIEWS
-            if not unflushed and ".supervisor/building" not in str(path):  # not in place yet
+            if not unflushed and ".building/" not in str(path):  # not in place yet
                 json.loads(path.read_text())
         statuses = {}
         for task in self._tasks():

@@ -9,7 +9,6 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("crashpoint.c")
 CLOCK_SOURCE = Path(__file__).with_name("clockshift.c")
-ENOSPC, EIO = 28, 5
 
 
 class Mode(StrEnum):
@@ -20,6 +19,17 @@ class Mode(StrEnum):
     TORN = "torn"
     CUT = "cut"
     """The power goes: nothing that was not flushed is there afterwards, and all processes are."""
+    NO_SPACE = "errno:28"
+    NO_QUOTA = "errno:122"
+    BROKEN = "errno:5"
+    """The call fails, once, with ENOSPC, EDQUOT or EIO."""
+    NO_SPACE_ANY_MORE = "errnos:28"
+    BROKEN_FOR_GOOD = "errnos:5"
+    """This call and every later one fail."""
+    SHORT = "short"
+    """Half of a write is made, and said to be."""
+    SLOW = "sleep:300"
+    """The call takes 0.3 s, three heartbeats of the harness."""
 
 
 class Role(StrEnum):

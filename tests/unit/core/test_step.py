@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import pytest
+
 from supervisor.core import actions, stimuli
 from supervisor.core.actions import Action
 from supervisor.core.backoff import Backoff
@@ -288,3 +290,29 @@ def test_a_verdict_is_final_whatever_is_seen_later() -> None:
     state = world.state("a")
     assert isinstance(state, Ended)
     assert state.status == "succeeded"
+
+
+@pytest.mark.fault("F1")
+def test_a_refused_manifest_is_tried_again_after_the_next_beat_and_not_at_every_turn() -> None:
+    world = World()
+    world.running("a")
+    look = stimuli.Look("a", beat_moved=True, stopped=False)
+    world.feed(look)
+    assert world.feed(look, after_s=31.0) == (actions.WriteManifest("a"),)
+    assert world.feed() == ()
+    assert next_due(world.fleet, RULES) is None
+    assert world.feed(look, after_s=5.0) == (actions.WriteManifest("a"),)
+
+
+@pytest.mark.fault("F1")
+def test_a_result_that_the_disk_refuses_is_told_until_it_is_written() -> None:
+    world = World()
+    world.running("a")
+    world.feed(stimuli.VerdictSeen("a", "succeeded", None))
+    assert not world.fleet.waits_for_disk_only()
+    world.feed(stimuli.RecordFailed("a", "no space"))
+    assert world.fleet.waits_for_disk_only()
+    assert world.fleet.unwritten() == {"a": "no space"}
+    assert world.feed(after_s=RULES.record_retry_s) == (actions.Record("a"),)
+    world.feed(stimuli.RunRecorded("a"))
+    assert world.fleet.unwritten() == {}

@@ -127,6 +127,7 @@ def test_an_append_that_the_disk_refuses_leaves_no_line_behind(
     assert [r["runId"][-1] for r in state(layout)["runs"]] == ["1", "2", "3", "4"]
 
 
+@pytest.mark.fault("L3")
 def test_a_lock_file_that_was_deleted_while_held_excludes_nobody_and_is_noticed(
     layout: Layout,
 ) -> None:
@@ -141,7 +142,9 @@ def test_a_lock_file_that_was_deleted_while_held_excludes_nobody_and_is_noticed(
         assert held
 
 
+@pytest.mark.fault("L9")
 def test_a_lock_in_the_same_process_excludes_too(layout: Layout) -> None:
     os.makedirs(layout.runs)
     with state_lock(layout.state_lock("t")) as first, state_lock(layout.state_lock("t")) as second:
-        assert (first, second) == (True, False)
+        assert first is not None
+        assert second is None

@@ -41,6 +41,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert os.listdir(tmp_path) == ["a.json"]
 
 
+@pytest.mark.fault("F19")
 def test_a_short_write_is_continued_until_all_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

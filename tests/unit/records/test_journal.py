@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -94,3 +95,30 @@ def test_a_link_or_a_fifo_in_the_journals_place_is_refused_at_once(tmp_path: Pat
     for path in (link, fifo, tmp_path):
         with pytest.raises(BadFileError):
             read_journal(str(path))
+
+
+@pytest.mark.fault("F6")
+def test_a_journal_whose_flush_failed_is_written_anew_and_never_flushed_again_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.ndjson"
+    path.touch(mode=0o600)
+    flushed: list[int] = []
+
+    def refuse(fd: int) -> None:
+        flushed.append(os.fstat(fd).st_ino)
+        raise OSError(errno.EIO, "broken")
+
+    journal = JournalWriter(str(path), by="worker", clock=SystemClock())
+    first = path.stat().st_ino
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", refuse)
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match="broken"):
+            journal.append(Event.VERDICT, {"status": "succeeded"})
+    journal.append(Event.WARNING, {"code": "c", "message": "m"}, flush=False)
+    journal.append(Event.VERDICT, {"status": "succeeded"})
+    journal.close()
+    assert flushed.count(first) == 1
+    assert path.stat().st_ino != first
+    assert [fact.event for fact in read_journal(str(path))] == ["verdict", "warning"]

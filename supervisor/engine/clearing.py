@@ -1,0 +1,23 @@
+"""Clearing up after a run: what is left of it is killed, and nothing that is somebody else's."""
+
+from supervisor.edge.remains import kill_remains
+from supervisor.engine.parts import Parts
+
+
+def clear(parts: Parts, run_id: str) -> tuple[int, ...]:
+    """Kill, once, whatever is left of a run; its worker too, where that lives.
+
+    Returns:
+        The pids that were found; empty means that nothing is left.
+
+    Raises:
+        OSError: no descriptor is left to look with.
+    """
+    others = {worker.process for other, worker in parts.workers.items() if other != run_id}
+    worker = parts.worker_identity(run_id)
+    return kill_remains(
+        run_id,
+        None if worker is None else (worker.pid, worker.start_ticks),
+        others | parts.strangers | set(parts.launcher.helpers()),
+        since_ticks=0 if worker is None else worker.start_ticks,
+    )
