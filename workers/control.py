@@ -54,7 +54,8 @@ class Control:
         signal.signal(signal.SIGHUP, lambda _number, _frame: None)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         for number in _ignored():
-            if number not in PYTHON_IGNORES:
+            # glibc keeps 32 and 33 for itself, ignores them in what it spawns, and lets nobody else
+            if number not in PYTHON_IGNORES and number in signal.valid_signals():
                 signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 

@@ -1,6 +1,7 @@
 import os
 import signal
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from tests.contract.worker.work import SPAWN_IGNORES, make, shell, work
 from tests.examples import stage
 from tests.root import alive, wait_until
 from workers.records.spec import RetrySpec
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 def test_stages_run_in_order_and_each_fact_is_journalled(tmp_path: Path) -> None:
@@ -286,3 +289,12 @@ def test_bad_usage_creates_nothing(tmp_path: Path) -> None:
     process.communicate(timeout=60)
     assert process.returncode == 2
     assert os.listdir(tmp_path) == []
+
+
+def test_a_worker_started_by_posix_spawn_works(tmp_path: Path) -> None:
+    run = make(tmp_path, [shell("true")])  # which ignores two signals that nobody may touch
+    words = [sys.executable, "-m", "workers", run.run.path]
+    pid = os.posix_spawn(sys.executable, words, {**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert run.verdict["status"] == "succeeded"
