@@ -27,8 +27,8 @@ pytestmark = [
 ]
 
 FINISHED = 100_000
-# A start reads the state with its newest 1,000 runs and holds it against the last 1,000 lines of the
-# history, some 500 bytes each; a status reads the history's last lines.
+# A start reads the state with its newest 1,000 runs and holds it against the 1,000 last lines of
+# the history, some 500 bytes each; a status reads the history's last lines.
 BOUNDED_BYTES = 4 << 20
 CALL = re.compile(r"(\w+)\((?:\d+<([^>]*)>|[^\"]*\"([^\"]*)\").*= (-?\d+)")
 
