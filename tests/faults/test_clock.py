@@ -125,8 +125,9 @@ def test_a_run_whose_id_is_taken_is_the_run_that_has_it(root: Root) -> None:
 
     intake = Intake(root.layout, SystemClock())
     spec = run_spec()
-    assert len(intake.accept([spec, run_spec(run_id=spec.run_id[:-1] + "d")])) == 2
-    assert intake.accept([spec]) == []
+    assert len(list(intake.accept([spec, run_spec(run_id=spec.run_id[:-1] + "d")]))) == 2
+    assert [again.spec.run_id for again in intake.accept([spec])] == [spec.run_id]
+    assert len(os.listdir(root.layout.runs_of(spec.task_id))) == 2
 
 
 @pytest.mark.fault("T8")

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from supervisor.cli import run
+from supervisor.edge.aside import Aside
 from supervisor.edge.disk import look_at_disk
 from supervisor.edge.intake import Intake
 from supervisor.edge.lease import take_lease
@@ -32,7 +33,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 def served(path: Path) -> None:
     """What a supervisor that came and left has made."""
     layout = Layout(str(path))
-    take_lease(layout, command="supervisor start").release(layout)
+    take_lease(layout, command="supervisor start", aside=Aside(lambda *_: None)).release()
     Intake(layout, SystemClock())
 
 
@@ -263,7 +264,7 @@ def test_a_lease_that_a_stranger_holds_is_a_warning(root: Root) -> None:
 def test_what_waits_and_what_was_left_is_counted(root: Root) -> None:
     served(root.path)
     assert root.call("submit", "--", "true").code == 0
-    for name in ("inbox/.x.json.1-1-0.tmp", "rejected/garbage.json", "building/half"):
+    for name in ("inbox/.x.json.1-1-0.tmp", "rejected/garbage.json"):
         Path(root.layout.control, name).touch()
     found = levels(doctor(root.path))
     assert [found[look] for look in ("inbox", "rejected", "leftovers")] == ["warn"] * 3
