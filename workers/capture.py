@@ -183,7 +183,7 @@ class BoundedLog:
     def _save(self) -> None:
         self._append_head()
         self._write_end()
-        if self._fd is not None:
+        if self._fd is not None and self.stored_bytes:
             os.fdatasync(self._fd)
 
     def _replace(self) -> None:

@@ -15,7 +15,7 @@ from workers.pipe import Pipe
 from workers.recorder import Bench, Recorder
 from workers.records.clock import utc_text
 from workers.records.errors import TypedError
-from workers.records.files import sync_dir
+from workers.records.files import make_private, sync_dir
 from workers.records.journal import Event
 from workers.records.spec import StageSpec
 from workers.stage import REFRESH_S, Ending, Try, Work
@@ -215,6 +215,7 @@ class CommandStage:
             created_at=utc_text(bench.clock.epoch_s()),
         )
         try:
+            make_private(bench.run.errors)
             write_error_file(
                 path,
                 failure,

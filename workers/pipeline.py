@@ -50,11 +50,10 @@ class PipelineRun:
             Event.RUN_STARTED,
             {"identity": None if identity is None else identity.to_json(), "attempt": 1},
         )
-        for directory in (bench.run.commands, bench.run.errors):
-            try:
-                make_private(directory)
-            except (OSError, TypedError) as error:  # the run goes on; its logs warn once more
-                self._recorder.warn("directory_failed", f"{directory}: {error}")
+        try:
+            make_private(bench.run.commands)
+        except (OSError, TypedError) as error:  # the run goes on; its logs warn once more
+            self._recorder.warn("directory_failed", f"{bench.run.commands}: {error}")
         return self._say(self._stages())
 
     def fail(self, error: Exception) -> bool:

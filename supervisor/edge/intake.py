@@ -47,8 +47,8 @@ class Intake:
             specs: runs that the caller does not hold.
 
         Yields:
-            The runs that are queued now, each when it is on disk: where a later one is refused,
-            the earlier ones are accepted all the same.
+            The runs that are queued now, when their names are flushed, once for all of a task:
+            where a later one is refused, the earlier ones are accepted all the same.
 
         Raises:
             OSError: nothing is lost: the request stays in the inbox and is tried again.
@@ -59,12 +59,16 @@ class Intake:
             make_private(self._layout.task_dir(task_id), self._layout.runs_of(task_id))
         new = [spec for spec in specs if self._is_new(spec)]
         self.mark(new)
-        for spec in new:
-            if self._is_made(spec):  # an earlier try failed behind its rename
-                sync_dir(self._layout.runs_of(spec.task_id))
-            else:
-                self._build(spec)
-            yield RunReader(self._layout, spec)
+        made: list[RunSpec] = []
+        try:
+            for spec in new:
+                if not self._is_made(spec):  # else an earlier try failed behind its rename
+                    self._build(spec)
+                made.append(spec)
+        finally:
+            for directory in dict.fromkeys(self._layout.runs_of(s.task_id) for s in made):
+                sync_dir(directory)
+            yield from (RunReader(self._layout, spec) for spec in made)
 
     def mark(self, specs: list[RunSpec]) -> None:
         """Make the markers of runs, with one flush of their directory for all."""
@@ -116,7 +120,6 @@ class Intake:
         make_private(self._layout.task_dir(spec.task_id), self._layout.runs_of(spec.task_id))
         os.mkdir(built.path, DIR_MODE)
         os.mkdir(built.commands, DIR_MODE)
-        os.mkdir(built.errors, DIR_MODE)
         accepted = Fact(
             seq=1,
             at=utc_text(self._clock.epoch_s()),

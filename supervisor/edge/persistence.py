@@ -19,7 +19,7 @@ from workers.records.errors import TypedError
 from workers.records.history import history_line
 from workers.records.layout import Layout
 from workers.records.limits import Limits
-from workers.records.manifest import Observed, fold_manifest
+from workers.records.manifest import FINAL, Observed, fold_manifest
 
 
 @dataclass(slots=True)
@@ -86,6 +86,9 @@ class PersistenceCoordinator:
     ) -> dict[str, Any]:
         """Project a run's journal into its manifest.
 
+        A loss of power may bring an older one back, but for the final one: it is a view, and
+        recovery writes it anew.
+
         Args:
             reader: what we have seen of the run.
             liveness: the supervisor's word for its worker.
@@ -116,7 +119,9 @@ class PersistenceCoordinator:
             ),
         )
         try:
-            receipt = replace_file(reader.run.manifest, to_bytes(manifest))
+            receipt = replace_file(
+                reader.run.manifest, to_bytes(manifest), flush_name=manifest["status"] in FINAL
+            )
         except (OSError, TypedError) as error:
             notes.refused_count += 1
             notes.why = str(error)

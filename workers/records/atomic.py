@@ -45,13 +45,14 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def replace_file(path: str, data: bytes, *, flush: bool = True) -> Receipt:
+def replace_file(path: str, data: bytes, *, flush: bool = True, flush_name: bool = True) -> Receipt:
     """Put ``data`` in the place of ``path``, whole or not at all.
 
     Args:
         path: the file, in a directory that exists.
         data: its new content.
         flush: False for a view that may be lost with the power, never for history.
+        flush_name: False where a loss of power may leave the old file in its place.
 
     Raises:
         BadFileError: a directory stands in its place.
@@ -77,7 +78,7 @@ def replace_file(path: str, data: bytes, *, flush: bool = True) -> Receipt:
         if isinstance(error, IsADirectoryError):
             raise BadFileError(path=path, why="is a directory") from None
         raise
-    if flush:
+    if flush and flush_name:
         sync_dir(directory)
     return Receipt(time.monotonic() - began, len(data))
 
@@ -104,7 +105,7 @@ def is_abandoned(name: str) -> bool:
 
 
 def create_file(path: str, data: bytes) -> None:
-    """Write a new file in a directory that nobody sees yet, and flush it.
+    """Write a new file in a directory that nobody sees yet, and flush it; an empty one has nothing.
 
     Raises:
         FileExistsError: the name is taken.
@@ -114,27 +115,28 @@ def create_file(path: str, data: bytes) -> None:
     )
     try:
         write_all(fd, data)
-        os.fsync(fd)
+        if data:
+            os.fsync(fd)
     finally:
         os.close(fd)
 
 
 def publish_dir(built: str, path: str) -> None:
-    """Rename a finished directory into place and flush both parents: it appears whole.
+    """Flush a finished directory and rename it into place: it appears whole.
+
+    Its new name is the caller's to flush, once for many.
 
     Raises:
         FileExistsError: the place is taken by a directory that is not empty.
     """
     sync_dir(built)
-    parent = os.path.dirname(path)
-    make_dir(parent)
+    make_dir(os.path.dirname(path))
     try:
         os.rename(built, path)
     except OSError as error:
         if os.path.isdir(path):
             raise FileExistsError(error.errno, error.strerror, path) from None
         raise
-    sync_dir(parent)
 
 
 def to_bytes(value: object) -> bytes:
