@@ -21,6 +21,13 @@ def test_a_reading_command_stays_light(verb: str) -> None:
     assert not loaded(f"import supervisor.cli, supervisor.commands.{verb}") & set(HEAVY)
 
 
+def test_the_version_needs_no_command_line() -> None:
+    statement = "import sys; sys.argv = ['supervisor', '--version']\nimport io, contextlib\n"
+    statement += "from supervisor.__main__ import main\n"
+    statement += "with contextlib.redirect_stdout(io.StringIO()) as said: main()"
+    assert not loaded(statement) & {*HEAVY, "click"}
+
+
 def test_help_needs_no_verb() -> None:
     statement = "from supervisor.cli import run\nimport io, contextlib\n"
     statement += "with contextlib.redirect_stdout(io.StringIO()): run(['--help'])"
