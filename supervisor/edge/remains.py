@@ -54,6 +54,11 @@ def our_children() -> list[Process]:
 
 def reap_strangers(workers: Collection[int]) -> None:
     """Reap every child of ours that has ended and is no worker: what came to us as a subreaper."""
+    try:
+        if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return  # the usual case, for one call: nobody has ended
+    except ChildProcessError:
+        return
     for pid in children(os.getpid()):
         if pid not in workers and (stat := proc_stat(pid)) is not None and stat.has_ended:
             _reap(pid)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from supervisor.core import stimuli
 from supervisor.core.lifecycle import LIVE, Clearing, Run
+from supervisor.core.liveness import Liveness
 from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.proctable import is_stopped
@@ -31,7 +32,9 @@ def _look(parts: Parts, run: Run) -> list[Stimulus]:
     found = facts(parts, run.run_id)
     moved = reader.beat_moved()
     worker = parts.worker_identity(run.run_id)
-    stopped = not moved and worker is not None and is_stopped(worker.pid)
+    # Only who is late is asked for its state: that costs fifty times what a look does.
+    late = not moved and run.liveness != Liveness.FRESH
+    stopped = late and worker is not None and is_stopped(worker.pid)
     found.append(stimuli.Look(run.run_id, moved, stopped))
     if run.run_id not in parts.workers:
         found += gone(parts, run.run_id, "its worker is gone")
