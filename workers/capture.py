@@ -73,6 +73,21 @@ class BoundedLog:
     def _failed(self, error: OSError) -> None:
         self.error = f"{self._path}: {error.strerror}"
 
+    @property
+    def window_bytes(self) -> int | None:
+        """How many bytes at a stream's end must be fed.
+
+        None where all must: the head is not full, or secrets are hidden.
+        """
+        full = len(self._head) == self._head_limit and self._mask is None
+        return self._ring.size if full else None
+
+    def skip(self, size: int) -> None:
+        """Count bytes that nobody looked at; at least ``window_bytes`` more are going to be fed."""
+        self.seen_bytes += size
+        self.stored_bytes += size
+        self._ring.clear()
+
     def feed(self, data: bytes | memoryview) -> None:
         """Take some output."""
         self.seen_bytes += len(data)

@@ -1,15 +1,24 @@
 """The reading end of a stage's stream, pumped into its log."""
 
+import array
 import contextlib
 import fcntl
+import functools
 import os
+import termios
 import time
 from typing import Final
 
 from workers.capture import BoundedLog
 
 _WIDE_BYTES: Final = 1 << 20  # the kernel's default limit for a pipe (pipe-max-size)
+_SKIP_LEAST_BYTES: Final = 1 << 17  # below it a read costs no more
 _MASKED_READ_BYTES: Final = 16_384  # hiding secrets copies what was read; 256 KiB are for all
+
+
+@functools.lru_cache(maxsize=1)
+def _null_fd() -> int:
+    return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 class Pipe:
@@ -33,13 +42,17 @@ class Pipe:
         # then 64 KiB will do.
         with contextlib.suppress(OSError):
             fcntl.fcntl(self.write_fd, fcntl.F_SETPIPE_SZ, _WIDE_BYTES)
+        self._splices = hasattr(os, "splice")  # Linux
+        self._available = array.array("i", [0])
         self.ended = False
         self.refreshed_mono_s = time.monotonic()
 
     def pump(self, buffer: memoryview) -> int:
-        """Read once into the shared buffer; returns how many bytes came."""
+        """Take some output, through the shared buffer; returns how many bytes came."""
         if self.ended:
             return 0
+        if skipped := self._skip():
+            return skipped
         if self.log.is_masked:
             buffer = buffer[:_MASKED_READ_BYTES]
         try:
@@ -50,6 +63,27 @@ class Pipe:
             self.ended = True
         else:
             self.log.feed(buffer[:size])
+        return size
+
+    def _skip(self) -> int:
+        """Let the kernel discard what can be neither in the log's head nor in its end.
+
+        Returns:
+            How many bytes; 0 where there are too few of them, or the platform cannot.
+        """
+        window = self.log.window_bytes
+        if window is None or not self._splices:
+            return 0
+        fcntl.ioctl(self.read_fd, termios.FIONREAD, self._available)
+        middle = self._available[0] - window
+        if middle < _SKIP_LEAST_BYTES:
+            return 0
+        try:
+            size = os.splice(self.read_fd, _null_fd(), middle)
+        except OSError:
+            self._splices = False
+            return 0
+        self.log.skip(size)
         return size
 
     def refresh(self, now: float, every_s: float) -> None:

@@ -8,27 +8,32 @@ class Ring:
         size: in bytes; there is no memory for it before the first byte.
 
     Attributes:
+        size: likewise.
         filled_bytes: how many are there.
     """
 
     def __init__(self, size: int) -> None:
         self._data = bytearray()
-        self._size = size
+        self.size = size
         self._at = 0
         self.filled_bytes = 0
 
     def put(self, data: bytes | memoryview) -> None:
         """Take bytes; the oldest make room."""
-        if len(data) > self._size:
-            data = data[len(data) - self._size :]
+        if len(data) > self.size:
+            data = data[len(data) - self.size :]
         if not self._data:
-            self._data = bytearray(self._size)
+            self._data = bytearray(self.size)
         size = len(data)
-        first = min(size, self._size - self._at)
+        first = min(size, self.size - self._at)
         self._data[self._at : self._at + first] = data[:first]
         self._data[: size - first] = data[first:]
-        self._at = (self._at + size) % self._size
-        self.filled_bytes = min(self._size, self.filled_bytes + size)
+        self._at = (self._at + size) % self.size
+        self.filled_bytes = min(self.size, self.filled_bytes + size)
+
+    def clear(self) -> None:
+        """Forget what is there: bytes that follow it were never seen."""
+        self._at = self.filled_bytes = 0
 
     def last(self, size: int) -> tuple[memoryview, memoryview]:
         """The newest ``size`` bytes, or all where there are fewer, as two views in order.
@@ -40,4 +45,4 @@ class Ring:
         begin = self._at - size
         if begin >= 0:
             return view[begin : self._at], view[:0]
-        return view[begin + self._size :], view[: self._at]
+        return view[begin + self.size :], view[: self._at]

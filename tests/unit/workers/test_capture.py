@@ -1,5 +1,9 @@
+import array
+import fcntl
+import os
 import re
 import tempfile
+import termios
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,7 @@ from hypothesis import strategies as st
 
 from workers.capture import BoundedLog
 from workers.masking import Mask
+from workers.pipe import Pipe
 
 GAP = re.compile(rb"\n?\[supervisor: (\d+) bytes dropped\]\n")
 CHUNKS = st.lists(
@@ -159,3 +164,59 @@ def test_a_masked_stream_equals_the_whole_masked_at_once(
         at = max(at, cut)
     out += mask.feed(whole[at:]) + mask.finish()
     assert out == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=40_000), min_size=1, max_size=60), st.integers(0, 3))
+def test_what_the_kernel_discards_changes_no_byte_of_the_log(chunks: list[bytes], lag: int) -> None:
+    """The same stream through a pipe, once skipped where it can be and once read whole."""
+    logs = []
+    for splices in (True, False):
+        with tempfile.TemporaryDirectory() as directory:
+            log = BoundedLog(str(Path(directory, "log")), 2048, None)
+            pipe = Pipe(log)
+            pipe._splices = splices
+            buffer = memoryview(bytearray(65_536))
+            os.set_blocking(pipe.write_fd, False)
+            for index, chunk in enumerate(chunks):
+                os.write(pipe.write_fd, chunk * 8)
+                if index % (lag + 1) == lag:
+                    pipe.pump(buffer)
+                while room(pipe.read_fd) < 400_000:
+                    pipe.pump(buffer)
+            pipe.close_write()
+            while not pipe.ended:
+                pipe.pump(buffer)
+            pipe.close()
+            logs.append((Path(directory, "log").read_bytes(), log.seen_bytes, log.kept_bytes))
+    assert logs[0] == logs[1]
+    assert logs[0][1] == sum(map(len, chunks)) * 8
+
+
+def room(fd: int) -> int:
+    """How many bytes a pipe still takes, at the least."""
+    waiting = array.array("i", [0])
+    fcntl.ioctl(fd, termios.FIONREAD, waiting)
+    return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) - int(waiting[0])
+
+
+def test_a_flood_is_discarded_in_the_kernel(tmp_path: Path) -> None:
+    log = BoundedLog(str(tmp_path / "log"), 2048, None)
+    pipe = Pipe(log)
+    if not pipe._splices:
+        pytest.skip("this platform cannot splice")
+    buffer = memoryview(bytearray(65_536))
+    os.write(pipe.write_fd, b"a" * 4096)
+    assert pipe.pump(buffer) == 4096
+    os.write(pipe.write_fd, b"b" * 500_000)
+    assert pipe.pump(buffer) > 400_000, "more than the buffer holds"
+    pipe.close_write()
+    while not pipe.ended:
+        pipe.pump(buffer)
+    pipe.close()
+    data = (tmp_path / "log").read_bytes()
+    assert data.startswith(b"a" * 1024 + b"\n[supervisor: ")
+    assert data.endswith(b"b" * 900)
+    gap = GAP.search(data)
+    assert gap is not None
+    assert log.seen_bytes == log.kept_bytes + int(gap[1]) == 504_096
