@@ -13,6 +13,7 @@ from workers.masking import Mask, secret_values
 from workers.outcome import StageOutcome
 from workers.pipe import Pipe
 from workers.recorder import Bench, Recorder
+from workers.records.atomic import replace_file
 from workers.records.clock import utc_text
 from workers.records.errors import TypedError
 from workers.records.files import make_private, sync_dir
@@ -118,6 +119,12 @@ class CommandStage:
 
     def _log(self, stream: str) -> BoundedLog:
         path = self._bench.run.stage_log(self._index, self._stage.id, stream)
+        if self._about["try"] > 1:  # the log of the try before, by its second name, is not ours
+            try:
+                replace_file(path, b"", flush=False)
+            except (OSError, TypedError):  # a full disk, say: then there is none for a moment
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
         return BoundedLog(path, self._bench.spec.limits.stream_limit_bytes, self._new_mask())
 
     def _reason(self, ending: Ending) -> str | None:
@@ -154,27 +161,22 @@ class CommandStage:
                 select.select([control.bell_fd], [], [], left)
             if control.detail is None:
                 return True
-            self._put_back(number)
         tried.reason = "cancelled"
         return False
 
     def _set_aside(self, number: int) -> None:
-        """Keep the logs of a try that will be made again."""
+        """Keep the logs of a try that will be made again: they get a second name.
+
+        Until the next try begins they stay those of the stage too, so that there is no moment, and
+        no end of this process, at which the stage has none.
+        """
         run, stage = self._bench.run, self._stage.id
         for stream in _STREAMS:
             path = run.stage_log(self._index, stage, stream)
             try:
-                os.rename(path, run.stage_log(self._index, stage, stream, earlier_try=number))
+                os.link(path, run.stage_log(self._index, stage, stream, earlier_try=number))
             except OSError as error:
                 self._recorder.warn("log_not_kept", f"{path}: {error.strerror}")
-
-    def _put_back(self, number: int) -> None:
-        """There is no next try: the logs of this one are also those of the stage."""
-        run, stage = self._bench.run, self._stage.id
-        for stream in _STREAMS:
-            kept = run.stage_log(self._index, stage, stream, earlier_try=number)
-            with contextlib.suppress(OSError):
-                os.link(kept, run.stage_log(self._index, stage, stream))
 
     def _finish(self, tried: Tried, *, late: bool) -> StageOutcome:
         stage, reason = self._stage, tried.reason

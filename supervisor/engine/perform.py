@@ -156,7 +156,8 @@ class Performer:
         try:
             reader = self._restore_journal(run_id)
             # nobody else may write here: what a killed worker was replacing stays half written
-            parts.intake.sweep_files(reader.run.path, reader.run.errors)
+            run = reader.run
+            parts.intake.sweep_files(run.path, run.commands, run.errors)
             reader.read()
             if reader.verdict is None:
                 self._append_verdict(action)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.engine.lab import Lab
-from tests.faults.engine.scenario import FAILING, FAMILY, REQUESTS, SEVERAL, SUBMIT, Scenario
+from tests.faults.engine.scenario import AGAIN, FAILING, FAMILY, REQUESTS, SEVERAL, SUBMIT, Scenario
 from tests.faults.engine.shim import Crash, Mode, Role
 
 KILLED = [Mode.BEFORE, Mode.AFTER, Mode.TORN]
@@ -54,8 +54,11 @@ def test_a_supervisor_killed_at_every_call_loses_nothing(lab: Lab, name: str, mo
 @pytest.mark.fault("P5")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("mode", KILLED)
-def test_a_worker_of_a_family_killed_at_every_call_leaves_one_verdict(lab: Lab, mode: Mode) -> None:
-    assert lab.every(FAMILY, mode=mode, role=Role.WORKER) > 20
+@pytest.mark.parametrize("scenario", [FAMILY, AGAIN], ids=["family", "again"])
+def test_a_worker_killed_at_every_call_leaves_one_verdict(
+    lab: Lab, scenario: Scenario, mode: Mode
+) -> None:
+    assert lab.every(scenario, mode=mode, role=Role.WORKER) > 20
 
 
 @pytest.mark.slow

@@ -298,3 +298,16 @@ def test_a_worker_started_by_posix_spawn_works(tmp_path: Path) -> None:
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert run.verdict["status"] == "succeeded"
+
+
+def test_between_two_tries_the_stage_still_has_the_logs_of_the_first(tmp_path: Path) -> None:
+    retries = RetrySpec(attempts=2, delay_s=60.0, factor=1.0, max_delay_s=60.0)
+    run = make(tmp_path, [stage("s", command="echo one; exit 1", retries=retries)])
+    process = run.start()
+    kept = Path(run.run.stage_log(1, "s", "stderr", earlier_try=1))
+    wait_until(kept.exists, "the first try is over")
+    assert run.log(1, "s") == b"one\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert run.log(1, "s") == b"one\n"
+    assert run.verdict["status"] == "cancelled"

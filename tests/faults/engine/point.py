@@ -13,6 +13,7 @@ from tests.faults.engine.client import Died, Server
 from tests.faults.engine.scenario import PROJECT, Scenario
 from tests.faults.engine.shim import Crash, Mode, Place, Role, calls, clear
 from tests.root import Root, alive, wait_until
+from workers.records.ids import is_run_id
 from workers.records.manifest import FINAL
 
 VIEWS = ("status.json", "lease.json")  # of a supervisor that lives; not flushed
@@ -99,7 +100,7 @@ class Point:
         died = self.server.supervise(list(words), self.place, crash, plants)
         for line in died.printed.splitlines():
             status, *rest = line.split()
-            if rest and status in FINAL:
+            if rest and status in FINAL and is_run_id(rest[0]):  # else a reason
                 self.seen.setdefault(rest[0], status)
             elif words and next(iter(words)) == "submit":
                 self.seen.setdefault(status, "")  # acknowledged, with no verdict yet

@@ -103,6 +103,22 @@ retries = {{ attempts = 2, delay_s = 0.01 }}
     codes=frozenset({0}),
 )
 
+AGAIN = Scenario(
+    batch=f"""
+[[runs]]
+pipeline = "again"
+[[pipelines.again.stages]]
+id = "s"
+command = "{MARK}; test $SUPERVISED_TRY -ge 2"
+retries = {{ attempts = 2, delay_s = 0.01 }}
+""",
+    words=("start", "--once", "--batch", "batch.toml"),
+    expected={"again": "succeeded"},
+    runs_count=1,
+    codes=frozenset({0}),
+)
+"""Its worker makes a stage twice."""
+
 REQUESTS = Scenario(
     batch="",
     before=(("submit", "good"), ("submit", "bad"), ("submit", "good")),
