@@ -110,10 +110,16 @@ class Point:
         """A batch that was settled before the crash would be made anew by starting it again."""
         finished = sum(len(self._history(task)) for task in self._tasks())
         accepted = Path(self._root.layout.accepted)
-        settled = accepted.exists() and not os.listdir(accepted)
+        settled = accepted.exists() and not self._is_asked_for(set(os.listdir(accepted)))
         if self.scenario.batch and finished == self.scenario.runs_count and settled:
             return ["start", "--once"]
         return list(self.scenario.words)
+
+    def _is_asked_for(self, marked: set[str]) -> bool:
+        """One of the runs was asked for by the batch, and not by a run of it."""
+        runs = [run for task in self._tasks() for run in self._root.manifests(task)]
+        children = {run["run_id"] for run in runs if run["parent_run_id"] is not None}
+        return bool(marked - children)
 
     @property
     def _root(self) -> Root:
