@@ -167,6 +167,7 @@ def test_what_a_dead_writer_left_half_written_is_swept(root: Root) -> None:
             root.path / ".runs/.supervisor/inbox",
         )
     ]
+    (run / "errors").mkdir(mode=0o700)  # a worker makes it with its first error
     for path in left:
         path.write_text("half")
     asked = root.call("submit", "--", "true").out.strip()
