@@ -4,9 +4,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from watchdog.observers.inotify import InotifyEmitter
 
 from supervisor.edge.watcher import Watcher
+
+inotify = pytest.importorskip("watchdog.observers.inotify")
 
 
 def test_a_thread_that_its_own_end_overtakes_says_nothing(
@@ -14,12 +15,12 @@ def test_a_thread_that_its_own_end_overtakes_says_nothing(
 ) -> None:
     reached, go = threading.Event(), threading.Event()
 
-    def overtaken(self: InotifyEmitter, timeout: float) -> None:
+    def overtaken(self: threading.Thread, timeout: float) -> None:
         reached.set()
         go.wait(10)
         raise AssertionError("called when the thread is inactive")
 
-    monkeypatch.setattr(InotifyEmitter, "queue_events", overtaken)
+    monkeypatch.setattr(inotify.InotifyEmitter, "queue_events", overtaken)
     before = threading.excepthook
     watcher = Watcher(str(tmp_path))
     assert watcher.state == "inotify"
