@@ -117,11 +117,17 @@ class Containment:
             return True
         return bool(self._given_up) and not self.living()
 
-    def ask_to_end(self) -> None:
-        """SIGTERM to everything below us, and SIGCONT so that what is stopped can obey."""
-        for pid, ticks in self.living():
+    def ask_to_end(self) -> list[int]:
+        """SIGTERM to everything below us, and SIGCONT so that what is stopped can obey.
+
+        Returns:
+            The pids that were found. One that changes its parent at this moment may be missed.
+        """
+        found = self.living()
+        for pid, ticks in found:
             send_signal(pid, ticks, signal.SIGTERM)
             send_signal(pid, ticks, signal.SIGCONT)
+        return [pid for pid, _ in found]
 
     def kill(self, leader_fd: int | None = None) -> list[int]:
         """Kill everything below us.

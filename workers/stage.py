@@ -98,6 +98,8 @@ class Try:
         self._pid = 0
         self._pidfd: int | None = None
         self._exited = False
+        self._counts_leftovers = False
+        self._leftovers: set[int] = set()
         self._kill_at: float | None = None
         self._give_up_at = 0.0
         self._look_at = 0.0
@@ -126,6 +128,7 @@ class Try:
             if self._pidfd is not None:
                 os.close(self._pidfd)
         self._drain()
+        self._ending.leftover_count = len(self._leftovers)
         self._ending.duration_s = round(time.monotonic() - began, 3)
         return self._ending
 
@@ -205,8 +208,9 @@ class Try:
             return True
         if self._kill_at is None:
             if self._exited:
-                self._ending.leftover_count = len(self._containment.living())
-                self._end(now, min(LEFTOVER_GRACE_S, self._work.grace_s))
+                self._leftovers.update(pid for pid, _ in self._containment.living())
+                self._leftovers.update(self._end(now, min(LEFTOVER_GRACE_S, self._work.grace_s)))
+                self._counts_leftovers = True
             elif self._control.detail is not None:
                 self._ending.reason = "cancelled"
                 self._end(now, self._work.grace_s)
@@ -214,17 +218,20 @@ class Try:
                 self._ending.reason = "timed-out"
                 self._end(now, self._work.grace_s)
         elif now >= self._kill_at:
-            self._containment.kill(self._pidfd)
+            killed = self._containment.kill(self._pidfd)
+            if self._counts_leftovers:  # what changed its parent just before is found now
+                self._leftovers.update(killed)
             self._kill_at = now + KILL_EVERY_S
             if now >= self._give_up_at:
                 self._ending.leftover_pids = self._containment.give_up()
                 return True
         return False
 
-    def _end(self, now: float, grace_s: float) -> None:
-        self._containment.ask_to_end()
+    def _end(self, now: float, grace_s: float) -> list[int]:
+        """Ask for the end, and set when it is forced; returns the pids that were asked."""
         self._kill_at = now + grace_s
         self._give_up_at = self._kill_at + GIVE_UP_S
+        return self._containment.ask_to_end()
 
     def _drain(self) -> None:
         """Take what is still in the pipes; nobody of ours can write any more."""
