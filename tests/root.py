@@ -60,6 +60,21 @@ def alive(marker: str) -> list[int]:
     return found
 
 
+def kill_all(marker: str) -> None:
+    """Kill what ``alive`` finds, until it finds nothing."""
+
+    def end() -> bool:
+        left = alive(marker)
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        return not left
+
+    wait_until(end, f"every process of {marker} is gone")
+
+
 @dataclass
 class Done:
     """What a command printed and how it ended."""
@@ -217,13 +232,4 @@ def root_in(path: Path) -> Iterator[Root]:
         for process in root.started:
             process.communicate()
 
-        def end() -> bool:
-            left = alive(str(path))
-            for pid in left:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            return not left
-
-        wait_until(end, "every process of the test is gone")
+        kill_all(str(path))
