@@ -11,63 +11,46 @@ import sys
 import traceback
 
 from workers.containment import Containment
-from workers.control import Control
+from workers.control import Control, set_handlers
 from workers.libc import become_subreaper
-from workers.owner import is_done, own
 from workers.pipeline import PipelineRun
 from workers.pulse import Pulse
+from workers.ready import Ready, make_ready
 from workers.recorder import Bench, Recorder
 from workers.records.clock import SystemClock
 from workers.records.errors import TypedError
-from workers.records.journal import JournalWriter
 from workers.records.layout import Layout, RunDir
-from workers.records.spec import load_spec
+from workers.records.spec import RunSpec
 
 USAGE = "usage: python -m workers RUN_DIR [--owner-fd N]"
 BUG, BAD_USAGE, CANNOT_WRITE = 1, 2, 73
 
 
-def work(run: RunDir, owner_fd: int | None) -> int:
-    """Run one run.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        TypedError: it is not ours to run, or its spec is bad.
-        FileNotFoundError: it is no run.
-    """
-    control = Control(run.cancel)
-    control.install()
-    os.stat(run.journal)  # before .owner is made where there is no run
-    own(run, owner_fd)
-    if is_done(run):
-        return 0
-    clock = SystemClock()
-    journal = JournalWriter(run.journal, by="worker", clock=clock)
+def _begin(ready: Ready, control: Control) -> int:
+    """Run a run that is ready; returns the exit code, and raises where its spec is bad."""
+    recorder = Recorder(ready.journal, control)
     try:
-        return _begin(run, control, clock, Recorder(journal, control))
+        if not isinstance(ready.spec, RunSpec):
+            _say_unreadable(recorder, ready.spec)
+            raise ready.spec
+        return _run(ready, ready.spec, control, recorder)
     finally:
         control.retire()
-        journal.close()
+        ready.journal.close()
 
 
-def _begin(run: RunDir, control: Control, clock: SystemClock, recorder: Recorder) -> int:
-    try:
-        spec = load_spec(run.spec)
-    except (OSError, TypedError) as error:
-        _say_unreadable(recorder, error)
-        raise
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(run.path))))
+def _run(ready: Ready, spec: RunSpec, control: Control, recorder: Recorder) -> int:
+    path = ready.run.path
     bench = Bench(
-        layout=Layout(root),
-        run=run,
+        layout=Layout(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(path))))),
+        run=ready.run,
         spec=spec,
+        environ=ready.environ,
         control=control,
         containment=Containment(),
-        clock=clock,
+        clock=SystemClock(),
     )
-    pulse = Pulse(run.heartbeat, spec.limits.heartbeat_interval_s, control.on_beat)
+    pulse = Pulse(ready.run.heartbeat, spec.limits.heartbeat_interval_s, control.on_beat)
     pipeline = PipelineRun(bench, recorder, pulse)
     try:
         become_subreaper()
@@ -94,15 +77,22 @@ def _say_unreadable(recorder: Recorder, error: Exception) -> None:
     recorder.verdict(verdict, on_wait=lambda: None)
 
 
-def main(argv: list[str]) -> int:
-    """Parse the words and work."""
-    words = argv[1:]
-    is_passed = len(words) == 3 and words[1] == "--owner-fd" and words[2].isdecimal()
-    if not is_passed and len(words) != 1:
-        print(USAGE, file=sys.stderr)
-        return BAD_USAGE
+def work(run: RunDir, owner_fd: int | None, ready: Ready | None = None) -> int:
+    """Run one run, and tell on stderr why it cannot be run. ``set_handlers`` comes before.
+
+    Args:
+        run: its directory, by its real path.
+        owner_fd: its locked owner file; None where the lock is to be taken.
+        ready: the same run, where it was made ready before.
+
+    Returns:
+        The exit code.
+    """
+    control = Control(run.cancel)
+    control.install()
     try:
-        return work(RunDir(os.path.realpath(words[0])), int(words[2]) if is_passed else None)
+        ready = ready or make_ready(run, owner_fd, dict(os.environ))
+        return 0 if ready is None else _begin(ready, control)
     except TypedError as error:
         print(f"worker: {error}", file=sys.stderr)
         return error.exit_code
@@ -110,8 +100,19 @@ def main(argv: list[str]) -> int:
         print(f"worker: {error.filename}: {error.strerror}; it is no run", file=sys.stderr)
         return BAD_USAGE
     except OSError as error:
-        print(f"worker: {words[0]}: {error.strerror}", file=sys.stderr)
+        print(f"worker: {run.path}: {error.strerror}", file=sys.stderr)
         return CANNOT_WRITE
+
+
+def main(argv: list[str]) -> int:
+    """Parse the words and work."""
+    words = argv[1:]
+    is_passed = len(words) == 3 and words[1] == "--owner-fd" and words[2].isdecimal()
+    if not is_passed and len(words) != 1:
+        print(USAGE, file=sys.stderr)
+        return BAD_USAGE
+    set_handlers()
+    return work(RunDir(os.path.realpath(words[0])), int(words[2]) if is_passed else None)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class CommandStage:
     def _environment(self) -> dict[str, str]:
         bench, stage = self._bench, self._stage
         return {
-            **os.environ,
+            **bench.environ,
             **dict(bench.spec.pipeline.env),
             **dict(stage.env),
             "SUPERVISED_RUN_ID": bench.spec.run_id,

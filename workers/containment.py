@@ -153,6 +153,8 @@ class Containment:
 
     def given_up_pids(self) -> list[int]:
         """Those that were given up and are alive to this hour."""
+        if not self._given_up:
+            return []
         return sorted({pid for pid, _ in self._given_up.intersection(descendants(os.getpid()))})
 
     def end_all(self, grace_s: float) -> None:

@@ -1,7 +1,9 @@
 """What may end a run from outside: SIGTERM, SIGINT, or the file cancel.json in its directory.
 
-Handlers only note and ring a bell; the loop looks later. The file carries the status_detail of the
-coming verdict and works where no signal reaches; it is looked for at every beat.
+Handlers only note and ring a bell; the loop looks later. They belong to the process, so a zygote
+sets them once for all that it forks; they tell whoever is ``install``-ed. The file carries the
+status_detail of the coming verdict and works where no signal reaches; it is looked for at every
+beat.
 """
 
 import contextlib
@@ -41,31 +43,22 @@ class Control:
         self.stop_count = 0
 
     def install(self) -> None:
-        """Take over the signals of this process; whatever it was started with, none is blocked.
+        """Hear the signals of this process; whatever it was started with, none is blocked.
 
         The supervisor starts us with them blocked, so that one which comes earlier waits for this.
-
-        SIGHUP gets a handler that does nothing: ignoring it would be inherited by stages. What the
-        starter ignored otherwise is given its default disposition, for the same reason.
+        ``set_handlers`` must have been called, here or in the process that forked us.
         """
+        _installed.append(self)
         signal.set_wakeup_fd(self._ring_fd, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, self._note)
-        signal.signal(signal.SIGINT, self._note)
-        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
-        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-        for number in _ignored():
-            # glibc keeps 32 and 33 for itself, ignores them in what it spawns, and lets nobody else
-            if number not in PYTHON_IGNORES and number in signal.valid_signals():
-                signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def retire(self) -> None:
         """Everything is said: from now on a signal must not spoil how this process ends."""
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
+        _installed.remove(self)
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
+    def note(self) -> None:
+        """Somebody told us to stop by a signal, which has rung the bell."""
         self._is_told = True
         self.stop_count += 1
 
@@ -93,6 +86,34 @@ class Control:
         return (
             detail[:_DETAIL_LIMIT_CHARS] if isinstance(detail, str) and detail else DEFAULT_DETAIL
         )
+
+
+_installed: Final[list[Control]] = []  # one at most: signals are the process's
+
+
+def set_handlers() -> None:
+    """Give this process, and all that it forks, a worker's dispositions.
+
+    SIGHUP gets a handler that does nothing: ignoring it would be inherited by stages. What our
+    starter ignored otherwise is given its default disposition, for the same reason.
+    """
+    signal.signal(signal.SIGTERM, _note)
+    signal.signal(signal.SIGINT, _note)
+    signal.signal(signal.SIGHUP, _do_nothing)
+    signal.signal(signal.SIGCHLD, _do_nothing)
+    for number in _ignored():
+        # glibc keeps 32 and 33 for itself, ignores them in what it spawns, and lets nobody else
+        if number not in PYTHON_IGNORES and number in signal.valid_signals():
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _note(_number: int, _frame: FrameType | None) -> None:
+    for control in _installed:
+        control.note()
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    pass
 
 
 def _ignored() -> list[int]:

@@ -121,7 +121,8 @@ def _find(program: str, env: Mapping[str, str], access: int) -> str | None:
     """
     if "/" in program:
         return program if os.access(program, access) else None
-    for directory in os.get_exec_path(env):
+    # os.get_exec_path does as much, and costs a fault of memory for each module that it touches.
+    for directory in env.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(directory, program)
         if os.access(path, access) and not os.path.isdir(path):
             return path

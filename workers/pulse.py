@@ -1,8 +1,6 @@
-"""The heartbeat: a thread of its own that waits for no flush, no lock of ours and no stage."""
+"""The heartbeat: a thread of its own that waits for no flush, no stage, and no lock but its own."""
 
 import _thread
-import os
-import select
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,8 +27,8 @@ class Pulse:
         self._interval_s = interval_s
         self._on_beat = on_beat
         self._writer: HeartbeatWriter | None = None
-        self._bell_fd = -1
-        self._ended: _thread.LockType | None = None
+        self._is_on = False
+        self._beating = _thread.allocate_lock()  # nobody wants it before the end
         self.ok_count = 0
         self.failed_count = 0
         self.slowest_s = 0.0
@@ -39,38 +37,36 @@ class Pulse:
         """Beat once at once, then on schedule."""
         self.beat()
         self._on_beat()
-        self._bell_fd = os.eventfd(0, os.EFD_CLOEXEC)
-        self._ended = _thread.allocate_lock()
-        self._ended.acquire()
+        self._is_on = True
         # Half the cost of threading.Thread, whose locks would also be what the beats wait with.
-        _thread.start_new_thread(self._run, (self._ended,))
+        _thread.start_new_thread(self._run, ())
 
     def stop(self) -> None:
-        """Beat no more. Does nothing where it does not beat."""
-        if self._ended is not None:
-            os.eventfd_write(self._bell_fd, 1)
-            self._ended.acquire()
-            self._ended = None
-            os.close(self._bell_fd)
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Beat no more. Waits for a beat that is being written; the thread ends when it wakes."""
+        self._is_on = False
+        with self._beating:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
 
-    def _run(self, ended: _thread.LockType) -> None:
-        try:
-            bell = select.poll()
-            bell.register(self._bell_fd, select.POLLIN)
-            due = time.monotonic() + self._interval_s
-            while not bell.poll(max(0.0, due - time.monotonic()) * 1000):
-                self.beat()
-                self._on_beat()
-                # A beat that came late (we were stopped) is not made up for.
-                due = max(due + self._interval_s, time.monotonic() + self._interval_s / 2)
-        finally:
-            ended.release()
+    def _run(self) -> None:
+        due = time.monotonic() + self._interval_s
+        while True:
+            time.sleep(max(0.0, due - time.monotonic()))
+            with self._beating:
+                if not self._is_on:
+                    return
+                self._beat()
+            self._on_beat()
+            # A beat that came late (we were stopped) is not made up for.
+            due = max(due + self._interval_s, time.monotonic() + self._interval_s / 2)
 
     def beat(self) -> None:
-        """Beat once. For the thread; after ``stop``, for whoever still has to be seen alive."""
+        """Beat once; after ``stop``, for whoever still has to be seen alive."""
+        with self._beating:
+            self._beat()
+
+    def _beat(self) -> None:
         began = time.monotonic()
         try:
             if self._writer is None:

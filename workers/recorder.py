@@ -30,6 +30,7 @@ class Bench:
     layout: Layout
     run: RunDir
     spec: RunSpec
+    environ: Mapping[str, str]
     control: Control
     containment: Containment
     clock: Clock

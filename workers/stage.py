@@ -245,7 +245,7 @@ class Try:
 @functools.lru_cache(maxsize=1)
 def _buffer() -> memoryview:
     """Where output is read into; the kernel gives it memory when there is some."""
-    return memoryview(mmap.mmap(-1, READ_BUFFER_BYTES))
+    return memoryview(mmap.mmap(-1, READ_BUFFER_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def _signal_name(number: int) -> str:

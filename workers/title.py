@@ -1,5 +1,6 @@
 """What ``ps`` shows of this process: its argument area, written over."""
 
+import functools
 import os
 from collections.abc import Sequence
 from typing import Final
@@ -19,10 +20,16 @@ def set_title(words: Sequence[str], name: str) -> None:
         name: the short name, of which the kernel keeps 15 bytes.
     """
     set_name(name)
+    start, size = _room()
+    if size > 0:
+        data = os.fsencode("\0".join(words))[-(size - 1) :]
+        write_memory(start, data.ljust(size, b"\0"))
+
+
+@functools.lru_cache(maxsize=1)
+def _room() -> tuple[int, int]:
+    """Where the argument area begins, and its size; a fork has it where its parent has it."""
     fields = read_small("/proc/self/stat").rpartition(b") ")[2].split()
     at = _ARG_START - _FIRST_FIELD
     start, end = int(fields[at]), int(fields[at + 1])
-    if not 0 < start < end:
-        return  # the kernel does not tell
-    data = os.fsencode("\0".join(words))[-(end - start - 1) :]
-    write_memory(start, data.ljust(end - start, b"\0"))
+    return (start, end - start) if 0 < start < end else (0, 0)  # the kernel may not tell

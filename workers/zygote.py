@@ -16,7 +16,11 @@ import traceback
 from typing import NoReturn
 
 from workers import __main__ as program
-from workers.control import TAKEN
+from workers.control import TAKEN, set_handlers
+from workers.ready import Ready, make_ready
+from workers.records.errors import TypedError
+from workers.records.identity import identity_of
+from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
 from workers.title import set_title
 from workers.wire import ENDED, REFUSED, STARTED, hear, say
@@ -32,12 +36,14 @@ class Zygote:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._bell_fd, self._ring_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._environ = dict(os.environ)
 
     def serve(self) -> None:
         """Fork workers until the supervisor is gone."""
         signal.pthread_sigmask(signal.SIG_SETMASK, TAKEN)  # we end with the supervisor only
         signal.set_wakeup_fd(self._ring_fd, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        set_handlers()  # of the workers; ours are the same, since what ends us is blocked
+        identity_of(os.getpid())  # what is true of every worker is asked once
         gc.collect()
         gc.freeze()
         poll = select.poll()
@@ -53,34 +59,39 @@ class Zygote:
     def _answer(self) -> bool:
         """Fork the worker that is asked for; False where nobody asks any more."""
         try:
-            run_dir, owner_fd = hear(self._sock)
+            words, owner_fd = hear(self._sock)
         except ConnectionError:
             return False
-        if not run_dir or owner_fd is None:
+        if not words or owner_fd is None:
             return False
+        run = RunDir(os.path.realpath(os.fsdecode(words)))
+        ready = None
+        with contextlib.suppress(OSError, TypedError):  # then the worker tries, and tells
+            ready = make_ready(run, owner_fd, self._environ)
         try:
             pid = os.fork()
         except OSError as error:
             say(self._sock, REFUSED, error.errno or 0)
         else:
             if pid == 0:
-                self._be_worker(os.fsdecode(run_dir), owner_fd)
+                self._be_worker(run, owner_fd, ready)
             self._tell_started(pid)
+        if ready is not None:
+            ready.journal.close()
         os.close(owner_fd)
         return True
 
-    def _be_worker(self, run_dir: str, owner_fd: int) -> NoReturn:
+    def _be_worker(self, run: RunDir, owner_fd: int, ready: Ready | None) -> NoReturn:
         """Run one run, as ``python -m workers`` does. Never returns."""
         code = program.BUG
         try:
             os.setsid()
-            signal.set_wakeup_fd(-1)
             self._sock.close()
             os.close(self._bell_fd)
             os.close(self._ring_fd)
-            words = ["workers", run_dir, "--owner-fd", str(owner_fd)]
-            set_title([sys.executable, "-m", *words], f"run {run_dir[-8:]}")
-            code = program.main(words)
+            words = ["workers", run.path, "--owner-fd", str(owner_fd)]
+            set_title([sys.executable, "-m", *words], f"run {run.path[-8:]}")
+            code = program.work(run, owner_fd, ready)
         except BaseException:  # noqa: BLE001 - what an interpreter of its own would print
             traceback.print_exc()
         finally:

@@ -19,6 +19,7 @@ from typing import Any
 
 from workers.records.errors import BadFileError
 from workers.records.files import FILE_MODE, make_dir, sync_dir
+from workers.records.indented import indented
 from workers.records.proc import is_running, proc_stat
 
 _LINE = json.JSONEncoder()  # json.dumps with separators would make one each time
@@ -141,7 +142,7 @@ def publish_dir(built: str, path: str) -> None:
 
 def to_bytes(value: object) -> bytes:
     """Write a record as people read it: indented by 2, ASCII-safe, a newline at the end."""
-    return (json.dumps(value, indent=2) + "\n").encode()
+    return (indented(value) + "\n").encode()
 
 
 def to_line(value: dict[str, Any]) -> bytes:

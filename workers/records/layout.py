@@ -39,42 +39,42 @@ class RunDir:
     @property
     def spec(self) -> str:
         """What was asked; written once by the supervisor."""
-        return os.path.join(self.path, "spec.json")
+        return f"{self.path}/spec.json"
 
     @property
     def owner(self) -> str:
         """The file whose flock proves that the run has a worker."""
-        return os.path.join(self.path, ".owner")
+        return f"{self.path}/.owner"
 
     @property
     def journal(self) -> str:
         """The facts in order; appended by the holder of ``owner``."""
-        return os.path.join(self.path, "journal.ndjson")
+        return f"{self.path}/journal.ndjson"
 
     @property
     def heartbeat(self) -> str:
         """One instant per line, newest last."""
-        return os.path.join(self.path, ".heartbeat")
+        return f"{self.path}/.heartbeat"
 
     @property
     def manifest(self) -> str:
         """The run's record, a projection of the journal."""
-        return os.path.join(self.path, "manifest.json")
+        return f"{self.path}/manifest.json"
 
     @property
     def cancel(self) -> str:
         """The supervisor's wish that the worker end the run."""
-        return os.path.join(self.path, "cancel.json")
+        return f"{self.path}/cancel.json"
 
     @property
     def commands(self) -> str:
         """The directory of captured output."""
-        return os.path.join(self.path, "commands")
+        return f"{self.path}/commands"
 
     @property
     def errors(self) -> str:
         """The directory of error files."""
-        return os.path.join(self.path, "errors")
+        return f"{self.path}/errors"
 
     def stage_log(self, index: int, slug: str, stream: str, earlier_try: int | None = None) -> str:
         """The captured output of a stage.
@@ -86,11 +86,11 @@ class RunDir:
             earlier_try: the number of a try that was made again, None for the last one.
         """
         part = "" if earlier_try is None else f".try-{earlier_try}"
-        return os.path.join(self.commands, f"{index:02d}-{slug}{part}.{stream}.log")
+        return f"{self.commands}/{index:02d}-{slug}{part}.{stream}.log"
 
     def error_file(self, index: int, slug: str) -> str:
         """The error file of a failed stage."""
-        return os.path.join(self.errors, f"{index:02d}-{slug}.json")
+        return f"{self.errors}/{index:02d}-{slug}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,79 +112,82 @@ class Layout:
     @property
     def control(self) -> str:
         """The supervisor's own directory."""
-        return os.path.join(self.runs, ".supervisor")
+        return f"{self.runs}/.supervisor"
 
     @property
     def lease_lock(self) -> str:
         """The flock of the one supervisor of this root."""
-        return os.path.join(self.control, "lease.lock")
+        return f"{self.control}/lease.lock"
 
     @property
     def lease(self) -> str:
         """Who holds the lease: a hint for people."""
-        return os.path.join(self.control, "lease.json")
+        return f"{self.control}/lease.json"
 
     @property
     def inbox(self) -> str:
         """Where requests arrive, by rename."""
-        return os.path.join(self.control, "inbox")
+        return f"{self.control}/inbox"
 
     @property
     def accepted(self) -> str:
         """One marker per run that is not yet in history and state."""
-        return os.path.join(self.control, "accepted")
+        return f"{self.control}/accepted"
 
     @property
     def rejected(self) -> str:
         """Request files that were not requests."""
-        return os.path.join(self.control, "rejected")
+        return f"{self.control}/rejected"
 
     @property
     def log(self) -> str:
         """The supervisor's log, JSON lines."""
-        return os.path.join(self.control, "supervisor.log")
+        return f"{self.control}/supervisor.log"
 
     @property
     def status(self) -> str:
         """The supervisor's view of its fleet, rewritten while it lives."""
-        return os.path.join(self.control, "status.json")
+        return f"{self.control}/status.json"
 
     def marker(self, run_id: str) -> str:
         """The marker of an accepted run."""
-        return os.path.join(self.accepted, check_run_id(run_id))
+        return f"{self.accepted}/{check_run_id(run_id)}"
 
     def task_dir(self, task_id: str) -> str:
         """Everything of one task under ``.runs``."""
-        return os.path.join(self.runs, check_id("task", task_id))
+        return f"{self.runs}/{check_id('task', task_id)}"
 
     def runs_of(self, task_id: str) -> str:
         """The directory that holds a task's run directories."""
-        return os.path.join(self.task_dir(task_id), "cli")
+        return f"{self.task_dir(task_id)}/cli"
 
     def run_dir(self, task_id: str, run_id: str) -> RunDir:
         """The files of one run."""
-        return RunDir(os.path.join(self.runs_of(task_id), check_run_id(run_id)))
+        return RunDir(f"{self.runs_of(task_id)}/{check_run_id(run_id)}")
 
     def metrics(self, task_id: str) -> str:
         """A task's totals, percentiles and guardrails."""
-        return os.path.join(self.task_dir(task_id), "metrics.json")
+        return f"{self.task_dir(task_id)}/metrics.json"
 
     def state_lock(self, task_id: str) -> str:
         """The lock of a task's state."""
-        return os.path.join(self.runs, f"{check_id('task', task_id)}.lock")
+        return f"{self.runs}/{check_id('task', task_id)}.lock"
 
     def out_dir(self, task_id: str) -> str:
         """The directory of a task's history and state."""
-        return os.path.join(self.out, check_id("task", task_id))
+        return f"{self.out}/{check_id('task', task_id)}"
 
     def history(self, task_id: str) -> str:
         """One line per finished run, for ever."""
-        return os.path.join(self.out_dir(task_id), "history.ndjson")
+        return f"{self.out_dir(task_id)}/history.ndjson"
 
     def state(self, task_id: str) -> str:
         """The snapshot: a bounded view of the history."""
-        return os.path.join(self.out_dir(task_id), "state.json")
+        return f"{self.out_dir(task_id)}/state.json"
 
     def relative(self, path: str) -> str:
         """A path as records spell it: relative to the root, with slashes."""
+        prefix = self.root.rstrip("/") + "/"
+        if path.startswith(prefix):  # as every path of ours does
+            return path[len(prefix) :]
         return os.path.relpath(path, self.root)

@@ -13,7 +13,7 @@ from typing import Any
 from supervisor.edge import intake, persistence, run_reader, state_store
 from supervisor.engine import adopt, loop, perform
 from workers import __main__ as program
-from workers import owner, zygote
+from workers import owner, ready, zygote
 from workers.records import atomic, journal
 
 Plant = Callable[[], None]
@@ -164,8 +164,8 @@ def _unclaimed() -> None:
         time.sleep(0.3)
         return real(run, None)
 
-    program.own = own  # type: ignore[attr-defined]
-    program.is_done = lambda run: False  # type: ignore[attr-defined]
+    ready.own = own  # type: ignore[attr-defined]
+    ready.is_done = lambda run: False  # type: ignore[attr-defined]
 
 
 IN_WORKERS: dict[str, Plant] = {

@@ -1,0 +1,61 @@
+"""A run made ready: it is ours, was not begun before, its journal is open and its spec is read.
+
+Nothing has happened yet. The zygote does this before it forks, with code and memory that are warm;
+a worker of its own interpreter does it itself.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from workers.owner import is_done, own
+from workers.records.clock import SystemClock
+from workers.records.errors import TypedError
+from workers.records.journal import JournalWriter
+from workers.records.layout import RunDir
+from workers.records.spec import RunSpec, load_spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A run that can begin.
+
+    Attributes:
+        environ: what the environment of every stage is built upon.
+        journal: open; who does not begin closes it.
+        spec: what to run, or why it cannot be read.
+    """
+
+    run: RunDir
+    environ: Mapping[str, str]
+    journal: JournalWriter
+    spec: RunSpec | OSError | TypedError
+
+
+def make_ready(run: RunDir, owner_fd: int | None, environ: Mapping[str, str]) -> Ready | None:
+    """Make a run ready.
+
+    Args:
+        run: its directory, by its real path.
+        owner_fd: its locked owner file; None where the lock is to be taken.
+        environ: our environment.
+
+    Returns:
+        The run; None where it has its verdict.
+
+    Raises:
+        TypedError: it is not ours to run.
+        FileNotFoundError: it is no run.
+        OSError: the system refused.
+    """
+    os.stat(run.journal)  # before .owner is made where there is no run
+    own(run, owner_fd)
+    if is_done(run):
+        return None
+    journal = JournalWriter(run.journal, by="worker", clock=SystemClock())
+    spec: RunSpec | OSError | TypedError
+    try:
+        spec = load_spec(run.spec)
+    except (OSError, TypedError) as error:
+        spec = error
+    return Ready(run=run, environ=environ, journal=journal, spec=spec)
