@@ -4,8 +4,9 @@ Small on purpose: pydantic guards what people write; records are written by us a
 told apart from damage. Keys that nobody asks for are ignored.
 """
 
-import dataclasses
+import functools
 import re
+from collections.abc import Hashable
 from typing import Any, Final
 
 from workers.records.errors import BadRecordError, NewerRecordError
@@ -15,17 +16,22 @@ _NUMBER: Final = re.compile(r"[0-9]{1,9}")  # of a format
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, tuple or scalar of the protocol
     """Turn dataclasses and tuples into what json can write; pairs of strings become an object."""
-    if dataclasses.is_dataclass(value):
-        return {f.name: _field(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, tuple):
+    kind = type(value)
+    if kind is tuple:
         return [plain(item) for item in value]
-    return value
+    names = _names(kind)
+    if not names:
+        return value
+    found = {name: plain(getattr(value, name)) for name in names}
+    if "env" in found:
+        found["env"] = dict(value.env)
+    return found
 
 
-def _field(name: str, value: object) -> object:
-    if name == "env" and isinstance(value, tuple):
-        return dict(value)
-    return plain(value)
+@functools.cache
+def _names(kind: Hashable) -> tuple[str, ...]:
+    """The fields of a dataclass; none of any other type."""
+    return tuple(getattr(kind, "__dataclass_fields__", ()))
 
 
 def check_schema(data: dict[str, Any], known: str, path: str) -> None:
