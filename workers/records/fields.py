@@ -4,14 +4,13 @@ Small on purpose: pydantic guards what people write; records are written by us a
 told apart from damage. Keys that nobody asks for are ignored.
 """
 
-import functools
 import re
-from collections.abc import Hashable
 from typing import Any, Final
 
 from workers.records.errors import BadRecordError, NewerRecordError
 
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")  # of a format
+_names_of: Final[dict[type, tuple[str, ...]]] = {}  # a dataclass's fields; none of another type
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, tuple or scalar of the protocol
@@ -19,19 +18,15 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, tuple or scalar o
     kind = type(value)
     if kind is tuple:
         return [plain(item) for item in value]
-    names = _names(kind)
+    names = _names_of.get(kind)
+    if names is None:
+        names = _names_of[kind] = tuple(getattr(kind, "__dataclass_fields__", ()))
     if not names:
         return value
     found = {name: plain(getattr(value, name)) for name in names}
     if "env" in found:
         found["env"] = dict(value.env)
     return found
-
-
-@functools.cache
-def _names(kind: Hashable) -> tuple[str, ...]:
-    """The fields of a dataclass; none of any other type."""
-    return tuple(getattr(kind, "__dataclass_fields__", ()))
 
 
 def check_schema(data: dict[str, Any], known: str, path: str) -> None:
