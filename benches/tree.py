@@ -1,0 +1,174 @@
+"""All that one measurement starts: its processes, their CPU, and that none of them stays.
+
+CPU is counted by a cgroup of its own where one can be made: exact, whoever waits for whom.
+Elsewhere it is what this process, a subreaper, has waited for; then it is known only once all have
+ended.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from workers.libc import become_subreaper
+
+SETTLE_S = 30.0
+_ROOTS = (  # version 1 with its controller, version 2 alone, version 2 beside version 1
+    (Path("/sys/fs/cgroup/cpuacct"), "cpuacct.usage"),
+    (Path("/sys/fs/cgroup"), "cpu.stat"),
+    (Path("/sys/fs/cgroup/unified"), "cpu.stat"),
+)
+
+
+class Tree:
+    """The processes of one measurement.
+
+    Args:
+        group: the cgroup's directory and the file in it that counts; None where there is none.
+    """
+
+    def __init__(self, group: tuple[Path, str] | None) -> None:
+        self._group = group
+        self._before = _children(os.getpid())
+        self._waited_s = _waited_s()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - gone with us
+
+    def start(
+        self, words: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None
+    ) -> "subprocess.Popen[bytes]":
+        """Start a command in it: no input, output nowhere, complaints kept."""
+        return subprocess.Popen(
+            words,
+            cwd=cwd,
+            env={**clean_environment(), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._stderr,
+            preexec_fn=self._enter,
+        )
+
+    def _enter(self) -> None:
+        if self._group is not None:
+            (self._group[0] / "cgroup.procs").write_text("0")
+
+    def complaints(self) -> str:
+        """The end of what its commands wrote to stderr."""
+        self._stderr.seek(0)
+        return self._stderr.read().decode(errors="replace")[-500:]
+
+    def cpu_s(self) -> float:
+        """CPU of all of it so far; without a cgroup, of what has ended."""
+        if self._group is None:
+            return _waited_s() - self._waited_s
+        directory, name = self._group
+        text = (directory / name).read_text()
+        if name == "cpuacct.usage":
+            return int(text) / 1e9
+        return int(text.partition("usage_usec ")[2].split()[0]) / 1e6
+
+    def settle(self) -> None:
+        """Wait for what its commands have left.
+
+        Raises:
+            RuntimeError: something does not end; it is killed.
+        """
+        until = time.monotonic() + SETTLE_S
+        while left := _children(os.getpid()) - self._before:
+            for pid in left:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            if time.monotonic() > until:
+                names = [_name(pid) for pid in left]
+                self.kill()
+                raise RuntimeError(f"still there after {SETTLE_S:g} s: {', '.join(names)}")
+            time.sleep(0.001)
+
+    def kill(self) -> None:
+        """Kill all of it that is still there."""
+        until = time.monotonic() + SETTLE_S
+        while (left := _children(os.getpid()) - self._before) and time.monotonic() < until:
+            for pid in left:
+                for one in [pid, *descendants(pid)]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(one, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+
+
+@contextmanager
+def tree() -> Iterator[Tree]:
+    """A tree of one's own; whatever is left of it at the end is killed."""
+    become_subreaper()
+    group = _make_group()
+    made = Tree(group)
+    try:
+        yield made
+    finally:
+        made.kill()
+        if group is not None:
+            _remove(group[0])
+
+
+def _make_group() -> tuple[Path, str] | None:
+    for root, counter in _ROOTS:
+        path = root / f"bench-{os.getpid()}-{time.monotonic_ns()}"
+        if not (root / "cgroup.procs").exists():
+            continue
+        with contextlib.suppress(OSError):
+            path.mkdir()
+            if (path / counter).exists() and os.access(path / "cgroup.procs", os.W_OK):
+                return path, counter
+            path.rmdir()
+    return None
+
+
+def _remove(path: Path) -> None:
+    until = time.monotonic() + SETTLE_S  # the last process leaves it a moment after it is reaped
+    while True:
+        try:
+            return path.rmdir()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
+def clean_environment() -> dict[str, str]:
+    """Ours without what would configure a supervisor, or keep it from its caches."""
+    drop = ("SUPERVIS", "PYTHON", "XDG_CONFIG")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(drop)}
+    return {**kept, "XDG_CONFIG_HOME": "/nonexistent"}
+
+
+def descendants(pid: int) -> list[int]:
+    """All below a process, nearest first."""
+    found = sorted(_children(pid))
+    for one in found:
+        found += sorted(_children(one))
+    return found
+
+
+def _children(pid: int) -> set[int]:
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            words = Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
+            found.update(int(word) for word in words)
+    return found
+
+
+def _name(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+    return str(pid)
+
+
+def _waited_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
