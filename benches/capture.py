@@ -15,31 +15,33 @@ from benches.skip import skipping
 from benches.tree import descendants, tree
 
 GIB = 1 << 30
-MIB = 1 << 20
 AT_ONCE = 50
+PEER = "the same into cat >/dev/null"
 
 
 def rows(rounds_count: int) -> Iterator[Row]:
-    """In large writes, of 64 KiB, in lines of 80 bytes; fifty at once, and their memory."""
-    cases: tuple[tuple[str, int, int, int, float | None], ...] = (
-        ("1 GiB in writes of 1 MiB", 1, GIB, MIB, 0.75),
-        ("1 GiB in writes of 64 KiB", 1, GIB, 1 << 16, 0.75),
-        ("64 MiB in writes of 80 B", 1, 64 * MIB, 80, None),
-        (f"{AT_ONCE} x 64 MiB at once", AT_ONCE, 64 * MIB, 1 << 16, 1.1),
+    """As ``head`` writes, in 64 KiB, in lines of 80 bytes; fifty at once, and their memory."""
+    cases: tuple[tuple[str, int, tuple[int, int] | None, float | None], ...] = (
+        ("1 GiB of head -c", 1, None, 0.75),
+        ("1 GiB in writes of 64 KiB", 1, (GIB, 1 << 16), 0.75),
+        ("64 MiB in writes of 80 B", 1, (64 << 20, 80), None),
+        (f"{AT_ONCE} x 64 MiB at once", AT_ONCE, (64 << 20, 1 << 16), 1.1),
     )
-    for text, count, size, write_size, goal in cases:
+    for text, count, sizes, goal in cases:
         name = f"CPU of capturing {text}"
-        with skipping(name, "| cat >/dev/null", goal) as found:
-            words = [str(program("flood")), str(size), str(write_size)]
-            figures = rounds(
-                rounds_count, partial(_stage, count, words), partial(_cat, count, words)
-            )
-            found.append(ratio_row(name, "| cat >/dev/null", "ms", figures, goal))
+        with skipping(name, PEER, goal) as found:
+            words = ["head", "-c", str(GIB), "/dev/zero"] if sizes is None else _flood(*sizes)
+            ours, peer = partial(_stage, count, words), partial(_cat, count, words)
+            found.append(ratio_row(name, PEER, "ms", rounds(rounds_count, ours, peer), goal))
         yield from found
     name = f"memory of a capture beyond its worker's, {AT_ONCE} at once"
     with skipping(name, goal=256.0) as found:
         found.append(worst_row(name, "KiB", _memory_kib(), 256.0))
     yield from found
+
+
+def _flood(size: int, write_size: int) -> list[str]:
+    return [str(program("flood")), str(size), str(write_size)]
 
 
 def _stage(count: int, words: list[str]) -> float:
@@ -65,7 +67,7 @@ def _memory_kib() -> list[float]:
         time.sleep(1.0)
         quiet = statistics.median(own_bytes(pid) for pid in live.ours() if worker_of(pid))
     most: dict[int, int] = {}
-    words = [str(program("flood")), str(GIB), str(1 << 16)]
+    words = _flood(GIB, 1 << 16)
     with directory() as root, tree() as mine:
         write_batch(root, AT_ONCE, words)
         process = mine.start(start(root), root)

@@ -75,8 +75,8 @@ def run(words: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None
 
 
 def rounds(count: int, ours: Callable[[], float], peer: Callable[[], float]) -> Figures:
-    """Measure both in turn, after one round that does not count."""
-    ours(), peer()
+    """Measure both in turn, after one round that does not count: the peer first, if it is there."""
+    peer(), ours()
     pairs = [(ours(), peer()) for _ in range(count)]
     return Figures(ours=tuple(a for a, _ in pairs), peer=tuple(b for _, b in pairs))
 

@@ -37,13 +37,14 @@ class Tree:
         self._group = group
         self._before = _children(os.getpid())
         self._waited_s = _waited_s()
+        self._started: list[subprocess.Popen[bytes]] = []
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - gone with us
 
     def start(
         self, words: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None
     ) -> "subprocess.Popen[bytes]":
         """Start a command in it: no input, output nowhere, complaints kept."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             words,
             cwd=cwd,
             env={**clean_environment(), **(env or {})},
@@ -52,6 +53,8 @@ class Tree:
             stderr=self._stderr,
             preexec_fn=self._enter,
         )
+        self._started.append(process)
+        return process
 
     def _enter(self) -> None:
         if self._group is not None:
@@ -76,7 +79,7 @@ class Tree:
         """Wait for what its commands have left.
 
         Raises:
-            RuntimeError: something does not end; it is killed.
+            RuntimeError: something does not end; at the end it is killed.
         """
         until = time.monotonic() + SETTLE_S
         while left := _children(os.getpid()) - self._before:
@@ -85,11 +88,10 @@ class Tree:
                     os.waitpid(pid, os.WNOHANG)
             if time.monotonic() > until:
                 names = [_name(pid) for pid in left]
-                self.kill()
                 raise RuntimeError(f"still there after {SETTLE_S:g} s: {', '.join(names)}")
             time.sleep(0.001)
 
-    def kill(self) -> None:
+    def close(self) -> None:
         """Kill all of it that is still there."""
         until = time.monotonic() + SETTLE_S
         while (left := _children(os.getpid()) - self._before) and time.monotonic() < until:
@@ -99,6 +101,9 @@ class Tree:
                         os.kill(one, signal.SIGKILL)
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
+        for process in self._started:
+            process.wait()  # gone; it is to know so
+        self._stderr.close()
 
 
 @contextmanager
@@ -110,7 +115,7 @@ def tree() -> Iterator[Tree]:
     try:
         yield made
     finally:
-        made.kill()
+        made.close()
         if group is not None:
             _remove(group[0])
 
