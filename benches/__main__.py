@@ -69,12 +69,13 @@ def main(argv: list[str]) -> int:
     unknown = set(given.groups) - set(GROUPS)
     if unknown or given.rounds < 1:
         parser.error(f"there are {', '.join(GROUPS)}, and rounds from 1")
+    facts = machine()
     found, failures = measure(given.groups or list(GROUPS), given.rounds)
     if given.json:
-        print(json.dumps(report.record(machine(), found), indent=1))
+        print(json.dumps(report.record(facts, found), indent=1))
     else:
         console = Console(width=160)
-        console.rule(" ".join(f"{key} {value}" for key, value in machine().items()))
+        console.rule(" ".join(f"{key} {value}" for key, value in facts.items()))
         console.print(for_terminal([row for row in found if isinstance(row, Row)]))
     for failure in failures:
         print(failure, file=sys.stderr)

@@ -3,6 +3,7 @@
 import datetime
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Sequence
 
@@ -16,10 +17,14 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 def machine() -> dict[str, str]:
     """What the figures hold for."""
-    words = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    git = shutil.which("git")
+    words = ["describe", "--always", "--dirty", "--exclude=*"]
+    commit = ""
+    if git is not None:  # nor is there a commit where the sources are no checkout
+        done = subprocess.run([git, *words], capture_output=True, text=True, cwd=ROOT)
+        commit = done.stdout.strip()
     return {
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": commit or "unknown",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "cores": str(os.cpu_count()),
         "kernel": platform.release(),
