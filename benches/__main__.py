@@ -22,6 +22,7 @@ from benches import (
     first,
     history,
     live,
+    parts,
     peers,
     report,
     runs,
@@ -33,6 +34,7 @@ from benches.table import cells, for_terminal, machine
 
 GROUPS: dict[str, Callable[[int], Iterator[Row | Point]]] = {
     "runs": runs.rows,
+    "parts": parts.rows,
     "first": first.rows,
     "startup": startup.rows,
     "live": lambda _: live.rows(50),

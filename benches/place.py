@@ -25,13 +25,18 @@ def directory(base: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def has_ram_disk() -> bool:
+    """Tell whether there is one."""
+    return os.access(RAM, os.W_OK)
+
+
 def ram_disk() -> Path:
     """The base of directories without a disk.
 
     Raises:
         Missing: there is none.
     """
-    if not os.access(RAM, os.W_OK):
+    if not has_ram_disk():
         raise Missing("no RAM disk")
     return RAM
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from benches import daemons, tools
 from benches.measure import Cost, Figures, rounds
-from benches.place import ram_disk
-from benches.row import Missing, Row, ratio_row
+from benches.place import RAM, has_ram_disk, ram_disk
+from benches.row import Row, ratio_row
 from benches.skip import skipping
 from benches.tools import ours, parallel, pool
 
@@ -82,11 +82,7 @@ def _beside_spawn(rounds_count: int) -> Iterator[Row]:
         more, less = (ours(base, 100, stages_count=1 + n) for n in (EXTRA, 0))
         return (more.cpu_s - less.cpu_s) * 1000 / EXTRA / 100
 
-    base: Path | None
-    try:
-        base = ram_disk()
-    except Missing:
-        base = None
+    base = RAM if has_ram_disk() else None
     theirs = Both(pool, base, 1000)
     cases: tuple[tuple[str, Callable[[], float], float], ...] = (
         ("CPU per run of 1,000", Both(ours, base, 1000), 5.0),

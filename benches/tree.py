@@ -16,24 +16,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benches.group import Group, make_group
 from workers.libc import become_subreaper
 
 SETTLE_S = 30.0
-_ROOTS = (  # version 1 with its controller, version 2 alone, version 2 beside version 1
-    (Path("/sys/fs/cgroup/cpuacct"), "cpuacct.usage"),
-    (Path("/sys/fs/cgroup"), "cpu.stat"),
-    (Path("/sys/fs/cgroup/unified"), "cpu.stat"),
-)
 
 
 class Tree:
     """The processes of one measurement.
 
     Args:
-        group: the cgroup's directory and the file in it that counts; None where there is none.
+        group: what counts its CPU; None where no cgroup can be made.
     """
 
-    def __init__(self, group: tuple[Path, str] | None) -> None:
+    def __init__(self, group: Group | None) -> None:
         self._group = group
         self._before = _children(os.getpid())
         self._waited_s = _waited_s()
@@ -51,14 +47,10 @@ class Tree:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,
-            preexec_fn=self._enter,
+            preexec_fn=None if self._group is None else self._group.enter,
         )
         self._started.append(process)
         return process
-
-    def _enter(self) -> None:
-        if self._group is not None:
-            (self._group[0] / "cgroup.procs").write_text("0")
 
     def complaints(self) -> str:
         """The end of what its commands wrote to stderr."""
@@ -69,11 +61,7 @@ class Tree:
         """CPU of all of it so far; without a cgroup, of what has ended."""
         if self._group is None:
             return _waited_s() - self._waited_s
-        directory, name = self._group
-        text = (directory / name).read_text()
-        if name == "cpuacct.usage":
-            return int(text) / 1e9
-        return int(text.partition("usage_usec ")[2].split()[0]) / 1e6
+        return self._group.cpu_s()
 
     def settle(self) -> None:
         """Wait for what its commands have left.
@@ -110,38 +98,14 @@ class Tree:
 def tree() -> Iterator[Tree]:
     """A tree of one's own; whatever is left of it at the end is killed."""
     become_subreaper()
-    group = _make_group()
+    group = make_group()
     made = Tree(group)
     try:
         yield made
     finally:
         made.close()
         if group is not None:
-            _remove(group[0])
-
-
-def _make_group() -> tuple[Path, str] | None:
-    for root, counter in _ROOTS:
-        path = root / f"bench-{os.getpid()}-{time.monotonic_ns()}"
-        if not (root / "cgroup.procs").exists():
-            continue
-        with contextlib.suppress(OSError):
-            path.mkdir()
-            if (path / counter).exists() and os.access(path / "cgroup.procs", os.W_OK):
-                return path, counter
-            path.rmdir()
-    return None
-
-
-def _remove(path: Path) -> None:
-    until = time.monotonic() + SETTLE_S  # the last process leaves it a moment after it is reaped
-    while True:
-        try:
-            return path.rmdir()
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.01)
+            group.remove()
 
 
 def clean_environment() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,23 @@ def test_the_page_shows_the_record_beside_it_and_nothing_else() -> None:
     found = json.loads((DOCS / "performance.json").read_text())
     assert page == report.page_with(page, report.figures(found))
     assert report.figures(found) in page
+
+
+def test_the_same_record_gives_the_same_pictures(tmp_path: Path) -> None:
+    try:
+        python = find("python")
+    except Missing as error:
+        pytest.skip(str(error))
+    found = report.record({}, [point("cost", "ours", n, [1.0 * n, 2.0]) for n in (1, 10)])
+    (tmp_path / "record").write_text(json.dumps(found))
+    drawn = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        words = [python, "-m", "benches.pictures", tmp_path / "record", tmp_path / name]
+        subprocess.run(words, check=True, cwd=DOCS.parents[1])
+        drawn.append((tmp_path / name / "performance-cost.svg").read_bytes())
+    assert drawn[0] == drawn[1]
+    assert b"CPU per run" in drawn[0]
 
 
 def test_the_page_names_every_group_and_no_other() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benches import tree as module
+from benches import group
 from benches.measure import run
 from benches.tree import tree
 
@@ -16,7 +16,7 @@ BURN = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done"
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways of counting."""
     if request.param == "waiting":
-        monkeypatch.setattr(module, "_ROOTS", ())
+        monkeypatch.setattr(group, "ROOTS", ())
     return str(request.param)
 
 
