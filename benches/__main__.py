@@ -45,6 +45,7 @@ GROUPS: dict[str, Callable[[int], Iterator[Row | Point]]] = {
     "capture": capture.rows,
     "curves": curves.points,
     "steady": steady.rows,
+    "busy": steady.busy_rows,
 }
 
 

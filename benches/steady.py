@@ -18,9 +18,13 @@ SECONDS, BUSY_SECONDS = 600.0, 60.0
 BUSY_COMMAND = ("sh", "-c", "while :; do :; done")
 
 
-def rows(rounds_count: int) -> Iterator[Row]:
-    """Once each, whatever the rounds."""
+def rows(_rounds: int) -> Iterator[Row]:
+    """Once, whatever the rounds."""
     yield from _steady(COUNT, SECONDS, "quiet", QUIET_COMMAND)
+
+
+def busy_rows(_rounds: int) -> Iterator[Row]:
+    """Once, whatever the rounds."""
     yield from _steady(BUSY_COUNT, BUSY_SECONDS, "busy", BUSY_COMMAND)
 
 
