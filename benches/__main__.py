@@ -1,83 +1,104 @@
-"""``python -m benches [GROUP ...] [--rounds N] [--json]``: every target, ours, the peer, the ratio.
+"""``python -m benches [GROUP ...]``: every target, ours, the peer, the ratio, the goal.
 
-Exit code 0 whatever the figures say: a bench reports. The groups are runs, startup, live, live1000,
-capture and history.
+``python -m benches peers`` installs the peers; without them their rows are skipped by name.
+``python -m benches report FILE ...`` writes docs/explanation/performance.md and its pictures from
+what ``--json`` has printed. Exits with 0 whatever the figures say, since a bench reports; with 1
+where something could not be measured although nothing is missing.
 """
 
 import argparse
 import json
-import os
-import platform
-import subprocess
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.table import Table
 
-from benches import capture, history, live, runs, startup
-from benches.row import Row
+from benches import (
+    adopt,
+    capture,
+    curves,
+    ends,
+    first,
+    history,
+    live,
+    parts,
+    peers,
+    report,
+    runs,
+    startup,
+    steady,
+)
+from benches.row import Point, Row
+from benches.table import cells, for_terminal, machine
 
-GROUPS: dict[str, Callable[[int], Iterator[Row]]] = {
+GROUPS: dict[str, Callable[[int], Iterator[Row | Point]]] = {
     "runs": runs.rows,
+    "parts": parts.rows,
+    "first": first.rows,
     "startup": startup.rows,
     "live": lambda _: live.rows(50),
     "live1000": lambda _: live.rows(1000),
-    "capture": capture.rows,
+    "ends": ends.rows,
     "history": history.rows,
+    "adopt": adopt.rows,
+    "capture": capture.rows,
+    "curves": curves.points,
+    "steady": steady.rows,
+    "busy": steady.busy_rows,
 }
-
-
-def machine() -> dict[str, str]:
-    """What the figures hold for."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return {
-        "commit": commit.stdout.strip() or "unknown",
-        "cores": str(os.cpu_count()),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-    }
-
-
-def table(found: list[Row]) -> Table:
-    """The rows for people."""
-    made = Table(*("what", "ours", "peer", "ratio or value", "spread", "goal", "met"), box=None)
-    for row in found:
-        if row.skipped:
-            made.add_row(row.name, "", row.peer, "", "", "", f"skipped: {row.skipped}")
-            continue
-        theirs = f"{row.theirs:.3g} {row.unit} ({row.peer})" if row.peer else ""
-        met = {None: "", True: "met", False: "NOT MET"}[row.is_met]
-        goal = "" if row.goal is None else f"{row.goal:g}"
-        spread = f"{row.low:.2f} - {row.high:.2f}"
-        ours = f"{row.ours:.3g} {row.unit}"
-        made.add_row(row.name, ours, theirs, f"{row.value:.2f}", spread, goal, met)
-    return made
 
 
 def main(argv: list[str]) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help="default: all of them")
-    parser.add_argument("--rounds", type=int, default=3, help="of each pair (default 3)")
+    parser = argparse.ArgumentParser(
+        prog="python -m benches",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = f"default: all of {', '.join(GROUPS)}"
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=what)
+    parser.add_argument("--rounds", type=int, default=5, help="of each pair (default 5)")
     parser.add_argument("--json", action="store_true", help="one object on stdout")
+    if argv[:1] == ["report"]:
+        report.write(argv[1:])
+        return 0
+    if argv == ["peers"]:
+        failed = peers.install()
+        print("\n".join(failed) or f"installed in {peers.home()}", file=sys.stderr)
+        return 1 if failed else 0
     given = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing stays behind
     unknown = set(given.groups) - set(GROUPS)
-    if unknown:
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
-    console = Console(stderr=given.json, width=150)
-    found: list[Row] = []
-    for name in given.groups or GROUPS:
-        for row in GROUPS[name](given.rounds):
-            found.append(row)
-            console.print(table([row]))
+    if unknown or given.rounds < 1:
+        parser.error(f"there are {', '.join(GROUPS)}, and rounds from 1")
+    facts = machine()
+    found, failures = measure(given.groups or list(GROUPS), given.rounds)
     if given.json:
-        facts = {"schema": "pipeline-supervisor/benches/1", "machine": machine()}
-        print(json.dumps({**facts, "rows": [row.to_json() for row in found]}, indent=2))
+        print(json.dumps(report.record(facts, found), indent=1))
     else:
-        console.rule(" ".join(f"{key} {value}" for key, value in machine().items()))
-        console.print(table(found))
-    return 0
+        console = Console(width=160)
+        console.rule(" ".join(f"{key} {value}" for key, value in facts.items()))
+        console.print(for_terminal([row for row in found if isinstance(row, Row)]))
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return 1 if failures else 0
+
+
+def measure(groups: list[str], rounds_count: int) -> tuple[list[Row | Point], list[str]]:
+    """Everything that the groups tell, with what went wrong in words; progress goes to stderr."""
+    found: list[Row | Point] = []
+    failures = []
+    for name in groups:
+        try:
+            for one in GROUPS[name](rounds_count):
+                found.append(one)
+                words = cells(one) if isinstance(one, Row) else (str(one),)
+                print("  ".join(word for word in words if word), file=sys.stderr, flush=True)
+        except (RuntimeError, OSError) as error:  # the other groups are measured all the same
+            failures.append(f"{name} failed: {error}")
+            print(failures[-1], file=sys.stderr, flush=True)
+    return found, failures
 
 
 if __name__ == "__main__":

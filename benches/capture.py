@@ -1,38 +1,83 @@
 """What keeping output costs: a gibibyte through a stage, beside the same through ``cat``."""
 
+import statistics
+import time
 from collections.abc import Iterator
 from functools import partial
 
+from benches.live import alive
+from benches.look import own_bytes, worker_of
 from benches.measure import rounds, run
-from benches.place import directory, start, write_batch
-from benches.row import Row, ratio_row
+from benches.place import TRUE, directory, start, write_batch
+from benches.programs import program
+from benches.row import Row, ratio_row, worst_row
+from benches.skip import skipping
+from benches.tree import descendants, tree
 
 GIB = 1 << 30
+AT_ONCE = 50
+PEER = "the same into cat >/dev/null"
 
 
-def _stage(command: str) -> float:
-    """CPU of one run of a shell command, in milliseconds, less that of one of ``true``."""
+def rows(rounds_count: int) -> Iterator[Row]:
+    """As ``head`` writes, in 64 KiB, in lines of 80 bytes; fifty at once, and their memory."""
+    cases: tuple[tuple[str, int, tuple[int, int] | None, float | None], ...] = (
+        ("1 GiB of head -c", 1, None, 0.75),
+        ("1 GiB in writes of 64 KiB", 1, (GIB, 1 << 16), 0.75),
+        ("64 MiB in writes of 80 B", 1, (64 << 20, 80), None),
+        (f"{AT_ONCE} x 64 MiB at once", AT_ONCE, (64 << 20, 1 << 16), 1.1),
+    )
+    for text, count, sizes, goal in cases:
+        name = f"CPU of capturing {text}"
+        with skipping(name, PEER, goal) as found:
+            words = ["head", "-c", str(GIB), "/dev/zero"] if sizes is None else _flood(*sizes)
+            ours, peer = partial(_stage, count, words), partial(_cat, count, words)
+            found.append(ratio_row(name, PEER, "ms", rounds(rounds_count, ours, peer), goal))
+        yield from found
+    name = f"memory of a capture beyond its worker's, {AT_ONCE} at once"
+    with skipping(name, goal=256.0) as found:
+        found.append(worst_row(name, "KiB", _memory_kib(), 256.0))
+    yield from found
+
+
+def _flood(size: int, write_size: int) -> list[str]:
+    return [str(program("flood")), str(size), str(write_size)]
+
+
+def _stage(count: int, words: list[str]) -> float:
+    """CPU of so many runs of a command, in milliseconds, less that of as many of ``true``."""
     costs = []
-    for text in (command, "true"):
+    for command in (words, TRUE):
         with directory() as root:
-            write_batch(root, 1, f'"{text}"')
+            write_batch(root, count, command)
             costs.append(run(start(root), root).cpu_s * 1000)
     return costs[0] - costs[1]
 
 
-def _cat(command: str) -> float:
+def _cat(count: int, words: list[str]) -> float:
     with directory() as place:
-        return run(["sh", "-c", f"({command}) | cat > /dev/null"], place).cpu_s * 1000
+        one = f"({' '.join(words)} | cat >/dev/null) &"
+        line = f"for i in $(seq {count}); do {one} done; wait"
+        return run(["sh", "-c", line], place).cpu_s * 1000
 
 
-def rows(rounds_count: int) -> Iterator[Row]:
-    """In large writes, in writes of 64 KiB, and in lines of 80 bytes."""
-    line = "a" * 79
-    cases = (
-        ("1 GiB in large writes", f"head -c {GIB} /dev/zero", 0.75),
-        ("1 GiB in 64 KiB writes", f"dd if=/dev/zero bs=64k count={GIB >> 16} status=none", 0.75),
-        ("64 MiB in 80 B writes", f"yes {line} | stdbuf -oL head -c {1 << 26}", None),
-    )
-    for name, command, goal in cases:
-        figures = rounds(rounds_count, partial(_stage, command), partial(_cat, command))
-        yield ratio_row(f"capture of {name}, CPU", "| cat", "ms", figures, goal)
+def _memory_kib() -> list[float]:
+    """Each worker's most, over a few looks while all of them capture, less that of a quiet one."""
+    with directory() as root, alive(root, AT_ONCE) as live:
+        time.sleep(1.0)
+        quiet = statistics.median(own_bytes(pid) for pid in live.ours() if worker_of(pid))
+    most: dict[int, int] = {}
+    words = _flood(GIB, 1 << 16)
+    with directory() as root, tree() as mine:
+        write_batch(root, AT_ONCE, words)
+        process = mine.start(start(root), root)
+        while process.poll() is None:
+            for pid in descendants(process.pid):
+                if worker_of(pid) is not None:
+                    try:
+                        most[pid] = max(most.get(pid, 0), own_bytes(pid))
+                    except (OSError, ValueError):  # it has just ended
+                        continue
+            time.sleep(0.05)
+        mine.settle()
+    return [(found - quiet) / 1024 for found in most.values()]

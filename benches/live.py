@@ -1,89 +1,103 @@
-"""What live runs cost while nothing happens: memory of the whole tree, and CPU."""
+"""What live runs cost while nothing happens, and how soon the death of one is a verdict."""
 
 import os
+import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benches.look import cpu_s, pss_bytes, worker_of
+from benches.measure import until
 from benches.place import SUPERVISOR, directory, start, write_batch
-from benches.row import Row, plain_row
+from benches.row import Row, plain_row, worst_row
+from benches.tree import Tree, descendants, tree
 
-QUIET_S = 20.0
-READY_S = 300.0
+QUIET_S = 30.0
+QUIET_COMMAND = ("sleep", "1800")
+VICTIMS_COUNT = 20
+STOP_S = 300.0
+SPARE_COUNT = 10  # for what is handed in beside them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """Figures of one look: bytes of memory, seconds of CPU of supervisor and of all of us."""
+class Live:
+    """A root with a supervisor and so many runs of a command that lasts.
 
-    pss_bytes: int
-    boss_s: float
-    tree_s: float
+    Attributes:
+        root: the directory.
+        process: the supervisor.
+        tree: all processes of it.
+    """
+
+    root: Path
+    process: "subprocess.Popen[bytes]"
+    tree: Tree
+
+    @property
+    def pid(self) -> int:
+        """Of the supervisor."""
+        return self.process.pid
+
+    def ours(self) -> list[int]:
+        """The processes that are ours: not the stages."""
+        zygotes = descendants(self.pid)[:1]
+        below = [pid for zygote in zygotes for pid in descendants(zygote)]
+        return [self.pid, *zygotes, *(pid for pid in below if worker_of(pid))]
+
+
+@contextmanager
+def alive(root: Path, count: int, command: Sequence[str] | str = QUIET_COMMAND) -> Iterator[Live]:
+    """Keep so many runs alive; at the end they are stopped, which leaves nothing."""
+    write_batch(root, count, command)
+    with tree() as mine:
+        process = mine.start(start(root, "--max-runs", str(count + SPARE_COUNT)), root)
+        beats = f"{count} runs alive"
+        until(lambda: len(list(root.glob(".runs/*/cli/*/.heartbeat"))) >= count, beats)
+        try:
+            yield Live(root=root, process=process, tree=mine)
+        finally:
+            stop(mine, root)
+            process.wait(STOP_S)
+            mine.settle()
+
+
+def stop(mine: Tree, root: Path) -> None:
+    """Stop the supervisor of a root and all of its runs."""
+    mine.start([*SUPERVISOR, "stop", "--root", str(root)], root).wait(STOP_S)
 
 
 def rows(count: int, *, quiet_s: float = QUIET_S) -> Iterator[Row]:
     """Keep ``count`` runs alive and look at them; goals are those of 50 and of 1,000."""
     few = count <= 50
-    with directory() as root:
-        write_batch(root, count, '["sleep", "600"]')
-        process = subprocess.Popen(
-            start(root, "--max-runs", str(count)), cwd=root, stdout=subprocess.DEVNULL
-        )
-        try:
-            _wait_for_beats(root, count)
-            before, began = _look(process.pid), time.monotonic()
-            time.sleep(quiet_s)  # the measured quiet itself
-            after, seconds = _look(process.pid), time.monotonic() - began
-        finally:
-            subprocess.run(
-                [*SUPERVISOR, "stop", "--root", str(root)],
-                cwd=root,
-                capture_output=True,
-            )
-            process.wait()
-    memory = after.pss_bytes / count / 1e6
-    boss = (after.boss_s - before.boss_s) / seconds * 100
-    tree = (after.tree_s - before.tree_s) / seconds * 100
-    yield plain_row(f"PSS per run, {count:,} live", "MB", [memory], 2.0 if few else 1.5)
-    yield plain_row(f"supervisor's CPU, {count:,} live", "% of a core", [boss], 0.1 if few else 0.5)
-    yield plain_row(f"CPU of all, {count:,} live", "% of a core", [tree], 0.3 if few else 2.5)
+    live_runs = f"{count:,} live"
+    with directory() as root, alive(root, count) as live:
+        time.sleep(5.0)  # the burst of starting is over, every run has beaten
+        ours = live.ours()
+        memory = pss_bytes(ours) / count / 1e6
+        boss, tree_s, began = cpu_s(live.pid), sum(map(cpu_s, ours)), time.monotonic()
+        time.sleep(quiet_s)  # the measured quiet itself
+        seconds = time.monotonic() - began
+        boss = (cpu_s(live.pid) - boss) / seconds * 100
+        tree_share = (sum(map(cpu_s, ours)) - tree_s) / seconds * 100
+        yield plain_row(f"PSS per run, {live_runs}", "MB", [memory], 2.0 if few else 1.5)
+        name, unit = f"supervisor's CPU, {live_runs}", "% of a core"
+        yield plain_row(name, unit, [boss], 0.1 if few else 0.5)
+        yield plain_row(f"CPU of all, {live_runs}", unit, [tree_share], 0.3 if few else 2.5)
+        workers = [(pid, run) for pid in ours if (run := worker_of(pid))]
+        step = max(1, len(workers) // VICTIMS_COUNT)
+        waits = [_death_ms(*victim) for victim in workers[::step][:VICTIMS_COUNT]]
+    name = f"death of a worker to its verdict on disk, {live_runs}"
+    yield plain_row(f"{name}, median", "ms", waits, 50.0)
+    yield worst_row(f"{name}, worst", "ms", waits, 1000.0)
 
 
-def _wait_for_beats(root: Path, count: int) -> None:
-    until = time.monotonic() + READY_S
-    while len(list(root.glob(".runs/default/cli/*/.heartbeat"))) < count:
-        if time.monotonic() > until:
-            raise RuntimeError(f"{count} runs were not alive within {READY_S:g} s")
-        time.sleep(0.05)
-    time.sleep(2.0)  # the burst of starting is over
-
-
-def _look(boss_pid: int) -> Seen:
-    waiting, pss, tree = [boss_pid], 0, 0.0
-    for pid in waiting:
-        waiting += _children(pid)
-        if b"sleep" in Path(f"/proc/{pid}/comm").read_bytes():
-            continue  # the stage is not ours
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        pss += int(rollup.partition("\nPss:")[2].split()[0]) * 1024
-        tree += _cpu_s(pid)
-    return Seen(pss_bytes=pss, boss_s=_cpu_s(boss_pid), tree_s=tree)
-
-
-def _cpu_s(pid: int) -> float:
-    """By nanoseconds where the kernel has them; ticks of 10 ms are too coarse for the quiet."""
-    total = 0
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        total += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
-    return total / 1e9
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        found += [
-            int(word) for word in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
-        ]
-    return found
+def _death_ms(pid: int, run: Path) -> float:
+    """Kill a worker; the journal of its run has a verdict so much later."""
+    journal = run / "journal.ndjson"
+    began = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: b'"event": "verdict"' in journal.read_bytes(), "a verdict", pause_s=0.0005)
+    return (time.monotonic() - began) * 1000

@@ -1,13 +1,9 @@
 """Measuring a command: CPU of everything that it started, wall time, and ratios taken in rounds.
 
-CPU is that of the whole process tree: this process is a subreaper and waits for every orphan, so
-nothing that a command leaves behind is missed. Rounds of subject and peer are interleaved, because
-these machines drift; a figure is the median of its rounds, a ratio the median of ratios round by
-round.
+Rounds of subject and peer are interleaved, because machines drift; a figure is the median of its
+rounds, a ratio the median of ratios round by round.
 """
 
-import os
-import resource
 import statistics
 import subprocess
 import time
@@ -15,17 +11,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.libc import become_subreaper
+from benches.tree import tree
 
 TIMEOUT_S = 600.0
+WAIT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one run of something took, in seconds."""
+    """What one run of something took.
+
+    Attributes:
+        cpu_s: of the whole tree.
+        began_mono_s, ended_mono_s: when it was started and when it had exited.
+    """
 
     cpu_s: float
-    wall_s: float
+    began_mono_s: float
+    ended_mono_s: float
+
+    @property
+    def wall_s(self) -> float:
+        """From its start to its exit."""
+        return self.ended_mono_s - self.began_mono_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,46 +54,43 @@ class Figures:
         return statistics.median(self.ratios)
 
 
-def run(
-    words: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None, ok: bool = True
-) -> Cost:
+def run(words: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None) -> Cost:
     """Run a command and wait for it and for all that it leaves.
 
     Raises:
-        RuntimeError: it failed, and ``ok`` says that it may not.
+        RuntimeError: it failed, did not end, or left something that does not end.
     """
-    become_subreaper()
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run(
-        words,
-        cwd=cwd,
-        env={**_clean(), **(env or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        timeout=TIMEOUT_S,
-    )
-    wall_s = time.monotonic() - began
-    while True:
+    with tree() as mine:
+        began = time.monotonic()
+        process = mine.start(words, cwd, env=env)
         try:
-            os.wait()
-        except ChildProcessError:
-            break
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if ok and done.returncode:
-        raise RuntimeError(f"{' '.join(words)}: {done.returncode}: {done.stderr.decode()[-500:]}")
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(cpu_s=cpu_s, wall_s=wall_s)
-
-
-def _clean() -> dict[str, str]:
-    """Our environment without what would configure a supervisor, or keep it from its caches."""
-    drop = ("SUPERVIS", "PYTHON")
-    return {k: v for k, v in os.environ.items() if not k.startswith(drop)}
+            code = process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{' '.join(words)}: no end after {TIMEOUT_S:g} s") from None
+        ended = time.monotonic()
+        mine.settle()
+        if code:
+            raise RuntimeError(f"{' '.join(words)}: exit code {code}: {mine.complaints()}")
+        return Cost(cpu_s=mine.cpu_s(), began_mono_s=began, ended_mono_s=ended)
 
 
 def rounds(count: int, ours: Callable[[], float], peer: Callable[[], float]) -> Figures:
-    """Measure both in turn, after one round that does not count."""
-    ours(), peer()
+    """Measure both in turn, after one round that does not count: the peer first, if it is there."""
+    peer(), ours()
     pairs = [(ours(), peer()) for _ in range(count)]
     return Figures(ours=tuple(a for a, _ in pairs), peer=tuple(b for _, b in pairs))
+
+
+def until(
+    is_true: Callable[[], bool], what: str, *, timeout_s: float = WAIT_S, pause_s: float = 0.005
+) -> None:
+    """Look again and again.
+
+    Raises:
+        RuntimeError: it did not become true in time; ``what`` says what.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what}: not within {timeout_s:g} s")
+        time.sleep(pause_s)

@@ -4,17 +4,20 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benches.row import Missing
+
 RAM = Path("/dev/shm")
 SUPERVISOR = [str(Path(sys.executable).with_name("supervisor"))]
+TRUE = [shutil.which("true") or "/bin/true"]
 
 
 @contextmanager
 def directory(base: Path | None = None) -> Iterator[Path]:
-    """A fresh directory; gone afterwards."""
+    """A fresh directory, on the disk of ``TMPDIR`` where no base is given; gone afterwards."""
     path = Path(tempfile.mkdtemp(prefix="bench-", dir=base))
     try:
         yield path
@@ -27,14 +30,33 @@ def has_ram_disk() -> bool:
     return os.access(RAM, os.W_OK)
 
 
-def write_batch(root: Path, count: int, *commands: str, settings: str = "") -> None:
+def ram_disk() -> Path:
+    """The base of directories without a disk.
+
+    Raises:
+        Missing: there is none.
+    """
+    if not has_ram_disk():
+        raise Missing("no RAM disk")
+    return RAM
+
+
+def write_batch(root: Path, count: int, *commands: Sequence[str] | str) -> None:
     """A batch of runs that each run the commands, one stage each."""
-    stages = ", ".join(f'{{ id = "s{i}", command = {c} }}' for i, c in enumerate(commands))
+    stages = ", ".join(
+        f'{{ id = "s{i}", command = {_toml(command)} }}' for i, command in enumerate(commands)
+    )
     (root / "config").mkdir(exist_ok=True)
-    (root / "config/supervisor.toml").write_text(f"[supervisor]\n{settings}")
+    (root / "config/supervisor.toml").touch()
     (root / "batch.toml").write_text(
         f'[[runs]]\npipeline = "p"\ncount = {count}\n[pipelines.p]\nstages = [{stages}]\n'
     )
+
+
+def _toml(command: Sequence[str] | str) -> str:
+    if isinstance(command, str):
+        return f'"{command}"'
+    return "[" + ", ".join(f'"{word}"' for word in command) + "]"
 
 
 def start(root: Path, *words: str) -> list[str]:

@@ -2,10 +2,14 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from benches.measure import Figures
+
+
+class Missing(Exception):
+    """Something that a bench needs is not on this machine; its text says what."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +44,45 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """As ``--json`` prints it."""
-        names = ("name", "peer", "unit", "ours", "theirs", "value", "low", "high", "goal")
-        return {n: getattr(self, n) for n in names} | {"met": self.is_met, "skipped": self.skipped}
+        return asdict(self) | {"met": self.is_met}
 
 
-def ratio_row(name: str, peer: str, unit: str, figures: Figures, goal: float | None) -> Row:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One point of a line in a picture.
+
+    Attributes:
+        picture: which one, see ``curves``.
+        side: whose line.
+        x: how many.
+        y: the median of its rounds, in the unit of the picture.
+        low, high: the smallest and the largest.
+    """
+
+    picture: str
+    side: str
+    x: int
+    y: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        return asdict(self)
+
+
+def point(picture: str, side: str, x: int, values: Sequence[float]) -> Point:
+    """The point of some rounds."""
+    middle = statistics.median(values)
+    return Point(picture=picture, side=side, x=x, y=middle, low=min(values), high=max(values))
+
+
+def from_json(found: dict[str, Any]) -> Row:
+    """The row that ``to_json`` wrote."""
+    return Row(**{key: value for key, value in found.items() if key != "met"})
+
+
+def ratio_row(name: str, peer: str, unit: str, figures: Figures, goal: float | None = None) -> Row:
     """A row that holds a ratio against its goal."""
     return Row(
         name=name,
@@ -59,14 +97,22 @@ def ratio_row(name: str, peer: str, unit: str, figures: Figures, goal: float | N
     )
 
 
-def plain_row(name: str, unit: str, values: Sequence[float], goal: float | None) -> Row:
-    """A row that holds a figure of ours against its goal."""
-    middle = statistics.median(values)
+def plain_row(name: str, unit: str, values: Sequence[float], goal: float | None = None) -> Row:
+    """A row that holds a figure of ours against its goal: the median of its rounds."""
+    return _plain(name, unit, statistics.median(values), values, goal)
+
+
+def worst_row(name: str, unit: str, values: Sequence[float], goal: float | None = None) -> Row:
+    """A row that holds the largest of its figures against its goal."""
+    return _plain(name, unit, max(values), values, goal)
+
+
+def _plain(name: str, unit: str, value: float, values: Sequence[float], goal: float | None) -> Row:
     return Row(
         name=name,
         unit=unit,
-        ours=middle,
-        value=middle,
+        ours=value,
+        value=value,
         low=min(values),
         high=max(values),
         goal=goal,

@@ -1,119 +1,95 @@
 """What a supervised, recorded, flushed run costs beside GNU parallel's job and a bare spawn."""
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benches.measure import Figures, rounds, run
-from benches.place import RAM, directory, has_ram_disk, start, write_batch
+from benches import daemons, tools
+from benches.measure import Cost, Figures, rounds
+from benches.place import RAM, has_ram_disk, ram_disk
 from benches.row import Row, ratio_row
+from benches.skip import skipping
+from benches.tools import ours, parallel, pool
 
-AT_ONCE = 50
-TRUE = shutil.which("true") or "/bin/true"
-ARGV = f'["{TRUE}"]'
+Measure = Callable[[Path | None, int], Cost]
+EXTRA = 10
 
-
-def _ours(base: Path | None, count: int, stages_count: int = 1) -> tuple[float, float]:
-    """CPU and wall per run, in milliseconds; every run is known to have succeeded by the code."""
-    with directory(base) as root:
-        write_batch(root, count, *[ARGV] * stages_count)
-        cost = run(start(root, "--max-runs", str(AT_ONCE)), root)
-    return cost.cpu_s * 1000 / count, cost.wall_s * 1000 / count
-
-
-def _parallel(base: Path | None, count: int) -> tuple[float, float]:
-    with directory(base) as place:
-        (place / ".parallel").mkdir()
-        (place / ".parallel/will-cite").touch()
-        line = f"seq {count} | parallel -j{AT_ONCE} --joblog log --results out {TRUE}"
-        cost = run(["sh", "-c", line], place, env={"HOME": str(place)})
-        done = len((place / "log").read_text().splitlines()) - 1
-        if done != count:
-            raise RuntimeError(f"GNU parallel ran {done} of {count} jobs")
-    return cost.cpu_s * 1000 / count, cost.wall_s * 1000 / count
-
-
-def _pool(pool: Path, count: int) -> float:
-    cost = run([str(pool), str(count), str(AT_ONCE), TRUE], pool.parent)
-    return cost.cpu_s * 1000 / count
+# Each beside fifty runs on the disk; the origin, half a second each, beside ten.
+PEERS: dict[str, tuple[Measure, int, float | None]] = {
+    "supervisord": (daemons.supervisord, 50, 0.3),
+    "pm2": (daemons.pm2, 50, 0.5),
+    "circus": (daemons.circus, 50, None),
+    "task-spooler": (tools.task_spooler, 50, None),
+    "the origin": (tools.origin, 10, None),
+}
 
 
 class Both:
     """A measurement that is called for its CPU and remembers its wall time.
 
     Args:
-        measure: returns CPU and wall per run, in milliseconds.
+        measure: of so many jobs at a place.
         base: where; None for the disk.
         count: how many runs.
     """
 
-    def __init__(
-        self,
-        measure: Callable[[Path | None, int], tuple[float, float]],
-        base: Path | None,
-        count: int,
-    ) -> None:
+    def __init__(self, measure: Measure, base: Path | None, count: int) -> None:
         self._measure = measure
         self._base = base
         self._count = count
         self.walls_ms: list[float] = []
 
     def __call__(self) -> float:
-        """Measure once."""
-        cpu_ms, wall_ms = self._measure(self._base, self._count)
-        self.walls_ms.append(wall_ms)
-        return cpu_ms
+        """CPU per run in milliseconds."""
+        cost = self._measure(self._base, self._count)
+        self.walls_ms.append(cost.wall_s * 1000 / self._count)
+        return cost.cpu_s * 1000 / self._count
 
 
-def build_pool(place: Path) -> Path | None:
-    """Compile the bare spawner; None where there is no compiler."""
-    if shutil.which("cc") is None:
-        return None
-    built = place / "spawnpool"
-    source = Path(__file__).with_name("spawnpool.c")
-    subprocess.run(["cc", "-O2", "-o", str(built), str(source)], check=True)
-    return built
+def stamped(base: Path | None, count: int) -> Cost:
+    """Ours with the command that daemons are given."""
+    return tools.stamped(base, count)[0]
 
 
 def rows(rounds_count: int) -> Iterator[Row]:
     """Everything about single runs."""
     yield from _beside_parallel(rounds_count)
-    with directory() as place:
-        pool = build_pool(place)
-        names = ("CPU per run of 1,000", "CPU of one more stage")
-        if pool is None:
-            yield from (
-                Row(name=name, peer="bare spawn", skipped="no C compiler") for name in names
-            )
-            return
-        base = RAM if has_ram_disk() else None
-        figures = rounds(rounds_count, lambda: _ours(base, 1000)[0], lambda: _pool(pool, 1000))
-        yield ratio_row(names[0], "bare spawn", "ms", figures, 5.0)
-
-        def one_more() -> float:
-            return (_ours(base, 100, 11)[0] - _ours(base, 100, 1)[0]) / 10
-
-        figures = rounds(rounds_count, one_more, lambda: _pool(pool, 1000))
-        yield ratio_row(names[1], "bare spawn", "ms", figures, 2.0)
+    yield from _beside_spawn(rounds_count)
+    for name, (measure, count, goal) in PEERS.items():
+        row_name = f"CPU per run of {count}, disk"
+        with skipping(row_name, name, goal) as found:
+            figures = rounds(rounds_count, Both(stamped, None, count), Both(measure, None, count))
+            found.append(ratio_row(row_name, name, "ms", figures, goal))
+        yield from found
 
 
 def _beside_parallel(rounds_count: int) -> Iterator[Row]:
-    cases = (
-        ("CPU per run of 50, disk", None, 50, 0.75),
-        ("CPU per run of 1,000, RAM disk", RAM, 1000, 0.8),
-        ("CPU per run of 1,000, disk", None, 1000, 1.0),
+    cases = (("disk", 50, 0.75), ("RAM disk", 1000, 0.8), ("disk", 1000, 1.0))
+    for where, count, goal in cases:
+        name, peer = f"CPU per run of {count:,}, {where}", "GNU parallel"
+        with skipping(name, peer, goal) as found:
+            base = None if where == "disk" else ram_disk()
+            mine, theirs = Both(ours, base, count), Both(parallel, base, count)
+            found.append(ratio_row(name, peer, "ms", rounds(rounds_count, mine, theirs), goal))
+            if count == 1000:
+                walls = Figures(ours=tuple(mine.walls_ms[1:]), peer=tuple(theirs.walls_ms[1:]))
+                wall = f"wall per run of {count:,}, {where}"
+                found.append(ratio_row(wall, peer, "ms", walls, 0.8))
+        yield from found
+
+
+def _beside_spawn(rounds_count: int) -> Iterator[Row]:
+    def one_more(base: Path | None) -> float:
+        more, less = (ours(base, 100, stages_count=1 + n) for n in (EXTRA, 0))
+        return (more.cpu_s - less.cpu_s) * 1000 / EXTRA / 100
+
+    base = RAM if has_ram_disk() else None
+    theirs = Both(pool, base, 1000)
+    cases: tuple[tuple[str, Callable[[], float], float], ...] = (
+        ("CPU per run of 1,000", Both(ours, base, 1000), 5.0),
+        ("CPU of one more stage", lambda: one_more(base), 2.0),
     )
-    for name, base, count, goal in cases:
-        peer = "GNU parallel"
-        if shutil.which("parallel") is None:
-            yield Row(name=name, peer=peer, skipped="GNU parallel is not installed")
-            continue
-        if base is not None and not has_ram_disk():
-            yield Row(name=name, peer=peer, skipped="no RAM disk")
-            continue
-        ours, theirs = Both(_ours, base, count), Both(_parallel, base, count)
-        yield ratio_row(name, peer, "ms", rounds(rounds_count, ours, theirs), goal)
-        if base is None and count == 1000:
-            walls = Figures(ours=tuple(ours.walls_ms[1:]), peer=tuple(theirs.walls_ms[1:]))
-            yield ratio_row("wall per run of 1,000, disk", peer, "ms", walls, 0.8)
+    for name, mine, goal in cases:
+        with skipping(name, "bare spawn", goal) as found:
+            figures = rounds(rounds_count, mine, theirs)
+            found.append(ratio_row(name, "bare spawn", "ms", figures, goal))
+        yield from found

@@ -1,4 +1,4 @@
-/* spawnpool COUNT AT_ONCE PROGRAM: the least that running programs can cost, for comparison. */
+/* pool COUNT AT_ONCE PROGRAM: the least that running programs can cost, for comparison. */
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>

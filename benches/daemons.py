@@ -1,0 +1,111 @@
+"""The peers that are daemons: started with so many programs, stopped when each has run once.
+
+What is counted is the whole life of the daemon, as it is of ``supervisor start --once``.
+"""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benches.measure import Cost, until
+from benches.peers import find
+from benches.place import directory
+from benches.programs import program, stamps
+from benches.tools import checked
+from benches.tree import Tree, tree
+
+STOP_S = 60.0
+
+
+def supervisord(base: Path | None, count: int) -> Cost:
+    """supervisord: programs that are not started again; a log file for each stream."""
+    with directory(base) as place:
+        job = f"{program('stamp')} {place / 'stamps'}"
+        return _life(place, count, [supervisord_words(place, count, job)], None)
+
+
+def supervisord_words(place: Path, count: int, job: str) -> list[str]:
+    """Write its configuration; the command line that starts it."""
+    head = f"nodaemon=true\nlogfile={place}/log\npidfile={place}/pid\nchildlogdir={place}\n"
+    control = (
+        f"[unix_http_server]\nfile={place}/sock\n[supervisorctl]\nserverurl=unix://{place}/sock\n"
+        "[rpcinterface:supervisor]\n"
+        "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+    )
+    programs = "".join(
+        f"[program:p{i}]\ncommand={job}\nautorestart=false\nstartsecs=0\n" for i in range(count)
+    )
+    (place / "conf").write_text(f"[supervisord]\n{head}{control}{programs}")
+    return [str(find("supervisord")), "-c", str(place / "conf")]
+
+
+def circus(base: Path | None, count: int) -> Cost:
+    """circusd: watchers that are not started again."""
+    with directory(base) as place:
+        job = f"{program('stamp')} {place / 'stamps'}"
+        ends = f"endpoint = ipc://{place}/end\npubsub_endpoint = ipc://{place}/pub\n"
+        watchers = "".join(
+            f"[watcher:p{i}]\ncmd = {job}\nnumprocesses = 1\nrespawn = false\nwarmup_delay = 0\n"
+            for i in range(count)
+        )
+        (place / "ini").write_text(f"[circus]\n{ends}{watchers}")
+        return _life(place, count, [[str(find("circusd")), str(place / "ini")]], None)
+
+
+def pm2(base: Path | None, count: int) -> Cost:
+    """pm2: applications that are not started again, by its client and its daemon."""
+    tool = str(find("pm2"))
+    with directory(base) as place:
+        app = {
+            "script": str(program("stamp")),
+            "args": str(place / "stamps"),
+            "interpreter": "none",
+            "exec_mode": "fork",
+            "autorestart": False,
+        }
+        apps = {"apps": [{"name": f"p{i}", **app} for i in range(count)]}
+        (place / "apps.json").write_text(json.dumps(apps))
+        begin = [tool, "start", str(place / "apps.json"), "--silent"]
+        return _life(place, count, [begin], [tool, "kill", "--silent"])
+
+
+def _life(
+    place: Path, count: int, begin: Sequence[Sequence[str]], end: Sequence[str] | None
+) -> Cost:
+    env = {"HOME": str(place), "PM2_HOME": str(place)}
+    with tree() as mine:
+        began = time.monotonic()
+        started = [mine.start(words, place, env=env) for words in begin]
+        until(lambda: len(stamps(place / "stamps")) >= count, "the jobs of a daemon")
+        if end is not None:
+            mine.start(end, place, env=env).wait(STOP_S)
+        for process in started:
+            if end is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(STOP_S)
+        ended = time.monotonic()
+        mine.settle()
+        cpu_s = mine.cpu_s()
+    checked("the daemon", place / "stamps", count)
+    return Cost(cpu_s=cpu_s, began_mono_s=began, ended_mono_s=ended)
+
+
+@contextmanager
+def living_supervisord(place: Path, count: int) -> Iterator[tuple[Tree, "subprocess.Popen[bytes]"]]:
+    """Supervisord with so many programs that sleep."""
+    with tree() as mine:
+        process = mine.start(supervisord_words(place, count, "sleep 600"), place)
+        log = place / "log"
+        until(
+            lambda: log.exists() and log.read_text().count("entered RUNNING state") >= count,
+            "the programs of supervisord",
+        )
+        try:
+            yield mine, process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(STOP_S)

@@ -1,0 +1,50 @@
+"""Looking at a process from outside: memory, CPU, descriptors, and whose worker it is."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def pss_bytes(pids: Iterable[int]) -> int:
+    """Memory of processes, what they share divided among those that share it."""
+    return sum(_rollup(pid, "Pss") for pid in pids)
+
+
+def own_bytes(pid: int) -> int:
+    """Memory that is a process's alone."""
+    return _rollup(pid, "Private_Dirty") + _rollup(pid, "Private_Clean")
+
+
+def _rollup(pid: int, key: str) -> int:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(text.partition(f"\n{key}:")[2].split()[0]) * 1024
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has had in all."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def cpu_s(pid: int) -> float:
+    """By nanoseconds; ticks of 10 ms are too coarse for the quiet."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        total += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def descriptors_count(pid: int) -> int:
+    """How many files it has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def worker_of(pid: int) -> Path | None:
+    """The directory of the run whose worker it is; None for any other process."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    if words[1:3] != [b"-m", b"workers"] or len(words) < 4:
+        return None
+    return Path(os.fsdecode(words[3]))

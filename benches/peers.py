@@ -1,0 +1,74 @@
+"""The peers: where they are, and ``python -m benches peers``, which gets them.
+
+What PyPI and npm have goes to a directory of its own, outside the checkout: ``BENCH_PEERS``, else
+``pipeline-supervisor-benches`` in the user's cache. GNU parallel and task-spooler are the system's.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from benches.row import Missing
+
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+NPM = ("pm2@7.0.4", "@kbediako/codex-orchestrator@0.2.1")
+APT = {"parallel": "parallel", "tsp": "task-spooler"}
+TITLES = {
+    "parallel": "GNU parallel",
+    "tsp": "task-spooler",
+    "supervisord": "supervisord",
+    "supervisorctl": "supervisord",
+    "circusd": "circus",
+    "pm2": "pm2",
+    "codex-orchestrator": "the origin",
+    "python": "matplotlib",
+}
+
+
+def home() -> Path:
+    """The directory that the peers are installed to."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    return Path(os.environ.get("BENCH_PEERS") or f"{cache}/pipeline-supervisor-benches")
+
+
+def find(name: str) -> Path:
+    """A program of a peer.
+
+    Raises:
+        Missing: it is not there; the text says who.
+    """
+    for place in (home() / "venv/bin", home() / "npm/node_modules/.bin"):
+        if os.access(place / name, os.X_OK):
+            return place / name
+    found = shutil.which(name) if name in APT else None
+    if found is None:
+        raise Missing(f"{TITLES.get(name, name)} is not installed")
+    return Path(found)
+
+
+def install() -> list[str]:
+    """Get what can be had.
+
+    Returns:
+        What could not, in words.
+    """
+    pip = [str(home() / "venv/bin/python"), "-m", "pip", "install", "--quiet"]
+    npm = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix"]
+    steps = {
+        "a venv": [sys.executable, "-m", "venv", str(home() / "venv")],
+        "supervisord, circus, matplotlib": [*pip, "--requirement", str(REQUIREMENTS)],
+        "pm2, the origin": [*npm, str(home() / "npm"), *NPM],
+    }
+    absent = [package for name, package in APT.items() if shutil.which(name) is None]
+    if absent:
+        steps[" and ".join(absent)] = ["apt-get", "install", "--yes", "--quiet", *absent]
+    home().mkdir(parents=True, exist_ok=True)
+    failed = []
+    for what, words in steps.items():
+        try:
+            subprocess.run(words, check=True, stdout=sys.stderr)
+        except (OSError, subprocess.CalledProcessError) as error:
+            failed.append(f"{what}: {error}")
+    return failed

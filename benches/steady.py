@@ -1,0 +1,86 @@
+"""A thousand live runs for ten minutes, and fifty busy ones: no beat is missed, nothing grows."""
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+from benches.live import QUIET_COMMAND, Live, alive
+from benches.look import cpu_s, descriptors_count, pss_bytes
+from benches.place import directory
+from benches.row import Row, plain_row, worst_row
+
+BEAT_S = 5.0
+LOOK_S = 30.0
+COUNT, BUSY_COUNT = 1000, 50
+SECONDS, BUSY_SECONDS = 600.0, 60.0
+BUSY_COMMAND = ("sh", "-c", "while :; do :; done")
+
+
+def rows(_rounds: int) -> Iterator[Row]:
+    """Once, whatever the rounds."""
+    yield from _steady(COUNT, SECONDS, "quiet", QUIET_COMMAND)
+
+
+def busy_rows(_rounds: int) -> Iterator[Row]:
+    """Once, whatever the rounds."""
+    yield from _steady(BUSY_COUNT, BUSY_SECONDS, "busy", BUSY_COMMAND)
+
+
+def _steady(count: int, seconds: float, kind: str, command: tuple[str, ...]) -> Iterator[Row]:
+    what = f"{count:,} {kind} runs for {seconds:g} s"
+    with directory() as root:
+        with alive(root, count, command) as live:
+            time.sleep(10.0)  # the burst of starting is over
+            looks, shares, whole = _watch(live, seconds)
+            gaps = _gaps(root)
+        recorded = (root / "out/default/history.ndjson").read_text().count("\n")
+    missed = sum(max(0, round(gap / BEAT_S) - 1) for gap in gaps)
+    yield plain_row(f"{what}: beats missed", "", [missed], 0.0)
+    yield worst_row(f"{what}: longest time between two beats", "s", [max(gaps)])
+    yield plain_row(f"{what}: runs not recorded when stopped", "", [count - recorded], 0.0)
+    if kind == "busy":
+        return
+    descriptors = [look[0] for look in looks]
+    memory = [look[1] / 1e6 for look in looks]
+    grown = max(descriptors) - descriptors[0]
+    yield plain_row(f"{what}: growth of descriptors", "", [grown], 0.0)
+    yield Row(
+        name=f"{what}: growth of the supervisor's memory",
+        peer="at the beginning",
+        unit="MB",
+        ours=memory[-1],
+        theirs=memory[0],
+        value=memory[-1] / memory[0],
+        low=min(memory) / memory[0],
+        high=max(memory) / memory[0],
+        goal=1.02,
+    )
+    yield plain_row(f"{what}: supervisor's CPU", "% of a core", shares, 0.5)
+    yield plain_row(f"{what}: CPU of all", "% of a core", [whole], 2.5)
+
+
+def _watch(live: Live, seconds: float) -> tuple[list[tuple[int, int]], list[float], float]:
+    """Descriptors and memory of the supervisor at each look, its CPU between, that of all."""
+    looks, shares = [], []
+    ours = live.ours()
+    began, all_s = time.monotonic(), sum(map(cpu_s, ours))
+    while time.monotonic() < began + seconds:
+        looks.append((descriptors_count(live.pid), pss_bytes([live.pid])))
+        before, at = cpu_s(live.pid), time.monotonic()
+        time.sleep(LOOK_S)
+        shares.append((cpu_s(live.pid) - before) / (time.monotonic() - at) * 100)
+    looks.append((descriptors_count(live.pid), pss_bytes([live.pid])))
+    passed = time.monotonic() - began
+    return looks, shares, (sum(map(cpu_s, ours)) - all_s) / passed * 100
+
+
+def _gaps(root: Path) -> list[float]:
+    """Seconds between each two beats of a run, over all runs."""
+    found = []
+    for path in root.glob(".runs/*/cli/*/.heartbeat"):
+        beats = [datetime.fromisoformat(line) for line in path.read_text().split()]
+        pairs = pairwise(beats)
+        found += [(after - before).total_seconds() for before, after in pairs]
+    return found

@@ -1,0 +1,143 @@
+"""All that one measurement starts: its processes, their CPU, and that none of them stays.
+
+CPU is counted by a cgroup of its own where one can be made: exact, whoever waits for whom.
+Elsewhere it is what this process, a subreaper, has waited for; then it is known only once all have
+ended.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benches.group import Group, make_group
+from workers.libc import become_subreaper
+
+SETTLE_S = 30.0
+
+
+class Tree:
+    """The processes of one measurement.
+
+    Args:
+        group: what counts its CPU; None where no cgroup can be made.
+    """
+
+    def __init__(self, group: Group | None) -> None:
+        self._group = group
+        self._before = _children(os.getpid())
+        self._waited_s = _waited_s()
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - gone with us
+
+    def start(
+        self, words: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None
+    ) -> "subprocess.Popen[bytes]":
+        """Start a command in it: no input, output nowhere, complaints kept."""
+        process = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env={**clean_environment(), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._stderr,
+            preexec_fn=None if self._group is None else self._group.enter,
+        )
+        self._started.append(process)
+        return process
+
+    def complaints(self) -> str:
+        """The end of what its commands wrote to stderr."""
+        self._stderr.seek(0)
+        return self._stderr.read().decode(errors="replace")[-500:]
+
+    def cpu_s(self) -> float:
+        """CPU of all of it so far; without a cgroup, of what has ended."""
+        if self._group is None:
+            return _waited_s() - self._waited_s
+        return self._group.cpu_s()
+
+    def settle(self) -> None:
+        """Wait for what its commands have left.
+
+        Raises:
+            RuntimeError: something does not end; at the end it is killed.
+        """
+        until = time.monotonic() + SETTLE_S
+        while left := _children(os.getpid()) - self._before:
+            for pid in left:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            if time.monotonic() > until:
+                names = [_name(pid) for pid in left]
+                raise RuntimeError(f"still there after {SETTLE_S:g} s: {', '.join(names)}")
+            time.sleep(0.001)
+
+    def close(self) -> None:
+        """Kill all of it that is still there."""
+        until = time.monotonic() + SETTLE_S
+        while (left := _children(os.getpid()) - self._before) and time.monotonic() < until:
+            for pid in left:
+                for one in [pid, *descendants(pid)]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(one, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+        for process in self._started:
+            process.wait()  # gone; it is to know so
+        self._stderr.close()
+
+
+@contextmanager
+def tree() -> Iterator[Tree]:
+    """A tree of one's own; whatever is left of it at the end is killed."""
+    become_subreaper()
+    group = make_group()
+    made = Tree(group)
+    try:
+        yield made
+    finally:
+        made.close()
+        if group is not None:
+            group.remove()
+
+
+def clean_environment() -> dict[str, str]:
+    """Ours without what would configure a supervisor, or keep it from its caches."""
+    drop = ("SUPERVIS", "PYTHON", "XDG_CONFIG")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(drop)}
+    return {**kept, "XDG_CONFIG_HOME": "/nonexistent"}
+
+
+def descendants(pid: int) -> list[int]:
+    """All below a process, nearest first."""
+    found = sorted(_children(pid))
+    for one in found:
+        found += sorted(_children(one))
+    return found
+
+
+def _children(pid: int) -> set[int]:
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            words = Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
+            found.update(int(word) for word in words)
+    return found
+
+
+def _name(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+    return str(pid)
+
+
+def _waited_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
