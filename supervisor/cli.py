@@ -97,6 +97,9 @@ def _open_standard_streams() -> None:
             if opened != fd:
                 os.close(opened)
             setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # a locale that lacks a character
 
 
 def run(argv: list[str]) -> int:
