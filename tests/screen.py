@@ -26,14 +26,15 @@ class Screen:
     """Draws what a terminal gets: enough of VT100 for what we send, and nothing is ignored.
 
     Attributes:
-        lines: what is shown, from the top of all that was ever written; scrolling moves nothing
-            away, so a program that scrolls its screen full makes more of them.
+        lines: all that was ever written and not erased; a program that scrolls its screen full
+            makes more of them.
+        top: where the part that is in sight begins.
     """
 
     def __init__(self, columns: int, rows: int) -> None:
         self.columns, self.rows = columns, rows
         self.lines: list[list[str]] = [[]]
-        self.row = self.column = 0
+        self.row = self.column = self.top = 0
         self.colours: set[str] = set()
         self.alternate = False
 
@@ -65,12 +66,12 @@ class Screen:
             self.row += 1
             while len(self.lines) <= self.row:
                 self.lines.append([])
+            self.top = max(self.top, len(self.lines) - self.rows)
 
     def _escape(self, arguments: str, letter: str) -> None:
         count = int(arguments) if arguments.isdecimal() else 1
-        top = max(0, len(self.lines) - self.rows)
         if letter == "A":
-            self.row = max(top, self.row - count)
+            self.row = max(self.top, self.row - count)
         elif letter == "J" and arguments in ("", "0"):
             del self.lines[self.row + 1 :]
             del self.lines[self.row][self.column :]
@@ -78,7 +79,7 @@ class Screen:
             self.lines = [[]] if arguments == "2" else self.lines
             self.row = self.column = 0
         elif letter == "H":
-            self.row, self.column = top, 0
+            self.row, self.column = self.top, 0
         elif letter == "K":
             del self.lines[self.row][self.column :]
         elif letter == "m":
@@ -87,12 +88,34 @@ class Screen:
             if "1049" in arguments:
                 self.alternate = letter == "h"
                 if self.alternate:
-                    self.kept = (self.lines, self.row, self.column)
-                    self.lines, self.row, self.column = [[]], 0, 0
+                    self.kept = (self.lines, self.row, self.column, self.top)
+                    self.lines, self.row, self.column, self.top = [[]], 0, 0, 0
                 else:
-                    self.lines, self.row, self.column = self.kept
+                    self.lines, self.row, self.column, self.top = self.kept
         else:
             raise AssertionError(f"the screen does not know ESC [ {arguments} {letter}")
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Break what became too long anew, as tmux, VTE, kitty and others do."""
+        if self.alternate:  # there the program draws anew, and terminals leave it to it
+            self.columns, self.rows = columns, rows
+            self.lines = [line[:columns] for line in self.lines[:rows]]
+            self.row = min(self.row, rows - 1)
+            return
+        before, at, top = self.lines, self.row, self.top
+        self.columns, self.rows, self.lines = columns, rows, []
+        for number, line in enumerate(before):
+            pieces = [line[i : i + columns] for i in range(0, len(line), columns)] or [[]]
+            if number == top:
+                self.top = len(self.lines)
+            self.lines += pieces
+            if number == at:
+                self.row = len(self.lines) - 1
+                self.column = min(self.column, len(pieces[-1]))
+        self.top = max(self.top, len(self.lines) - rows)
+
+    def in_sight(self) -> list[str]:
+        return self.text()[self.top :]
 
     def text(self) -> list[str]:
         return ["".join(line).rstrip() for line in self.lines]
@@ -141,7 +164,7 @@ class Seat:
     def resize(self, columns: int, rows: int) -> None:
         """Make the terminal another size, as a person who drags its corner."""
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.screen.columns, self.screen.rows = columns, rows
+        self.screen.resize(columns, rows)
 
     def end(self) -> int:
         """Read to the end."""

@@ -1,18 +1,18 @@
 """A run as a tree of lines: its stages, the runs of its sub-pipelines, and what failures said."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from supervisor.report.clean import clean_line
 from supervisor.report.failure import Tail, tail_of
-from supervisor.report.terminal import cut, pad, paint, width
+from supervisor.report.listing import Line
+from supervisor.report.terminal import pad, width
 from supervisor.report.text import duration
 from supervisor.report.tree import RunNode, StageNode
 from workers.records.ids import why_bad
 from workers.records.layout import Layout
 
 _FORK, _LAST, _ON, _OFF = "|- ", "`- ", "|  ", "   "
-_LEAST_COLUMNS: Final = 20  # a tree that is deeper than the terminal is wide is cut there
 
 
 class Branches:
@@ -20,64 +20,51 @@ class Branches:
 
     Args:
         layout: the root.
-        limit: how wide a line may be, in columns; None: as it comes.
-        colours: colour the statuses.
     """
 
-    def __init__(self, layout: Layout, *, limit: int | None = None, colours: bool = False) -> None:
+    def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._limit = limit
-        self._colours = colours
 
-    def lines(self, run: RunNode) -> Iterator[str]:
+    def lines(self, run: RunNode) -> Iterator[Line]:
         """The lines of a run, each of them clean."""
         lasted = duration((run.span or run.queued).length_s)
-        yield self._line(
-            "", f"{run.run_id}  ", run.status, f"  {lasted}  {run.task_id}  {run.pipeline_id}"
-        )
+        about = f"  {lasted}  {run.task_id}  {run.pipeline_id}"
+        yield _line("", f"{run.run_id}  ", run.status, about)
         if run.detail or run.why:
-            yield self._line("  ", " - ".join(text for text in (run.detail, run.why) if text))
+            yield _line("  ", " - ".join(text for text in (run.detail, run.why) if text))
         yield from self._below(run, "")
 
-    def _below(self, run: RunNode, prefix: str) -> Iterator[str]:
+    def _below(self, run: RunNode, prefix: str) -> Iterator[Line]:
         names = max((width(clean_line(s.id)) for s in run.stages), default=0)
         for stage in run.stages:
             last = stage is run.stages[-1]
-            yield self._stage(stage, prefix + (_LAST if last else _FORK), names)
+            yield _stage(stage, prefix + (_LAST if last else _FORK), names)
             inner = prefix + (_OFF if last else _ON)
             if stage.run is not None:
-                yield from self._sub_run(stage.run, inner)
-            yield from self._tail(run, stage, inner)
+                if stage.run.why and not stage.run.stages:
+                    yield _line(inner, f"{stage.run.status}: {stage.run.why}")
+                yield from self._below(stage.run, inner)
+            elif stage.status == "failed" and stage.failed:
+                yield from self._tail(run, stage, inner)
 
-    def _stage(self, stage: StageNode, prefix: str, names: int) -> str:
-        lasted = "-" if stage.span is None else duration(stage.span.length_s)
-        words = f"  {lasted:>7}  {', '.join(_about(stage))}".rstrip()
-        return self._line(prefix, f"{pad(clean_line(stage.id), names)}  ", stage.status, words)
-
-    def _sub_run(self, run: RunNode, prefix: str) -> Iterator[str]:
-        if run.why and not run.stages:
-            yield self._line(prefix, f"{run.status}: {run.why}")
-        yield from self._below(run, prefix)
-
-    def _tail(self, run: RunNode, stage: StageNode, prefix: str) -> Iterator[str]:
-        if stage.status != "failed" or not stage.failed or stage.run is not None:
-            return
+    def _tail(self, run: RunNode, stage: StageNode, prefix: str) -> Iterator[Line]:
         tail = failed_tail(self._layout, run, stage)
         if tail.trouble is not None:
-            yield self._line(prefix, tail.trouble)
+            yield _line(prefix, tail.trouble)
         for stream, line in tail.lines:
-            yield self._line(prefix, f"{stream} | {line}")
+            yield _line(prefix, f"{stream} | {line}")
 
-    def _line(self, prefix: str, text: str, status: str = "", rest: str = "") -> str:
-        """One line; what is foreign in it is cleaned, what is too long is cut."""
-        parts = [clean_line(text), f"{clean_line(status):<11}" if status else "", clean_line(rest)]
-        if self._limit is not None:
-            room = max(self._limit - width(prefix), _LEAST_COLUMNS)
-            for number, part in enumerate(parts):
-                parts[number] = cut(part, room) if room > 0 else ""
-                room -= width(parts[number])
-        parts[1] = paint(parts[1], status, on=self._colours)
-        return f"{prefix}{''.join(parts)}".rstrip()
+
+def _stage(stage: StageNode, prefix: str, names: int) -> Line:
+    lasted = "-" if stage.span is None else duration(stage.span.length_s)
+    words = f"  {lasted:>7}  {', '.join(_about(stage))}"
+    return _line(prefix, f"{pad(clean_line(stage.id), names)}  ", stage.status, words)
+
+
+def _line(prefix: str, text: str, status: str = "", rest: str = "") -> Line:
+    """One line; what is foreign in it is cleaned."""
+    shown = f"{clean_line(status):<11}" if status else ""
+    return Line(prefix + clean_line(text), shown, clean_line(rest), status)
 
 
 def failed_tail(layout: Layout, run: RunNode, stage: StageNode) -> Tail:

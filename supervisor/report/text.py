@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from supervisor.report.clean import clean, clean_line
-from supervisor.report.terminal import cut, pad, paint, width
+from supervisor.report.terminal import cut, pad, width
 
-_LEAST_WIDTH: Final = 8  # of a column that is cut
+_LEAST_WIDTH: Final = 6  # of a column that is cut
 
 
 def duration(seconds: float | None) -> str:
@@ -28,22 +28,20 @@ def duration(seconds: float | None) -> str:
     return f"{hours // 24}d {hours % 24:02d}h"
 
 
-def table(
+def grid(
     head: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
     limit: int | None = None,
     firm: Sequence[int] = (),
-    painted: int | None = None,
-) -> str:
-    """Aligned columns, two spaces apart; foreign text is cleaned.
+) -> list[list[str]]:
+    """Cells of aligned columns that stand two blanks apart; foreign text is cleaned.
 
     Args:
         head: the columns' names.
         rows: their cells.
-        limit: how wide the table may be; the widest cells are cut for it. None: as it comes.
+        limit: how wide the whole may be; the widest cells are cut for it. None: as it comes.
         firm: the columns that are never cut.
-        painted: the column whose cells are statuses, to be coloured; None for no colour.
     """
     lines = [list(head), *([clean_line(cell) for cell in row] for row in rows)]
     widths = [max(width(line[i]) for line in lines) for i in range(len(head))]
@@ -51,13 +49,12 @@ def table(
     while limit is not None and sum(widths) + 2 * len(widths) - 2 > limit and widths != least:
         widest = max(range(len(widths)), key=lambda i: widths[i] - least[i])
         widths[widest] -= 1
-    shown = []
-    for line in lines:
-        cells = [pad(cut(cell, w), w) for cell, w in zip(line, widths, strict=True)]
-        if painted is not None and line is not lines[0]:
-            cells[painted] = paint(cells[painted], line[painted], on=True)
-        shown.append("  ".join(cells).rstrip())
-    return "\n".join(shown)
+    return [[pad(cut(c, w), w) for c, w in zip(line, widths, strict=True)] for line in lines]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Aligned columns, two spaces apart; foreign text is cleaned."""
+    return "\n".join("  ".join(cells).rstrip() for cells in grid(head, rows))
 
 
 def json_line(schema: str, facts: dict[str, Any]) -> str:
