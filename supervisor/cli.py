@@ -25,6 +25,7 @@ VERBS: Final = {
     "status": "Show the active and the newest runs.",
     "show": "Show one run's record.",
     "logs": "Show a run's output.",
+    "events": "Print the facts of runs as NDJSON.",
     "wait": "Wait for runs to end.",
     "cancel": "End runs, and return when nothing of them is left.",
     "stop": "Stop the supervisor of this root.",
