@@ -25,6 +25,7 @@ VERBS: Final = {
     "status": "Show the active and the newest runs.",
     "show": "Show one run's record.",
     "logs": "Show a run's output.",
+    "events": "Print the facts of runs as NDJSON.",
     "wait": "Wait for runs to end.",
     "cancel": "End runs, and return when nothing of them is left.",
     "stop": "Stop the supervisor of this root.",
@@ -97,6 +98,9 @@ def _open_standard_streams() -> None:
             if opened != fd:
                 os.close(opened)
             setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # a locale that lacks a character
 
 
 def run(argv: list[str]) -> int:

@@ -1,30 +1,47 @@
 """``supervisor logs RUN [STAGE]``: a run's output, and ``-f`` to follow it."""
 
 import sys
-import time
+from collections.abc import Iterable
+from dataclasses import replace
 
 import click
 
+from supervisor.commands.following import FOLLOW_S, pause
 from supervisor.commands.options import layout_of, root_options
 from supervisor.errors import UsageError
-from supervisor.report.clean import clean_output
+from supervisor.report.clean import clean_line, clean_output
 from supervisor.report.find import find_run
 from supervisor.report.follow import Piece, RunFollower
+from supervisor.report.text import say
 from workers.records.layout import Layout
 from workers.records.spec import RunSpec, load_spec
 
-POLL_S = 0.1  # a person does not notice it; a log is refreshed four times a second
-
 
 class Printer:
-    """Prints pieces of output, each stream to its own; a gap is shown as such."""
+    """Prints pieces of output; a gap is shown as such.
 
-    def __init__(self) -> None:
-        self._tty = sys.stdout.isatty()
+    Args:
+        only: the one stream that is shown, on stdout whichever it is; None for each to its own.
+        headings: on a terminal, name a stage before its output.
+    """
 
-    def print(self, piece: Piece) -> None:
-        """Print one piece."""
-        target = sys.stdout if piece.stream == "stdout" else sys.stderr
+    def __init__(self, only: str | None = None, *, headings: bool = False) -> None:
+        self._only = only
+        self._headings = headings and sys.stdout.isatty() and sys.stderr.isatty()
+        self._stage: str | None = None
+
+    def print(self, pieces: Iterable[Piece]) -> None:
+        """Print some pieces, in order."""
+        for piece in pieces:
+            if self._only in (None, piece.stream):
+                self._one(piece)
+
+    def _one(self, piece: Piece) -> None:
+        if self._headings and piece.stage != self._stage:
+            self._stage = piece.stage
+            sys.stderr.write(f"--- {clean_line(piece.stage)} ---\n")
+            sys.stderr.flush()
+        target = sys.stdout if self._only or piece.stream == "stdout" else sys.stderr
         if piece.missing_bytes:
             target.write(f"\n[supervisor: {piece.missing_bytes} bytes dropped]\n")
         if target.isatty():
@@ -48,16 +65,40 @@ def spec_of(layout: Layout, task_id: str, run_id: str) -> RunSpec | None:
         return None
 
 
+def last_lines(pieces: Iterable[Piece], count: int) -> list[Piece]:
+    """The pieces that hold the last so many lines of some output, the first of them cut."""
+    found: list[Piece] = []
+    for piece in reversed(list(pieces)):
+        if count <= 0:
+            break
+        lines = piece.data.splitlines(keepends=True)
+        if len(lines) >= count:
+            piece = replace(piece, data=b"".join(lines[-count:]), missing_bytes=0)
+        count -= len(lines)
+        found.append(piece)
+    return found[::-1]
+
+
 @click.command("logs", short_help="Show a run's output.")
 @click.argument("run")
 @click.argument("stage", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Begin at the last N lines.")
+@click.option("--stream", type=click.Choice(["stdout", "stderr"]), help="This one only, on stdout.")
 @root_options
-def command(run: str, stage: str | None, follow: bool, root: str | None, config: str | None) -> int:
-    """Show the output of RUN, or of one STAGE of it.
+def command(
+    run: str,
+    stage: str | None,
+    follow: bool,
+    tail: int | None,
+    stream: str | None,
+    root: str | None,
+    config: str | None,
+) -> int:
+    """Show the output of RUN, or of one STAGE of it; a sub-pipeline's is that of its run.
 
     What a stage wrote to stdout goes to stdout, what it wrote to stderr to stderr. At most 64 KiB
-    per stream are kept; what is missing is said.
+    per stream are kept; what is missing is said. On a terminal each stage is named.
 
     Example: supervisor logs -f latest tests
     """
@@ -66,15 +107,22 @@ def command(run: str, stage: str | None, follow: bool, root: str | None, config:
     while (spec := spec_of(layout, task_id, run_id)) is None:
         if not follow:
             return 0
-        time.sleep(POLL_S)
+        find_run(layout, run_id)  # it may be taken back while it waits
+        pause(FOLLOW_S)
     stages = [item.id for item in spec.pipeline.stages]
     if stage is not None and stage not in stages:
         raise UsageError(why=f"run {run_id} has no stage {stage!r}; it has: {', '.join(stages)}")
     follower = RunFollower(layout, task_id, run_id, head_bytes=head_bytes(spec), stage=stage)
-    printer = Printer()
-    while True:
-        for piece in follower.read_new():
-            printer.print(piece)
-        if not follow or follower.verdict is not None:
-            return 0
-        time.sleep(POLL_S)
+    printer = Printer(stream, headings=stage is None)
+    found: Iterable[Piece] = follower.read_new()
+    if tail is not None:
+        wanted = (piece for piece in found if stream in (None, piece.stream))
+        found = last_lines(wanted, tail)
+    printer.print(found)
+    while follow and follower.verdict is None:
+        if follower.is_gone:
+            say(f"the directory of {run_id} is gone")
+            break
+        pause(FOLLOW_S)
+        printer.print(follower.read_new())
+    return 0

@@ -50,8 +50,7 @@ def command(
                 raise SetAsideError(path=aside, log=layout.log)
             service.ensure()
             if not as_json:
-                for piece in follower.read_new():
-                    printer.print(piece)
+                printer.print(follower.read_new())
             interrupts.act()
 
         awaited = Awaited(spec.task_id, spec.run_id)
@@ -61,8 +60,7 @@ def command(
     if as_json:
         print_json("run", {"manifest": manifest})
         return outcome(manifest)
-    for piece in follower.read_new():
-        printer.print(piece)
+    printer.print(follower.read_new())
     detail = f" ({manifest['status_detail']})" if manifest["status_detail"] else ""
     say(f"{manifest['status']}{detail}; its records: {manifest['artifact_root']}")
     return outcome(manifest)

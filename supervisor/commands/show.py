@@ -1,22 +1,16 @@
 """``supervisor show RUN``: one run's record."""
 
-import os
 from typing import Any
 
 import click
 
 from supervisor.commands.options import json_option, layout_of, root_options
-from supervisor.report.clean import clean, clean_line
+from supervisor.report.clean import clean_line
+from supervisor.report.failure import Tail, tail_of
 from supervisor.report.find import find_run
-from supervisor.report.records import fold_now, load_manifest, requested
+from supervisor.report.records import manifest_now
 from supervisor.report.text import duration, print_json, table, tell
-from workers.records.errors import TypedError
-from workers.records.fields import Fields
-from workers.records.files import read_object
-from workers.records.ids import check_id
 from workers.records.layout import RunDir
-
-TAIL_LINES_COUNT = 10
 
 
 @click.command("show", short_help="Show one run's record.")
@@ -32,11 +26,7 @@ def command(run: str, root: str | None, config: str | None, as_json: bool) -> in
     """
     layout = layout_of(root, config)
     task_id, run_id = find_run(layout, run)
-    if os.path.isdir(layout.run_dir(task_id, run_id).path):
-        manifest = load_manifest(layout, task_id, run_id)
-    else:
-        spec = next(spec for spec in requested(layout) if spec.run_id == run_id)
-        manifest = fold_now(layout, spec)
+    manifest = manifest_now(layout, task_id, run_id)
     if as_json:
         print_json("show", {"manifest": manifest})
         return 0
@@ -85,9 +75,7 @@ def _print(run: RunDir, manifest: dict[str, Any]) -> None:
     )
     for stage in manifest["commands"]:
         if stage["error_file"]:
-            # Where it is follows from the run and the stage, whatever path the manifest names.
-            path = run.error_file(stage["index"], check_id("stage", stage["id"]))
-            _print_error(path, stage["id"])
+            _print_error(tail_of(run, stage["index"], stage["id"]), stage["id"])
 
 
 def _exit(command: dict[str, Any], facts: dict[str, Any]) -> str:
@@ -96,14 +84,10 @@ def _exit(command: dict[str, Any], facts: dict[str, Any]) -> str:
     return str(facts.get("signal") or "-")
 
 
-def _print_error(path: str, stage: str) -> None:
-    try:
-        details = Fields(read_object(path), path).child("details")
-        streams = {stream: details.text(stream) for stream in ("stdout", "stderr")}
-    except (OSError, TypedError) as error:
-        tell(f"\n{stage}: {clean_line(str(error))}")
+def _print_error(tail: Tail, stage: str) -> None:
+    if tail.trouble is not None:
+        tell(f"\n{stage}: {clean_line(tail.trouble)}")
         return
-    tell(f"\nlast lines of {stage} (all that was kept: {clean_line(path)})")
-    for stream, text in streams.items():
-        for line in clean(text).splitlines()[-TAIL_LINES_COUNT:]:
-            tell(f"  {stream} | {line}")
+    tell(f"\nlast lines of {stage} (all that was kept: {clean_line(tail.path)})")
+    for stream, line in tail.lines:
+        tell(f"  {stream} | {line}")

@@ -14,7 +14,8 @@ from supervisor.engine.loop import Engine
 from supervisor.errors import CannotWriteError, ConfigError
 from supervisor.plan.batches import Batch
 from supervisor.plan.runs import Asking
-from supervisor.report.progress import JsonReporter, LiveReporter, PlainReporter, Tally
+from supervisor.report.progress import JsonReporter, PlainReporter, Tally
+from supervisor.report.terminal import moves
 from supervisor.report.text import duration, json_line
 from supervisor.wiring import engine_for
 from workers.records.request import Request, RequestKind, pending_requests, publish
@@ -90,7 +91,11 @@ def command(
 def _reporter(as_json: bool) -> Tally:
     if as_json:
         return JsonReporter()
-    return LiveReporter() if sys.stdout.isatty() else PlainReporter()
+    if not moves(sys.stdout):
+        return PlainReporter()
+    from supervisor.report.live import LiveReporter
+
+    return LiveReporter()
 
 
 def _hand_in(

@@ -1,7 +1,8 @@
-"""``supervisor status``: the active runs and the newest finished ones."""
+"""``supervisor status``: the active runs and the newest finished ones, or the tree of a run."""
 
-import os
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 import click
 
@@ -9,8 +10,11 @@ from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.edge.lease import serving
 from supervisor.report.clean import clean_line
 from supervisor.report.find import find_run
+from supervisor.report.listing import Line, lines_of
 from supervisor.report.records import Row, active_rows, live_service, newest_rows, row_now
-from supervisor.report.text import duration, print_json, say, table, tell
+from supervisor.report.terminal import coloured, columns
+from supervisor.report.text import print_json, put, say
+from workers.records.layout import Layout
 
 NEWEST_COUNT = 20  # a screenful
 FAILED_SHOWN = 3  # docs/reference/exit-codes.md
@@ -18,75 +22,121 @@ FAILED_SHOWN = 3  # docs/reference/exit-codes.md
 
 @click.command("status", short_help="Show the active and the newest runs.")
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
+@click.option("--watch", is_flag=True, help="Show it again and again; RUNs until they have ended.")
 @root_options
 @json_option
-def command(runs: tuple[str, ...], root: str | None, config: str | None, as_json: bool) -> int:
-    """Show the active runs and the newest 20, or the RUNs named.
+def command(
+    runs: tuple[str, ...], watch: bool, root: str | None, config: str | None, as_json: bool
+) -> int:
+    """Show the active runs and the newest 20; or each RUN named as a tree of its stages.
 
-    RUN is a run id, a unique prefix of one, its last 8 digits, or "latest". A run that a later
-    version of this program wrote is `unknown_schema`. Exits with 3 where a shown run failed, 4
-    where a RUN is unknown.
+    RUN is a run id, a unique prefix of one, its last 8 digits, or "latest". A tree has the runs of
+    sub-pipelines in it, and the last lines of what failed. A run that a later version of this
+    program wrote is `unknown_schema`. Exits with 3 where a shown run failed, 4 where a RUN is
+    unknown. With --watch a terminal is redrawn in place; elsewhere, and with --json, each change
+    is a line.
 
     Example: supervisor status latest
     """
     layout = layout_of(root, config)
-    if runs:
-        rows = [row_now(layout, *find_run(layout, name)) for name in runs]
+    named = [find_run(layout, name) for name in dict.fromkeys(runs)]
+    if watch:
+        return _watch(layout, named, as_json=as_json)
+    if named and not as_json:
+        return _trees(layout, named)
+    if named:
+        rows, unread = [row_now(layout, *run) for run in named], list[str]()
     else:
-        active = active_rows(layout)
-        known = {row.run_id for row in active}
-        newest, unread = newest_rows(layout, NEWEST_COUNT)
-        rows = [*(row for row in newest if row.run_id not in known), *active]
-        for error in unread:
-            say(error)
-    holder = serving(layout)
-    service = live_service(layout) if holder is not None else {}
+        rows, unread = shown_rows(layout)
+    for error in unread:
+        say(error)
     if as_json:
-        facts = {
-            "root": layout.root,
-            "supervisor": None if holder is None else holder.to_json(),
-            "watch": service.get("watch"),
-            "durability": service.get("durability"),
-            "runs": [row.to_json() for row in rows],
-        }
-        print_json("status-report", facts)
+        print_json("status-report", _facts(layout, rows, named=bool(named)))
     else:
+        holder = serving(layout)
         _print(layout.root, rows, None if holder is None else holder.pid)
     return FAILED_SHOWN if any(row.status == "failed" for row in rows) else 0
 
 
-def _print(root: str, rows: list[Row], pid: int | None) -> None:
+def _facts(layout: Layout, rows: list[Row], *, named: bool) -> dict[str, Any]:
+    """What ``--json`` prints: the supervisor that is up, and the runs."""
+    holder = serving(layout)
+    service = live_service(layout) if holder is not None else {}
+    return {
+        "root": layout.root,
+        "supervisor": None if holder is None else holder.to_json(),
+        "watch": service.get("watch"),
+        "durability": service.get("durability"),
+        "runs": [_with_stages(layout, row) if named else row.to_json() for row in rows],
+    }
+
+
+def shown_rows(layout: Layout) -> tuple[list[Row], list[str]]:
+    """The newest finished runs and the active ones, oldest first; and what cannot be read."""
+    active = active_rows(layout)
+    known = {row.run_id for row in active}
+    newest, unread = newest_rows(layout, NEWEST_COUNT)
+    return [*(row for row in newest if row.run_id not in known), *active], unread
+
+
+def _headline(root: str, pid: int | None) -> str:
     served = "no supervisor is up" if pid is None else f"supervisor pid {pid}"
-    tell(clean_line(f"{root}: {served}"))
-    if not rows:
-        tell("no runs yet; 'supervisor run -- COMMAND' makes one")
-        return
-    text = _table(rows, short=False)
-    width = max(len(line) for line in text.splitlines())
-    if sys.stdout.isatty() and width > _columns():
-        text = _table(rows, short=True)
-    tell(text)
+    return clean_line(f"{root}: {served}")
 
 
-def _columns() -> int:
-    """How wide the terminal is; 80 where it does not say. shutil's costs eight modules."""
-    told = os.environ.get("COLUMNS", "")
-    return int(told) if told.isdecimal() else os.get_terminal_size(1).columns or 80
+def _print(root: str, rows: list[Row], pid: int | None) -> None:
+    put(_headline(root, pid))
+    if rows:
+        _put(lines_of(rows, columns(sys.stdout)))
+    else:
+        put("no runs yet; 'supervisor run -- COMMAND' makes one")
 
 
-def _table(rows: list[Row], *, short: bool) -> str:
-    """The table; where the terminal is narrow, a run's last 8 digits stand for it."""
-    return table(
-        ("RUN", "TASK", "PIPELINE", "STATUS", "TIME", "NOTE"),
-        [
-            (
-                row.run_id[-8:] if short else row.run_id,
-                row.task_id,
-                row.pipeline_id,
-                row.status,
-                duration(row.duration_s),
-                row.note or "",
-            )
-            for row in rows
-        ],
-    )
+def _put(lines: Iterable[Line]) -> None:
+    limit, colours = columns(sys.stdout), coloured(sys.stdout)
+    for line in lines:
+        put((line if limit is None else line.cut_to(limit)).painted(on=colours))
+
+
+def _trees(layout: Layout, named: list[tuple[str, str]]) -> int:
+    from supervisor.report.branches import Branches
+    from supervisor.report.tree import read_tree
+
+    failed = False
+    for number, run in enumerate(named):
+        tree = read_tree(layout, *run)
+        failed = failed or tree.status == "failed"
+        if number:
+            put("")
+        _put(Branches(layout).lines(tree))
+    return FAILED_SHOWN if failed else 0
+
+
+def _watch(layout: Layout, named: list[tuple[str, str]], *, as_json: bool) -> int:
+    from supervisor.commands.watching import Look, watch
+    from supervisor.report.branches import Branches
+    from supervisor.report.tree import read_tree
+
+    def look() -> Look:
+        holder = serving(layout)
+        head = Line(_headline(layout.root, None if holder is None else holder.pid))
+        if not named:
+            rows, unread = shown_rows(layout)
+            return Look(head, tuple(rows), troubles=tuple(map(clean_line, unread)))
+        trees = [read_tree(layout, *run) for run in named]
+        lines = (line for tree in trees for line in Branches(layout).lines(tree))
+        return Look(head, tuple(row_now(layout, *run) for run in named), tuple(lines))
+
+    def report(seen: Look) -> None:
+        print_json("status-report", _facts(layout, list(seen.rows), named=bool(named)))
+
+    rows = watch(look, report if as_json else None, follows=bool(named))
+    return FAILED_SHOWN if any(row.status == "failed" for row in rows) else 0
+
+
+def _with_stages(layout: Layout, row: Row) -> dict[str, Any]:
+    from supervisor.report.branches import to_json
+    from supervisor.report.tree import read_tree
+
+    stages = to_json(layout, read_tree(layout, row.task_id, row.run_id))
+    return {**row.to_json(), "stages": stages}

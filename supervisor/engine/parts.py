@@ -1,5 +1,6 @@
 """What the shell works with: the effects, and what it holds of each run while it lives."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from supervisor.edge.proctable import works_on
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker, Launcher
 from supervisor.edge.watcher import Watcher
+from supervisor.report.records import Row
 from workers.containment import Process
 from workers.records.clock import Clock
 from workers.records.identity import Identity
@@ -37,6 +39,9 @@ class Reporter(Protocol):
 
     def note(self, text: str) -> None:
         """Something that a person should know."""
+
+    def looked(self, rows: Iterable[Row]) -> None:
+        """How far the runs are that are under way; after every scan."""
 
     def tick(self) -> None:
         """A turn of the loop has ended."""

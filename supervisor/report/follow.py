@@ -8,13 +8,14 @@ it prints each byte once and says where bytes are missing.
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from supervisor.report.facts import FactFollower
 from workers.cuts import SEQUENCE_LIMIT_BYTES
 from workers.records.errors import TypedError
 from workers.records.files import open_regular, read_from
-from workers.records.journal import Event, Fact, JournalReader
+from workers.records.journal import Event, Fact
 from workers.records.layout import Layout, RunDir
 from workers.records.limits import READ_BUFFER_BYTES
 
@@ -38,28 +39,36 @@ class LogFollower:
 
     Args:
         path: the log.
+        kept: the name that the log gets when its try is made again; from then on ``path`` is that
+            of the next try.
         stage: the stage's id.
         stream: "stdout" or "stderr".
         head_bytes: how much of the stream the log keeps from its beginning.
     """
 
-    def __init__(self, path: str, stage: str, stream: str, head_bytes: int) -> None:
+    def __init__(self, path: str, kept: str, stage: str, stream: str, head_bytes: int) -> None:
         self._path = path
+        self._kept = kept
         self._stage = stage
         self._stream = stream
         self._head_bytes = head_bytes
         self._seen = 0
+        self._was = (0, 0, 0)
 
-    def read_new(self) -> Piece | None:
-        """What came since the last call, None where nothing did."""
-        try:
-            fd = open_regular(self._path, os.O_RDONLY)
-        except (OSError, TypedError):
+    def retire(self) -> None:
+        """The try is over and another comes: ``path`` is no longer ours."""
+        self._path = self._kept
+
+    def read_new(self, *, ended: bool) -> Piece | None:
+        """What came since the last call, None where nothing did.
+
+        Args:
+            ended: look also where the file seems not to have changed: a flood is brought up to
+                date in place, and the clock of files is coarse.
+        """
+        if not ended and not self._has_changed():
             return None
-        try:
-            data = read_from(fd, 0, 4 * READ_BUFFER_BYTES)
-        finally:
-            os.close(fd)
+        data = self._data()
         gap = self._gap(data)
         if gap is None:
             return self._piece(data[self._seen :], 0)
@@ -75,6 +84,27 @@ class LogFollower:
             return self._piece(tail, missing)
         return self._piece(tail[self._seen - begin :], 0)
 
+    def _has_changed(self) -> bool:
+        try:
+            found = os.stat(self._path, follow_symlinks=False)
+        except OSError:
+            return False
+        now = (found.st_ino, found.st_size, found.st_mtime_ns)
+        changed, self._was = now != self._was, now
+        return changed
+
+    def _data(self) -> bytes:
+        for path in dict.fromkeys((self._kept, self._path)):
+            try:
+                fd = open_regular(path, os.O_RDONLY)
+            except (OSError, TypedError):
+                continue
+            try:
+                return read_from(fd, 0, 4 * READ_BUFFER_BYTES)
+            finally:
+                os.close(fd)
+        return b""
+
     def _gap(self, data: bytes) -> re.Match[bytes] | None:
         """Where bytes are missing: the head may be cut a little short of its size."""
         least = self._head_bytes - SEQUENCE_LIMIT_BYTES - 4
@@ -89,7 +119,7 @@ class LogFollower:
 
 
 class RunFollower:
-    """Follows a run's stages, in order.
+    """Follows a run's stages, in order, and in their place the runs of its sub-pipelines.
 
     Args:
         layout: the root.
@@ -108,43 +138,82 @@ class RunFollower:
         head_bytes: int,
         stage: str | None = None,
     ) -> None:
+        self._layout = layout
+        self._task_id = task_id
         self._run: RunDir = layout.run_dir(task_id, run_id)
-        self._journal = JournalReader(self._run.journal)
+        self._journal = FactFollower(self._run.journal)
         self._head_bytes = head_bytes
         self._only = stage
         self._open: list[LogFollower] = []
-        self.verdict: Fact | None = None
+        self._child: tuple[str, RunFollower] | None = None
+
+    @property
+    def verdict(self) -> Fact | None:
+        """The run's verdict, once it was seen."""
+        return self._journal.verdict
+
+    @property
+    def is_gone(self) -> bool:
+        """The run had a directory and has none any more."""
+        return self._journal.has_begun and not os.path.isdir(self._run.path)
 
     def read_new(self) -> Iterator[Piece]:
         """The output that came since the last call, stage by stage."""
-        try:
-            facts = self._journal.read_new()
-        except (OSError, TypedError):
-            facts = []
-        for fact in facts:
-            if fact.event == Event.STAGE_STARTED:
-                yield from self._drain()
-                self._begin(fact)
-            elif fact.event in (Event.STAGE_ENDED, Event.STAGE_RETRIED):
-                yield from self._drain()
-            elif fact.event == Event.VERDICT and self.verdict is None:
-                self.verdict = fact
-        yield from self._drain()
+        for fact in self._journal.read_new():
+            if self._only not in (None, fact.data.get("stage")):
+                continue
+            match fact.event:
+                case Event.STAGE_STARTED:
+                    self._begin(fact)
+                case Event.STAGE_RETRIED:
+                    for follower in self._open:
+                        follower.retire()
+                    yield from self._drain(ended=True)
+                case Event.STAGE_ENDED:
+                    yield from self._drain(ended=True)
+                    self._open = []
+                case Event.CHILD_STARTED:
+                    self._follow_child(fact)
+                case Event.CHILD_ENDED:
+                    yield from self._drain(ended=True)
+                    self._child = None
+                case _:
+                    continue
+        # A worker that was lost told no end of its stage: the verdict is the end.
+        yield from self._drain(ended=self.verdict is not None)
 
     def _begin(self, fact: Fact) -> None:
         stage, index = str(fact.data.get("stage")), int(fact.data.get("index") or 0)
-        self._open = []
-        if self._only not in (None, stage):
-            return
+        number = fact.data.get("try")
+        earlier = number if isinstance(number, int) else 1
         self._open = [
-            LogFollower(self._run.stage_log(index, stage, stream), stage, stream, self._head_bytes)
+            LogFollower(
+                self._run.stage_log(index, stage, stream),
+                self._run.stage_log(index, stage, stream, earlier_try=earlier),
+                stage,
+                stream,
+                self._head_bytes,
+            )
             for stream in ("stdout", "stderr")
         ]
 
-    def _drain(self) -> Iterator[Piece]:
+    def _follow_child(self, fact: Fact) -> None:
+        """The output of a sub-pipeline is that of its run."""
+        run_id = str(fact.data.get("sub_run_id"))
+        if run_id == self._run.run_id:  # an edited record
+            return
+        child = RunFollower(self._layout, self._task_id, run_id, head_bytes=self._head_bytes)
+        self._child = (str(fact.data.get("stage")), child)
+
+    def _drain(self, *, ended: bool) -> Iterator[Piece]:
         for follower in self._open:
             for _ in range(_READS_COUNT):
-                piece = follower.read_new()
+                piece = follower.read_new(ended=ended)
                 if piece is None:
                     break
                 yield piece
+                ended = True  # the same look goes on: head, gap, end
+        if self._child is not None:
+            stage, child = self._child
+            for piece in child.read_new():
+                yield replace(piece, stage=f"{stage}/{piece.stage}")

@@ -45,6 +45,14 @@ class Outlet(io.TextIOBase):
         """Tell whether it is a terminal."""
         return self._isatty
 
+    def size(self) -> tuple[int, int]:
+        """Columns and rows of the terminal, as they are now; 80 and 24 where it does not say."""
+        try:
+            found = os.get_terminal_size(self._fd)
+        except OSError:
+            return 80, 24
+        return found.columns or 80, found.lines or 24
+
     @property
     def is_idle(self) -> bool:
         """Everything that was written is with the reader."""

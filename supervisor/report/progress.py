@@ -1,4 +1,4 @@
-"""How ``start`` tells what happens: a live line in a terminal, plain lines elsewhere, or JSON.
+"""How ``start`` tells what happens: plain lines, or JSON; ``live`` has what a terminal gets.
 
 Results (a finished run) go to stdout, messages to stderr. A reader that went away or does not read
 never stops the supervisor: what cannot be said is counted and left out.
@@ -6,11 +6,13 @@ never stops the supervisor: what cannot be said is counted and left out.
 
 import sys
 import time
-from typing import IO, Any, Final, cast
+from collections.abc import Iterable
+from typing import Any, Final
 
 from supervisor.core.outcome import FinishedRun
 from supervisor.report.clean import clean_line
 from supervisor.report.outlet import Outlet
+from supervisor.report.records import Row
 from supervisor.report.text import duration, json_line
 from workers.records.spec import RunSpec
 
@@ -75,6 +77,9 @@ class Tally:
         """Seconds since we began to count."""
         return time.monotonic() - self.began_mono_s
 
+    def looked(self, rows: Iterable[Row]) -> None:
+        """How far the runs are that are under way."""
+
     def tick(self) -> None:
         """A turn of the loop has ended."""
 
@@ -122,54 +127,3 @@ class JsonReporter(Tally):
             "manifest": run.manifest,
         }
         self.results.write(json_line("run-finished", facts))
-
-
-class LiveReporter(Tally):
-    """A line at the bottom of the terminal that is redrawn; finished runs scroll above it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        from rich.console import Console
-        from rich.live import Live
-
-        self._console = Console(file=cast("IO[str]", self.results), force_terminal=True)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._live.start()
-        self._drawn_mono_s = 0.0
-
-    def tick(self) -> None:
-        """Redraw, at most four times a second, and not for a terminal that is stopped."""
-        now = time.monotonic()
-        if now - self._drawn_mono_s < 0.25 or not self.results.is_idle:
-            return
-        self._drawn_mono_s = now
-        self._live.update(self._line(now), refresh=True)
-
-    def _line(self, now: float) -> str:
-        waiting_count = max(0, self.queued_count - self.done_count - self.running_count)
-        failed = f"[red]{self.failed_count} failed[/red]" if self.failed_count else "0 failed"
-        return (
-            f"[bold]{self.done_count}/{self.queued_count} done[/bold]  "
-            f"{self.running_count} running  {waiting_count} queued  {failed}  "
-            f"{duration(now - self.began_mono_s)}"
-        )
-
-    def say_finished(self, run: FinishedRun) -> None:
-        """Print the line above the live one."""
-        from rich.text import Text
-
-        colour = {"succeeded": "green", "failed": "red"}.get(run.status, "yellow")
-        line = Text(f"{run.status:<9}", style=colour)
-        line.append(line_of(run), "")
-        self._console.print(line, soft_wrap=True)
-
-    def note(self, text: str) -> None:
-        """Print a message above the live line, while there is one."""
-        if self._live.is_started:
-            self._console.print(clean_line(text), markup=False, style="yellow", soft_wrap=True)
-        else:
-            super().note(text)
-
-    def close(self) -> None:
-        """Take the live line away."""
-        self._live.stop()

@@ -31,6 +31,9 @@ class Row:
         status: of the manifest's words; UNKNOWN_SCHEMA for a run of a later version, "unreadable"
             where its records cannot be read.
         note: the status_detail, else the supervisor's word for a worker that is not fresh.
+        stages_count: of its pipeline; None where that is not known.
+        stages_ended_count: those of them that have ended.
+        running: the ids of the stages that are at work.
     """
 
     run_id: str
@@ -41,6 +44,18 @@ class Row:
     started_at: str | None
     duration_s: float | None
     pid: int | None = None
+    stages_count: int | None = None
+    stages_ended_count: int | None = None
+    running: tuple[str, ...] = ()
+
+    @property
+    def remark(self) -> str:
+        """The note, and for a run at work how far it is: ``late, 2/3 package``."""
+        if self.status != "in_progress" or self.stages_count is None:
+            return self.note or ""
+        at = min((self.stages_ended_count or 0) + 1, self.stages_count)
+        far = f"{at}/{self.stages_count} {' '.join(self.running)}".rstrip()
+        return f"{self.note}, {far}" if self.note else far
 
     def to_json(self) -> dict[str, Any]:
         """As ``status --json`` prints it."""
@@ -103,6 +118,17 @@ def load_manifest(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
     return fold_now(layout, spec, warnings_of(on_disk))
 
 
+def manifest_now(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
+    """A run's record as it is now, also of one that is only asked for; errors as load_manifest."""
+    try:
+        return load_manifest(layout, task_id, run_id)
+    except FileNotFoundError:
+        for spec in requested(layout):
+            if spec.run_id == run_id:
+                return fold_now(layout, spec)
+        return load_manifest(layout, task_id, run_id)  # taken up between the two looks
+
+
 def warnings_of(manifest: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """What an operator should know, as the manifest on disk says."""
     extensions = manifest.get("extensions")
@@ -130,7 +156,7 @@ def fold_now(
 def row_now(layout: Layout, task_id: str, run_id: str, **about: Any) -> Row:  # noqa: ANN401
     """The list entry of a run as it is now; ``about`` and errors as row_of and load_manifest."""
     try:
-        return row_of(load_manifest(layout, task_id, run_id), **about)
+        return row_of(manifest_now(layout, task_id, run_id), **about)
     except NewerRecordError:
         return Row(
             run_id=run_id,
@@ -147,6 +173,7 @@ def row_of(manifest: dict[str, Any], *, note: str | None = None, pid: int | None
     """The list entry of a manifest."""
     extensions = manifest.get("extensions") or {}
     duration_s = extensions.get("duration_s")
+    stages = manifest["commands"]
     if duration_s is None and manifest["status"] == "in_progress":
         with contextlib.suppress(ValueError):  # damaged, and no reason to show nothing
             duration_s = max(0.0, epoch_of(now_text()) - epoch_of(manifest["started_at"]))
@@ -159,6 +186,9 @@ def row_of(manifest: dict[str, Any], *, note: str | None = None, pid: int | None
         started_at=manifest["started_at"],
         duration_s=duration_s,
         pid=pid,
+        stages_count=len(stages),
+        stages_ended_count=sum(1 for s in stages if s["status"] not in ("pending", "running")),
+        running=tuple(s["id"] for s in stages if s["status"] == "running"),
     )
 
 
@@ -223,6 +253,7 @@ def newest_rows(layout: Layout, count: int) -> tuple[list[Row], list[str]]:
 
 
 def _row_of_line(line: Fields) -> Row:
+    counts = line.counts("stages")
     return Row(
         run_id=line.text("runId"),
         task_id=line.text("taskId"),
@@ -231,4 +262,6 @@ def _row_of_line(line: Fields) -> Row:
         note=line.text_or_none("statusDetail"),
         started_at=line.text_or_none("startedAt"),
         duration_s=line.number_or_none("durationSeconds"),
+        stages_count=sum(counts.values()) if counts else None,
+        stages_ended_count=sum(counts.values()) - counts.get("pending", 0) if counts else None,
     )

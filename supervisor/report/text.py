@@ -3,33 +3,58 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from supervisor.report.clean import clean, clean_line
+from supervisor.report.terminal import cut, pad, width
+
+_LEAST_WIDTH: Final = 6  # of a column that is cut
 
 
 def duration(seconds: float | None) -> str:
-    """A duration as people say it: 0.42s, 12.3s, 4m05s, 2h03m."""
+    """A duration as people say it: 0.42s, 12.3s, 4m 05s, 2h 03m, 3d 04h."""
     if seconds is None:
         return "-"
-    if seconds < 10:
+    if seconds < 9.995:
         return f"{seconds:.2f}s"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f}s"
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    return f"{minutes // 60}h{minutes % 60:02d}m"
+        return f"{minutes}m {rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours}h {minutes:02d}m"
+    return f"{hours // 24}d {hours % 24:02d}h"
+
+
+def grid(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    limit: int | None = None,
+    firm: Sequence[int] = (),
+) -> list[list[str]]:
+    """Cells of aligned columns that stand two blanks apart; foreign text is cleaned.
+
+    Args:
+        head: the columns' names.
+        rows: their cells.
+        limit: how wide the whole may be; the widest cells are cut for it. None: as it comes.
+        firm: the columns that are never cut.
+    """
+    lines = [list(head), *([clean_line(cell) for cell in row] for row in rows)]
+    widths = [max(width(line[i]) for line in lines) for i in range(len(head))]
+    least = [w if i in firm else min(w, _LEAST_WIDTH) for i, w in enumerate(widths)]
+    while limit is not None and sum(widths) + 2 * len(widths) - 2 > limit and widths != least:
+        widest = max(range(len(widths)), key=lambda i: widths[i] - least[i])
+        widths[widest] -= 1
+    return [[pad(cut(c, w), w) for c, w in zip(line, widths, strict=True)] for line in lines]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Aligned columns, two spaces apart; foreign text is cleaned."""
-    lines = [list(head), *([clean_line(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return "\n".join("  ".join(cells).rstrip() for cells in grid(head, rows))
 
 
 def json_line(schema: str, facts: dict[str, Any]) -> str:
@@ -40,6 +65,12 @@ def json_line(schema: str, facts: dict[str, Any]) -> str:
 def print_json(schema: str, facts: dict[str, Any]) -> None:
     """Print one JSON object with its schema's name, on one line."""
     sys.stdout.write(json_line(schema, facts))
+    sys.stdout.flush()
+
+
+def put(text: str) -> None:
+    """Print a result that is made of clean parts and colours of ours."""
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 

@@ -29,7 +29,7 @@ HOMES = {
     "psutil": {"supervisor.edge.proctable"},
     "watchdog": {"supervisor.edge.watcher"},
     "filelock": {"supervisor.edge.locks"},
-    "rich": {"supervisor.report.progress"},
+    "rich": {"supervisor.report.live"},
 }
 MODULES = sorted(
     path for package in ("supervisor", "workers") for path in (ROOT / package).rglob("*.py")

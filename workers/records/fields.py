@@ -149,6 +149,15 @@ class Fields:
             raise self.bad(key, "must be an object of strings")
         return tuple(items.items())
 
+    def counts(self, key: str) -> dict[str, int]:
+        """An object of whole numbers; missing means empty."""
+        items = self._data.get(key, {})
+        if not isinstance(items, dict) or not all(
+            isinstance(v, int) and not isinstance(v, bool) for v in items.values()
+        ):
+            raise self.bad(key, "must be an object of whole numbers")
+        return dict(items)
+
     def child(self, key: str) -> "Fields":
         """An object inside this one."""
         return Fields(self._get(key, dict, "an object"), self._path, f"{self._at}{key}.")

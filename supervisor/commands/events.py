@@ -1,0 +1,48 @@
+"""``supervisor events``: the facts of runs as NDJSON, and ``-f`` to follow them."""
+
+import sys
+from collections.abc import Iterable
+
+import click
+
+from supervisor.commands.following import FOLLOW_S, pause
+from supervisor.commands.options import layout_of, root_options
+from supervisor.report.find import find_run
+from supervisor.report.stream import RootStream, RunStream, Told, to_json
+from supervisor.report.text import json_line
+
+
+@click.command("events", short_help="Print the facts of runs as NDJSON.")
+@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@click.option("-f", "--follow", is_flag=True, help="Go on: RUNs to their end, else for ever.")
+@root_options
+def command(runs: tuple[str, ...], follow: bool, root: str | None, config: str | None) -> int:
+    """Print the facts of each RUN, or of all active runs, one JSON object a line.
+
+    Every fact of a run's journal is printed once and in its order, with task_id and run_id; those
+    of several runs are put side by side by their time. With -f new facts are printed as they come:
+    with RUNs until all have ended, else for ever, with every run that is accepted meanwhile.
+
+    Example: supervisor events -f latest
+    """
+    layout = layout_of(root, config)
+    if not runs:
+        everything = RootStream(layout)
+        _print(everything.read_new())
+        while follow:
+            pause(FOLLOW_S)
+            _print(everything.read_new())
+        return 0
+    stream = RunStream(layout, [find_run(layout, name) for name in runs])
+    _print(stream.read_new())
+    while follow and not stream.is_done:
+        pause(FOLLOW_S)
+        _print(stream.read_new())
+    return 0
+
+
+def _print(found: Iterable[Told]) -> None:
+    lines = [json_line("event", to_json(told)) for told in found]
+    if lines:
+        sys.stdout.write("".join(lines))
+        sys.stdout.flush()

@@ -1,0 +1,321 @@
+"""A run as it went: its stages with their tries, the runs of its sub-pipelines, and when.
+
+One value for everything that shows a single run: the tree of ``status``, ``show --timing`` and the
+page of ``report``. Times are Spans, in seconds since the run at the top was accepted.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from supervisor.report.records import UNKNOWN_SCHEMA, manifest_now
+from supervisor.report.span import Moment, Span, after, moment_of, places
+from workers.records.clock import epoch_of
+from workers.records.errors import NewerRecordError, TypedError
+from workers.records.identity import boot_id, host_name
+from workers.records.ids import is_run_id
+from workers.records.journal import Event, Fact, read_journal
+from workers.records.layout import Layout
+from workers.records.manifest import FINAL
+from workers.records.request import now_text
+
+DEPTH_LIMIT: Final = 50  # validation refuses circles; records that were edited may hold one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """One try of a stage.
+
+    Attributes:
+        number: from 1.
+        span: when; up to now where it is under way.
+        status: "running", "succeeded", "failed", "skipped".
+        exit_code: None where it has none.
+        signal: the signal that ended it.
+        wait: the pause before the next try, where there was one.
+    """
+
+    number: int
+    span: Span
+    status: str
+    exit_code: int | None = None
+    signal: str | None = None
+    wait: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageNode:
+    """One stage.
+
+    Attributes:
+        index: its place, from 1.
+        status: pending, running, succeeded, failed, skipped.
+        span: from its first try to the end of its last; None where it was never begun.
+        tries: those that the journal tells, in order.
+        run: the run of its sub-pipeline.
+        facts: its entry of the manifest's ``commands``.
+        more: its entry of the manifest's ``extensions.stages``.
+    """
+
+    index: int
+    id: str
+    status: str
+    span: Span | None
+    tries: tuple[Try, ...]
+    run: "RunNode | None"
+    facts: dict[str, Any]
+    more: dict[str, Any]
+
+    @property
+    def signal(self) -> str | None:
+        """The signal that ended it."""
+        return self.more.get("signal")
+
+    @property
+    def failed(self) -> bool:
+        """It failed, also where it may."""
+        return bool(self.facts["error_file"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunNode:
+    """One run.
+
+    Attributes:
+        status: of the manifest's words; "unknown_schema" or "unreadable" where that is all.
+        detail: the status_detail.
+        why: the verdict's reason, or why the records cannot be read.
+        queued: from its acceptance to its worker's begin; up to now while it waits.
+        span: from its worker's begin to its verdict; up to now while it runs; None before.
+        stages: all of its pipeline, in order.
+        manifest: empty where there is none that can be read.
+    """
+
+    run_id: str
+    task_id: str
+    pipeline_id: str
+    status: str
+    detail: str | None = None
+    why: str | None = None
+    queued: Span
+    span: Span | None = None
+    stages: tuple[StageNode, ...] = ()
+    manifest: dict[str, Any]
+
+    @property
+    def ended(self) -> bool:
+        """It has its verdict."""
+        return self.status in FINAL
+
+    def runs(self) -> Iterator["RunNode"]:
+        """This run and those of its sub-pipelines, top down."""
+        yield self
+        for stage in self.stages:
+            if stage.run is not None:
+                yield from stage.run.runs()
+
+
+def read_tree(layout: Layout, task_id: str, run_id: str) -> RunNode:
+    """Read a run and those of its sub-pipelines.
+
+    Args:
+        layout: the root.
+        task_id: its task; sub-pipelines' runs are of the same.
+        run_id: the run.
+
+    Raises:
+        BadRecordError, BadFileError, OSError: this run's records cannot be read; that of a
+            sub-pipeline is "unreadable" instead.
+    """
+    return _Reader(layout, task_id).read(run_id, 0.0, None, ())
+
+
+class _Reader:
+    """Reads a tree of runs of one task.
+
+    Args:
+        layout: the root.
+        task_id: the task.
+    """
+
+    def __init__(self, layout: Layout, task_id: str) -> None:
+        self._layout = layout
+        self._task_id = task_id
+        self._now_text = now_text()
+        self._now_mono_s = time.monotonic()
+
+    def read(
+        self, run_id: str, place_s: float, begin: Moment | None, above: tuple[str, ...]
+    ) -> RunNode:
+        try:
+            manifest = manifest_now(self._layout, self._task_id, run_id)
+        except NewerRecordError as error:
+            return self._bare(run_id, UNKNOWN_SCHEMA, str(error), place_s)
+        facts = self._facts(run_id)
+        at = places(facts, place_s, begin)
+        now_s = self._now_s(manifest, facts, at, place_s)
+        accepted_s = at[facts[0].seq] if facts else place_s
+        started = next((f for f in facts if f.event == Event.RUN_STARTED), None)
+        ended = next((f for f in facts if f.event == Event.VERDICT), None)
+        end_s = at[ended.seq] if ended else now_s
+        began_s = at[started.seq] if started else None
+        if not facts and manifest["status"] in FINAL:  # only the record is left
+            began_s, end_s = place_s, place_s + _wall_s(manifest, "started_at", "completed_at")
+        return RunNode(
+            run_id=run_id,
+            task_id=self._task_id,
+            pipeline_id=manifest["pipeline_id"],
+            status=manifest["status"],
+            detail=manifest["status_detail"],
+            why=manifest["extensions"].get("reason"),
+            queued=Span(accepted_s, end_s if began_s is None else began_s),
+            span=None if began_s is None else Span(began_s, end_s),
+            stages=tuple(
+                self._stage(manifest, entry, facts, at, end_s, (*above, run_id))
+                for entry in manifest["commands"]
+            ),
+            manifest=manifest,
+        )
+
+    def _facts(self, run_id: str) -> list[Fact]:
+        """The facts up to the verdict; none where they cannot be read: the record tells enough."""
+        try:
+            facts = read_journal(self._layout.run_dir(self._task_id, run_id).journal)
+        except (OSError, TypedError):
+            return []
+        for number, fact in enumerate(facts, 1):
+            if fact.event == Event.VERDICT:
+                return facts[:number]
+        return facts
+
+    def _now_s(
+        self,
+        manifest: dict[str, Any],
+        facts: list[Fact],
+        at: Mapping[int, float],
+        place_s: float,
+    ) -> float:
+        """Where now lies."""
+        if not facts:
+            return place_s + _wall_s({**manifest, "now": self._now_text}, "started_at", "now")
+        worker = manifest["extensions"].get("worker") or {}
+        here = not worker or (worker.get("host"), worker.get("boot_id")) == (host_name(), boot_id())
+        now = Moment(self._now_text, self._now_mono_s if here else None)
+        return after(at[facts[-1].seq], moment_of(facts[-1]), now)
+
+    def _stage(
+        self,
+        manifest: dict[str, Any],
+        entry: dict[str, Any],
+        facts: list[Fact],
+        at: Mapping[int, float],
+        end_s: float,
+        above: tuple[str, ...],
+    ) -> StageNode:
+        mine = [fact for fact in facts if fact.data.get("stage") == entry["id"]]
+        known = manifest["extensions"].get("stages") or []
+        more: dict[str, Any] = next((s for s in known if s["id"] == entry["id"]), {})
+        tries = _tries(mine, at, end_s, entry["status"])
+        if not facts and entry.get("started_at"):
+            tries = (_as_recorded(manifest, entry, end_s),)
+        span = Span(tries[0].span.begin_s, tries[-1].span.end_s) if tries else None
+        if tries and tries[-1].wait is not None:
+            span = Span(tries[0].span.begin_s, tries[-1].wait.end_s)
+        return StageNode(
+            index=entry["index"],
+            id=entry["id"],
+            status=entry["status"],
+            span=span,
+            tries=tries,
+            run=self._child(entry, mine, at, above),
+            facts=entry,
+            more=more,
+        )
+
+    def _child(
+        self,
+        entry: dict[str, Any],
+        facts: list[Fact],
+        at: Mapping[int, float],
+        above: tuple[str, ...],
+    ) -> RunNode | None:
+        sub_run_id = entry.get("sub_run_id")
+        if not isinstance(sub_run_id, str) or not is_run_id(sub_run_id):
+            return None
+        asked = next((f for f in facts if f.event == Event.CHILD_STARTED), None)
+        place_s = at[asked.seq] if asked else 0.0
+        begin = moment_of(asked) if asked else None
+        if sub_run_id in above or len(above) >= DEPTH_LIMIT:
+            return self._bare(sub_run_id, "unreadable", "is its own sub-pipeline", place_s)
+        try:
+            return self.read(sub_run_id, place_s, begin, above)
+        except FileNotFoundError:
+            return self._bare(sub_run_id, "unreadable", "its directory is gone", place_s)
+        except (OSError, TypedError) as error:
+            return self._bare(sub_run_id, "unreadable", str(error), place_s)
+
+    def _bare(self, run_id: str, status: str, why: str, place_s: float) -> RunNode:
+        return RunNode(
+            run_id=run_id,
+            task_id=self._task_id,
+            pipeline_id="-",
+            status=status,
+            why=why,
+            queued=Span(place_s, place_s),
+            manifest={},
+        )
+
+
+def _tries(
+    facts: list[Fact], at: Mapping[int, float], end_s: float, status: str
+) -> tuple[Try, ...]:
+    """The tries that a stage's facts tell; what has no end has this status, until ``end_s``."""
+    found: list[Try] = []
+    begun: float | None = None
+    for fact in facts:
+        place_s = at[fact.seq]
+        if fact.event == Event.STAGE_STARTED:
+            begun = place_s
+        elif fact.event not in (Event.STAGE_ENDED, Event.STAGE_RETRIED):
+            continue
+        elif begun is not None:
+            found.append(_try(len(found) + 1, Span(begun, place_s), fact, end_s))
+            begun = None
+            continue
+        if found and found[-1].wait is not None:  # the next try, or no more of them
+            found[-1] = replace(found[-1], wait=Span(found[-1].span.end_s, place_s))
+    if begun is not None:
+        found.append(Try(number=len(found) + 1, span=Span(begun, end_s), status=status))
+    return tuple(found)
+
+
+def _try(number: int, span: Span, fact: Fact, end_s: float) -> Try:
+    retried = fact.event == Event.STAGE_RETRIED
+    return Try(
+        number=number,
+        span=span,
+        status=str(fact.data.get("status")),
+        exit_code=fact.data.get("exit_code"),
+        signal=fact.data.get("signal"),
+        wait=Span(span.end_s, end_s) if retried else None,
+    )
+
+
+def _as_recorded(manifest: dict[str, Any], entry: dict[str, Any], end_s: float) -> Try:
+    """What is known of a stage without its journal: from the wall clock's times in the record."""
+    begin_s = _wall_s({**manifest, "stage": entry["started_at"]}, "started_at", "stage")
+    lasted_s = _wall_s(entry, "started_at", "completed_at") if entry.get("completed_at") else None
+    return Try(
+        number=1,
+        span=Span(begin_s, end_s if lasted_s is None else begin_s + lasted_s),
+        status=entry["status"],
+        exit_code=entry["exit_code"],
+    )
+
+
+def _wall_s(record: dict[str, Any], begin: str, end: str) -> float:
+    try:
+        return max(0.0, epoch_of(str(record[end])) - epoch_of(str(record[begin])))
+    except ValueError:
+        return 0.0

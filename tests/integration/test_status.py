@@ -1,0 +1,169 @@
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.root import Root, root_in, wait_until
+from tests.screen import seat
+
+PIPELINES = """
+[pipelines.checks]
+[[pipelines.checks.stages]]
+id = "flaky"
+command = "test $SUPERVISED_TRY -ge 3"
+retries = { attempts = 3, delay_s = 0.05 }
+[[pipelines.checks.stages]]
+id = "advice"
+command = "exit 3"
+allow_failure = true
+
+[pipelines.release]
+[[pipelines.release.stages]]
+id = "checks"
+pipeline = "checks"
+[[pipelines.release.stages]]
+id = "upload"
+command = "seq 1 30; printf 'no \\\\033[2Jroute\\\\n' >&2; kill -9 $$"
+[[pipelines.release.stages]]
+id = "never"
+command = "true"
+"""
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+    """A root with one run that failed behind a sub-pipeline that did not."""
+    with root_in(tmp_path_factory.mktemp("status") / "root") as made:
+        made.configure(PIPELINES)
+        assert made.call("start", "--once", "release").code == 10
+        yield made
+
+
+def test_a_run_is_a_tree_with_its_tries_its_sub_pipelines_and_what_the_failure_said(
+    released: Root,
+) -> None:
+    done = released.call("status", "latest")
+    assert (done.code, done.err) == (3, "")
+    shown = re.sub(r"\d+\.\d+s", "TIME", re.sub(r"(?<=checks )[0-9a-f]{8}", "CHILD", done.out))
+    shown = re.sub(r" +TIME", " TIME", re.sub(r"^\S+Z-[0-9a-f]{8}", "RUN", shown))
+    tail = "".join(f"|  stdout | {number}\n" for number in range(21, 31))
+    assert shown == (
+        "RUN  failed TIME  default  release\n"
+        "  stage:upload:failed - upload: ended by SIGKILL (out of memory?): no route\n"
+        "|- checks  succeeded TIME  checks CHILD\n"
+        "|  |- flaky   succeeded TIME  3 tries\n"
+        "|  `- advice  skipped TIME  exit 3\n"
+        "|- upload  failed TIME  SIGKILL\n"
+        f"{tail}"
+        "|  stderr | no \\x1b[2Jroute\n"
+        "`- never   pending            -\n"
+    )
+
+
+def test_the_tree_as_json_has_seconds_and_nested_runs(released: Root) -> None:
+    report = released.call("status", "latest", "--json").json()
+    assert report["schema"] == "pipeline-supervisor/status-report/1"
+    (run,) = report["runs"]
+    checks, upload, never = run["stages"]
+    flaky, advice = checks["run"]["stages"]
+    assert (flaky["tries_count"], flaky["status"]) == (3, "succeeded")
+    assert flaky["duration_s"] >= 0.1, "the waits between its tries are in it"
+    assert (advice["exit_code"], advice["status"]) == (3, "skipped")
+    assert (upload["signal"], upload["exit_code"]) == ("SIGKILL", None)
+    assert upload["last_lines"][-1] == {"stream": "stderr", "text": "no \\x1b[2Jroute"}
+    assert checks["begin_s"] <= flaky["begin_s"] <= advice["begin_s"] <= upload["begin_s"]
+    assert (never["begin_s"], never["duration_s"], never["run"]) == (None, None, None)
+
+
+def test_a_sub_pipelines_run_that_is_gone_is_said_and_the_rest_is_shown(
+    released: Root, tmp_path: Path
+) -> None:
+    child = released.call("status", "latest", "--json").json()["runs"][0]["stages"][0]["run"]
+    directory = Path(released.layout.run_dir("default", child["run_id"]).path)
+    directory.rename(tmp_path / "away")
+    try:
+        done = released.call("status", "latest")
+    finally:
+        (tmp_path / "away").rename(directory)
+    assert done.code == 3
+    assert "|  unreadable: its directory is gone\n" in done.out
+
+
+def test_a_run_whose_journal_is_gone_is_told_from_its_record(
+    released: Root, tmp_path: Path
+) -> None:
+    run_id = released.call("status", "latest", "--json").json()["runs"][0]["run_id"]
+    journal = Path(released.layout.run_dir("default", run_id).journal)
+    journal.rename(tmp_path / "journal")
+    try:
+        run = released.call("status", "latest", "--json").json()["runs"][0]
+    finally:
+        (tmp_path / "journal").rename(journal)
+    assert [stage["status"] for stage in run["stages"]] == ["succeeded", "failed", "pending"]
+    assert run["stages"][0]["duration_s"] >= 0.1
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "latest"]], ids=" ".join)
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_on_a_terminal_no_line_is_wider_than_it(
+    released: Root, words: list[str], columns: int
+) -> None:
+    with seat(released.path, *words, columns=columns) as place:
+        assert place.end() == 3
+        lines = place.screen.text()
+        assert all(len(line) <= columns for line in lines)
+        assert lines[-1] == "", "nothing was wrapped into the next line"
+        assert "31" in place.screen.colours
+    in_pipe = released.call(*words).out.splitlines()
+    wrapped = (len(in_pipe[0]) - 1) // columns if words == ["status"] else 0  # the root's path
+    assert len(lines) == len(in_pipe) + wrapped + 1, "one row for each line"
+
+
+def test_colours_are_for_terminals_that_want_them(released: Root) -> None:
+    assert "\x1b" not in released.call("status").out
+    for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        with seat(released.path, "status", env=env) as place:
+            assert place.end() == 3
+            assert b"\x1b" not in place.got
+
+
+def test_a_locale_without_our_characters_breaks_nothing(root: Root) -> None:
+    done = root.call("run", "--", "sh", "-c", "echo h\u00e4tte >&2; exit 1")
+    assert done.code == 10
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    for words in (["status"], ["status", "latest"], ["show", "latest"]):
+        done = root.call(*words, env=ascii_only)
+        assert done.code == (0 if words[0] == "show" else 3), done.err
+        assert done.out.isascii()
+    assert "h\\xe4tte" in done.out
+
+
+def test_a_run_that_is_only_asked_for_has_a_tree(root: Root) -> None:
+    root.configure(PIPELINES)
+    run_id = root.call("submit", "release").out.strip()
+    done = root.call("status", run_id)
+    assert done.code == 0
+    assert done.out.splitlines()[0].split()[:2] == [run_id, "queued"]
+    assert [line.split()[2] for line in done.out.splitlines()[1:]] == ["pending"] * 3
+
+
+def test_a_run_at_work_tells_how_far_it_is(root: Root) -> None:
+    root.configure(
+        "[pipelines.p]\nstages = [{ id = 'a', command = 'true' }, "
+        "{ id = 'b', command = 'until test -e go; do sleep 0.05; done' }]\n"
+    )
+    process = root.serving()
+    run_id = root.call("submit", "p").out.strip()
+    wait_until(lambda: "2/2 b" in root.call("status").out, "it is at its second stage")
+    row = root.call("status", "--json").json()["runs"][0]
+    assert (row["running"], row["stages_ended_count"], row["stages_count"]) == (["b"], 1, 2)
+    tree = root.call("status", run_id)
+    assert tree.code == 0
+    assert re.search(r"^`- b +running +\d", tree.out, re.MULTILINE)
+    root.write("go", "")
+    assert root.call("wait", run_id).code == 0
+    assert json.loads(root.call("status", "--json").out)["runs"][0]["running"] == []
+    root.call("stop")
+    root.finish(process)
