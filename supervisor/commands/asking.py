@@ -6,7 +6,7 @@ import sys
 import click
 
 from supervisor.commands.configured import configure
-from supervisor.commands.options import Decorated, json_option, root_options
+from supervisor.commands.options import Decorated, json_option, param_option, root_options
 from supervisor.errors import UsageError
 from supervisor.plan.runs import Asking
 from supervisor.plan.secrets import told_in
@@ -20,7 +20,8 @@ def asking_options(function: Decorated) -> Decorated:
         "words", metavar="PIPELINE | -- COMMAND [ARG]...", nargs=-1, required=True
     )
     task = click.option("--task", metavar="ID", help="The task of the run. Default: the setting.")
-    decorated: Decorated = words(task(root_options(json_option(click.pass_context(function)))))
+    shared = root_options(json_option(click.pass_context(function)))
+    decorated: Decorated = words(task(param_option(shared)))
     return decorated
 
 
@@ -28,6 +29,7 @@ def ask_for(
     ctx: click.Context,
     words: tuple[str, ...],
     task: str | None,
+    params: tuple[str, ...],
     root: str | None,
     config: str | None,
     *,
@@ -39,15 +41,18 @@ def ask_for(
         ctx: click's, for the command's name.
         words: a pipeline, or a command and its arguments.
         task: ``--task``.
+        params: ``--param``.
         root: ``--root``.
         config: ``--config``.
         asked_by: "run" or "submit".
 
     Raises:
-        UsageError: it is neither one pipeline nor a command behind ``--``, or it holds a secret.
+        UsageError: it is neither one pipeline nor a command behind ``--``, a parameter is wrong,
+            or a secret is in it.
         ConfigError: the configuration is wrong.
     """
     given = configure(root, config)
+    wish = given.wish(task, params)
     asking = Asking(settings=given.settings, asked_by=asked_by)
     if _behind_dashes(words):
         told = told_in(list(words), given.settings.secrets, os.environ)
@@ -56,13 +61,13 @@ def ask_for(
                 why=f"the command holds the value of the secret {told[0]}, which would be kept in "
                 f"the run's records: let it read {told[0]} from its environment"
             )
-        return given.layout, asking.command(words, task)
+        return given.layout, asking.command(words, wish)
     if len(words) > 1:
         raise UsageError(
             why=f"one pipeline, or a command behind '--': supervisor {ctx.info_name} -- "
             + " ".join(words)
         )
-    return given.layout, asking.named(given.catalog, words[0], task)
+    return given.layout, asking.named(given.catalog, words[0], wish)
 
 
 def _behind_dashes(words: tuple[str, ...]) -> bool:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from supervisor.commands.options import layout_of
-from supervisor.errors import ConfigError, Problem
+from supervisor.errors import ConfigError, Problem, UsageError
 from supervisor.plan.batches import Batch, batch_path, load_batch
 from supervisor.plan.catalog import Catalog, load_catalog
 from supervisor.plan.load_settings import load_settings, project_file
-from supervisor.plan.secrets import written_down
+from supervisor.plan.params import words_of
+from supervisor.plan.runs import Wish
+from supervisor.plan.secrets import MEND, told_in, written_down
 from supervisor.report.text import say
 from supervisor.settings import Settings
 from workers.records.layout import Layout
@@ -37,9 +39,34 @@ class Configured:
         found = load_batch(path, root=self.layout.root, catalog=self.catalog)
         pipelines, places = found.catalog.pipelines, found.catalog.places
         told = written_down(pipelines.values(), places, self.settings.secrets, os.environ)
+        for index, run in enumerate(found.runs):
+            for name in told_in(dict(run.params), self.settings.secrets, os.environ):
+                what = f"holds the value of the secret {name}: {MEND}"
+                told.append(Problem(path, f"runs[{index}].params", what))
         if told:
             raise ConfigError(problems=told)
         return found
+
+    def wish(self, task: str | None, params: tuple[str, ...]) -> Wish:
+        """What the command line says of the runs to make.
+
+        Args:
+            task: ``--task``.
+            params: ``--param``, each ``NAME=VALUE``.
+
+        Raises:
+            UsageError: it cannot be read, or holds a secret.
+        """
+        given = words_of(params)
+        for name, value in given.items():
+            told = told_in(value, self.settings.secrets, os.environ)
+            if told:
+                raise UsageError(
+                    why=f"param {name!r} holds the value of the secret {told[0]}, which would be "
+                    f"kept in the run's records: let the command read {told[0]} from its "
+                    "environment"
+                )
+        return Wish(task=task, params=given)
 
 
 def configure(

@@ -25,6 +25,7 @@ def command(
     ctx: click.Context,
     words: tuple[str, ...],
     task: str | None,
+    params: tuple[str, ...],
     root: str | None,
     config: str | None,
     as_json: bool,
@@ -37,7 +38,7 @@ def command(
 
     Example: supervisor run --task nightly -- pytest -q
     """
-    layout, spec = ask_for(ctx, words, task, root, config, asked_by="run")
+    layout, spec = ask_for(ctx, words, task, params, root, config, asked_by="run")
     request = publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
     aside = os.path.join(layout.rejected, os.path.basename(request))
     follower = RunFollower(layout, spec.task_id, spec.run_id, head_bytes=head_bytes(spec))

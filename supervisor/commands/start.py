@@ -8,10 +8,10 @@ from collections.abc import Callable
 import click
 
 from supervisor.commands.configured import Configured, configure
-from supervisor.commands.options import json_option, root_options
+from supervisor.commands.options import json_option, param_option, root_options
 from supervisor.core.outcome import exit_code, worst
 from supervisor.engine.loop import Engine
-from supervisor.errors import CannotWriteError, ConfigError
+from supervisor.errors import CannotWriteError, ConfigError, UsageError
 from supervisor.plan.batches import Batch
 from supervisor.plan.runs import Asking
 from supervisor.report.progress import JsonReporter, LiveReporter, PlainReporter, Tally
@@ -29,6 +29,7 @@ MEND = "see to the disk and start again"
 @click.option("--batch", metavar="FILE", help="The batch to run. Default: the setting `batch`.")
 @click.option("--again", is_flag=True, help="Make the batch anew although it is unfinished.")
 @click.option("--task", metavar="ID", help="The task of runs that name none.")
+@param_option
 @click.option("--max-runs", type=int, metavar="N", help="Runs at once.")
 @click.option("--lease-fd", type=int, hidden=True)
 @root_options
@@ -39,6 +40,7 @@ def command(
     batch: str | None,
     again: bool,
     task: str | None,
+    params: tuple[str, ...],
     max_runs: int | None,
     lease_fd: int | None,
     root: str | None,
@@ -58,7 +60,9 @@ def command(
     """
     given = configure(root, config, max_runs=max_runs)
     asking = Asking(settings=given.settings, asked_by="start")
-    named = [asking.named(given.catalog, name, task) for name in pipelines]
+    if params and not pipelines:
+        raise UsageError(why="--param is for the PIPELINEs named; a batch says its own")
+    named = asking.all_named(given.catalog, pipelines, given.wish(task, params))
     wanted = None if pipelines or lease_fd is not None else given.batch(batch)
     for spec in () if wanted is None else asking.batch(wanted, task):
         del spec  # every run of it can be made: known before anything is created

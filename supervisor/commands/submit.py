@@ -13,6 +13,7 @@ def command(
     ctx: click.Context,
     words: tuple[str, ...],
     task: str | None,
+    params: tuple[str, ...],
     root: str | None,
     config: str | None,
     as_json: bool,
@@ -24,7 +25,7 @@ def command(
 
     Example: supervisor submit -- pytest -q
     """
-    layout, spec = ask_for(ctx, words, task, root, config, asked_by="submit")
+    layout, spec = ask_for(ctx, words, task, params, root, config, asked_by="submit")
     publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
     if as_json:
         print_json("submit", {"run_id": spec.run_id, "task_id": spec.task_id})

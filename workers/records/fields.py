@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from workers.records.errors import BadRecordError, NewerRecordError
 
+_PAIRS: Final = ("env", "params")  # fields that hold pairs of strings
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")  # of a format
 
 
@@ -23,7 +24,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, tuple or scalar o
 
 
 def _field(name: str, value: object) -> object:
-    if name == "env" and isinstance(value, tuple):
+    if name in _PAIRS and isinstance(value, tuple):
         return dict(value)
     return plain(value)
 

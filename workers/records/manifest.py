@@ -258,6 +258,7 @@ def _extensions(spec: RunSpec, fold: _Fold, observed: Observed) -> dict[str, Any
         "accepted_at": fold.accepted_at,
         "asked_by": spec.asked_by,
         "batch": spec.batch,
+        "params": dict(spec.params),
         "retry_of": spec.retry_of,
         "worker": fold.started.data.get("identity") if fold.started else None,
         "attempt": fold.started.data.get("attempt") if fold.started else None,

@@ -46,12 +46,30 @@ class RetrySpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParamSpec:
+    """A parameter that a pipeline takes.
+
+    Attributes:
+        type: string, integer, number or boolean.
+        choices: the values that it may have, as text; empty means every one of its type.
+        default: its value, as text, where none is given; None means that one must be.
+    """
+
+    name: str
+    type: str = "string"
+    choices: tuple[str, ...] = ()
+    default: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageSpec:
     """One stage.
 
     Attributes:
         command: a string for ``/bin/sh -c``, or an argv; None for a sub-pipeline.
         pipeline: the sub-pipeline's id; None for a command.
+        params: what the sub-pipeline's run gets.
         cwd: relative to the root; None means the pipeline's.
         timeout_s: longest duration of one try; None means no limit.
         allow_failure: a failure is recorded as ``skipped`` and the run goes on.
@@ -62,6 +80,7 @@ class StageSpec:
     kind: StageKind = StageKind.COMMAND
     command: str | tuple[str, ...] | None = None
     pipeline: str | None = None
+    params: Pairs = ()
     cwd: str | None = None
     env: Pairs = ()
     timeout_s: float | None = None
@@ -73,7 +92,12 @@ class StageSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSpec:
-    """An ordered list of stages; ``timeout_s`` bounds the whole of them."""
+    """An ordered list of stages.
+
+    Attributes:
+        timeout_s: bounds the whole of them.
+        takes: the parameters that it declares.
+    """
 
     id: str
     title: str
@@ -83,6 +107,7 @@ class PipelineSpec:
     env: Pairs = ()
     cwd: str | None = None
     timeout_s: float | None = None
+    takes: tuple[ParamSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +115,9 @@ class RunSpec:
     """One run as asked.
 
     Attributes:
-        pipeline: what to run.
-        pipelines: every pipeline reachable from it through sub-pipeline stages.
+        pipeline: what to run, its parameters filled in.
+        pipelines: every pipeline reachable from it through sub-pipeline stages, as written.
+        params: the value of every parameter, as text, by its name.
         parent_run_id: the run whose stage asked for this one.
         batch: the key of the batch that it belongs to.
         asked_by: "start", "run", "submit" or "worker".
@@ -104,6 +130,7 @@ class RunSpec:
     task_id: str
     pipeline: PipelineSpec
     pipelines: tuple[PipelineSpec, ...] = ()
+    params: Pairs = ()
     parent_run_id: str | None = None
     retry_of: str | None = None
     batch: str | None = None
@@ -135,6 +162,7 @@ class RunSpec:
             task_id=read.text("task_id"),
             pipeline=_pipeline(read.child("pipeline")),
             pipelines=tuple(_pipeline(item) for item in read.children("pipelines")),
+            params=read.pairs("params"),
             parent_run_id=read.text_or_none("parent_run_id"),
             retry_of=read.text_or_none("retry_of"),
             batch=read.text_or_none("batch"),
@@ -165,6 +193,17 @@ def _pipeline(read: Fields) -> PipelineSpec:
         env=read.pairs("env"),
         cwd=read.text_or_none("cwd"),
         timeout_s=read.number_or_none("timeout_s"),
+        takes=tuple(_param(item) for item in read.children("takes")),
+    )
+
+
+def _param(read: Fields) -> ParamSpec:
+    return ParamSpec(
+        name=read.text("name"),
+        type=read.text("type"),
+        choices=read.texts("choices"),
+        default=read.text_or_none("default"),
+        description=read.text_or_none("description"),
     )
 
 
@@ -178,6 +217,7 @@ def _stage(read: Fields) -> StageSpec:
         kind=StageKind(kind),
         command=read.command_or_none("command"),
         pipeline=read.text_or_none("pipeline"),
+        params=read.pairs("params"),
         cwd=read.text_or_none("cwd"),
         env=read.pairs("env"),
         timeout_s=read.number_or_none("timeout_s"),
