@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TypedDict
 
 import click
 
@@ -9,9 +10,20 @@ from supervisor.commands.configured import configure
 from supervisor.commands.options import Decorated, json_option, param_option, root_options
 from supervisor.errors import UsageError
 from supervisor.plan.runs import Asking
+from supervisor.plan.schema import PRIORITY_LIMIT
 from supervisor.plan.secrets import told_in
 from workers.records.layout import Layout
 from workers.records.spec import RunSpec
+
+
+class Wished(TypedDict):
+    """What the options below say."""
+
+    task: str | None
+    params: tuple[str, ...]
+    priority: int
+    group: str | None
+    after: tuple[str, ...]
 
 
 def asking_options(function: Decorated) -> Decorated:
@@ -20,16 +32,32 @@ def asking_options(function: Decorated) -> Decorated:
         "words", metavar="PIPELINE | -- COMMAND [ARG]...", nargs=-1, required=True
     )
     task = click.option("--task", metavar="ID", help="The task of the run. Default: the setting.")
+    priority = click.option(
+        "--priority",
+        type=click.IntRange(-PRIORITY_LIMIT, PRIORITY_LIMIT),
+        default=0,
+        metavar="N",
+        help="The higher starts first, equal ones as they were accepted; -1000 to 1000, default 0.",
+    )
+    group = click.option(
+        "--group", metavar="NAME", help="The concurrency group. Default: the pipeline's."
+    )
+    after = click.option(
+        "--after",
+        metavar="RUN",
+        multiple=True,
+        help="Start when that run has succeeded; where it does not, this one is cancelled. "
+        "Once for each.",
+    )
     shared = root_options(json_option(click.pass_context(function)))
-    decorated: Decorated = words(task(param_option(shared)))
+    decorated: Decorated = words(task(param_option(priority(group(after(shared))))))
     return decorated
 
 
 def ask_for(
     ctx: click.Context,
     words: tuple[str, ...],
-    task: str | None,
-    params: tuple[str, ...],
+    wished: Wished,
     root: str | None,
     config: str | None,
     *,
@@ -40,19 +68,19 @@ def ask_for(
     Args:
         ctx: click's, for the command's name.
         words: a pipeline, or a command and its arguments.
-        task: ``--task``.
-        params: ``--param``.
+        wished: the options.
         root: ``--root``.
         config: ``--config``.
         asked_by: "run" or "submit".
 
     Raises:
         UsageError: it is neither one pipeline nor a command behind ``--``, a parameter is wrong,
-            or a secret is in it.
+            there is no such group, or a secret is in it.
+        UnknownRunError: no run is called as ``--after`` says.
         ConfigError: the configuration is wrong.
     """
     given = configure(root, config)
-    wish = given.wish(task, params)
+    wish = given.wish(**wished)
     asking = Asking(settings=given.settings, asked_by=asked_by)
     if _behind_dashes(words):
         told = told_in(list(words), given.settings.secrets, os.environ)

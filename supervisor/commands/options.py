@@ -44,6 +44,13 @@ def param_option(function: Decorated) -> Decorated:
     return decorated
 
 
+def group_option(function: Decorated) -> Decorated:
+    """``--group`` of the verbs that hold runs back."""
+    option = click.option("--group", metavar="NAME", help="Of this concurrency group only.")
+    decorated: Decorated = option(function)
+    return decorated
+
+
 def json_option(function: Decorated) -> Decorated:
     """``--json``."""
     option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")

@@ -3,15 +3,15 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
 
 import click
 
 from supervisor.commands.configured import Configured, configure
 from supervisor.commands.options import json_option, param_option, root_options
+from supervisor.commands.reloading import Reloading
 from supervisor.core.outcome import exit_code, worst
 from supervisor.engine.loop import Engine
-from supervisor.errors import CannotWriteError, ConfigError, UsageError
+from supervisor.errors import CannotWriteError, UsageError
 from supervisor.plan.batches import Batch
 from supervisor.plan.runs import Asking
 from supervisor.report.progress import JsonReporter, LiveReporter, PlainReporter, Tally
@@ -50,7 +50,8 @@ def command(
     """Supervise the PIPELINEs named, or the batch, and whatever is handed in meanwhile.
 
     One supervisor serves a root. What a crash left is recovered first; a batch that is unfinished
-    is continued. The first TERM or INT drains, the second stops; HUP reads the settings again.
+    is continued. The first TERM or INT drains, the second stops; HUP reads the configuration again
+    and tells what changed; one with errors is refused, and the old one stays.
 
     Exits with 10 (a run failed), 11 (cancelled), 12 (lost), 73 (cannot write: the runs whose
     result is not on disk are listed), 75 (another supervisor), 78 (configuration), 130/143 (ended
@@ -74,7 +75,7 @@ def command(
         reporter=reporter,
         until_done=once,
         lease_fd=lease_fd,
-        reload=lambda: _reload(root, config, max_runs, reporter.note),
+        reload=Reloading(given, root, config, max_runs=max_runs),
     ) as engine:
         try:
             if not once:
@@ -123,20 +124,6 @@ def _hand_in(
 
 def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
-
-
-def _reload(
-    root: str | None, config: str | None, max_runs: int | None, tell: Callable[[str], None]
-) -> int | None:
-    """What SIGHUP does: a configuration with errors is reported and the old one stays."""
-    try:
-        settings = configure(root, config, tell=tell, max_runs=max_runs).settings
-    except ConfigError as error:
-        for line in ("not reloaded, the old settings stay:", *str(error).splitlines()):
-            tell(line)
-        return None
-    tell(f"reloaded: max_runs is {settings.max_runs}; other settings take effect at the next start")
-    return settings.max_runs
 
 
 def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) -> int:

@@ -2,15 +2,19 @@
 
 import os
 import sys
+from collections.abc import Iterable
 
 import click
 
 from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.core.holds import Holds
 from supervisor.edge.lease import serving
 from supervisor.report.clean import clean_line
+from supervisor.report.control import held_lines, holds_now, rejected
 from supervisor.report.find import find_run
 from supervisor.report.records import Row, active_rows, live_service, newest_rows, row_now
 from supervisor.report.text import duration, print_json, say, table, tell
+from workers.records.errors import TypedError
 
 NEWEST_COUNT = 20  # a screenful
 FAILED_SHOWN = 3  # docs/reference/exit-codes.md
@@ -41,23 +45,34 @@ def command(runs: tuple[str, ...], root: str | None, config: str | None, as_json
             say(error)
     holder = serving(layout)
     service = live_service(layout) if holder is not None else {}
+    holds, aside = Holds(), rejected(layout)
+    try:
+        holds = holds_now(layout)
+    except (OSError, TypedError) as error:
+        say(f"what is paused cannot be read: {error}")
     if as_json:
         facts = {
             "root": layout.root,
             "supervisor": None if holder is None else holder.to_json(),
             "watch": service.get("watch"),
             "durability": service.get("durability"),
+            "paused": holds.to_json(),
+            "groups": service.get("groups"),
+            "rejected": aside,
             "runs": [row.to_json() for row in rows],
         }
         print_json("status-report", facts)
     else:
-        _print(layout.root, rows, None if holder is None else holder.pid)
+        held = held_lines(holds, service, aside)
+        _print(layout.root, rows, None if holder is None else holder.pid, held)
     return FAILED_SHOWN if any(row.status == "failed" for row in rows) else 0
 
 
-def _print(root: str, rows: list[Row], pid: int | None) -> None:
+def _print(root: str, rows: list[Row], pid: int | None, held: Iterable[str]) -> None:
     served = "no supervisor is up" if pid is None else f"supervisor pid {pid}"
     tell(clean_line(f"{root}: {served}"))
+    for line in held:
+        tell(clean_line(line))
     if not rows:
         tell("no runs yet; 'supervisor run -- COMMAND' makes one")
         return

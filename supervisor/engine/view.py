@@ -1,8 +1,10 @@
 """status.json: the supervisor's view of its fleet, for readers. A view: lost without loss."""
 
 import contextlib
+from collections import Counter
 from typing import Any
 
+from supervisor.core.admission import live_counts
 from supervisor.core.fleet import Fleet
 from supervisor.engine.parts import Parts
 from workers.records.atomic import replace_file, to_bytes
@@ -33,6 +35,18 @@ class View:
             }
             for run in fleet.active.values()
         ]
+        counts = live_counts(fleet)
+        queued = Counter[str | None]()
+        for lane, places in fleet.lanes.items():
+            queued[lane.group] += len(places)
+        groups = {
+            name: {
+                "limit": fleet.groups.get(name),
+                "running": counts[name],
+                "queued": queued[name],
+            }
+            for name in sorted({*fleet.groups, *(g for g in (*counts, *queued) if g is not None)})
+        }
         facts = {
             "supervisor": self._parts.mine.to_json(),
             "mode": str(fleet.mode),
@@ -40,6 +54,8 @@ class View:
             "durability": self._parts.durability,
             "max_runs": fleet.max_runs,
             "queued_count": len(fleet.queued),
+            "paused": fleet.holds.to_json(),
+            "groups": groups,
             "runs": runs,
         }
         if facts == self._last:

@@ -20,6 +20,8 @@ class Planned:
     task: str | None
     count: int
     params: Pairs
+    priority: int
+    group: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,8 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
                 pipeline=run.pipeline,
                 task=run.task,
                 count=run.count,
+                priority=run.priority,
+                group=run.group,
                 params=resolved(joined.pipelines[run.pipeline], run.params, typed=True),
             )
             for run in content.runs

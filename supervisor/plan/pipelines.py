@@ -63,6 +63,7 @@ def pipeline_spec(pipeline_id: str, item: Pipeline) -> PipelineSpec:
         cwd=item.cwd,
         timeout_s=item.timeout_s,
         stages=tuple(_stage(stage) for stage in item.stages),
+        group=item.group,
         takes=tuple(_param(name, table) for name, table in item.params.items()),
     )
 

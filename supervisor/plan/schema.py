@@ -14,6 +14,7 @@ from workers.records.ids import why_bad
 
 STAGES_LIMIT_COUNT = 10_000  # fault V11
 COUNT_LIMIT = 10_000
+PRIORITY_LIMIT = 1000  # as far as words for it go: nobody needs two thousand kinds of urgent
 YEAR_S = 365 * 86_400.0
 RESERVED = "SUPERVISED_"  # docs/reference; run ids in it are how processes are found
 _PARAM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -152,6 +153,7 @@ class Pipeline(Strict):
     env: Environment = {}
     cwd: Words | None = None
     timeout_s: Seconds | None = None
+    group: Id | None = None
     params: dict[Param, ParamTable] = {}
     stages: list[Stage] = Field(min_length=1, max_length=STAGES_LIMIT_COUNT)
 
@@ -181,6 +183,8 @@ class BatchRun(Strict):
     task: Id | None = None
     count: int = Field(1, ge=1, le=COUNT_LIMIT)
     params: dict[Param, Scalar] = {}
+    priority: int = Field(0, ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)
+    group: Id | None = None
 
 
 class ConfigFile(Strict):

@@ -114,6 +114,10 @@ class Fields:
         """A whole number."""
         return int(self._get(key, int, "a whole number"))
 
+    def integer_or(self, key: str, default: int) -> int:
+        """A whole number, or ``default`` where the key is missing or null."""
+        return default if self._data.get(key) is None else self.integer(key)
+
     def integers(self, key: str) -> tuple[int, ...]:
         """A list of whole numbers."""
         items = self._get(key, list, "a list of whole numbers")

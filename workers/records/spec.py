@@ -96,6 +96,7 @@ class PipelineSpec:
 
     Attributes:
         timeout_s: bounds the whole of them.
+        group: the concurrency group of its runs, where nobody says another.
         takes: the parameters that it declares.
     """
 
@@ -107,7 +108,16 @@ class PipelineSpec:
     env: Pairs = ()
     cwd: str | None = None
     timeout_s: float | None = None
+    group: str | None = None
     takes: tuple[ParamSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AfterSpec:
+    """A run that must have succeeded before this one starts, and where it is."""
+
+    run_id: str
+    task_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +130,10 @@ class RunSpec:
         params: the value of every parameter, as text, by its name.
         parent_run_id: the run whose stage asked for this one.
         batch: the key of the batch that it belongs to.
-        asked_by: "start", "run", "submit" or "worker".
+        priority: the higher starts first; -1000 to 1000.
+        group: the concurrency group that it counts against.
+        after: the runs that must have succeeded before it starts.
+        asked_by: "start", "run", "submit", "retry" or "worker".
         asked_at: RFC 3339 UTC.
         resume_token: random hex, the origin's field.
         secrets: names of environment variables whose values are masked in every record.
@@ -134,6 +147,9 @@ class RunSpec:
     parent_run_id: str | None = None
     retry_of: str | None = None
     batch: str | None = None
+    priority: int = 0
+    group: str | None = None
+    after: tuple[AfterSpec, ...] = ()
     asked_by: str
     asked_at: str
     resume_token: str
@@ -166,21 +182,34 @@ class RunSpec:
             parent_run_id=read.text_or_none("parent_run_id"),
             retry_of=read.text_or_none("retry_of"),
             batch=read.text_or_none("batch"),
+            priority=read.integer_or("priority", 0),
+            group=read.text_or_none("group"),
+            after=tuple(_after(item) for item in read.children("after")),
             asked_by=read.text("asked_by"),
             asked_at=read.text("asked_at"),
             resume_token=read.text("resume_token"),
             secrets=read.texts("secrets"),
             limits=_limits(read.child("limits")),
         )
-        for run_id in (spec.run_id, spec.parent_run_id):
+        for run_id in (spec.run_id, spec.parent_run_id, *(leader.run_id for leader in spec.after)):
             if run_id is not None and not is_run_id(run_id):
                 raise BadRecordError(path=path, why=f"{run_id!r} is no run id")
+        if any(leader.run_id == spec.run_id for leader in spec.after):
+            raise BadRecordError(path=path, why="the run is to start after itself")
         pipelines = (spec.pipeline, *spec.pipelines)
         stages = (stage.id for pipeline in pipelines for stage in pipeline.stages)
-        for name in (spec.task_id, *(pipeline.id for pipeline in pipelines), *stages):
+        others = (
+            *(leader.task_id for leader in spec.after),
+            *((spec.group,) if spec.group else ()),
+        )
+        for name in (spec.task_id, *(pipeline.id for pipeline in pipelines), *stages, *others):
             if why_bad(name):
                 raise BadRecordError(path=path, why=f"the id {name!r} {why_bad(name)}")
         return spec
+
+
+def _after(read: Fields) -> AfterSpec:
+    return AfterSpec(run_id=read.text("run_id"), task_id=read.text("task_id"))
 
 
 def _pipeline(read: Fields) -> PipelineSpec:
@@ -193,6 +222,7 @@ def _pipeline(read: Fields) -> PipelineSpec:
         env=read.pairs("env"),
         cwd=read.text_or_none("cwd"),
         timeout_s=read.number_or_none("timeout_s"),
+        group=read.text_or_none("group"),
         takes=tuple(_param(item) for item in read.children("takes")),
     )
 
