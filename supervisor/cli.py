@@ -27,6 +27,7 @@ VERBS: Final = {
     "logs": "Show a run's output.",
     "wait": "Wait for runs to end.",
     "cancel": "End runs, and return when nothing of them is left.",
+    "retry": "Make a run again, without the stages that succeeded.",
     "pause": "Hold new starts, of all runs or of a group.",
     "resume": "Lift every pause, or that of a group.",
     "drain": "Let running runs end and start no more.",

@@ -37,6 +37,7 @@ def child_spec(parent: RunSpec, stage: StageSpec, pipeline: PipelineSpec) -> Run
         params=params,
         parent_run_id=parent.run_id,
         retry_of=None,
+        kept=(),
         batch=None,
         priority=0,
         group=None,

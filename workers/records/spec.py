@@ -121,6 +121,14 @@ class AfterSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptSpec:
+    """A stage that is not made, and the run in which it succeeded."""
+
+    stage: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
     """One run as asked.
 
@@ -129,6 +137,8 @@ class RunSpec:
         pipelines: every pipeline reachable from it through sub-pipeline stages, as written.
         params: the value of every parameter, as text, by its name.
         parent_run_id: the run whose stage asked for this one.
+        retry_of: the run that this one makes again.
+        kept: the stages that are not made, since they succeeded before.
         batch: the key of the batch that it belongs to.
         priority: the higher starts first; -1000 to 1000.
         group: the concurrency group that it counts against.
@@ -146,6 +156,7 @@ class RunSpec:
     params: Pairs = ()
     parent_run_id: str | None = None
     retry_of: str | None = None
+    kept: tuple[KeptSpec, ...] = ()
     batch: str | None = None
     priority: int = 0
     group: str | None = None
@@ -181,6 +192,7 @@ class RunSpec:
             params=read.pairs("params"),
             parent_run_id=read.text_or_none("parent_run_id"),
             retry_of=read.text_or_none("retry_of"),
+            kept=tuple(_kept(item) for item in read.children("kept")),
             batch=read.text_or_none("batch"),
             priority=read.integer_or("priority", 0),
             group=read.text_or_none("group"),
@@ -191,7 +203,8 @@ class RunSpec:
             secrets=read.texts("secrets"),
             limits=_limits(read.child("limits")),
         )
-        for run_id in (spec.run_id, spec.parent_run_id, *(leader.run_id for leader in spec.after)):
+        named = (*(leader.run_id for leader in spec.after), *(kept.run_id for kept in spec.kept))
+        for run_id in (spec.run_id, spec.parent_run_id, spec.retry_of, *named):
             if run_id is not None and not is_run_id(run_id):
                 raise BadRecordError(path=path, why=f"{run_id!r} is no run id")
         if any(leader.run_id == spec.run_id for leader in spec.after):
@@ -206,6 +219,10 @@ class RunSpec:
             if why_bad(name):
                 raise BadRecordError(path=path, why=f"the id {name!r} {why_bad(name)}")
         return spec
+
+
+def _kept(read: Fields) -> KeptSpec:
+    return KeptSpec(stage=read.text("stage"), run_id=read.text("run_id"))
 
 
 def _after(read: Fields) -> AfterSpec:
