@@ -17,6 +17,7 @@ _DAY_S: Final = 86_400.0
 _LIMITS: Final = Limits()
 
 Seconds = Annotated[float, Field(gt=0, le=365 * _DAY_S, allow_inf_nan=False)]
+Runs = Annotated[int, Field(ge=1, le=100_000)]
 Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
 
 
@@ -45,6 +46,9 @@ class Settings(BaseModel):
     max_runs: int = Field(50, ge=1, le=100_000, description="runs at once")
     default_task: Annotated[str, AfterValidator(_task)] = Field(
         "default", description="task of a run that names none"
+    )
+    groups: dict[Annotated[str, AfterValidator(_task)], Runs] = Field(
+        default={}, description="runs at once of each concurrency group"
     )
     batch: str | None = Field(None, description="what a bare `supervisor start` runs")
     history_limit: int = Field(1000, ge=1, le=1_000_000, description="runs in state.json")

@@ -8,6 +8,7 @@ from supervisor.core.backoff import Backoff
 from supervisor.core.fleet import Fleet, Rules
 from supervisor.core.liveness import Ages
 from supervisor.edge.aside import Aside
+from supervisor.edge.holds import HoldsFile
 from supervisor.edge.intake import Intake
 from supervisor.edge.lease import Lease, take_lease
 from supervisor.edge.log import Log
@@ -18,6 +19,7 @@ from supervisor.edge.watcher import Watcher
 from supervisor.edge.zygote import ZygoteLauncher
 from supervisor.engine.loop import Engine, Errand
 from supervisor.engine.parts import Parts, Reporter
+from supervisor.engine.reload import Refused, Reloaded
 from supervisor.settings import Settings, limits_of
 from workers.libc import become_subreaper
 from workers.records.clock import SystemClock
@@ -67,7 +69,7 @@ def engine_for(
     reporter: Reporter,
     until_done: bool,
     lease_fd: int | None,
-    reload: Callable[[], int | None],
+    reload: Callable[[], Reloaded | Refused],
 ) -> Iterator[Engine]:
     """Take the lease and build an engine; give the lease back behind the block.
 
@@ -108,6 +110,9 @@ def engine_for(
             "from a crash, and not from a loss of power"
         )
     limits = limits_of(settings)
+    holds = HoldsFile(layout, aside)
+    if holds.told is not None:
+        reporter.note(holds.told)
     parts = Parts(
         layout=layout,
         clock=clock,
@@ -122,9 +127,15 @@ def engine_for(
         strangers=strangers,
         aside=aside,
         lease=lease,
+        holds=holds,
         durability=durability,
     )
-    fleet = Fleet(max_runs=settings.max_runs, only_waited_for=lease_fd is not None)
+    fleet = Fleet(
+        max_runs=settings.max_runs,
+        groups=dict(settings.groups),
+        holds=holds.now,
+        only_waited_for=lease_fd is not None,
+    )
     log.write(
         "supervisor_started", pid=lease.identity.pid, watch=watcher.state, durability=durability
     )

@@ -17,24 +17,31 @@ from workers.records.ids import new_run_id
 from workers.records.journal import Fact, JournalReader, verdict_in
 from workers.records.layout import Layout
 from workers.records.manifest import Status
+from workers.records.params import bound, given_to
 from workers.records.request import Request, RequestKind, publish
-from workers.records.spec import PipelineSpec, RunSpec
+from workers.records.spec import PipelineSpec, RunSpec, StageSpec
 
 POLL_S: Final = 0.1  # nobody waits for less; a look is one stat of the journal
 ASK_AGAIN_S: Final = 0.5  # a disk that has room again is noticed so soon
 ENDING_MARGIN_S: Final = 30.0  # beyond the grace: killing, clearing and one slow write
 
 
-def child_spec(parent: RunSpec, pipeline: PipelineSpec) -> RunSpec:
+def child_spec(parent: RunSpec, stage: StageSpec, pipeline: PipelineSpec) -> RunSpec:
     """The spec of the run that a stage asks for."""
     now = time.time()
+    params = given_to(stage, pipeline)
     return replace(
         parent,
         run_id=new_run_id(epoch_s=now, entropy=os.urandom(4)),
-        pipeline=pipeline,
+        pipeline=bound(pipeline, params),
+        params=params,
         parent_run_id=parent.run_id,
         retry_of=None,
+        kept=(),
         batch=None,
+        priority=0,
+        group=None,
+        after=(),
         asked_by="worker",
         asked_at=utc_text(now),
         resume_token=os.urandom(16).hex(),

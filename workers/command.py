@@ -18,6 +18,7 @@ from workers.records.clock import utc_text
 from workers.records.errors import TypedError
 from workers.records.files import make_private, sync_dir
 from workers.records.journal import Event
+from workers.records.params import variable
 from workers.records.spec import StageSpec
 from workers.stage import REFRESH_S, Ending, Try, Work
 from workers.tried import Tried, message_of, stage_facts
@@ -55,6 +56,7 @@ class CommandStage:
             **bench.environ,
             **dict(bench.spec.pipeline.env),
             **dict(stage.env),
+            **{variable(name): value for name, value in bench.spec.params},
             "SUPERVISED_RUN_ID": bench.spec.run_id,
             "SUPERVISED_TASK_ID": bench.spec.task_id,
             "SUPERVISED_PIPELINE_ID": bench.spec.pipeline.id,

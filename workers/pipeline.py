@@ -71,11 +71,16 @@ class PipelineRun:
         bench = self._bench
         timeout_s = bench.spec.pipeline.timeout_s
         deadline = None if timeout_s is None else self._began + timeout_s
+        kept = {item.stage: item.run_id for item in bench.spec.kept}
         for index, stage in enumerate(bench.spec.pipeline.stages, 1):
             if (detail := bench.control.look()) is not None:
                 return Judgement("cancelled", detail, f"cancelled before {stage.id} began")
             if deadline is not None and bench.clock.mono_s() >= deadline:
                 return Judgement("failed", "timed-out", f"timed out before {stage.id} began")
+            if stage.id in kept:
+                about = {"stage": stage.id, "index": index, "kept_from": kept[stage.id]}
+                self._recorder.fact(Event.STAGE_KEPT, about, flush=False)
+                continue
             kind = SubpipelineStage if stage.kind is StageKind.SUBPIPELINE else CommandStage
             runner = kind(bench, self._recorder, index, stage)
             self._at = (stage.id, runner)

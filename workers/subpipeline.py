@@ -58,7 +58,7 @@ class SubpipelineStage:
     ) -> tuple[ChildEnding | None, str]:
         """Run it; the ending is None where it could not be asked for."""
         bench = self._bench
-        spec = child_spec(bench.spec, pipeline)
+        spec = child_spec(bench.spec, self._stage, pipeline)
         link = {**self._about, "pipeline": pipeline.id, "sub_run_id": spec.run_id}
         self._recorder.fact(Event.CHILD_STARTED, link)  # on disk before anybody can start it
         child = ChildRun(bench.layout, spec, bench.control)

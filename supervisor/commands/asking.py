@@ -2,16 +2,28 @@
 
 import os
 import sys
+from typing import TypedDict
 
 import click
 
 from supervisor.commands.configured import configure
-from supervisor.commands.options import Decorated, json_option, root_options
+from supervisor.commands.options import Decorated, json_option, param_option, root_options
 from supervisor.errors import UsageError
 from supervisor.plan.runs import Asking
+from supervisor.plan.schema import PRIORITY_LIMIT
 from supervisor.plan.secrets import told_in
 from workers.records.layout import Layout
 from workers.records.spec import RunSpec
+
+
+class Wished(TypedDict):
+    """What the options below say."""
+
+    task: str | None
+    params: tuple[str, ...]
+    priority: int
+    group: str | None
+    after: tuple[str, ...]
 
 
 def asking_options(function: Decorated) -> Decorated:
@@ -20,14 +32,32 @@ def asking_options(function: Decorated) -> Decorated:
         "words", metavar="PIPELINE | -- COMMAND [ARG]...", nargs=-1, required=True
     )
     task = click.option("--task", metavar="ID", help="The task of the run. Default: the setting.")
-    decorated: Decorated = words(task(root_options(json_option(click.pass_context(function)))))
+    priority = click.option(
+        "--priority",
+        type=click.IntRange(-PRIORITY_LIMIT, PRIORITY_LIMIT),
+        default=0,
+        metavar="N",
+        help="The higher starts first, equal ones as they were accepted; -1000 to 1000, default 0.",
+    )
+    group = click.option(
+        "--group", metavar="NAME", help="The concurrency group. Default: the pipeline's."
+    )
+    after = click.option(
+        "--after",
+        metavar="RUN",
+        multiple=True,
+        help="Start when that run has succeeded; where it does not, this one is cancelled. "
+        "Once for each.",
+    )
+    shared = root_options(json_option(click.pass_context(function)))
+    decorated: Decorated = words(task(param_option(priority(group(after(shared))))))
     return decorated
 
 
 def ask_for(
     ctx: click.Context,
     words: tuple[str, ...],
-    task: str | None,
+    wished: Wished,
     root: str | None,
     config: str | None,
     *,
@@ -38,16 +68,19 @@ def ask_for(
     Args:
         ctx: click's, for the command's name.
         words: a pipeline, or a command and its arguments.
-        task: ``--task``.
+        wished: the options.
         root: ``--root``.
         config: ``--config``.
         asked_by: "run" or "submit".
 
     Raises:
-        UsageError: it is neither one pipeline nor a command behind ``--``, or it holds a secret.
+        UsageError: it is neither one pipeline nor a command behind ``--``, a parameter is wrong,
+            there is no such group, or a secret is in it.
+        UnknownRunError: no run is called as ``--after`` says.
         ConfigError: the configuration is wrong.
     """
     given = configure(root, config)
+    wish = given.wish(**wished)
     asking = Asking(settings=given.settings, asked_by=asked_by)
     if _behind_dashes(words):
         told = told_in(list(words), given.settings.secrets, os.environ)
@@ -56,13 +89,13 @@ def ask_for(
                 why=f"the command holds the value of the secret {told[0]}, which would be kept in "
                 f"the run's records: let it read {told[0]} from its environment"
             )
-        return given.layout, asking.command(words, task)
+        return given.layout, asking.command(words, wish)
     if len(words) > 1:
         raise UsageError(
             why=f"one pipeline, or a command behind '--': supervisor {ctx.info_name} -- "
             + " ".join(words)
         )
-    return given.layout, asking.named(given.catalog, words[0], task)
+    return given.layout, asking.named(given.catalog, words[0], wish)
 
 
 def _behind_dashes(words: tuple[str, ...]) -> bool:

@@ -1,19 +1,24 @@
 """What every verb that needs the configuration begins with: all of it read, or every error told."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from supervisor.commands.options import layout_of
-from supervisor.errors import ConfigError, Problem
+from supervisor.errors import ConfigError, Problem, UsageError
 from supervisor.plan.batches import Batch, batch_path, load_batch
 from supervisor.plan.catalog import Catalog, load_catalog
+from supervisor.plan.groups import groups_wrong, groups_wrong_in
 from supervisor.plan.load_settings import load_settings, project_file
-from supervisor.plan.secrets import written_down
+from supervisor.plan.params import words_of
+from supervisor.plan.runs import Wish
+from supervisor.plan.secrets import MEND, told_in, written_down
+from supervisor.report.find import find_run
 from supervisor.report.text import say
 from supervisor.settings import Settings
 from workers.records.layout import Layout
+from workers.records.spec import AfterSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +42,50 @@ class Configured:
         found = load_batch(path, root=self.layout.root, catalog=self.catalog)
         pipelines, places = found.catalog.pipelines, found.catalog.places
         told = written_down(pipelines.values(), places, self.settings.secrets, os.environ)
+        told += groups_wrong(pipelines, places, self.settings.groups)
+        told += groups_wrong_in(found, path, self.settings.groups)
+        for index, run in enumerate(found.runs):
+            for name in told_in(dict(run.params), self.settings.secrets, os.environ):
+                what = f"holds the value of the secret {name}: {MEND}"
+                told.append(Problem(path, f"runs[{index}].params", what))
         if told:
             raise ConfigError(problems=told)
         return found
+
+    def wish(
+        self,
+        task: str | None,
+        params: tuple[str, ...],
+        *,
+        priority: int = 0,
+        group: str | None = None,
+        after: Iterable[str] = (),
+    ) -> Wish:
+        """What the command line says of the runs to make.
+
+        Args:
+            task: ``--task``.
+            params: ``--param``, each ``NAME=VALUE``.
+            priority: ``--priority``.
+            group: ``--group``.
+            after: ``--after``, each as people name a run.
+
+        Raises:
+            UsageError: it cannot be read, holds a secret, or names a run that could be several.
+            UnknownRunError: no run is called as ``after`` says.
+        """
+        given = words_of(params)
+        for name, value in given.items():
+            told = told_in(value, self.settings.secrets, os.environ)
+            if told:
+                raise UsageError(
+                    why=f"param {name!r} holds the value of the secret {told[0]}, which would be "
+                    f"kept in the run's records: let the command read {told[0]} from its "
+                    "environment"
+                )
+        found = dict.fromkeys(find_run(self.layout, name) for name in after)
+        leaders = tuple(AfterSpec(run_id=run_id, task_id=task_id) for task_id, run_id in found)
+        return Wish(task=task, params=given, priority=priority, group=group, after=leaders)
 
 
 def configure(
@@ -76,6 +122,7 @@ def configure(
     if settings is None or catalog is None:
         raise ConfigError(problems=problems)
     told = written_down(catalog.pipelines.values(), catalog.places, settings.secrets, os.environ)
+    told += groups_wrong(catalog.pipelines, catalog.places, settings.groups)
     if told:
         raise ConfigError(problems=told)
     for notice in catalog.notices:

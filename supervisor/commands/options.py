@@ -31,6 +31,26 @@ def root_options(function: Decorated) -> Decorated:
     return function
 
 
+def param_option(function: Decorated) -> Decorated:
+    """``--param``."""
+    option = click.option(
+        "--param",
+        "params",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="A parameter that the pipeline declares; once for each.",
+    )
+    decorated: Decorated = option(function)
+    return decorated
+
+
+def group_option(function: Decorated) -> Decorated:
+    """``--group`` of the verbs that hold runs back."""
+    option = click.option("--group", metavar="NAME", help="Of this concurrency group only.")
+    decorated: Decorated = option(function)
+    return decorated
+
+
 def json_option(function: Decorated) -> Decorated:
     """``--json``."""
     option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")

@@ -6,23 +6,32 @@ from typing import Any
 import click
 
 from supervisor.commands.configured import configure
-from supervisor.commands.options import json_option, root_options
+from supervisor.commands.options import json_option, param_option, root_options
+from supervisor.plan.runs import Asking
 from supervisor.report.text import print_json, tell
 from workers.records.fields import plain
-from workers.records.spec import PipelineSpec
+from workers.records.spec import ParamSpec, PipelineSpec
 
 
 @click.command("plan", short_help="Show what a pipeline would run.")
 @click.argument("pipeline")
+@param_option
 @root_options
 @json_option
-def command(pipeline: str, root: str | None, config: str | None, as_json: bool) -> int:
+def command(
+    pipeline: str, params: tuple[str, ...], root: str | None, config: str | None, as_json: bool
+) -> int:
     """Show the stages of PIPELINE as they would be run, sub-pipelines included. Creates nothing.
+
+    With --param the stages are shown with the values filled in.
 
     Example: supervisor plan lint
     """
     given = configure(root, config)
     chosen, below = given.catalog.resolve(pipeline)
+    if params:
+        asking = Asking(settings=given.settings, asked_by="plan")
+        chosen = asking.named(given.catalog, pipeline, given.wish(None, params)).pipeline
     if as_json:
         facts: dict[str, Any] = {"pipeline": plain(chosen), "pipelines": plain(below)}
         print_json("plan", facts)
@@ -37,6 +46,7 @@ def command(pipeline: str, root: str | None, config: str | None, as_json: bool) 
 def _lines(pipeline: PipelineSpec, root: str) -> list[str]:
     limit = f", at most {pipeline.timeout_s:g} s" if pipeline.timeout_s else ""
     lines = [f"{pipeline.id} - {pipeline.title}{limit}"]
+    lines += [f"  {_param(item)}" for item in pipeline.takes]
     for index, stage in enumerate(pipeline.stages, 1):
         command = stage.command
         words = command if isinstance(command, str) else " ".join(command or ())
@@ -52,9 +62,18 @@ def _lines(pipeline: PipelineSpec, root: str) -> list[str]:
             facts.append(f"up to {stage.retries.attempts} tries")
         if stage.allow_failure:
             facts.append("may fail")
+        if stage.params:
+            facts.append(f"params {', '.join('='.join(pair) for pair in stage.params)}")
         names = [name for name, _ in (*pipeline.env, *stage.env)]
         if names:
             facts.append(f"env {', '.join(names)}")
         if facts:
             lines.append(f"     {'; '.join(facts)}")
     return lines
+
+
+def _param(item: ParamSpec) -> str:
+    kind = f"one of {', '.join(item.choices)}" if item.choices else item.type
+    default = "required" if item.default is None else f"default {item.default!r}"
+    about = f": {item.description}" if item.description else ""
+    return f"--param {item.name}=...  {kind}, {default}{about}"

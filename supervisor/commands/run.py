@@ -5,10 +5,11 @@ import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
+from typing import Unpack
 
 import click
 
-from supervisor.commands.asking import ask_for, asking_options
+from supervisor.commands.asking import Wished, ask_for, asking_options
 from supervisor.commands.logs import Printer, head_bytes
 from supervisor.commands.waiting import Awaited, Service, outcome, wait_for
 from supervisor.errors import SetAsideError
@@ -24,10 +25,10 @@ from workers.records.spec import RunSpec
 def command(
     ctx: click.Context,
     words: tuple[str, ...],
-    task: str | None,
     root: str | None,
     config: str | None,
     as_json: bool,
+    **wished: Unpack[Wished],
 ) -> int:
     """Make one run of PIPELINE, or of a COMMAND behind --, and follow its output to its end.
 
@@ -37,7 +38,7 @@ def command(
 
     Example: supervisor run --task nightly -- pytest -q
     """
-    layout, spec = ask_for(ctx, words, task, root, config, asked_by="run")
+    layout, spec = ask_for(ctx, words, wished, root, config, asked_by="run")
     request = publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
     aside = os.path.join(layout.rejected, os.path.basename(request))
     follower = RunFollower(layout, spec.task_id, spec.run_id, head_bytes=head_bytes(spec))

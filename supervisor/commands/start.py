@@ -3,15 +3,15 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
 
 import click
 
 from supervisor.commands.configured import Configured, configure
-from supervisor.commands.options import json_option, root_options
+from supervisor.commands.options import json_option, param_option, root_options
+from supervisor.commands.reloading import Reloading
 from supervisor.core.outcome import exit_code, worst
 from supervisor.engine.loop import Engine
-from supervisor.errors import CannotWriteError, ConfigError
+from supervisor.errors import CannotWriteError, UsageError
 from supervisor.plan.batches import Batch
 from supervisor.plan.runs import Asking
 from supervisor.report.progress import JsonReporter, PlainReporter, Tally
@@ -30,6 +30,7 @@ MEND = "see to the disk and start again"
 @click.option("--batch", metavar="FILE", help="The batch to run. Default: the setting `batch`.")
 @click.option("--again", is_flag=True, help="Make the batch anew although it is unfinished.")
 @click.option("--task", metavar="ID", help="The task of runs that name none.")
+@param_option
 @click.option("--max-runs", type=int, metavar="N", help="Runs at once.")
 @click.option("--lease-fd", type=int, hidden=True)
 @root_options
@@ -40,6 +41,7 @@ def command(
     batch: str | None,
     again: bool,
     task: str | None,
+    params: tuple[str, ...],
     max_runs: int | None,
     lease_fd: int | None,
     root: str | None,
@@ -49,7 +51,8 @@ def command(
     """Supervise the PIPELINEs named, or the batch, and whatever is handed in meanwhile.
 
     One supervisor serves a root. What a crash left is recovered first; a batch that is unfinished
-    is continued. The first TERM or INT drains, the second stops; HUP reads the settings again.
+    is continued. The first TERM or INT drains, the second stops; HUP reads the configuration again
+    and tells what changed; one with errors is refused, and the old one stays.
 
     Exits with 10 (a run failed), 11 (cancelled), 12 (lost), 73 (cannot write: the runs whose
     result is not on disk are listed), 75 (another supervisor), 78 (configuration), 130/143 (ended
@@ -59,7 +62,9 @@ def command(
     """
     given = configure(root, config, max_runs=max_runs)
     asking = Asking(settings=given.settings, asked_by="start")
-    named = [asking.named(given.catalog, name, task) for name in pipelines]
+    if params and not pipelines:
+        raise UsageError(why="--param is for the PIPELINEs named; a batch says its own")
+    named = asking.all_named(given.catalog, pipelines, given.wish(task, params))
     wanted = None if pipelines or lease_fd is not None else given.batch(batch)
     for spec in () if wanted is None else asking.batch(wanted, task):
         del spec  # every run of it can be made: known before anything is created
@@ -71,7 +76,7 @@ def command(
         reporter=reporter,
         until_done=once,
         lease_fd=lease_fd,
-        reload=lambda: _reload(root, config, max_runs, reporter.note),
+        reload=Reloading(given, root, config, max_runs=max_runs),
     ) as engine:
         try:
             if not once:
@@ -124,20 +129,6 @@ def _hand_in(
 
 def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
-
-
-def _reload(
-    root: str | None, config: str | None, max_runs: int | None, tell: Callable[[str], None]
-) -> int | None:
-    """What SIGHUP does: a configuration with errors is reported and the old one stays."""
-    try:
-        settings = configure(root, config, tell=tell, max_runs=max_runs).settings
-    except ConfigError as error:
-        for line in ("not reloaded, the old settings stay:", *str(error).splitlines()):
-            tell(line)
-        return None
-    tell(f"reloaded: max_runs is {settings.max_runs}; other settings take effect at the next start")
-    return settings.max_runs
 
 
 def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) -> int:

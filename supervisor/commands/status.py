@@ -7,13 +7,16 @@ from typing import Any
 import click
 
 from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.core.holds import Holds
 from supervisor.edge.lease import serving
 from supervisor.report.clean import clean_line
+from supervisor.report.control import held_lines, holds_now, rejected
 from supervisor.report.find import find_run
 from supervisor.report.listing import Line, lines_of
 from supervisor.report.records import Row, active_rows, live_service, newest_rows, row_now
 from supervisor.report.terminal import coloured, columns
 from supervisor.report.text import print_json, put, say
+from workers.records.errors import TypedError
 from workers.records.layout import Layout
 
 NEWEST_COUNT = 20  # a screenful
@@ -53,8 +56,7 @@ def command(
     if as_json:
         print_json("status-report", _facts(layout, rows, named=bool(named)))
     else:
-        holder = serving(layout)
-        _print(layout.root, rows, None if holder is None else holder.pid)
+        _print(layout, rows)
     return FAILED_SHOWN if any(row.status == "failed" for row in rows) else 0
 
 
@@ -67,6 +69,9 @@ def _facts(layout: Layout, rows: list[Row], *, named: bool) -> dict[str, Any]:
         "supervisor": None if holder is None else holder.to_json(),
         "watch": service.get("watch"),
         "durability": service.get("durability"),
+        "paused": _holds(layout).to_json(),
+        "groups": service.get("groups"),
+        "rejected": rejected(layout),
         "runs": [_with_stages(layout, row) if named else row.to_json() for row in rows],
     }
 
@@ -79,13 +84,27 @@ def shown_rows(layout: Layout) -> tuple[list[Row], list[str]]:
     return [*(row for row in newest if row.run_id not in known), *active], unread
 
 
-def _headline(root: str, pid: int | None) -> str:
-    served = "no supervisor is up" if pid is None else f"supervisor pid {pid}"
-    return clean_line(f"{root}: {served}")
+def _holds(layout: Layout) -> Holds:
+    """What is paused; where that cannot be read, it is said, and nothing is known to be."""
+    try:
+        return holds_now(layout)
+    except (OSError, TypedError) as error:
+        say(f"what is paused cannot be read: {error}")
+        return Holds()
 
 
-def _print(root: str, rows: list[Row], pid: int | None) -> None:
-    put(_headline(root, pid))
+def _headlines(layout: Layout) -> list[str]:
+    """Who serves the root, and what is held back there."""
+    holder = serving(layout)
+    served = "no supervisor is up" if holder is None else f"supervisor pid {holder.pid}"
+    service = live_service(layout) if holder is not None else {}
+    held = held_lines(_holds(layout), service, rejected(layout))
+    return [clean_line(line) for line in (f"{layout.root}: {served}", *held)]
+
+
+def _print(layout: Layout, rows: list[Row]) -> None:
+    for line in _headlines(layout):
+        put(line)
     if rows:
         _put(lines_of(rows, columns(sys.stdout)))
     else:
@@ -118,8 +137,7 @@ def _watch(layout: Layout, named: list[tuple[str, str]], *, as_json: bool) -> in
     from supervisor.report.tree import read_tree
 
     def look() -> Look:
-        holder = serving(layout)
-        head = Line(_headline(layout.root, None if holder is None else holder.pid))
+        head = tuple(Line(line) for line in _headlines(layout))
         if not named:
             rows, unread = shown_rows(layout)
             return Look(head, tuple(rows), troubles=tuple(map(clean_line, unread)))

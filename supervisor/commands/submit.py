@@ -1,8 +1,10 @@
 """``supervisor submit``: hand in a run and print its id."""
 
+from typing import Unpack
+
 import click
 
-from supervisor.commands.asking import ask_for, asking_options
+from supervisor.commands.asking import Wished, ask_for, asking_options
 from supervisor.report.text import print_json, tell
 from workers.records.request import Request, RequestKind, publish
 
@@ -12,10 +14,10 @@ from workers.records.request import Request, RequestKind, publish
 def command(
     ctx: click.Context,
     words: tuple[str, ...],
-    task: str | None,
     root: str | None,
     config: str | None,
     as_json: bool,
+    **wished: Unpack[Wished],
 ) -> int:
     """Hand in one run of PIPELINE, or of a COMMAND behind --, and print the run's id.
 
@@ -24,7 +26,7 @@ def command(
 
     Example: supervisor submit -- pytest -q
     """
-    layout, spec = ask_for(ctx, words, task, root, config, asked_by="submit")
+    layout, spec = ask_for(ctx, words, wished, root, config, asked_by="submit")
     publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
     if as_json:
         print_json("submit", {"run_id": spec.run_id, "task_id": spec.task_id})

@@ -4,7 +4,8 @@ import click
 
 from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.report.clean import clean_line
-from supervisor.report.text import print_json, tell
+from supervisor.report.control import aside_lines, rejected
+from supervisor.report.text import print_json, say, tell
 from supervisor.report.verify import verify
 
 BAD_RECORDS = 65  # docs/reference/exit-codes.md
@@ -18,7 +19,8 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
 
     One verdict per run, in journal, manifest, history, state and metrics alike; logs and error
     files as the journal tells them, within their limits; private files of our own; nothing half
-    written. Runs of a later version are passed over. Exits with 65 where something is wrong.
+    written. Runs of a later version are passed over. What of the inbox was set aside is no record:
+    it is named on stderr. Exits with 65 where something is wrong.
 
     Example: supervisor verify --json
     """
@@ -26,10 +28,13 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
     found = list(verify(layout))
     if as_json:
         violations = [{"path": item.path, "what": item.what} for item in found]
-        print_json("verify", {"root": layout.root, "violations": violations})
+        facts = {"root": layout.root, "violations": violations, "rejected": rejected(layout)}
+        print_json("verify", facts)
     else:
         for item in found:
             tell(clean_line(f"{item.path}: {item.what}"))
+        for line in aside_lines(rejected(layout)):
+            say(line)
         words = "every record is in order" if not found else f"{len(found)} violations"
         tell(clean_line(f"{layout.root}: {words}"))
     return BAD_RECORDS if found else 0

@@ -25,13 +25,13 @@ class Look:
     """What was seen.
 
     Attributes:
-        head: the headline.
+        head: the headlines: who serves the root, and what is held back there.
         rows: the runs, oldest first.
         lines: what is to be shown below the headline; empty for the runs as a table.
         troubles: what cannot be read; clean.
     """
 
-    head: Line
+    head: tuple[Line, ...]
     rows: tuple[Row, ...]
     lines: tuple[Line, ...] = ()
     troubles: tuple[str, ...] = ()
@@ -106,8 +106,8 @@ def _on_page(look: Callable[[], Look], *, follows: bool) -> Sequence[Row]:
 
 def _fit(seen: Look, columns: int, height: int) -> list[Line]:
     if seen.lines:
-        return fitted((seen.head, *seen.lines), columns=columns, height=height)
-    above = [seen.head, *(Line(text, status="failed") for text in seen.troubles)]
+        return fitted((*seen.head, *seen.lines), columns=columns, height=height)
+    above = [*seen.head, *(Line(text, status="failed") for text in seen.troubles)]
     counts = Line(counts_of(seen.rows))
     table = picture(counts, seen.rows, columns=columns, height=max(1, height - len(above)))
     return [*(line.cut_to(columns) for line in above), *table][:height]

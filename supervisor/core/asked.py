@@ -41,5 +41,11 @@ def stop_asked(draft: Draft, _s: stimuli.StopAsked, _: Jitter) -> None:
 
 
 def limit_changed(draft: Draft, s: stimuli.LimitChanged, _: Jitter) -> None:
-    """How many may be live at once."""
+    """How many may be live at once, in all and of each group."""
     draft.max_runs = s.max_runs
+    draft.groups = s.groups
+
+
+def holds_changed(draft: Draft, s: stimuli.HoldsChanged, _: Jitter) -> None:
+    """What is paused."""
+    draft.holds = s.holds

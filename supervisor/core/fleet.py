@@ -1,17 +1,20 @@
 """The fleet: all runs that are not yet in history and state, as one value, and a draft of the next.
 
-Queued runs and active runs are kept apart, so that a turn costs what is alive and not what waits.
-A ``Draft`` lives inside one ``step`` only; it exists so that a turn with many stimuli copies the
-fleet once.
+Queued runs and active runs are kept apart, and the queued ones stand sorted in lanes, so that a
+turn costs what is alive and not what waits: the queue is copied by the turns that change it, and
+looked through by none. A ``Draft`` lives inside one ``step`` only; it exists so that a turn with
+many stimuli copies the fleet once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from supervisor.core.actions import Action
 from supervisor.core.backoff import Backoff
+from supervisor.core.holds import Holds
+from supervisor.core.lanes import CHILDREN, Lane, Place, enter, lane_of, leave
 from supervisor.core.lifecycle import Move, Queued, Recorded, Run, State, check, next_story
 from supervisor.core.liveness import Ages
 
@@ -74,16 +77,28 @@ class Fleet:
     """All runs known.
 
     Attributes:
-        queued: by run id, in the order of acceptance.
+        groups: the limit of each concurrency group; one that is not in it limits nothing.
+        holds: what the operator has paused.
+        queued: by run id.
+        lanes: the queued runs that could start now, but for room.
+        delayed: the queued runs that wait to be launched again, and until when.
+        followers: the queued runs that wait for another one to succeed, by that one's run id.
+        accepted_count: how many runs were ever queued.
         active: by run id, every other state.
         snapshots: by task id, where the state on disk lacks a recorded run.
         only_waited_for: serve only the runs that a ``supervisor run`` waits for.
     """
 
     max_runs: int
+    groups: Mapping[str, int] = field(default_factory=dict)
+    holds: Holds = field(default_factory=Holds)
     mode: Mode = Mode.SERVING
     only_waited_for: bool = False
     queued: Mapping[str, Run] = field(default_factory=dict)
+    lanes: Mapping[Lane, Sequence[Place]] = field(default_factory=dict)
+    delayed: Mapping[str, float] = field(default_factory=dict)
+    followers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    accepted_count: int = 0
     active: Mapping[str, Run] = field(default_factory=dict)
     snapshots: Mapping[str, Snapshot] = field(default_factory=dict)
 
@@ -107,13 +122,78 @@ class Fleet:
         """The runs whose result the disk refuses, and why."""
         return {r.run_id: r.refused for r in self.active.values() if r.refused is not None}
 
-    def can_start(self, run: Run) -> bool:
-        """Tell whether a queued run may start at all in this mode, slots aside."""
-        if not run.needs_slot:
+    def limit_of(self, group: str | None) -> int:
+        """How many runs of a group may be live at once."""
+        return self.max_runs if group is None else self.groups.get(group, self.max_runs)
+
+    def serves(self, lane: Lane) -> bool:
+        """Tell whether runs of a lane start at all in this mode, room and pauses aside."""
+        if lane.child:
             return True
         if self.mode is not Mode.SERVING:
             return False
-        return run.waited_for or not self.only_waited_for
+        return lane.waited_for or not self.only_waited_for
+
+    def is_open(self, lane: Lane) -> bool:
+        """Tell whether runs of a lane may start now, room aside."""
+        return self.serves(lane) and (lane.child or not self.holds.hold(lane.group))
+
+    def has_more_to_start(self) -> bool:
+        """Tell whether queued runs are going to start by and by, those that are paused included.
+
+        What follows another run does not count: that one does, as long as it is in the fleet.
+        """
+        delayed = (lane_of(self.queued[run_id]) for run_id in self.delayed)
+        return any(self.serves(lane) for lane in (*self.lanes, *delayed))
+
+    def paused_count(self) -> int:
+        """How many queued runs would be served if nothing were paused."""
+        return sum(
+            len(places)
+            for lane, places in self.lanes.items()
+            if self.serves(lane) and not self.is_open(lane)
+        )
+
+
+class _Queue:
+    """The queued runs of a draft: each stands in a lane, or waits for an instant, or for others."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.runs = dict(fleet.queued)
+        self.lanes = {lane: list(places) for lane, places in fleet.lanes.items()}
+        self.delayed = dict(fleet.delayed)
+        self.followers = dict(fleet.followers)
+
+    def add(self, run: Run) -> None:
+        """Let a run wait for what it has to wait for."""
+        self.runs[run.run_id] = run
+        if run.after:
+            for leader_id in run.after:
+                others = self.followers.get(leader_id, ())
+                self.followers[leader_id] = (*others, run.run_id)
+        elif isinstance(run.state, Queued) and run.state.launches_count:
+            self.delayed[run.run_id] = run.state.not_before_mono_s
+        else:
+            enter(self.lanes, run)
+
+    def remove(self, run_id: str) -> None:
+        """Let a run wait no more."""
+        run = self.runs.pop(run_id)
+        if run.after:
+            for leader_id in run.after:
+                others = tuple(n for n in self.followers[leader_id] if n != run_id)
+                self.followers[leader_id] = others
+                if not others:
+                    del self.followers[leader_id]
+        elif run_id in self.delayed:
+            del self.delayed[run_id]
+        else:
+            leave(self.lanes, run)
+
+    def release(self, run_id: str) -> None:
+        """Let a run that waited for an instant stand in its lane."""
+        del self.delayed[run_id]
+        enter(self.lanes, self.runs[run_id])
 
 
 class Draft:
@@ -125,7 +205,13 @@ class Draft:
         self.rules = rules
         self.mode = fleet.mode
         self.max_runs = fleet.max_runs
-        self.queued = dict(fleet.queued)
+        self.groups = fleet.groups
+        self.holds = fleet.holds
+        self.accepted_count = fleet.accepted_count
+        self.queued: Mapping[str, Run] = fleet.queued
+        self.delayed: Mapping[str, float] = fleet.delayed
+        self.followers: Mapping[str, tuple[str, ...]] = fleet.followers
+        self._queue: _Queue | None = None
         self.active = dict(fleet.active)
         self.snapshots = dict(fleet.snapshots)
         self.actions: list[Action] = []
@@ -136,12 +222,41 @@ class Draft:
 
     def put(self, run: Run) -> Run:
         """Keep a run under its id, on the side where its state belongs."""
-        here, there = self.active, self.queued
+        if run.run_id in self.queued:
+            self._own_queue().remove(run.run_id)
         if isinstance(run.state, Queued):
-            here, there = there, here
-        there.pop(run.run_id, None)
-        here[run.run_id] = run
+            self.active.pop(run.run_id, None)
+            self._own_queue().add(run)
+        else:
+            self.active[run.run_id] = run
         return run
+
+    def _own_queue(self) -> "_Queue":
+        """The queue, copied when it is first changed."""
+        if self._queue is None:
+            self._queue = _Queue(self._base)
+            self.queued, self.delayed = self._queue.runs, self._queue.delayed
+            self.followers = self._queue.followers
+        return self._queue
+
+    def join(self, run: Run) -> Run:
+        """Put a run that is new at the end of the queue."""
+        self.accepted_count += 1
+        return self.put(replace(run, number=self.accepted_count))
+
+    def release_delayed(self) -> None:
+        """Let those whose wait is over stand in their lanes again."""
+        for run_id in [name for name, until in self.delayed.items() if until <= self.now]:
+            self._own_queue().release(run_id)
+
+    def children_of(self, run_id: str) -> list[Run]:
+        """The runs that a run's stages asked for."""
+        waiting = [name for *_, name in self._lanes().get(CHILDREN, ())]
+        queued = (self.queued[name] for name in (*waiting, *self.delayed))
+        return [run for run in (*self.active.values(), *queued) if run.parent_run_id == run_id]
+
+    def _lanes(self) -> Mapping[Lane, Sequence[Place]]:
+        return self._base.lanes if self._queue is None else self._queue.lanes
 
     def change(self, run: Run, **values: Any) -> Run:  # noqa: ANN401 - the fields of Run
         """Change what is not the state."""
@@ -155,7 +270,8 @@ class Draft:
     def drop(self, run: Run) -> None:
         """Let a run leave the fleet."""
         self.active.pop(run.run_id, None)
-        self.queued.pop(run.run_id, None)
+        if run.run_id in self.queued:
+            self._own_queue().remove(run.run_id)
 
     def act(self, action: Action) -> None:
         """Ask the shell for something."""
@@ -167,7 +283,13 @@ class Draft:
             self._base,
             mode=self.mode,
             max_runs=self.max_runs,
+            groups=self.groups,
+            holds=self.holds,
             queued=self.queued,
+            lanes=self._lanes(),
+            delayed=self.delayed,
+            followers=self.followers,
+            accepted_count=self.accepted_count,
             active=self.active,
             snapshots=self.snapshots,
         )

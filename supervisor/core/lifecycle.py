@@ -134,6 +134,10 @@ class Run:
 
     Attributes:
         parent_run_id: the run whose stage asked for it.
+        priority: the higher starts first.
+        group: the concurrency group that it counts against.
+        after: the runs that must have succeeded before it starts, and have not yet.
+        number: its place in the order of acceptance.
         waited_for: somebody's ``supervisor run`` waits for it (or its parent's).
         beat_mono_s: when its heartbeat was last seen to move, on our monotonic clock.
         liveness: the word that liveness.judge found.
@@ -153,6 +157,10 @@ class Run:
     task_id: str
     state: State
     parent_run_id: str | None = None
+    priority: int = 0
+    group: str | None = None
+    after: tuple[str, ...] = ()
+    number: int = 0
     waited_for: bool = False
     beat_mono_s: float = 0.0
     liveness: str = "fresh"

@@ -6,7 +6,7 @@ nothing: the shell may look twice.
 
 from dataclasses import replace
 
-from supervisor.core import stimuli
+from supervisor.core import after, stimuli
 from supervisor.core.actions import WriteManifest
 from supervisor.core.asked import stop
 from supervisor.core.backoff import Jitter
@@ -32,6 +32,9 @@ def _new_run(s: stimuli.Accepted, state: Queued | Starting | Running) -> Run:
         run_id=s.run_id,
         task_id=s.task_id,
         parent_run_id=s.parent_run_id,
+        priority=s.priority,
+        group=s.group,
+        after=s.after if isinstance(state, Queued) else (),
         waited_for=s.waited_for,
         state=state,
     )
@@ -40,7 +43,14 @@ def _new_run(s: stimuli.Accepted, state: Queued | Starting | Running) -> Run:
 def accepted(draft: Draft, s: stimuli.Accepted, _: Jitter) -> None:
     """A run is queued, unless we hold it already."""
     if draft.find(s.run_id) is None:
-        draft.put(_new_run(s, Queued()))
+        run = _new_run(s, Queued())
+        waited_for = run.waited_for or any(
+            follower.waited_for
+            for name in draft.followers.get(run.run_id, ())
+            if (follower := draft.find(name)) is not None
+        )
+        run = draft.join(replace(run, waited_for=waited_for))
+        after.queued(draft, run, dict(s.ended))
 
 
 def adopted(draft: Draft, s: stimuli.Adopted, _: Jitter) -> None:
@@ -88,6 +98,7 @@ def verdict_seen(draft: Draft, s: stimuli.VerdictSeen, _: Jitter) -> None:
     draft.move(
         run, Move.END, Ended(status=s.status, detail=s.detail), retry_mono_s=0.0, refused=None
     )
+    after.ended(draft, run.run_id, s.status)
 
 
 def lose(draft: Draft, run: Run, *, status: str, detail: str, reason: str) -> Run:
@@ -107,9 +118,8 @@ def lose(draft: Draft, run: Run, *, status: str, detail: str, reason: str) -> Ru
 
 def _stop_children(draft: Draft, run: Run) -> None:
     """Nothing that a run asked for outlives it."""
-    for child in [*draft.active.values(), *draft.queued.values()]:
-        if child.parent_run_id == run.run_id:
-            stop(draft, child, "stopped")
+    for child in draft.children_of(run.run_id):
+        stop(draft, child, "stopped")
 
 
 def worker_gone(draft: Draft, s: stimuli.WorkerGone, _: Jitter) -> None:

@@ -110,4 +110,5 @@ _HANDLERS: Final[dict[type, Callable[[Draft, Any, Jitter], None]]] = {
     stimuli.DrainAsked: asked.drain_asked,
     stimuli.StopAsked: asked.stop_asked,
     stimuli.LimitChanged: asked.limit_changed,
+    stimuli.HoldsChanged: asked.holds_changed,
 }

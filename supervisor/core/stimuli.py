@@ -1,16 +1,28 @@
 """What the core is told. Each is a fact that the shell has seen, never a wish to change a state."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from supervisor.core.holds import Holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """A run is on disk and queued, new or found again after a restart."""
+    """A run is on disk and queued, new or found again after a restart.
+
+    Attributes:
+        after: the runs that must succeed before it starts.
+        ended: those of them that the fleet need not know any more, and their statuses.
+    """
 
     run_id: str
     task_id: str
     parent_run_id: str | None
     waited_for: bool
+    priority: int = 0
+    group: str | None = None
+    after: tuple[str, ...] = ()
+    ended: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +174,17 @@ class StopAsked:
 
 @dataclass(frozen=True, slots=True)
 class LimitChanged:
-    """How many runs may be live at once."""
+    """How many runs may be live at once, in all and of each group."""
 
     max_runs: int
+    groups: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldsChanged:
+    """Something was paused or resumed, and it is on disk."""
+
+    holds: Holds
 
 
 Stimulus = (
@@ -190,4 +210,5 @@ Stimulus = (
     | DrainAsked
     | StopAsked
     | LimitChanged
+    | HoldsChanged
 )

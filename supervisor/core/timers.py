@@ -27,6 +27,7 @@ from supervisor.core.throttle import is_due
 
 def run(draft: Draft) -> None:
     """Emit every action that is due; each is held back until its outcome is told."""
+    draft.release_delayed()
     for run_id in list(draft.active):
         _one(draft, draft.active[run_id])  # as it is now: losing a parent moves its children
     for task_id, book in draft.snapshots.items():
@@ -77,7 +78,7 @@ def _one(draft: Draft, item: Run) -> None:
 
 def admit(fleet: Fleet, draft: Draft) -> None:
     """Launch what the admission lets in."""
-    for item in admitted(fleet, draft.now):
+    for item in admitted(fleet):
         state = item.state
         launches_count = state.launches_count + 1 if isinstance(state, Queued) else 1
         draft.move(
@@ -104,7 +105,5 @@ def next_due(fleet: Fleet, rules: Rules) -> float | None:
                 found.append(item.manifest_mono_s + rules.manifest_throttle_s)
             case _:
                 pass
-    for item in fleet.queued.values():
-        if isinstance(item.state, Queued) and item.state.launches_count:
-            found.append(item.state.not_before_mono_s)
+    found += fleet.delayed.values()
     return min(found, default=None)

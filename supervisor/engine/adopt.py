@@ -13,6 +13,7 @@ from supervisor.edge.flock import is_flocked
 from supervisor.edge.proctable import living_pidfd
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker
+from supervisor.engine.leaders import accepted
 from supervisor.engine.observe import facts, verdict
 from supervisor.engine.parts import Parts
 from supervisor.report.records import tasks
@@ -118,12 +119,7 @@ def _take_up(parts: Parts, task_id: str, run_id: str) -> list[Stimulus]:
         parts.intake.mark([spec])  # something else stood there
     reader = RunReader(parts.layout, spec)
     parts.readers[run_id] = reader
-    about = stimuli.Accepted(
-        run_id=run_id,
-        task_id=task_id,
-        parent_run_id=spec.parent_run_id,
-        waited_for=spec.asked_by == "run",
-    )
+    about = accepted(parts, spec)
     seen = facts(parts, run_id)
     started = any(fact.event == Event.RUN_STARTED for fact in reader.facts)
     if reader.verdict is not None:

@@ -7,8 +7,8 @@ signal, a hint from the inbox, the scan once a second, and whatever falls due in
 import random
 import selectors
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from supervisor.core import stimuli
@@ -22,6 +22,7 @@ from supervisor.engine import observe, requests
 from supervisor.engine.adopt import recover
 from supervisor.engine.parts import Parts
 from supervisor.engine.perform import Performer
+from supervisor.engine.reload import Refused, Reloaded
 from supervisor.engine.signals import Signals
 from supervisor.engine.tenure import hold
 from supervisor.engine.view import View
@@ -52,7 +53,7 @@ class Engine:
         fleet: the empty fleet, with its limits.
         rules: the settings that decisions need.
         errand: when to leave.
-        reload: called on SIGHUP; returns the new ``max_runs``, or None to keep it.
+        reload: called on SIGHUP; reads the configuration again.
 
     Attributes:
         outcomes: (status, detail) of every finished run without a parent, by run id.
@@ -68,7 +69,7 @@ class Engine:
         *,
         rules: Rules,
         errand: Errand,
-        reload: Callable[[], int | None],
+        reload: Callable[[], Reloaded | Refused],
     ) -> None:
         self._parts = parts
         self._fleet = fleet
@@ -121,8 +122,8 @@ class Engine:
         found = recover(self._parts)
         # Before anything is recorded: a batch whose last run only wants recording is continued.
         self._batches = self._batches_now()
-        self._feed(found)
-        self._take_requests()
+        # One step for all: what is asked for first (a pause, a cancellation) holds what is found.
+        self._take_requests(found)
 
     def run(self) -> None:
         """Supervise until the errand is done or a signal ends it."""
@@ -174,9 +175,8 @@ class Engine:
         found: list[Stimulus] = []
         for number in came:
             if number == signal.SIGHUP:
-                limit = self._reload()
-                found += [] if limit is None else [stimuli.LimitChanged(limit)]
-            elif self._fleet.mode is Mode.SERVING and not found:
+                found += self._read_again()
+            elif self._fleet.mode is Mode.SERVING and stimuli.DrainAsked() not in found:
                 self._parts.reporter.note(
                     "draining: what runs may end, what is queued stays queued; "
                     "the same signal again stops what runs"
@@ -186,16 +186,35 @@ class Engine:
                 found.append(stimuli.StopAsked())
         return found
 
+    def _read_again(self) -> list[Stimulus]:
+        """Read the configuration again, put it in force, and tell what changed."""
+        note, log = self._parts.reporter.note, self._parts.log
+        new = self._reload()
+        if isinstance(new, Refused):
+            log.write("reload_refused", problems=list(new.problems))
+            for line in ("not reloaded, the old configuration stays:", *new.problems):
+                note(line)
+            return []
+        self._rules = new.rules
+        self._errand = replace(self._errand, owed_wait_s=new.owed_wait_s)
+        log.write("reloaded", changes=list(new.changes))
+        for line in (*new.notices, *(f"reloaded: {text}" for text in new.changes)):
+            note(line)
+        if not new.changes:
+            note("reloaded: nothing changed")
+        return [stimuli.LimitChanged(new.max_runs, new.groups)]
+
     def _scan(self) -> None:
         self._feed(observe.scan(self._parts, list(self._fleet.active.values())))
         reap_strangers([worker.pid for worker in self._parts.workers.values()])
         self._take_requests()
         self._view.write(self._fleet)
 
-    def _take_requests(self) -> None:
+    def _take_requests(self, found: Iterable[Stimulus] = ()) -> None:
         taken = requests.take(self._parts)
-        if taken.found:
-            self._feed(taken.found)
+        found = [*found, *taken.found]
+        if found:
+            self._feed(found)
         taken.finish()
         self._leave = self._leave or taken.leave
         self.refused_count += taken.refused_count
@@ -247,7 +266,7 @@ class Engine:
         if not leaving or not fleet.waits_for_disk_only():
             self._owed_since = None
             return False
-        if any(fleet.can_start(run) for run in fleet.queued.values()):
+        if fleet.has_more_to_start():
             return False
         serving = fleet.mode is Mode.SERVING
         asked = self.postponed is not None

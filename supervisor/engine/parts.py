@@ -6,6 +6,7 @@ from typing import Protocol
 
 from supervisor.core.outcome import FinishedRun
 from supervisor.edge.aside import Aside
+from supervisor.edge.holds import HoldsFile
 from supervisor.edge.intake import Intake
 from supervisor.edge.lease import Lease
 from supervisor.edge.log import Log
@@ -59,6 +60,7 @@ class Parts:
         unreadable: accepted runs that could not be taken up, by run id, and why.
         aside: makes room where something else stands in a record's place.
         lease: our claim to the root.
+        holds: what the operator has paused.
         durability: "full", or what of it this file system cannot give.
     """
 
@@ -72,6 +74,7 @@ class Parts:
     reporter: Reporter
     aside: Aside
     lease: Lease
+    holds: HoldsFile
     durability: str = "full"
     readers: dict[str, RunReader] = field(default_factory=dict)
     workers: dict[str, LaunchedWorker] = field(default_factory=dict)

@@ -6,10 +6,12 @@ import os
 from dataclasses import dataclass, field
 
 from supervisor.core import stimuli
+from supervisor.core.holds import Holds
 from supervisor.core.stimuli import Stimulus
+from supervisor.engine.leaders import accepted
 from supervisor.engine.parts import Parts
 from workers.records.errors import TypedError
-from workers.records.request import Request, RequestKind, load_request, request_paths
+from workers.records.request import Request, RequestKind, load_request, now_text, request_paths
 
 
 @dataclass(slots=True)
@@ -92,14 +94,7 @@ def _do(parts: Parts, request: Request, taken: Taken) -> None:
                 parts.readers[spec.run_id] = reader
                 parts.log.write("run_accepted", run_id=spec.run_id, task_id=spec.task_id)
                 parts.reporter.accepted(spec)
-                taken.found.append(
-                    stimuli.Accepted(
-                        run_id=spec.run_id,
-                        task_id=spec.task_id,
-                        parent_run_id=spec.parent_run_id,
-                        waited_for=spec.asked_by == "run",
-                    )
-                )
+                taken.found.append(accepted(parts, spec))
         case RequestKind.CANCEL:
             detail = request.detail or "cancelled-by-user"
             taken.found += [stimuli.CancelAsked(run_id, detail) for run_id in request.run_ids]
@@ -108,3 +103,22 @@ def _do(parts: Parts, request: Request, taken: Taken) -> None:
                 taken.leave = taken.leave or request.leave_running
                 if not request.leave_running:
                     taken.found.append(stimuli.StopAsked())
+        case RequestKind.DRAIN:
+            if request.supervisor == parts.mine:
+                parts.reporter.note("draining: what runs may end, what is queued stays queued")
+                taken.found.append(stimuli.DrainAsked())
+        case RequestKind.PAUSE:
+            _hold(parts, parts.holds.now.paused(request.group, at=now_text()), request, taken)
+        case RequestKind.RESUME:
+            _hold(parts, parts.holds.now.resumed(request.group), request, taken)
+
+
+def _hold(parts: Parts, holds: Holds, request: Request, taken: Taken) -> None:
+    """Put what is paused on disk, and tell."""
+    if holds == parts.holds.now:
+        return
+    parts.holds.store(holds)
+    parts.log.write(f"{request.kind}d", group=request.group)
+    what = "everything" if request.group is None else f"group {request.group}"
+    parts.reporter.note(f"{what} is {request.kind}d")
+    taken.found.append(stimuli.HoldsChanged(holds))

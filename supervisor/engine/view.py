@@ -1,10 +1,12 @@
 """status.json: the supervisor's view of its fleet, for readers. A view: lost without loss."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from supervisor.core.admission import live_counts
 from supervisor.core.fleet import Fleet
 from supervisor.core.lifecycle import Run
 from supervisor.core.liveness import Liveness
@@ -65,6 +67,18 @@ class View:
             }
             for run, row in zip(fleet.active.values(), rows, strict=True)
         ]
+        counts = live_counts(fleet)
+        queued = Counter[str | None]()
+        for lane, places in fleet.lanes.items():
+            queued[lane.group] += len(places)
+        groups = {
+            name: {
+                "limit": fleet.groups.get(name),
+                "running": counts[name],
+                "queued": queued[name],
+            }
+            for name in sorted({*fleet.groups, *(g for g in (*counts, *queued) if g is not None)})
+        }
         facts = {
             "supervisor": self._parts.mine.to_json(),
             "mode": str(fleet.mode),
@@ -72,6 +86,8 @@ class View:
             "durability": self._parts.durability,
             "max_runs": fleet.max_runs,
             "queued_count": len(fleet.queued),
+            "paused": fleet.holds.to_json(),
+            "groups": groups,
             "runs": runs,
         }
         if facts == self._last:

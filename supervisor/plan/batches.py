@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from supervisor.errors import ConfigError, Problem
 from supervisor.plan.catalog import Catalog
+from supervisor.plan.params import resolved, wrong_with
 from supervisor.plan.pipelines import parse, pipeline_spec, unknown
 from supervisor.plan.schema import BatchFile
 from supervisor.plan.sources import read_toml
+from workers.records.spec import Pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +19,9 @@ class Planned:
     pipeline: str
     task: str | None
     count: int
+    params: Pairs
+    priority: int
+    group: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,10 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
         for index, run in enumerate(content.runs)
         if run.pipeline not in joined.pipelines
     ]
+    for index, run in enumerate(content.runs):
+        if run.pipeline in joined.pipelines:
+            wrong = wrong_with(joined.pipelines[run.pipeline], run.params, typed=True)
+            problems += [Problem(path, f"runs[{index}].params.{key}", why) for key, why in wrong]
     tasks: dict[str, str] = {}
     for index, run in enumerate(content.runs):
         other = tasks.setdefault((run.task or "").lower(), run.task or "")
@@ -66,7 +75,15 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
     return Batch(
         key=os.path.relpath(path, root) if below else path,
         runs=tuple(
-            Planned(pipeline=run.pipeline, task=run.task, count=run.count) for run in content.runs
+            Planned(
+                pipeline=run.pipeline,
+                task=run.task,
+                count=run.count,
+                priority=run.priority,
+                group=run.group,
+                params=resolved(joined.pipelines[run.pipeline], run.params, typed=True),
+            )
+            for run in content.runs
         ),
         catalog=joined,
     )

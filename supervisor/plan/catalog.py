@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from supervisor.errors import ConfigError, Problem, UsageError
+from supervisor.plan import params
 from supervisor.plan.origin import NAME, read_origin
 from supervisor.plan.pipelines import pipelines_of_file, reachable, references_wrong, unknown
 from supervisor.plan.sources import is_json
@@ -51,6 +52,8 @@ class Catalog:
         both = {**self.pipelines, **pipelines}
         places = {**self.places, **dict.fromkeys(pipelines, path)}
         problems += references_wrong(both, places)
+        if not problems:
+            problems += params.references_wrong(both, places)
         if problems:
             raise ConfigError(problems=problems)
         return Catalog(pipelines=both, places=places, default=self.default, notices=self.notices)

@@ -165,6 +165,7 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[
                 kinds = {int: "a whole number", float: "a number"}
                 listed = 'names of environment variables: A,B or ["A", "B"]'
                 kind = kinds.get(_annotation(key), listed)
+                kind = "groups with their limits: gpu=2,disk=4" if key == "groups" else kind
                 problems.append(Problem(name, "", f"must be {kind}"))
             else:
                 values[key] = typed
@@ -187,6 +188,11 @@ def _typed(key: str, text: str) -> Any:  # noqa: ANN401 - as the key is
             return float(text)
         except ValueError:
             return None
+    if key == "groups":
+        pairs = [word.partition("=") for word in text.split(",")]
+        limits = {name.strip(): limit.strip() for name, _, limit in pairs}
+        right = all(_WHOLE.fullmatch(limit) for limit in limits.values())
+        return {name: int(limit) for name, limit in limits.items()} if right else None
     if key == "secrets" and text.lstrip().startswith("["):
         try:
             return json.loads(text)

@@ -6,10 +6,11 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from supervisor.errors import ConfigError, Problem
+from supervisor.plan.params import text_of
 from supervisor.plan.problems import near, problems_of
-from supervisor.plan.schema import KEYS, ConfigFile, Pipeline, Stage, Strict
+from supervisor.plan.schema import KEYS, ConfigFile, ParamTable, Pipeline, Stage, Strict
 from supervisor.plan.sources import read_toml
-from workers.records.spec import PipelineSpec, RetrySpec, StageKind, StageSpec
+from workers.records.spec import ParamSpec, PipelineSpec, RetrySpec, StageKind, StageSpec
 
 Model = TypeVar("Model", bound=Strict)
 
@@ -62,7 +63,26 @@ def pipeline_spec(pipeline_id: str, item: Pipeline) -> PipelineSpec:
         cwd=item.cwd,
         timeout_s=item.timeout_s,
         stages=tuple(_stage(stage) for stage in item.stages),
+        group=item.group,
+        takes=tuple(_param(name, table) for name, table in item.params.items()),
     )
+
+
+def _param(name: str, item: ParamTable) -> ParamSpec:
+    return ParamSpec(
+        name=name,
+        type=item.type,
+        choices=tuple(text_of(item.type, value) or "" for value in item.choices or ()),
+        default=None if item.default is None else text_of(item.type, item.default),
+        description=item.description,
+    )
+
+
+def _said(value: object) -> str:
+    """What a stage gives its sub-pipeline, as text: it may name a param of its own pipeline."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
 
 
 def _stage(item: Stage) -> StageSpec:
@@ -83,6 +103,7 @@ def _stage(item: Stage) -> StageSpec:
         kind=StageKind.COMMAND if item.pipeline is None else StageKind.SUBPIPELINE,
         command=command,
         pipeline=item.pipeline,
+        params=tuple((name, _said(value)) for name, value in item.params.items()),
         cwd=item.cwd,
         env=tuple(item.env.items()),
         timeout_s=item.timeout_s,

@@ -3,15 +3,38 @@
 import os
 import re
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
+from supervisor.errors import UsageError
 from supervisor.plan.batches import Batch
 from supervisor.plan.catalog import Catalog
+from supervisor.plan.groups import unknown
+from supervisor.plan.params import resolved, wrong_with
 from supervisor.settings import Settings, limits_of
 from workers.records.clock import utc_text
 from workers.records.ids import check_id, new_run_id, why_bad
-from workers.records.spec import PipelineSpec, RunSpec, StageSpec
+from workers.records.params import bound
+from workers.records.spec import AfterSpec, Pairs, PipelineSpec, RunSpec, StageSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How a run is to be made.
+
+    Attributes:
+        task: None means the default task.
+        params: what the command line gave, by name, as text.
+        priority: the higher starts first.
+        group: its concurrency group; None means the pipeline's.
+        after: the runs that must have succeeded before it starts.
+    """
+
+    task: str | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+    group: str | None = None
+    after: tuple[AfterSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +53,30 @@ class Asking:
         pipeline: PipelineSpec,
         pipelines: tuple[PipelineSpec, ...] = (),
         *,
-        task: str | None,
+        wish: Wish,
+        params: Pairs = (),
         batch: str | None = None,
     ) -> RunSpec:
-        """One run of a pipeline; BadIdError where the task's id may not be one."""
+        """One run of a pipeline.
+
+        Raises:
+            BadIdError: the task's id may not be one.
+            UsageError: there is no such group.
+        """
+        group = wish.group or pipeline.group
+        if group is not None and group not in self.settings.groups:
+            raise UsageError(why=unknown(group, self.settings.groups))
         now = time.time()
         return RunSpec(
             run_id=new_run_id(epoch_s=now, entropy=os.urandom(4)),
-            task_id=check_id("task", task or self.settings.default_task),
-            pipeline=pipeline,
+            task_id=check_id("task", wish.task or self.settings.default_task),
+            pipeline=bound(pipeline, params),
             pipelines=pipelines,
+            params=params,
             batch=batch,
+            priority=wish.priority,
+            group=group,
+            after=wish.after,
             asked_by=self.asked_by,
             asked_at=utc_text(now),
             resume_token=os.urandom(16).hex(),
@@ -48,23 +84,56 @@ class Asking:
             limits=limits_of(self.settings),
         )
 
-    def named(self, catalog: Catalog, pipeline_id: str, task: str | None) -> RunSpec:
-        """One run of a configured pipeline; UsageError where there is none of that name."""
-        pipeline, pipelines = catalog.resolve(pipeline_id)
-        return self.spec(pipeline, pipelines, task=task)
+    def named(self, catalog: Catalog, pipeline_id: str, wish: Wish) -> RunSpec:
+        """One run of a configured pipeline.
 
-    def command(self, words: tuple[str, ...], task: str | None) -> RunSpec:
-        """One run of a command that is configured nowhere."""
+        Raises:
+            UsageError: there is none of that name, or its parameters are wrong: all are named.
+        """
+        pipeline, pipelines = catalog.resolve(pipeline_id)
+        wrong = [
+            f"param {name!r} {why}" for name, why in wrong_with(pipeline, wish.params, typed=False)
+        ]
+        if wrong:
+            raise UsageError(why="\n".join((f"pipeline {pipeline_id}:", *wrong)))
+        params = resolved(pipeline, wish.params, typed=False)
+        return self.spec(pipeline, pipelines, wish=wish, params=params)
+
+    def all_named(self, catalog: Catalog, names: Iterable[str], wish: Wish) -> list[RunSpec]:
+        """One run of each pipeline; each gets the parameters that it takes.
+
+        Raises:
+            UsageError: as ``named``; or a parameter is taken by none of them.
+        """
+        taken = [{item.name for item in catalog.resolve(name)[0].takes} for name in names]
+        lost = [name for name in wish.params if not any(name in own for own in taken)]
+        specs = []
+        for name, own in zip(names, taken, strict=True):
+            params = {k: v for k, v in wish.params.items() if k in own or k in lost}
+            specs.append(self.named(catalog, name, replace(wish, params=params)))
+        return specs
+
+    def command(self, words: tuple[str, ...], wish: Wish) -> RunSpec:
+        """One run of a command that is configured nowhere; UsageError where params are given."""
+        if wish.params:
+            raise UsageError(why="a command behind '--' takes no --param: write the value into it")
         stage = StageSpec(id=_stage_id(words[0]), title=" ".join(words)[:200], command=words)
         pipeline = PipelineSpec(id="command", title=stage.title, stages=(stage,))
-        return self.spec(pipeline, task=task)
+        return self.spec(pipeline, wish=wish)
 
     def batch(self, batch: Batch, task: str | None) -> Iterator[RunSpec]:
         """Every run of a batch, in its order; ``task`` is for runs that name none."""
         for planned in batch.runs:
             pipeline, pipelines = batch.catalog.resolve(planned.pipeline)
+            wish = Wish(task=planned.task or task, priority=planned.priority, group=planned.group)
             for _ in range(planned.count):
-                yield self.spec(pipeline, pipelines, task=planned.task or task, batch=batch.key)
+                yield self.spec(
+                    pipeline,
+                    pipelines,
+                    wish=wish,
+                    params=planned.params,
+                    batch=batch.key,
+                )
 
 
 def _stage_id(program: str) -> str:

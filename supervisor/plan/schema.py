@@ -4,16 +4,20 @@ Beyond types they hold what a worker could only find out too late: ids that may 
 a stage that runs nothing, waits that are no numbers.
 """
 
-from typing import Annotated, Self
+import re
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from supervisor.plan.params import text_of
 from workers.records.ids import why_bad
 
 STAGES_LIMIT_COUNT = 10_000  # fault V11
 COUNT_LIMIT = 10_000
+PRIORITY_LIMIT = 1000  # as far as words for it go: nobody needs two thousand kinds of urgent
 YEAR_S = 365 * 86_400.0
 RESERVED = "SUPERVISED_"  # docs/reference; run ids in it are how processes are found
+_PARAM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
 def _id(value: str) -> str:
@@ -43,11 +47,30 @@ def _environment(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
+def _param(value: str) -> str:
+    if not _PARAM.fullmatch(value):
+        raise ValueError(
+            f"{value!r} cannot be the name of a param: use up to 64 of the characters "
+            "A-Z a-z 0-9 _, beginning with a letter"
+        )
+    return value
+
+
+def _scalar(value: object) -> object:
+    if not isinstance(value, str | int | float):
+        raise ValueError("must be text, a number, or true or false")  # noqa: TRY004 - pydantic
+    if isinstance(value, str):
+        _no_nul(value)
+    return value
+
+
 Id = Annotated[str, AfterValidator(_id)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 Words = Annotated[Text, Field(min_length=1)]
 Environment = Annotated[dict[str, str], AfterValidator(_environment)]
 Seconds = Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
+Param = Annotated[str, AfterValidator(_param)]
+Scalar = Annotated[object, BeforeValidator(_scalar)]
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -74,6 +97,7 @@ class Stage(Strict):
     title: Text | None = None
     command: Words | Annotated[list[Text], Field(min_length=1)] | None = None
     pipeline: Id | None = None
+    params: dict[Param, Scalar] = {}
     cwd: Words | None = None
     env: Environment = {}
     timeout_s: Seconds | None = None
@@ -95,6 +119,28 @@ class Stage(Strict):
             wrong = {"retries", "success_exit_codes", "env", "cwd"} & self.model_fields_set
             if wrong:
                 raise ValueError(f"`{min(wrong)}` is for commands; this stage runs a pipeline")
+        elif self.params:
+            raise ValueError("`params` are for a sub-pipeline; a command names {param.NAME}")
+        return self
+
+
+class ParamTable(Strict):
+    """``[pipelines.<id>.params.<name>]``."""
+
+    type: Literal["string", "integer", "number", "boolean"] = "string"
+    choices: list[Scalar] | None = Field(None, min_length=1, max_length=1000)
+    default: Scalar | None = None
+    description: Text | None = None
+
+    @model_validator(mode="after")
+    def _values_are_of_the_type(self) -> Self:
+        for key, values in (("choices", self.choices or []), ("default", [self.default])):
+            for value in values:
+                if value is not None and text_of(self.type, value) is None:
+                    raise ValueError(f"`{key}` must be of the type {self.type}")
+        texts = [text_of(self.type, value) for value in self.choices or ()]
+        if self.default is not None and texts and text_of(self.type, self.default) not in texts:
+            raise ValueError("`default` must be one of `choices`")
         return self
 
 
@@ -107,7 +153,18 @@ class Pipeline(Strict):
     env: Environment = {}
     cwd: Words | None = None
     timeout_s: Seconds | None = None
+    group: Id | None = None
+    params: dict[Param, ParamTable] = {}
     stages: list[Stage] = Field(min_length=1, max_length=STAGES_LIMIT_COUNT)
+
+    @model_validator(mode="after")
+    def _params_have_variables_of_their_own(self) -> Self:
+        seen: set[str] = set()
+        for name in self.params:
+            if name.upper() in seen:
+                raise ValueError(f"two params are called {name!r} (case is ignored)")
+            seen.add(name.upper())
+        return self
 
     @model_validator(mode="after")
     def _stages_have_names_of_their_own(self) -> Self:
@@ -125,6 +182,9 @@ class BatchRun(Strict):
     pipeline: Id
     task: Id | None = None
     count: int = Field(1, ge=1, le=COUNT_LIMIT)
+    params: dict[Param, Scalar] = {}
+    priority: int = Field(0, ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)
+    group: Id | None = None
 
 
 class ConfigFile(Strict):
@@ -144,7 +204,7 @@ class BatchFile(Strict):
 KEYS = sorted(
     {
         key
-        for model in (ConfigFile, BatchFile, Pipeline, Stage, Retries, BatchRun)
+        for model in (ConfigFile, BatchFile, Pipeline, ParamTable, Stage, Retries, BatchRun)
         for key in model.model_fields
     }
 )

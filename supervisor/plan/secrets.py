@@ -10,6 +10,7 @@ from typing import Final
 
 from supervisor.errors import Problem
 from workers.records.fields import plain
+from workers.records.params import variable
 from workers.records.spec import PipelineSpec
 
 TELLING_CHARS: Final = 8  # a shorter value is a word that may stand anywhere
@@ -44,6 +45,9 @@ def written_down(
                 found.append(
                     Problem(source, f"{place}.{name}", f"is the value of a secret: {MEND}")
                 )
+        for item in pipeline.takes:
+            if variable(item.name) in names:
+                found.append(Problem(source, f"{at}.params.{item.name}", f"is a secret: {MEND}"))
         for name in told_in(plain(pipeline), names, environ):
             found.append(Problem(source, at, f"holds the value of the secret {name}: {MEND}"))
     return found

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.lease import read_lease
+from supervisor.report.control import SHOWN_COUNT, rejected
 from supervisor.report.finding import Finding, bad, ok, warn
 from supervisor.report.records import tasks
 from workers.records.atomic import is_abandoned
@@ -105,12 +106,13 @@ def _requests(layout: Layout) -> Iterator[Finding]:
             yield warn(look, f"{count} {what}", "'supervisor start' goes on with them")
         else:
             yield ok(look, f"{count} {what}")
-    rejected = len(_names(layout.rejected))
-    if rejected:
+    aside = rejected(layout)
+    if aside:
+        shown = ", ".join(aside[-SHOWN_COUNT:])
         yield warn(
             "rejected",
-            f"{rejected} files of the inbox were no requests",
-            f"look at {layout.rejected}/ and remove them; supervisor.log says why",
+            f"{len(aside)} files of the inbox were no requests: {shown}",
+            "look at them and remove them; supervisor.log says why",
         )
     else:
         yield ok("rejected", "0 files of the inbox were no requests")

@@ -3,11 +3,20 @@
 import pytest
 
 from tests.faults.engine.lab import Lab
-from tests.faults.engine.scenario import AGAIN, FAILING, FAMILY, REQUESTS, SEVERAL, SUBMIT, Scenario
+from tests.faults.engine.scenario import (
+    AGAIN,
+    FAILING,
+    FAMILY,
+    REQUESTS,
+    SEVERAL,
+    STEERED,
+    SUBMIT,
+    Scenario,
+)
 from tests.faults.engine.shim import Crash, Mode, Role
 
 KILLED = [Mode.BEFORE, Mode.AFTER, Mode.TORN]
-SCENARIOS = {"several": SEVERAL, "family": FAMILY, "requests": REQUESTS}
+SCENARIOS = {"several": SEVERAL, "family": FAMILY, "requests": REQUESTS, "steered": STEERED}
 
 
 @pytest.mark.fault("P1")
@@ -18,8 +27,9 @@ SCENARIOS = {"several": SEVERAL, "family": FAMILY, "requests": REQUESTS}
         (SEVERAL, Mode.TORN, 11),
         (FAMILY, Mode.AFTER, 7),
         (REQUESTS, Mode.BEFORE, 1),
+        (STEERED, Mode.BEFORE, 2),
     ],
-    ids=["several", "several-torn", "family-after", "requests"],
+    ids=["several", "several-torn", "family-after", "requests", "steered"],
 )
 def test_a_supervisor_killed_at_a_call_loses_nothing(
     lab: Lab, scenario: Scenario, mode: Mode, first: int

@@ -1,5 +1,6 @@
 import fcntl
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -29,6 +30,7 @@ stages = [{ id = "kid", pipeline = "bad", optional = true }, { id = "after", com
 [pipelines.slow]
 stages = [{ id = "sleep", command = "sleep 30" }]
 """
+NEW = '[pipelines.new]\nstages = [{ id = "s", command = "true" }]\n'
 
 
 def test_a_batch_is_run_to_its_end_and_every_run_is_on_record(root: Root) -> None:
@@ -149,14 +151,42 @@ def test_a_storm_of_signals_makes_one_shutdown_and_one_verdict_each(root: Root) 
     root.check_settled(count=3)
 
 
-def test_hup_reads_the_settings_again(root: Root) -> None:
+def test_hup_reads_the_configuration_again_and_tells_what_changed(root: Root) -> None:
+    root.configure(PIPELINES)
     process = root.serving()
-    root.configure(settings="max_runs = 7")
+    settings = 'max_runs = 7\nhistory_limit = 9\nsecrets = ["HUSH"]\ngroups = { gpu = 2 }\n'
+    root.configure(PIPELINES.replace("exit 7", "exit 4") + NEW, settings=settings)
     process.send_signal(signal.SIGHUP)
     view = Path(root.layout.status)
     wait_until(lambda: json.loads(view.read_text())["max_runs"] == 7, "max_runs is 7")
     process.send_signal(signal.SIGTERM)
-    assert "max_runs is 7" in root.finish(process).err
+    done = root.finish(process)
+    told = {
+        "max_runs 50 -> 7",
+        "groups.gpu none -> 2",
+        "history_limit 1000 -> 9, which takes effect at the next start",
+        "secrets changed, for runs asked for from now on",
+        "pipeline new added",
+        "pipeline bad changed, for runs asked for from now on",
+    }
+    (entry,) = [line for line in root.log() if line["event"] == "reloaded"]
+    assert set(entry["changes"]) == told
+    assert all(f"supervisor: reloaded: {text}\n" in done.err for text in told)
+    assert "HUSH" not in done.err
+
+
+def test_hup_and_term_at_once_drain_and_do_not_stop(root: Root) -> None:
+    root.configure(PIPELINES)
+    process = root.popen("start")
+    run_id = root.call("submit", "--", "sh", "-c", "while ! test -e go; do sleep 0.05; done").out
+    wait_until(lambda: root.stages(), "a stage runs")
+    os.kill(process.pid, signal.SIGSTOP)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    os.kill(process.pid, signal.SIGCONT)
+    root.write("go", "")
+    assert root.finish(process).code == 143
+    assert root.call("wait", run_id.strip()).code == 0
 
 
 def test_a_configuration_with_errors_is_not_reloaded(root: Root) -> None:
@@ -166,7 +196,9 @@ def test_a_configuration_with_errors_is_not_reloaded(root: Root) -> None:
     process.send_signal(signal.SIGTERM)
     done = root.finish(process)
     assert done.code == 143
-    assert "not reloaded" in done.err
+    assert "not reloaded, the old configuration stays" in done.err
+    (entry,) = [line for line in root.log() if line["event"] == "reload_refused"]
+    assert "supervisor.max_runs" in entry["problems"][0]
     assert "supervisor.max_runs" in done.err
 
 

@@ -1,5 +1,7 @@
 """The core under any order of events: no run is lost, doubled or left behind, whatever happens."""
 
+from typing import Any
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -7,6 +9,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from supervisor.core import actions, stimuli
 from supervisor.core.backoff import Backoff
 from supervisor.core.fleet import Fleet, Rules
+from supervisor.core.holds import Holds
 from supervisor.core.lifecycle import LIVE, Ended, Queued, Recorded
 from supervisor.core.liveness import Ages
 from supervisor.core.step import step
@@ -30,7 +33,9 @@ class World(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fleet = Fleet(max_runs=2)
+        self.fleet = Fleet(max_runs=2, groups={"g": 1})
+        self.holds = Holds()
+        self.after: dict[str, str] = {}
         self.now = 0.0
         self.count = 0
         self.workers: set[str] = set()
@@ -57,6 +62,8 @@ class World(RuleBasedStateMachine):
             case actions.Launch(run_id):
                 assert run_id not in self.workers, "a second worker"
                 assert run_id not in self.verdicts, "a worker after the verdict"
+                leader = self.after.get(run_id)
+                assert leader is None or self.verdicts.get(leader) == "succeeded", "too early"
                 self.workers.add(run_id)
             case actions.Clear(run_id):
                 self.workers.discard(run_id)
@@ -64,6 +71,9 @@ class World(RuleBasedStateMachine):
             case actions.WriteVerdict():
                 if self.disk_full:
                     return stimuli.VerdictRefused(action.run_id, "ENOSPC")
+                if action.detail.startswith("after:"):
+                    leader = self.after[action.run_id]
+                    assert action.detail == f"after:{leader}:{self.verdicts[leader]}"
                 self.verdicts.setdefault(action.run_id, action.status)
                 return self.seen(action.run_id)
             case actions.Record(run_id):
@@ -90,15 +100,31 @@ class World(RuleBasedStateMachine):
     def seen(self, run_id: str) -> Stimulus:
         return stimuli.VerdictSeen(run_id, self.verdicts[run_id], None)
 
-    @rule(target=runs, waited=st.booleans())
-    def accept(self, waited: bool) -> str:
+    @rule(target=runs, waited=st.booleans(), priority=st.integers(-1, 1), grouped=st.booleans())
+    def accept(self, waited: bool, priority: int, grouped: bool) -> str:
+        return self.accept_one(waited, priority=priority, group="g" if grouped else None)
+
+    @rule(target=runs, leader=runs, waited=st.booleans())
+    def accept_follower(self, leader: str, waited: bool) -> str:
+        ended = ((leader, self.verdicts[leader]),) if leader in self.forgotten else ()
+        self.after[f"r{self.count + 1}"] = leader
+        return self.accept_one(waited, after=(leader,), ended=ended)
+
+    def accept_one(self, waited: bool, **about: Any) -> str:
         self.count += 1
         run_id = f"r{self.count}"
         self.accepted.add(run_id)
         self.feed(
-            stimuli.Accepted(run_id=run_id, task_id="t", parent_run_id=None, waited_for=waited)
+            stimuli.Accepted(
+                run_id=run_id, task_id="t", parent_run_id=None, waited_for=waited, **about
+            )
         )
         return run_id
+
+    @rule(group=st.sampled_from([None, "g"]), pause=st.booleans())
+    def hold(self, group: str | None, pause: bool) -> None:
+        self.holds = self.holds.paused(group, at="") if pause else self.holds.resumed(group)
+        self.feed(stimuli.HoldsChanged(self.holds))
 
     @rule(target=runs, parent=runs)
     def accept_child(self, parent: str) -> str:
@@ -162,9 +188,9 @@ class World(RuleBasedStateMachine):
         self.now += 1000
         self.feed(stimuli.Stalled())
 
-    @rule(limit=st.integers(0, 4))
-    def change_limit(self, limit: int) -> None:
-        self.feed(stimuli.LimitChanged(limit))
+    @rule(limit=st.integers(0, 4), group=st.integers(0, 2))
+    def change_limit(self, limit: int, group: int) -> None:
+        self.feed(stimuli.LimitChanged(limit, {"g": group} if group else {}))
 
     @invariant()
     def nobody_is_lost_or_doubled(self) -> None:
@@ -186,10 +212,32 @@ class World(RuleBasedStateMachine):
         live = [r for r in self.fleet.active.values() if isinstance(r.state, LIVE)]
         assert len([r for r in live if r.needs_slot]) <= max(4, self.fleet.max_runs)
 
+    @invariant()
+    def nothing_that_could_start_waits(self) -> None:
+        fleet = self.fleet
+        live = [r for r in fleet.active.values() if isinstance(r.state, LIVE) and r.needs_slot]
+        in_group = sum(r.group == "g" for r in live)
+        for run in fleet.queued.values():
+            assert isinstance(run.state, Queued)
+            if run.after or run.state.not_before_mono_s > self.now:
+                continue
+            held = run.needs_slot and fleet.holds.hold(run.group)
+            full = run.needs_slot and len(live) >= fleet.max_runs
+            full = full or (run.group == "g" and in_group >= fleet.limit_of("g"))
+            assert held or full, f"{run.run_id} could have started"
+
+    @invariant()
+    def each_queued_run_waits_in_one_place(self) -> None:
+        fleet = self.fleet
+        places = [run_id for lane in fleet.lanes.values() for *_, run_id in lane]
+        follow = {run_id for others in fleet.followers.values() for run_id in others}
+        assert sorted([*places, *fleet.delayed, *follow]) == sorted(fleet.queued)
+        assert all(list(lane) == sorted(lane) and lane for lane in fleet.lanes.values())
+
     def teardown(self) -> None:
         """When the world behaves again, every accepted run ends in the state, by timers alone."""
         self.lock_held = self.disk_full = False
-        self.feed(stimuli.LimitChanged(100))
+        self.feed(stimuli.LimitChanged(100, {}), stimuli.HoldsChanged(Holds()))
         for _ in range(200):
             for run_id in sorted(self.workers):
                 self.end(run_id, "succeeded")

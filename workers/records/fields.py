@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from workers.records.errors import BadRecordError, NewerRecordError
 
+_PAIRS: Final = ("env", "params")  # fields that hold pairs of strings
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")  # of a format
 _names_of: Final[dict[type, tuple[str, ...]]] = {}  # a dataclass's fields; none of another type
 
@@ -24,8 +25,9 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, tuple or scalar o
     if not names:
         return value
     found = {name: plain(getattr(value, name)) for name in names}
-    if "env" in found:
-        found["env"] = dict(value.env)
+    for name in _PAIRS:
+        if name in found:
+            found[name] = dict(getattr(value, name))
     return found
 
 
@@ -113,6 +115,10 @@ class Fields:
     def integer(self, key: str) -> int:
         """A whole number."""
         return int(self._get(key, int, "a whole number"))
+
+    def integer_or(self, key: str, default: int) -> int:
+        """A whole number, or ``default`` where the key is missing or null."""
+        return default if self._data.get(key) is None else self.integer(key)
 
     def integers(self, key: str) -> tuple[int, ...]:
         """A list of whole numbers."""

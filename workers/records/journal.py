@@ -37,6 +37,7 @@ class Event(StrEnum):
     STAGE_STARTED = "stage_started"
     STAGE_ENDED = "stage_ended"
     STAGE_RETRIED = "stage_retried"
+    STAGE_KEPT = "stage_kept"
     CHILD_STARTED = "child_started"
     CHILD_ENDED = "child_ended"
     WARNING = "warning"

@@ -9,7 +9,7 @@
             spec.json  .owner  journal.ndjson  .heartbeat  manifest.json  cancel.json
             commands/NN-<slug>.stdout.log      .stderr.log; earlier tries NN-<slug>.try-K.…
             errors/NN-<slug>.json
-        .supervisor/                           lease.lock lease.json status.json supervisor.log
+        .supervisor/                           lease.lock lease.json paused.json status.json …
             inbox/ accepted/ rejected/
     <root>/out/<task>/                         history.ndjson state.json
 """
@@ -148,6 +148,11 @@ class Layout:
     def status(self) -> str:
         """The supervisor's view of its fleet, rewritten while it lives."""
         return f"{self.control}/status.json"
+
+    @property
+    def paused(self) -> str:
+        """What the operator has paused."""
+        return os.path.join(self.control, "paused.json")
 
     def marker(self, run_id: str) -> str:
         """The marker of an accepted run."""

@@ -73,12 +73,13 @@ class _Fold:
     verdict: Fact | None
     begun: dict[str, Fact]
     ended: dict[str, Fact]
+    kept: dict[str, str]
     children: dict[str, Fact]
     warnings: list[Mapping[str, Any]]
 
 
 def _sort(spec: RunSpec, facts: Iterable[Fact]) -> _Fold:
-    fold = _Fold(spec.asked_at, None, None, {}, {}, {}, [])
+    fold = _Fold(spec.asked_at, None, None, {}, {}, {}, {}, [])
     for fact in facts:
         stage = str(fact.data.get("stage"))
         match fact.event:
@@ -91,6 +92,8 @@ def _sort(spec: RunSpec, facts: Iterable[Fact]) -> _Fold:
                 fold.ended.pop(stage, None)
             case Event.STAGE_ENDED:
                 fold.ended[stage] = fact
+            case Event.STAGE_KEPT:
+                fold.kept[stage] = str(fact.data.get("kept_from"))
             case Event.CHILD_STARTED:
                 fold.begun.setdefault(stage, fact)
                 fold.children[stage] = fact
@@ -185,21 +188,23 @@ def _command(
     run = layout.run_dir(spec.task_id, spec.run_id)
     # Where a file is follows from its run and stage, whatever path a journal names.
     log, error_file = run.stage_log(index, stage.id, "stdout"), run.error_file(index, stage.id)
+    summary = end.get("summary")
     if ended:
         status = str(end.get("status"))
+    elif stage.id in fold.kept:
+        status, summary = Status.SUCCEEDED, _kept(fold, stage)
     elif begun:
         status = "failed" if fold.verdict else "running"
     else:
         status = "pending"
     text = stage.command if isinstance(stage.command, str) else " ".join(stage.command or ())
-    summary = end.get("summary")
     return {
         "index": index,
         "id": stage.id,
         "title": stage.title,
         "command": text if is_command else None,
         "kind": str(stage.kind),
-        "status": status,
+        "status": str(status),
         "started_at": begun.at if begun else None,
         "completed_at": max(ended.at, begun.at) if begun and ended else None,
         "exit_code": end.get("exit_code"),
@@ -208,6 +213,10 @@ def _command(
         "error_file": layout.relative(error_file) if end.get("error_file") else None,
         "sub_run_id": child.data.get("sub_run_id") if child else None,
     }
+
+
+def _kept(fold: _Fold, stage: StageSpec) -> str:
+    return f"kept from run {fold.kept[stage.id]}"
 
 
 def _children(layout: Layout, spec: RunSpec, fold: _Fold) -> list[dict[str, Any]]:
@@ -227,11 +236,13 @@ def _children(layout: Layout, spec: RunSpec, fold: _Fold) -> list[dict[str, Any]
 def _summary(spec: RunSpec, fold: _Fold) -> str | None:
     if fold.verdict is None:
         return None
-    lines = [
-        f"{stage.id}: {fold.ended[stage.id].data['summary']}"
-        for stage in spec.pipeline.stages
-        if stage.id in fold.ended and fold.ended[stage.id].data.get("summary")
-    ]
+    lines = []
+    for stage in spec.pipeline.stages:
+        said = fold.ended[stage.id].data.get("summary") if stage.id in fold.ended else None
+        if stage.id in fold.kept:
+            said = _kept(fold, stage)
+        if said:
+            lines.append(f"{stage.id}: {said}")
     reason = fold.verdict.data.get("reason")
     return "\n".join([*lines, str(reason)] if reason else lines) or None
 
@@ -258,7 +269,12 @@ def _extensions(spec: RunSpec, fold: _Fold, observed: Observed) -> dict[str, Any
         "accepted_at": fold.accepted_at,
         "asked_by": spec.asked_by,
         "batch": spec.batch,
+        "params": dict(spec.params),
+        "priority": spec.priority,
+        "group": spec.group,
+        "after": [leader.run_id for leader in spec.after],
         "retry_of": spec.retry_of,
+        "kept": dict(fold.kept),
         "worker": fold.started.data.get("identity") if fold.started else None,
         "attempt": fold.started.data.get("attempt") if fold.started else None,
         "liveness": observed.liveness,
@@ -284,6 +300,8 @@ def _stage_extension(stage: StageSpec, fold: _Fold) -> dict[str, Any]:
     ended = fold.ended.get(stage.id)
     begun = fold.begun.get(stage.id)
     data: Mapping[str, Any] = ended.data if ended else {}
+    if stage.id in fold.kept:
+        data = {"status": str(Status.SUCCEEDED)}
     facts: dict[str, Any] = {key: data.get(key) for key in _STAGE_KEYS}
     for stream in ("stdout", "stderr"):
         counts = facts[stream]

@@ -8,6 +8,9 @@ nothing) and removes the file when the outcome is on disk. Kinds::
     runs    {"runs": [spec, ...], "batch": key or null}   make these runs
     cancel  {"run_ids": [...], "detail": "cancelled-by-user"}
     stop    {"supervisor": identity, "leave_running": bool}   addressed to one process only
+    drain   {"supervisor": identity}   likewise: let running runs end, then leave
+    pause   {"group": name or null}    hold new starts, of everything where it is null
+    resume  {"group": name or null}    lift that pause, every one where it is null
 """
 
 import os
@@ -37,6 +40,9 @@ class RequestKind(StrEnum):
     RUNS = "runs"
     CANCEL = "cancel"
     STOP = "stop"
+    DRAIN = "drain"
+    PAUSE = "pause"
+    RESUME = "resume"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,7 @@ class Request:
         detail: the status_detail that a cancelled run gets.
         supervisor: the process that is to stop; nobody else obeys.
         leave_running: stop, but leave the workers for the next start to adopt.
+        group: what is paused or resumed; None means everything.
     """
 
     kind: RequestKind
@@ -59,6 +66,7 @@ class Request:
     detail: str | None = None
     supervisor: Identity | None = None
     leave_running: bool = False
+    group: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of the file."""
@@ -71,6 +79,7 @@ class Request:
             "detail": self.detail,
             "supervisor": None if self.supervisor is None else self.supervisor.to_json(),
             "leave_running": self.leave_running,
+            "group": self.group,
         }
 
     @staticmethod
@@ -94,6 +103,7 @@ class Request:
                 Identity.from_fields(read.child("supervisor")) if data.get("supervisor") else None
             ),
             leave_running=read.flag("leave_running"),
+            group=read.text_or_none("group"),
         )
 
 

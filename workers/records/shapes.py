@@ -73,6 +73,7 @@ _SHAPES: Final[Mapping[str, Mapping[str, Callable[[object], bool]]]] = {
     "stage_started": _STAGE,
     "stage_ended": _ENDED,
     "stage_retried": _ENDED,
+    "stage_kept": {**_STAGE, "kept_from": _run_id},
     "child_started": {**_STAGE, "sub_run_id": _run_id},
     "child_ended": {**_STAGE, "sub_run_id": _run_id},
     "verdict": {

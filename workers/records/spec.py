@@ -46,12 +46,30 @@ class RetrySpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParamSpec:
+    """A parameter that a pipeline takes.
+
+    Attributes:
+        type: string, integer, number or boolean.
+        choices: the values that it may have, as text; empty means every one of its type.
+        default: its value, as text, where none is given; None means that one must be.
+    """
+
+    name: str
+    type: str = "string"
+    choices: tuple[str, ...] = ()
+    default: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageSpec:
     """One stage.
 
     Attributes:
         command: a string for ``/bin/sh -c``, or an argv; None for a sub-pipeline.
         pipeline: the sub-pipeline's id; None for a command.
+        params: what the sub-pipeline's run gets.
         cwd: relative to the root; None means the pipeline's.
         timeout_s: longest duration of one try; None means no limit.
         allow_failure: a failure is recorded as ``skipped`` and the run goes on.
@@ -62,6 +80,7 @@ class StageSpec:
     kind: StageKind = StageKind.COMMAND
     command: str | tuple[str, ...] | None = None
     pipeline: str | None = None
+    params: Pairs = ()
     cwd: str | None = None
     env: Pairs = ()
     timeout_s: float | None = None
@@ -73,7 +92,13 @@ class StageSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSpec:
-    """An ordered list of stages; ``timeout_s`` bounds the whole of them."""
+    """An ordered list of stages.
+
+    Attributes:
+        timeout_s: bounds the whole of them.
+        group: the concurrency group of its runs, where nobody says another.
+        takes: the parameters that it declares.
+    """
 
     id: str
     title: str
@@ -83,6 +108,24 @@ class PipelineSpec:
     env: Pairs = ()
     cwd: str | None = None
     timeout_s: float | None = None
+    group: str | None = None
+    takes: tuple[ParamSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AfterSpec:
+    """A run that must have succeeded before this one starts, and where it is."""
+
+    run_id: str
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptSpec:
+    """A stage that is not made, and the run in which it succeeded."""
+
+    stage: str
+    run_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +133,17 @@ class RunSpec:
     """One run as asked.
 
     Attributes:
-        pipeline: what to run.
-        pipelines: every pipeline reachable from it through sub-pipeline stages.
+        pipeline: what to run, its parameters filled in.
+        pipelines: every pipeline reachable from it through sub-pipeline stages, as written.
+        params: the value of every parameter, as text, by its name.
         parent_run_id: the run whose stage asked for this one.
+        retry_of: the run that this one makes again.
+        kept: the stages that are not made, since they succeeded before.
         batch: the key of the batch that it belongs to.
-        asked_by: "start", "run", "submit" or "worker".
+        priority: the higher starts first; -1000 to 1000.
+        group: the concurrency group that it counts against.
+        after: the runs that must have succeeded before it starts.
+        asked_by: "start", "run", "submit", "retry" or "worker".
         asked_at: RFC 3339 UTC.
         resume_token: random hex, the origin's field.
         secrets: names of environment variables whose values are masked in every record.
@@ -104,9 +153,14 @@ class RunSpec:
     task_id: str
     pipeline: PipelineSpec
     pipelines: tuple[PipelineSpec, ...] = ()
+    params: Pairs = ()
     parent_run_id: str | None = None
     retry_of: str | None = None
+    kept: tuple[KeptSpec, ...] = ()
     batch: str | None = None
+    priority: int = 0
+    group: str | None = None
+    after: tuple[AfterSpec, ...] = ()
     asked_by: str
     asked_at: str
     resume_token: str
@@ -135,24 +189,44 @@ class RunSpec:
             task_id=read.text("task_id"),
             pipeline=_pipeline(read.child("pipeline")),
             pipelines=tuple(_pipeline(item) for item in read.children("pipelines")),
+            params=read.pairs("params"),
             parent_run_id=read.text_or_none("parent_run_id"),
             retry_of=read.text_or_none("retry_of"),
+            kept=tuple(_kept(item) for item in read.children("kept")),
             batch=read.text_or_none("batch"),
+            priority=read.integer_or("priority", 0),
+            group=read.text_or_none("group"),
+            after=tuple(_after(item) for item in read.children("after")),
             asked_by=read.text("asked_by"),
             asked_at=read.text("asked_at"),
             resume_token=read.text("resume_token"),
             secrets=read.texts("secrets"),
             limits=_limits(read.child("limits")),
         )
-        for run_id in (spec.run_id, spec.parent_run_id):
+        named = (*(leader.run_id for leader in spec.after), *(kept.run_id for kept in spec.kept))
+        for run_id in (spec.run_id, spec.parent_run_id, spec.retry_of, *named):
             if run_id is not None and not is_run_id(run_id):
                 raise BadRecordError(path=path, why=f"{run_id!r} is no run id")
+        if any(leader.run_id == spec.run_id for leader in spec.after):
+            raise BadRecordError(path=path, why="the run is to start after itself")
         pipelines = (spec.pipeline, *spec.pipelines)
         stages = (stage.id for pipeline in pipelines for stage in pipeline.stages)
-        for name in (spec.task_id, *(pipeline.id for pipeline in pipelines), *stages):
+        others = (
+            *(leader.task_id for leader in spec.after),
+            *((spec.group,) if spec.group else ()),
+        )
+        for name in (spec.task_id, *(pipeline.id for pipeline in pipelines), *stages, *others):
             if why_bad(name):
                 raise BadRecordError(path=path, why=f"the id {name!r} {why_bad(name)}")
         return spec
+
+
+def _kept(read: Fields) -> KeptSpec:
+    return KeptSpec(stage=read.text("stage"), run_id=read.text("run_id"))
+
+
+def _after(read: Fields) -> AfterSpec:
+    return AfterSpec(run_id=read.text("run_id"), task_id=read.text("task_id"))
 
 
 def _pipeline(read: Fields) -> PipelineSpec:
@@ -165,6 +239,18 @@ def _pipeline(read: Fields) -> PipelineSpec:
         env=read.pairs("env"),
         cwd=read.text_or_none("cwd"),
         timeout_s=read.number_or_none("timeout_s"),
+        group=read.text_or_none("group"),
+        takes=tuple(_param(item) for item in read.children("takes")),
+    )
+
+
+def _param(read: Fields) -> ParamSpec:
+    return ParamSpec(
+        name=read.text("name"),
+        type=read.text("type"),
+        choices=read.texts("choices"),
+        default=read.text_or_none("default"),
+        description=read.text_or_none("description"),
     )
 
 
@@ -178,6 +264,7 @@ def _stage(read: Fields) -> StageSpec:
         kind=StageKind(kind),
         command=read.command_or_none("command"),
         pipeline=read.text_or_none("pipeline"),
+        params=read.pairs("params"),
         cwd=read.text_or_none("cwd"),
         env=read.pairs("env"),
         timeout_s=read.number_or_none("timeout_s"),

@@ -127,6 +127,23 @@ REQUESTS = Scenario(
     codes=frozenset({10}),
 )
 
+STEERED = Scenario(
+    before=(
+        ("submit", "steps"),
+        ("start", "--once"),
+        ("retry", "latest", "--from", "two"),
+        ("submit", "--after", "latest", "good"),
+        ("submit", "bad"),
+        ("submit", "--after", "latest", "--priority", "5", "never"),
+        ("pause",),
+        ("resume",),
+    ),
+    expected={"steps": "succeeded", "good": "succeeded", "bad": "failed", "never": "cancelled"},
+    runs_count=5,
+    codes=frozenset({0, 10, 11}),
+)
+"""A retry that keeps a stage, runs that follow others, and a pause that is lifted."""
+
 SUBMIT = Scenario(
     words=("submit", "good"),
     expected={"good": "succeeded"},
@@ -139,5 +156,9 @@ PROJECT = f"""
 stages = [{_stage("s")}]
 [pipelines.bad]
 stages = [{_stage("s", "; exit 3")}]
+[pipelines.steps]
+stages = [{_stage("one")}, {_stage("two")}]
+[pipelines.never]
+stages = [{_stage("s")}]
 """
 """The project's own pipelines, for scenarios without a batch."""

@@ -6,7 +6,7 @@ import pytest
 
 from supervisor.plan.batches import load_batch
 from supervisor.plan.catalog import Catalog, load_catalog
-from supervisor.plan.runs import Asking
+from supervisor.plan.runs import Asking, Wish
 from supervisor.settings import Settings, limits_of
 from workers.records.errors import BadIdError
 from workers.records.ids import is_run_id
@@ -24,7 +24,7 @@ def catalog(root: Path) -> Catalog:
 
 
 def test_a_run_holds_all_that_its_worker_needs(tmp_path: Path) -> None:
-    spec = ASKING.named(catalog(tmp_path), "a", None)
+    spec = ASKING.named(catalog(tmp_path), "a", Wish())
     assert is_run_id(spec.run_id)
     assert (spec.task_id, spec.asked_by, spec.secrets) == ("mine", "submit", ("TOKEN",))
     assert spec.limits == limits_of(SETTINGS)
@@ -46,7 +46,7 @@ def test_a_batch_makes_each_run_with_an_id_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", ["../x", "a/b", ".", "-rf", "a\nb", "x" * 101, "a.lock"])
 def test_a_task_that_may_not_be_a_file_name_is_refused(task: str, tmp_path: Path) -> None:
     with pytest.raises(BadIdError):
-        ASKING.named(catalog(tmp_path), "a", task)
+        ASKING.named(catalog(tmp_path), "a", Wish(task=task))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_task_that_may_not_be_a_file_name_is_refused(task: str, tmp_path: Path
 def test_a_commands_stage_is_called_like_its_program_where_that_may_be_an_id(
     words: tuple[str, ...], stage_id: str
 ) -> None:
-    spec = ASKING.command(words, None)
+    spec = ASKING.command(words, Wish())
     assert spec.pipeline.id == "command"
     (stage,) = spec.pipeline.stages
     assert (stage.id, stage.command) == (stage_id, words)

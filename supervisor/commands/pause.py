@@ -1,0 +1,28 @@
+"""``supervisor pause``: hold new starts until ``resume``."""
+
+import click
+
+from supervisor.commands.options import group_option, layout_of, root_options
+from supervisor.commands.pausing import change, check_group
+from supervisor.report.text import say
+from workers.records.request import RequestKind
+
+
+@click.command("pause", short_help="Hold new starts, of all runs or of a group.")
+@group_option
+@root_options
+def command(group: str | None, root: str | None, config: str | None) -> int:
+    """Start no run any more, or none of a group: what runs goes on, what is handed in is queued.
+
+    It holds until 'supervisor resume', over restarts of the supervisor too. Sub-pipelines of
+    running runs still start. Returns when it is so.
+
+    Example: supervisor pause --group gpu
+    """
+    layout = layout_of(root, config)
+    if group is not None:
+        check_group(layout, config, group)
+    change(layout, RequestKind.PAUSE, group)
+    what = "everything" if group is None else f"group {group}"
+    say(f"{what} is paused; 'supervisor resume' lifts it")
+    return 0

@@ -1,0 +1,39 @@
+"""Pausing and resuming: a durable request, and waiting until it is in force."""
+
+import os
+import time
+from typing import Final
+
+from supervisor.edge.flock import is_flocked
+from supervisor.errors import SetAsideError, UsageError
+from supervisor.plan.groups import unknown
+from supervisor.plan.load_settings import load_settings, project_file
+from supervisor.report.control import holds_now
+from workers.records.layout import Layout
+from workers.records.request import Request, RequestKind, publish
+
+POLL_S: Final = 0.05
+
+
+def check_group(layout: Layout, config: str | None, group: str) -> None:
+    """UsageError where a group is neither declared nor paused, ConfigError as the settings'."""
+    project = project_file(layout.root, config)
+    groups = load_settings(flags={}, project=project, environ=os.environ).groups
+    known = {*groups, *dict(holds_now(layout).groups)}
+    if group not in known:
+        raise UsageError(why=unknown(group, known))
+
+
+def change(layout: Layout, kind: RequestKind, group: str | None) -> None:
+    """Pause or resume, and return when it is so; where no supervisor is up, it is so at once.
+
+    Raises:
+        SetAsideError: the supervisor would not take the request.
+        OSError: it could not be handed in.
+    """
+    path = publish(layout, Request(kind=kind, group=group))
+    aside = os.path.join(layout.rejected, os.path.basename(path))
+    while os.path.lexists(path) and is_flocked(layout.lease_lock):
+        time.sleep(POLL_S)
+    if os.path.lexists(aside):
+        raise SetAsideError(path=aside, log=layout.log)

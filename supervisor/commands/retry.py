@@ -1,0 +1,62 @@
+"""``supervisor retry``: make a run again, without the stages that succeeded."""
+
+import os
+from typing import Any
+
+import click
+
+from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.commands.waiting import Awaited, settled
+from supervisor.core.retrying import kept_of
+from supervisor.plan.retries import retry_spec
+from supervisor.report.find import find_run
+from supervisor.report.records import fold_now, load_manifest, requested
+from supervisor.report.text import print_json, tell
+from workers.records.layout import Layout
+from workers.records.manifest import FINAL, Status
+from workers.records.request import Request, RequestKind, publish
+from workers.records.spec import load_spec
+
+
+@click.command("retry", short_help="Make a run again, without the stages that succeeded.")
+@click.argument("run")
+@click.option(
+    "--from", "from_stage", metavar="STAGE", help="Make this stage and those behind it in any case."
+)
+@root_options
+@json_option
+def command(
+    run: str, from_stage: str | None, root: str | None, config: str | None, as_json: bool
+) -> int:
+    """Hand in a new run of what RUN was to do, and print its id.
+
+    Stages that succeeded in RUN are kept: they are not made again, and the new run's record names
+    the run that made them. The rest is made, as RUN was asked for: later changes of the
+    configuration do not count. Refused while RUN has not ended, and where it succeeded (unless
+    with --from).
+
+    Example: supervisor retry latest --from tests
+    """
+    layout = layout_of(root, config)
+    task_id, run_id = find_run(layout, run)
+    kept = kept_of(_manifest(layout, task_id, run_id), from_stage)
+    spec = retry_spec(load_spec(layout.run_dir(task_id, run_id).spec), kept)
+    publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
+    if as_json:
+        names = [item.stage for item in kept]
+        facts = {"run_id": spec.run_id, "task_id": task_id, "retry_of": run_id, "kept": names}
+        print_json("retry", facts)
+    else:
+        tell(spec.run_id)
+    return 0
+
+
+def _manifest(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
+    """The run's record; one whose verdict is not yet in history and state has not ended."""
+    if not os.path.isdir(layout.run_dir(task_id, run_id).path):
+        return next(fold_now(layout, s) for s in requested(layout) if s.run_id == run_id)
+    manifest = load_manifest(layout, task_id, run_id)
+    marked = os.path.lexists(layout.marker(run_id))
+    if marked and manifest["status"] in FINAL and settled(layout, Awaited(task_id, run_id)) is None:
+        manifest["status"] = str(Status.IN_PROGRESS)
+    return manifest

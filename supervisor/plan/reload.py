@@ -1,0 +1,85 @@
+"""Reading the configuration again while runs are supervised: what changed, and when it counts.
+
+A key counts at once, for runs that are asked for from now on (whoever asks reads it), or at the
+next start. No value is told that could be a secret.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from supervisor.settings import Settings
+from workers.records.spec import PipelineSpec
+
+AT_ONCE: Final = frozenset(
+    {
+        "max_runs",
+        "groups",
+        "lock_attempts",
+        "lock_delay_s",
+        "lock_factor",
+        "lock_max_delay_s",
+        "owed_wait_s",
+        "heartbeat_stale_after_s",
+        "hung_after_s",
+        "manifest_throttle_s",
+    }
+)
+NEXT_START: Final = frozenset({"batch", "history_limit", "launcher", "write_deadline_s"})
+NEW_RUNS: Final = frozenset(Settings.model_fields) - AT_ONCE - NEXT_START
+_UNSAID: Final = frozenset({"secrets"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that is not as it was; ``text`` says what, in one line."""
+
+    key: str
+    text: str
+
+
+def changes(
+    old: Settings,
+    new: Settings,
+    old_pipelines: Mapping[str, PipelineSpec],
+    new_pipelines: Mapping[str, PipelineSpec],
+) -> tuple[Change, ...]:
+    """Compare two readings of the configuration; empty where they are the same."""
+    return (*_settings(old, new), *_pipelines(old_pipelines, new_pipelines))
+
+
+def _settings(old: Settings, new: Settings) -> Iterator[Change]:
+    for key in Settings.model_fields:
+        before, after = getattr(old, key), getattr(new, key)
+        if before == after:
+            continue
+        if key == "groups":
+            for name in sorted({*before, *after}):
+                if before.get(name) != after.get(name):
+                    text = _moved(f"groups.{name}", before.get(name), after.get(name))
+                    yield Change(key=f"groups.{name}", text=text)
+            continue
+        text = f"{key} changed" if key in _UNSAID else _moved(key, before, after)
+        if key in NEXT_START:
+            text += ", which takes effect at the next start"
+        elif key in NEW_RUNS:
+            text += ", for runs asked for from now on"
+        yield Change(key=key, text=text)
+
+
+def _moved(key: str, before: object, after: object) -> str:
+    words = ["none" if value is None else str(value) for value in (before, after)]
+    return f"{key} {words[0]} -> {words[1]}"
+
+
+def _pipelines(
+    old: Mapping[str, PipelineSpec], new: Mapping[str, PipelineSpec]
+) -> Iterator[Change]:
+    for name in sorted({*old, *new}):
+        if name not in new:
+            yield Change(key=f"pipelines.{name}", text=f"pipeline {name} removed")
+        elif name not in old:
+            yield Change(key=f"pipelines.{name}", text=f"pipeline {name} added")
+        elif old[name] != new[name]:
+            text = f"pipeline {name} changed, for runs asked for from now on"
+            yield Change(key=f"pipelines.{name}", text=text)

@@ -1,0 +1,71 @@
+"""What holds runs back, for readers: pauses, groups that are full, requests that were set aside."""
+
+import os
+from collections.abc import Iterator
+from typing import Any, Final
+
+from supervisor.core.holds import Holds
+from supervisor.edge.holds import load_holds
+from workers.records.layout import Layout
+from workers.records.request import RequestKind, now_text, pending_requests
+
+SHOWN_COUNT: Final = 5
+
+
+def holds_now(layout: Layout) -> Holds:
+    """What is paused, requests that nobody has taken yet included.
+
+    Raises:
+        TypedError, OSError: the file of the pauses cannot be read.
+    """
+    holds = load_holds(layout)
+    for request in pending_requests(layout):
+        if request.kind is RequestKind.PAUSE:
+            holds = holds.paused(request.group, at=now_text())
+        elif request.kind is RequestKind.RESUME:
+            holds = holds.resumed(request.group)
+    return holds
+
+
+def rejected(layout: Layout) -> list[str]:
+    """The files of the inbox that were set aside, relative to the root, oldest first."""
+    try:
+        names = os.listdir(layout.rejected)
+    except OSError:
+        return []
+    return [layout.relative(os.path.join(layout.rejected, name)) for name in sorted(names)]
+
+
+def held_lines(holds: Holds, service: dict[str, Any], aside: list[str]) -> Iterator[str]:
+    """The lines that ``status`` prints of all that.
+
+    Args:
+        holds: what is paused.
+        service: the living supervisor's view, empty where none is up.
+        aside: files that were set aside.
+    """
+    if holds.since is not None:
+        yield f"paused since {holds.since}: nothing new starts; 'supervisor resume' lifts it"
+    groups = service.get("groups")
+    groups = groups if isinstance(groups, dict) else {}
+    since = dict(holds.groups)
+    for name in sorted({*groups, *since}):
+        about = groups.get(name)
+        words = []
+        if isinstance(about, dict):
+            limit = about.get("limit")
+            of = "" if limit is None else f" of {limit}"
+            words.append(f"{about.get('running')}{of} running, {about.get('queued')} queued")
+        if name in since:
+            words.append(f"paused since {since[name]}")
+        yield f"group {name}: {'; '.join(words)}"
+    yield from aside_lines(aside)
+
+
+def aside_lines(aside: list[str]) -> Iterator[str]:
+    """The line that names the files that were set aside, the newest of them; none without any."""
+    if aside:
+        shown = ", ".join(aside[-SHOWN_COUNT:])
+        more = f" and {len(aside) - SHOWN_COUNT} more" if len(aside) > SHOWN_COUNT else ""
+        word = "request was" if len(aside) == 1 else "requests were"
+        yield f"{len(aside)} {word} set aside ({shown}{more}); supervisor.log says why"

@@ -1,0 +1,337 @@
+"""A supervisor that stays: groups, priorities, predecessors, pauses, drains."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.root import Root, alive, wait_until
+from workers.records.request import Request, RequestKind, publish
+
+GROUPS = "groups = { gpu = 2, disk = 1 }\n"
+PIPELINES = """
+[pipelines.train]
+group = "gpu"
+stages = [{ id = "s", command = "sleep 0.3" }]
+[pipelines.copy]
+group = "disk"
+stages = [{ id = "s", command = "sleep 0.3" }]
+[pipelines.bad]
+stages = [{ id = "s", command = "exit 3" }]
+"""
+HOLD = "while ! test -e {0}; do sleep 0.05; done"
+
+
+def submit(root: Root, *words: str) -> str:
+    done = root.call("submit", *words)
+    assert done.code == 0, done.err
+    return done.out.strip()
+
+
+def spans(root: Root) -> dict[str, tuple[float, float]]:
+    """When each run's stage began and ended, by the journals."""
+    found = {}
+    for manifest in root.manifests():
+        facts = {f["event"]: f["mono_s"] for f in root.events(manifest["run_id"])}
+        found[manifest["run_id"]] = (facts["stage_started"], facts["stage_ended"])
+    return found
+
+
+def most_at_once(found: list[tuple[float, float]]) -> int:
+    return max(sum(a <= begin < b for a, b in found) for begin, _ in found)
+
+
+def view(root: Root) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(Path(root.layout.status).read_text())
+    return value
+
+
+def test_two_groups_and_priorities_order_and_limits_are_seen_in_the_journals(root: Root) -> None:
+    root.configure(PIPELINES, settings="max_runs = 3\n" + GROUPS)
+    gpu = [submit(root, "train", "--priority", str(n)) for n in (0, 5, -5, 5, 0, 1)]
+    disk = [submit(root, "copy", "--priority", str(n)) for n in (0, 0, 9)]
+    assert root.call("start", "--once").code == 0
+    when = spans(root)
+    wanted = [gpu[n] for n in (1, 3, 5, 0, 4, 2)]
+    began = sorted(gpu, key=lambda run_id: when[run_id][0])
+    assert {*began[:2]} == {*wanted[:2]}, "the first two start at once"
+    assert [r for r in began[2:] if r in wanted[2:]] == wanted[2:]
+    assert sorted(disk, key=lambda run_id: when[run_id][0]) == [disk[2], disk[0], disk[1]]
+    assert most_at_once([when[r] for r in gpu]) == 2
+    assert most_at_once([when[r] for r in disk]) == 1
+    assert most_at_once(list(when.values())) <= 3
+    (manifest,) = [m for m in root.manifests() if m["run_id"] == gpu[1]]
+    assert (manifest["extensions"]["priority"], manifest["extensions"]["group"]) == (5, "gpu")
+    root.check_settled(count=9)
+
+
+def test_a_groups_limit_changed_while_running_takes_effect(root: Root) -> None:
+    root.configure(PIPELINES, settings="groups = { gpu = 1, disk = 1 }\n")
+    process = root.serving()
+    hold = ("--group", "gpu", "--", "sh", "-c", HOLD.format("go"))
+    ids = [submit(root, *hold) for _ in range(3)]
+    wait_until(lambda: len(root.stages()) >= 1, "the first runs")
+    wait_until(
+        lambda: view(root)["groups"]["gpu"] == {"limit": 1, "running": 1, "queued": 2},
+        "the view tells of the group",
+    )
+    assert "group gpu: 1 of 1 running, 2 queued" in root.call("status").out
+    root.configure(PIPELINES, settings="groups = { gpu = 3, disk = 1 }\n")
+    process.send_signal(signal.SIGHUP)
+    for run_id in ids:
+        wait_until(lambda r=run_id: alive(f"SUPERVISED_RUN_ID={r}"), "it runs")
+    root.write("go", "")
+    assert root.call("wait", *ids).code == 0
+    assert root.call("drain").code == 0
+    assert root.finish(process).code == 0
+
+
+def test_unknown_groups_are_refused_wherever_they_stand(root: Root) -> None:
+    root.configure(PIPELINES, settings=GROUPS)
+    done = root.call("submit", "--group", "gpus", "--", "true")
+    assert (done.code, "did you mean 'gpu'?" in done.err) == (2, True)
+    assert root.call("pause", "--group", "gpus").code == 2
+    assert root.call("submit", "--priority", "1001", "--", "true").code == 2
+    root.write("b.toml", '[[runs]]\npipeline = "bad"\ngroup = "dsk"\n')
+    done = root.call("start", "--once", "--batch", "b.toml")
+    assert (done.code, "runs[0].group" in done.err, "'disk'" in done.err) == (78, True, True)
+    root.configure(PIPELINES)
+    done = root.call("validate")
+    assert (done.code, "pipelines.train.group" in done.err) == (78, True)
+    assert not os.path.lexists(root.layout.runs)
+
+
+def test_a_batch_says_priorities_and_groups_of_its_runs(root: Root) -> None:
+    root.configure(PIPELINES, settings=GROUPS)
+    root.write("b.toml", '[[runs]]\npipeline = "bad"\npriority = 4\ngroup = "disk"\n')
+    assert root.call("start", "--once", "--batch", "b.toml").code == 10
+    (manifest,) = root.manifests()
+    assert (manifest["extensions"]["priority"], manifest["extensions"]["group"]) == (4, "disk")
+
+
+def test_a_run_starts_after_the_one_that_it_follows_and_not_before(root: Root) -> None:
+    first = submit(root, "--", "sh", "-c", "sleep 0.3; touch made")
+    second = submit(root, "--after", first, "--", "test", "-e", "made")
+    third = submit(root, "--after", second[-8:], "--after", first, "--", "true")
+    assert root.call("start", "--once").code == 0
+    when = spans(root)
+    assert when[first][1] <= when[second][0] < when[second][1] <= when[third][0]
+    again = root.serving()
+    late = submit(root, "--after", first, "--", "true")
+    assert root.call("wait", late).code == 0, "it had succeeded long before"
+    again.send_signal(signal.SIGTERM)
+    root.finish(again)
+    root.check_settled(count=4)
+
+
+def test_what_follows_a_run_that_did_not_succeed_is_cancelled_with_the_reason(root: Root) -> None:
+    root.configure(PIPELINES, settings=GROUPS)
+    bad = submit(root, "bad")
+    second = submit(root, "--after", bad, "--", "touch", "never")
+    third = submit(root, "--after", second, "--", "touch", "never")
+    assert root.call("start", "--once").code == 10
+    late = root.call("run", "--after", bad, "--", "touch", "never")
+    assert (late.code, f"after:{bad}:failed" in late.err) == (11, True)
+    details = {m["run_id"]: m["status_detail"] for m in root.manifests()}
+    assert details[second] == f"after:{bad}:failed"
+    assert details[third] == f"after:{second}:cancelled"
+    assert not (root.path / "never").exists()
+    assert root.call("submit", "--after", "nosuch", "--", "true").code == 4
+    wait_until(lambda: not alive(f"--root {root.path}"), "the helper leaves")
+    root.check_settled(count=4)
+
+
+def test_what_follows_is_kept_over_a_killed_supervisor(root: Root) -> None:
+    process = root.serving()
+    first = submit(root, "--", "sh", "-c", HOLD.format("go"))
+    second = submit(root, "--after", first, "--", "true")
+    wait_until(lambda: root.stages(), "the first runs")
+    root.wait_for_status(second, "queued")
+    process.kill()
+    root.finish(process)
+    root.write("go", "")
+    assert root.call("start", "--once").code == 0
+    root.check_settled(count=2)
+
+
+def test_of_a_run_that_is_gone_the_history_tells_how_it_ended(root: Root) -> None:
+    root.configure(PIPELINES, settings=GROUPS)
+    good, bad = submit(root, "--", "true"), submit(root, "bad")
+    root.call("start", "--once")
+    after = [submit(root, "--after", run_id, "--", "true") for run_id in (good, bad)]
+    for run_id in (good, bad):
+        path = root.layout.run_dir("default", run_id).path
+        os.rename(path, root.path / run_id)
+    assert root.call("start", "--once").code == 11
+    details = {m["run_id"]: m["status_detail"] for m in root.manifests()}
+    assert details == {after[0]: None, after[1]: f"after:{bad}:failed"}
+
+
+def test_a_run_waits_for_what_it_follows_also_where_only_its_helper_serves(root: Root) -> None:
+    first = submit(root, "--", "true")
+    other = submit(root, "--", "true")
+    assert root.call("run", "--after", first, "--", "true").code == 0
+    wait_until(lambda: not alive(f"--root {root.path}"), "the helper leaves")
+    statuses = {m["run_id"]: m["status"] for m in root.manifests()}
+    assert (statuses[first], statuses[other]) == ("succeeded", "queued")
+
+
+def test_a_pause_holds_over_restarts_and_status_says_so(root: Root) -> None:
+    process = root.serving()
+    assert root.call("pause").code == 0
+    run_id = submit(root, "--", "true")
+    root.wait_for_status(run_id, "queued")
+    assert "paused since" in root.call("status").out
+    process.kill()
+    root.finish(process)
+    again = root.popen("start", "--once")
+    wait_until(lambda: Path(root.layout.lease).exists(), "it serves")
+    wait_until(lambda: view(root)["supervisor"]["pid"] == again.pid, "it serves")
+    assert view(root)["paused"]["since"] is not None
+    report = root.call("status", "--json").json()
+    assert report["paused"]["since"] is not None
+    assert [row["status"] for row in report["runs"]] == ["queued"]
+    assert root.call("resume").code == 0
+    assert root.finish(again).code == 0
+    assert "paused since" not in root.call("status").out
+    root.check_settled(count=1)
+
+
+def test_a_pause_without_a_supervisor_is_in_force_before_the_next_one_starts_anything(
+    root: Root,
+) -> None:
+    run_id = submit(root, "--", "true")
+    assert root.call("pause").code == 0
+    assert "paused since" in root.call("status").out
+    process = root.serving()
+    root.wait_for_status(run_id, "queued")
+    assert root.call("resume").code == 0
+    assert root.call("wait", run_id).code == 0
+    assert root.call("stop").code == 0
+    root.finish(process)
+    facts = [line["event"] for line in root.log()]
+    assert facts.index("paused") < facts.index("resumed") < facts.index("run_finished")
+
+
+def test_a_paused_group_holds_its_runs_alone_and_drain_returns_when_none_runs(root: Root) -> None:
+    root.configure(PIPELINES, settings=GROUPS)
+    process = root.serving()
+    live = submit(root, "--group", "gpu", "--", "sh", "-c", HOLD.format("go"))
+    wait_until(lambda: root.stages(), "it runs")
+    drain = root.popen("drain", "--group", "gpu")
+    wait_until(lambda: "gpu" in view(root)["paused"]["groups"], "the group is paused")
+    held = submit(root, "train")
+    assert root.call("run", "--", "true").code == 0
+    assert drain.poll() is None
+    root.write("go", "")
+    assert root.finish(drain).code == 0
+    assert not alive(f"SUPERVISED_RUN_ID={live}")
+    assert root.call("wait", held, "--timeout", "0.2").code == 124
+    assert "group gpu: 0 of 2 running, 1 queued; paused since" in root.call("status").out
+    assert root.call("resume", "--group", "gpu").code == 0
+    assert root.call("wait", held).code == 0
+    assert root.call("stop").code == 0
+    root.finish(process)
+    root.check_settled(count=3)
+
+
+def test_drain_lets_running_runs_end_and_leaves_what_is_queued(root: Root) -> None:
+    root.configure(settings="max_runs = 1\n")
+    process = root.serving()
+    first = submit(root, "--", "sh", "-c", HOLD.format("go"))
+    second = submit(root, "--", "true")
+    wait_until(lambda: root.stages(), "it runs")
+    drain = root.popen("drain")
+    wait_until(lambda: view(root)["mode"] == "draining", "it drains")
+    assert drain.poll() is None
+    root.write("go", "")
+    assert root.finish(drain).code == 0
+    assert root.finish(process).code == 0
+    statuses = {m["run_id"]: m["status"] for m in root.manifests()}
+    assert statuses == {first: "succeeded", second: "queued"}
+    assert "no supervisor serves" in root.call("drain").err
+
+
+def test_cancel_ends_what_is_paused_or_waits_for_another(root: Root) -> None:
+    process = root.serving()
+    root.call("pause")
+    first = submit(root, "--", "true")
+    second = submit(root, "--after", first, "--", "true")
+    third = submit(root, "--after", second, "--", "true")
+    assert root.call("cancel", second).code == 0
+    assert root.call("wait", third).code == 11
+    root.call("resume")
+    assert root.call("wait", first).code == 0
+    root.call("stop")
+    root.finish(process)
+    details = {m["run_id"]: m["status_detail"] for m in root.manifests()}
+    assert details[second] == "cancelled-by-user"
+    assert details[third] == f"after:{second}:cancelled"
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"schema": "pipeline-supervisor/paused/1", "since": 1}']
+)
+def test_a_damaged_file_of_pauses_pauses_everything(root: Root, content: str) -> None:
+    run_id = submit(root, "--", "true")
+    Path(root.layout.paused).write_text(content)
+    assert root.call("status").code == 0
+    process = root.serving()
+    root.wait_for_status(run_id, "queued")
+    assert view(root)["paused"]["since"] is not None
+    assert root.call("resume").code == 0
+    assert root.call("wait", run_id).code == 0
+    root.call("stop")
+    assert "so everything is" in root.finish(process).err
+
+
+def test_what_was_set_aside_is_named_by_status_doctor_and_verify(root: Root) -> None:
+    inbox = Path(root.layout.inbox)
+    inbox.mkdir(parents=True)
+    (inbox / "0000.json").write_text("{")
+    assert root.call("start", "--once").code == 0
+    where = ".runs/.supervisor/rejected/0000.json"
+    assert where in root.call("status").out
+    assert root.call("status", "--json").json()["rejected"] == [where]
+    assert where in root.call("doctor").out
+    done = root.call("verify")
+    assert (done.code, where in done.err) == (0, True)
+
+
+def make_many(root: Root, count: int) -> None:
+    """Hand in requests as ``submit`` does, without a process for each."""
+    from supervisor.commands.configured import configure
+    from supervisor.plan.runs import Asking, Wish
+
+    given = configure(str(root.path), None)
+    asking = Asking(settings=given.settings, asked_by="submit")
+    for _ in range(count):
+        spec = asking.command(("sh", "-c", "echo $SUPERVISED_RUN_ID >> marks"), Wish())
+        publish(root.layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
+
+
+def check_many(root: Root, count: int) -> None:
+    ran = (root.path / "marks").read_text().split()
+    assert len(ran) == len(set(ran)) == count, "a run ran twice, or not at all"
+    root.check_settled(count=count)
+
+
+def test_what_was_handed_in_with_no_supervisor_up_is_all_made_once(root: Root) -> None:
+    make_many(root, 60)
+    assert root.call("start", "--once").code == 0
+    check_many(root, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_thousand_requests_with_no_supervisor_up_have_a_verdict_each_and_none_ran_twice(
+    root: Root,
+) -> None:
+    make_many(root, 1000)
+    process = root.popen("start", "--once")
+    process.communicate(timeout=600)
+    assert process.returncode == 0
+    check_many(root, 1000)

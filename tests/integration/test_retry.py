@@ -1,0 +1,138 @@
+"""A retry keeps what succeeded, names who made it, makes the rest, and every reader agrees."""
+
+from typing import Any
+
+import pytest
+
+from tests.root import Root, wait_until
+
+PIPELINES = """
+[pipelines.p.params.word]
+default = "w"
+[[pipelines.p.stages]]
+id = "one"
+command = "echo one >> marks"
+[[pipelines.p.stages]]
+id = "two"
+command = "echo two >> marks; test -e mended"
+[[pipelines.p.stages]]
+id = "three"
+command = ["sh", "-c", 'echo three $1 >> marks', "x", "{param.word}"]
+"""
+
+
+def marks(root: Root) -> list[str]:
+    return (root.path / "marks").read_text().splitlines()
+
+
+def manifest_of(root: Root, run_id: str) -> dict[str, Any]:
+    (found,) = [m for m in root.manifests() if m["run_id"] == run_id]
+    return found
+
+
+@pytest.fixture
+def failed(root: Root) -> str:
+    root.configure(PIPELINES)
+    assert root.call("run", "p", "--param", "word=given").code == 10
+    return str(root.manifests()[0]["run_id"])
+
+
+def test_a_retry_keeps_the_stages_that_succeeded_and_makes_the_rest(
+    root: Root, failed: str
+) -> None:
+    root.write("mended", "")
+    root.configure("")  # what was asked counts, not what is configured by now
+    new = root.call("retry", "latest", "--json").json()
+    assert (new["retry_of"], new["kept"]) == (failed, ["one"])
+    assert root.call("start", "--once").code == 0
+    assert marks(root) == ["one", "two", "two", "three given"]
+    manifest = manifest_of(root, new["run_id"])
+    assert [c["status"] for c in manifest["commands"]] == ["succeeded"] * 3
+    first = manifest["commands"][0]
+    assert (first["summary"], first["log_path"]) == (f"kept from run {failed}", None)
+    extensions = manifest["extensions"]
+    assert (extensions["retry_of"], extensions["kept"]) == (failed, {"one": failed})
+    assert extensions["stages"][0]["tries"] == 0
+    assert extensions["params"] == {"word": "given"}
+    assert root.call("wait", new["run_id"]).code == 0
+    assert root.call("status", new["run_id"]).code == 0
+    assert f"kept from run {failed}" in root.call("show", new["run_id"]).out
+    assert root.call("logs", new["run_id"], "one").code == 0
+    (line,) = [n for n in root.history() if n["runId"] == new["run_id"]]
+    assert line["stages"]["succeeded"] == 3
+    root.check_settled(count=2)
+
+
+def test_a_retry_of_a_retry_names_the_run_that_made_the_stage(root: Root, failed: str) -> None:
+    second = root.call("retry", failed).out.strip()
+    assert root.call("start", "--once").code == 10
+    root.write("mended", "")
+    third = root.call("retry", second).out.strip()
+    assert root.call("start", "--once").code == 0
+    extensions = manifest_of(root, third)["extensions"]
+    assert (extensions["retry_of"], extensions["kept"]) == (second, {"one": failed})
+    assert marks(root) == ["one", "two", "two", "two", "three given"]
+
+
+def test_from_a_stage_on_everything_is_made_again(root: Root, failed: str) -> None:
+    root.write("mended", "")
+    good = root.call("retry", failed).out.strip()
+    assert root.call("start", "--once").code == 0
+    again = root.call("retry", good, "--from", "two").out.strip()
+    assert root.call("start", "--once").code == 0
+    assert manifest_of(root, again)["extensions"]["kept"] == {"one": failed}
+    assert marks(root)[-2:] == ["two", "three given"]
+    whole = root.call("retry", good, "--from", "one", "--json").json()
+    assert whole["kept"] == []
+
+
+def test_what_lives_or_succeeded_is_not_made_again(root: Root) -> None:
+    root.configure(PIPELINES)
+    queued = root.call("submit", "p").out.strip()
+    done = root.call("retry", queued)
+    assert (done.code, "is queued and has not ended" in done.err) == (2, True)
+    process = root.serving()
+    live = root.call("submit", "--", "sleep", "30").out.strip()
+    wait_until(lambda: root.stages(), "it runs")
+    root.wait_for_status(live, "in_progress")
+    done = root.call("retry", live)
+    assert (done.code, "is in_progress and has not ended" in done.err) == (2, True)
+    root.call("cancel", live)
+    good = root.call("submit", "--", "true").out.strip()
+    assert root.call("wait", good).code == 0
+    done = root.call("retry", good)
+    assert (done.code, "there is nothing to make again" in done.err) == (2, True)
+    done = root.call("retry", good, "--from", "nosuch")
+    assert (done.code, "there are: true" in done.err) == (2, True)
+    assert root.call("retry", "nosuch").code == 4
+    root.call("stop")
+    root.finish(process)
+
+
+def test_what_was_cancelled_or_lost_is_made_again(root: Root, failed: str) -> None:
+    follower = root.call("submit", "--after", failed, "--", "touch", "made").out.strip()
+    assert root.call("start", "--once").code == 11
+    again = root.call("retry", follower).out.strip()
+    assert root.call("start", "--once").code == 0
+    assert (root.path / "made").exists()
+    assert manifest_of(root, again)["extensions"]["after"] == []
+
+
+def test_a_sub_pipeline_that_succeeded_is_kept_whole(root: Root) -> None:
+    root.configure(
+        PIPELINES
+        + """
+[pipelines.q]
+stages = [{ id = "sub", pipeline = "c" }, { id = "s", command = "test -e mended" }]
+"""
+        + '[pipelines.c]\nstages = [{ id = "s", command = "echo c >> marks" }]\n'
+    )
+    assert root.call("run", "q").code == 10
+    root.write("mended", "")
+    (old,) = [m["run_id"] for m in root.manifests() if m["pipeline_id"] == "q"]
+    new = root.call("retry", old).out.strip()
+    assert root.call("start", "--once").code == 0
+    assert marks(root) == ["c"]
+    manifest = manifest_of(root, new)
+    assert (manifest["child_runs"], manifest["extensions"]["kept"]) == ([], {"sub": old})
+    root.check_settled(count=3)
