@@ -24,6 +24,16 @@ class UnknownRunError(TypedError):
     template = "no run is called {run!r}; 'supervisor status' lists the newest"
 
 
+class RunRemovedError(TypedError):
+    """Only the history knows this run. Facts: run_id, task_id, status, line (of the history)."""
+
+    exit_code = 4
+    template = (
+        "run {run_id} of task {task_id} has {status}, and its directory was removed: its line in "
+        "the history is all that is left; 'supervisor status {run_id}' shows it"
+    )
+
+
 class AmbiguousRunError(TypedError):
     """Several runs begin so. Facts: run, candidates (text)."""
 

@@ -1,5 +1,6 @@
 """``supervisor show RUN``: one run's record."""
 
+import sys
 from typing import Any
 
 import click
@@ -9,28 +10,49 @@ from supervisor.report.clean import clean_line
 from supervisor.report.failure import Tail, tail_of
 from supervisor.report.find import find_run
 from supervisor.report.records import manifest_now
-from supervisor.report.text import duration, print_json, table, tell
-from workers.records.layout import RunDir
+from supervisor.report.terminal import columns
+from supervisor.report.text import duration, print_json, put, table, tell
+from workers.records.layout import Layout, RunDir
 
 
 @click.command("show", short_help="Show one run's record.")
 @click.argument("run")
+@click.option("--timing", is_flag=True, help="Show where the time went.")
 @root_options
 @json_option
-def command(run: str, root: str | None, config: str | None, as_json: bool) -> int:
+def command(run: str, timing: bool, root: str | None, config: str | None, as_json: bool) -> int:
     """Show one RUN: its verdict, its stages, and the last lines of what failed.
 
-    RUN is a run id, a unique prefix of one, its last 8 digits, or "latest".
+    RUN is a run id, a unique prefix of one, its last 8 digits, or "latest". With --timing: how
+    long it was queued, each stage with its tries and the runs of sub-pipelines, the waits between
+    tries, and the critical path, which is what had to be shorter for the run to be.
 
     Example: supervisor show latest
     """
     layout = layout_of(root, config)
     task_id, run_id = find_run(layout, run)
+    if timing:
+        return _timing(layout, task_id, run_id, as_json=as_json)
     manifest = manifest_now(layout, task_id, run_id)
     if as_json:
         print_json("show", {"manifest": manifest})
         return 0
     _print(layout.run_dir(task_id, run_id), manifest)
+    return 0
+
+
+def _timing(layout: Layout, task_id: str, run_id: str, *, as_json: bool) -> int:
+    from supervisor.report.timetable import lines_of
+    from supervisor.report.timing import to_json
+    from supervisor.report.tree import read_tree
+
+    tree = read_tree(layout, task_id, run_id)
+    if as_json:
+        print_json("timing", to_json(tree))
+        return 0
+    put(clean_line(f"{tree.run_id}  {tree.status}  {tree.task_id}  {tree.pipeline_id}"))
+    for line in lines_of(tree, columns(sys.stdout)):
+        put(line)
     return 0
 
 

@@ -9,11 +9,19 @@ import click
 from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.core.holds import Holds
 from supervisor.edge.lease import serving
+from supervisor.errors import RunRemovedError
 from supervisor.report.clean import clean_line
 from supervisor.report.control import held_lines, holds_now, rejected
 from supervisor.report.find import find_run
 from supervisor.report.listing import Line, lines_of
-from supervisor.report.records import Row, active_rows, live_service, newest_rows, row_now
+from supervisor.report.records import (
+    Row,
+    active_rows,
+    live_service,
+    newest_rows,
+    row_now,
+    row_of_line,
+)
 from supervisor.report.terminal import coloured, columns
 from supervisor.report.text import print_json, put, say
 from workers.records.errors import TypedError
@@ -42,22 +50,33 @@ def command(
     Example: supervisor status latest
     """
     layout = layout_of(root, config)
-    named = [find_run(layout, name) for name in dict.fromkeys(runs)]
+    named, removed = _named(layout, runs)
     if watch:
         return _watch(layout, named, as_json=as_json)
-    if named and not as_json:
-        return _trees(layout, named)
-    if named:
-        rows, unread = [row_now(layout, *run) for run in named], list[str]()
+    if runs and not as_json:
+        return _trees(layout, named, removed)
+    if runs:
+        rows, unread = [*(row_now(layout, *run) for run in named), *removed], list[str]()
     else:
         rows, unread = shown_rows(layout)
     for error in unread:
         say(error)
     if as_json:
-        print_json("status-report", _facts(layout, rows, named=bool(named)))
+        print_json("status-report", _facts(layout, rows, named=bool(runs)))
     else:
         _print(layout, rows)
     return FAILED_SHOWN if any(row.status == "failed" for row in rows) else 0
+
+
+def _named(layout: Layout, names: Iterable[str]) -> tuple[list[tuple[str, str]], list[Row]]:
+    """The runs named: those that have records, and those that only the history knows."""
+    named, removed = [], []
+    for name in dict.fromkeys(names):
+        try:
+            named.append(find_run(layout, name))
+        except RunRemovedError as error:
+            removed.append(row_of_line(dict(error.facts["line"])))  # type: ignore[call-overload]
+    return named, removed
 
 
 def _facts(layout: Layout, rows: list[Row], *, named: bool) -> dict[str, Any]:
@@ -117,7 +136,7 @@ def _put(lines: Iterable[Line]) -> None:
         put((line if limit is None else line.cut_to(limit)).painted(on=colours))
 
 
-def _trees(layout: Layout, named: list[tuple[str, str]]) -> int:
+def _trees(layout: Layout, named: list[tuple[str, str]], removed: list[Row]) -> int:
     from supervisor.report.branches import Branches
     from supervisor.report.tree import read_tree
 
@@ -128,7 +147,10 @@ def _trees(layout: Layout, named: list[tuple[str, str]]) -> int:
         if number:
             put("")
         _put(Branches(layout).lines(tree))
-    return FAILED_SHOWN if failed else 0
+    if removed:
+        put("")
+        _put(lines_of(removed, columns(sys.stdout)))
+    return FAILED_SHOWN if failed or any(row.status == "failed" for row in removed) else 0
 
 
 def _watch(layout: Layout, named: list[tuple[str, str]], *, as_json: bool) -> int:
@@ -156,5 +178,8 @@ def _with_stages(layout: Layout, row: Row) -> dict[str, Any]:
     from supervisor.report.branches import to_json
     from supervisor.report.tree import read_tree
 
-    stages = to_json(layout, read_tree(layout, row.task_id, row.run_id))
+    try:
+        stages = to_json(layout, read_tree(layout, row.task_id, row.run_id))
+    except FileNotFoundError:  # only the history knows it
+        stages = []
     return {**row.to_json(), "stages": stages}

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -103,14 +103,19 @@ def wait_for(
     *,
     timeout_s: float | None,
     meanwhile: Callable[[], None],
+    ended: Mapping[Awaited, dict[str, Any]] | None = None,
+    enough: int | None = None,
 ) -> dict[Awaited, dict[str, Any]]:
-    """Wait until every run is on record.
+    """Wait until runs are on record.
 
     Args:
         layout: the root.
         runs: what to wait for.
         timeout_s: the longest wait; None waits for ever.
         meanwhile: called between two looks.
+        ended: those that are over although they have no record any more, and how; ``meanwhile``
+            may add to it.
+        enough: how many are enough; None: all.
 
     Returns:
         The final manifests; fewer than asked for where the time ran out.
@@ -120,11 +125,13 @@ def wait_for(
     missing = list(runs)
     while True:
         for run in list(missing):
-            manifest = settled(layout, run)
+            manifest = (ended or {}).get(run) or settled(layout, run)
             if manifest is not None:
                 found[run] = manifest
                 missing.remove(run)
-        if not missing or (deadline is not None and time.monotonic() >= deadline):
+        if not missing or (enough is not None and len(found) >= enough):
+            return found
+        if deadline is not None and time.monotonic() >= deadline:
             return found
         meanwhile()
-        time.sleep(POLL_S)
+        time.sleep(POLL_S * (1 + len(missing) / 10))  # many may wait a little longer

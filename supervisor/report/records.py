@@ -248,11 +248,13 @@ def newest_rows(layout: Layout, count: int) -> tuple[list[Row], list[str]]:
     rows = []
     for line in lines[-count:]:
         with contextlib.suppress(TypedError):  # parses, but is no line of ours: verify tells
-            rows.append(_row_of_line(Fields(line, "history.ndjson")))
+            rows.append(row_of_line(line))
     return rows, unread
 
 
-def _row_of_line(line: Fields) -> Row:
+def row_of_line(data: dict[str, Any]) -> Row:
+    """The list entry of a line of the history; BadRecordError where it is no line of ours."""
+    line = Fields(data, "history.ndjson")
     counts = line.counts("stages")
     return Row(
         run_id=line.text("runId"),

@@ -167,3 +167,23 @@ def test_a_run_at_work_tells_how_far_it_is(root: Root) -> None:
     assert json.loads(root.call("status", "--json").out)["runs"][0]["running"] == []
     root.call("stop")
     root.finish(process)
+
+
+def test_show_timing_says_where_the_time_went(released: Root) -> None:
+    done = released.call("show", "latest", "--timing")
+    assert (done.code, done.err) == (0, "")
+    for words in ("queued", "overhead", "waits between tries", "critical path:", "flaky, try 2"):
+        assert words in done.out
+    timing = released.call("show", "latest", "--timing", "--json").json()
+    assert timing["schema"] == "pipeline-supervisor/timing/1"
+    sums = timing["queued_s"] + timing["stages_s"] + timing["overhead_s"]
+    assert sums == pytest.approx(timing["total_s"], abs=0.01)
+    path = timing["critical_path"]
+    assert sum(step["duration_s"] for step in path) == pytest.approx(timing["total_s"], abs=0.02)
+    assert timing["waits_s"] == pytest.approx(0.15, abs=0.1)
+    checks = timing["stages"][0]
+    assert [t["status"] for t in checks["run"]["stages"][0]["tries"]] == [
+        "failed",
+        "failed",
+        "succeeded",
+    ]

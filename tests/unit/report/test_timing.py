@@ -1,0 +1,143 @@
+"""Where the time went, for runs whose times are written down here."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.report.span import Moment, Span, after, covered_s, places
+from supervisor.report.text import duration
+from supervisor.report.timetable import lines_of
+from supervisor.report.timing import timing_of, to_json
+from tests.unit.report.trees import run, stage, tried
+from workers.records.journal import Fact
+
+
+def steps(tree: object) -> list[tuple[str, str | None, float, float]]:
+    path = timing_of(tree).path  # type: ignore[arg-type]
+    return [(s.kind, s.stage, s.span.begin_s, s.span.end_s) for s in path]
+
+
+def test_the_sums_of_stages_in_a_row_add_up_to_the_whole() -> None:
+    tree = run(
+        stage("a", tried(1, 2.5, 4.0)), stage("b", tried(1, 4.5, 9.0)), begin_s=2.0, end_s=10.0
+    )
+    timing = timing_of(tree)
+    assert (timing.total_s, timing.queued_s, timing.stages_s, timing.overhead_s) == (10, 2, 6, 2)
+    assert steps(tree) == [
+        ("queue", None, 0, 2),
+        ("overhead", None, 2, 2.5),
+        ("stage", "a", 2.5, 4),
+        ("overhead", None, 4, 4.5),
+        ("stage", "b", 4.5, 9),
+        ("overhead", None, 9, 10),
+    ]
+
+
+def test_waits_between_tries_are_told_apart_from_the_tries() -> None:
+    tree = run(stage("a", tried(1, 0, 1, 3), tried(2, 3, 4)), begin_s=0, end_s=4)
+    assert timing_of(tree).waits_s == 2
+    assert steps(tree) == [("stage", "a", 0, 1), ("wait", "a", 1, 3), ("stage", "a", 3, 4)]
+    assert [step.number for step in timing_of(tree).path] == [1, 1, 2]
+
+
+def test_of_stages_that_overlap_the_longest_way_is_the_critical_one() -> None:
+    tree = run(
+        stage("short", tried(1, 0, 2)),
+        stage("long", tried(1, 0, 5)),
+        stage("beside", tried(1, 3, 6)),
+        stage("last", tried(1, 5, 8)),
+        begin_s=0,
+        end_s=8,
+    )
+    assert timing_of(tree).stages_s == 8, "what overlaps counts once"
+    assert steps(tree) == [("stage", "long", 0, 5), ("stage", "last", 5, 8)]
+
+
+def test_the_path_goes_through_the_run_of_a_sub_pipeline() -> None:
+    child = run(stage("x", tried(1, 2, 5)), accepted_s=1.5, begin_s=2, end_s=5.5, number=2)
+    tree = run(stage("sub", run=child, span=Span(1, 6)), begin_s=1, end_s=6)
+    assert steps(tree) == [
+        ("queue", None, 0, 1),
+        ("overhead", None, 1, 1.5),
+        ("queue", None, 1.5, 2),
+        ("stage", "x", 2, 5),
+        ("overhead", None, 5, 5.5),
+        ("overhead", None, 5.5, 6),
+    ]
+    assert to_json(tree)["stages"][0]["run"]["queued_s"] == 0.5
+
+
+spans = st.tuples(st.integers(0, 50), st.integers(0, 20)).map(
+    lambda pair: (float(pair[0]), float(pair[0] + pair[1]))
+)
+
+
+@given(st.lists(spans, max_size=8))
+def test_the_critical_path_has_no_gap_and_is_as_long_as_the_run(
+    ends: list[tuple[float, float]],
+) -> None:
+    stages = [stage(f"s{n}", tried(1, *pair)) for n, pair in enumerate(ends)]
+    tree = run(*stages, begin_s=0.0, end_s=max((end for _, end in ends), default=0.0) + 1)
+    path = timing_of(tree).path
+    assert sum(step.span.length_s for step in path) == pytest.approx(timing_of(tree).total_s)
+    assert all(a.span.end_s == b.span.begin_s for a, b in pairwise(path))
+
+
+@given(st.lists(spans, max_size=8))
+def test_what_spans_cover_is_counted_second_by_second(ends: list[tuple[float, float]]) -> None:
+    seconds = {s for begin, end in ends for s in range(int(begin), int(end))}
+    assert covered_s(Span(*pair) for pair in ends) == len(seconds)
+
+
+def test_a_run_that_waits_is_all_queue() -> None:
+    tree = run(begin_s=7, end_s=7)
+    waiting = type(tree)(
+        **{name: getattr(tree, name) for name in tree.__slots__} | {"span": None}  # type: ignore[arg-type]
+    )
+    assert (timing_of(waiting).total_s, timing_of(waiting).queued_s) == (7, 7)
+
+
+def test_the_table_fits_eighty_columns_and_is_ascii() -> None:
+    child = run(stage("x" * 60, tried(1, 2, 5)), accepted_s=1.5, begin_s=2, end_s=5.5, number=2)
+    tree = run(stage("s" * 60, run=child, span=Span(1, 6)), begin_s=1, end_s=60)
+    lines = list(lines_of(tree, 80))
+    assert max(map(len, lines)) <= 80
+    assert all(line.isascii() for line in lines)
+
+
+def fact(seq: int, at: str, mono_s: float) -> Fact:
+    return Fact(seq=seq, at=f"2025-10-31T22:{at}Z", mono_s=mono_s, event="warning", by="worker")
+
+
+def test_a_jump_of_the_wall_clock_moves_nothing_and_a_new_boot_is_bridged_by_it() -> None:
+    facts = [
+        fact(1, "00:00.000", 1000.0),
+        fact(2, "50:00.000", 1001.0),  # the clock was set forward
+        fact(3, "10:00.000", 1003.0),  # and back
+        fact(4, "10:30.000", 5.0),  # another boot
+        fact(5, "10:31.000", 6.0),
+    ]
+    assert list(places(facts, 2.0, None).values()) == [2, 3, 5, 35, 36]
+    assert after(1.0, Moment("damaged", None), Moment("damaged", None)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0, "0.00s"),
+        (9.994, "9.99s"),
+        (9.996, "10.0s"),
+        (59.94, "59.9s"),
+        (59.96, "1m 00s"),
+        (63, "1m 03s"),
+        (119.6, "2m 00s"),
+        (3599.6, "1h 00m"),
+        (47 * 3600, "47h 00m"),
+        (49 * 3600, "2d 01h"),
+    ],
+)
+def test_durations_are_as_people_say_them(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text

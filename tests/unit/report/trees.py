@@ -1,0 +1,45 @@
+"""Trees of runs for tests, written down as times."""
+
+from typing import Any
+
+from supervisor.report.span import Span
+from supervisor.report.tree import RunNode, StageNode, Try
+
+
+def tried(number: int, begin_s: float, end_s: float, wait_until: float | None = None) -> Try:
+    wait = None if wait_until is None else Span(end_s, wait_until)
+    status = "succeeded" if wait is None else "failed"
+    return Try(number=number, span=Span(begin_s, end_s), status=status, wait=wait)
+
+
+def stage(
+    name: str, *tries: Try, run: RunNode | None = None, span: Span | None = None
+) -> StageNode:
+    if tries:
+        span = Span(tries[0].span.begin_s, tries[-1].span.end_s)
+    facts: dict[str, Any] = {"exit_code": 0, "error_file": None, "summary": None}
+    return StageNode(
+        index=1,
+        id=name,
+        status="succeeded" if span else "pending",
+        span=span,
+        tries=tries,
+        run=run,
+        facts=facts,
+        more={},
+    )
+
+
+def run(
+    *stages: StageNode, accepted_s: float = 0.0, begin_s: float, end_s: float, number: int = 1
+) -> RunNode:
+    return RunNode(
+        run_id=f"2025-10-31T22-56-34-431Z-{number:08x}",
+        task_id="t",
+        pipeline_id="p",
+        status="succeeded",
+        queued=Span(accepted_s, begin_s),
+        span=Span(begin_s, end_s),
+        stages=stages,
+        manifest={"run": number},
+    )
