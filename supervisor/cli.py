@@ -30,6 +30,8 @@ VERBS: Final = {
     "stop": "Stop the supervisor of this root.",
     "plan": "Show what a pipeline would run.",
     "validate": "Check the configuration.",
+    "schema": "Print the JSON Schema of a file.",
+    "init": "Write a first configuration that runs.",
     "verify": "Hold every record against the invariants.",
     "doctor": "Look at machine and root, and say what to do.",
 }

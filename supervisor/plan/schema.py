@@ -6,9 +6,16 @@ a stage that runs nothing, waits that are no numbers.
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
-from workers.records.ids import why_bad
+from workers.records.ids import ID_PATTERN, why_bad
 
 STAGES_LIMIT_COUNT = 10_000  # fault V11
 COUNT_LIMIT = 10_000
@@ -43,7 +50,9 @@ def _environment(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-Id = Annotated[str, AfterValidator(_id)]
+Id = Annotated[
+    str, AfterValidator(_id), WithJsonSchema({"type": "string", "pattern": f"^{ID_PATTERN}$"})
+]
 Text = Annotated[str, AfterValidator(_no_nul)]
 Words = Annotated[Text, Field(min_length=1)]
 Environment = Annotated[dict[str, str], AfterValidator(_environment)]
