@@ -33,6 +33,7 @@ VERBS: Final = {
     "schema": "Print the JSON Schema of a file.",
     "init": "Write a first configuration that runs.",
     "verify": "Hold every record against the invariants.",
+    "gc": "Remove finished runs by count, age and bytes.",
     "doctor": "Look at machine and root, and say what to do.",
 }
 

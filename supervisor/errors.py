@@ -6,6 +6,7 @@ supervisor, 78 configuration.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from workers.records.errors import TypedError
 
@@ -22,6 +23,17 @@ class UnknownRunError(TypedError):
 
     exit_code = 4
     template = "no run is called {run!r}; 'supervisor status' lists the newest"
+
+
+class RunRemovedError(TypedError):
+    """The run's directory is no more. Facts: run, task, status, ended, line (of the history)."""
+
+    line: dict[str, Any]
+    exit_code = 4
+    template = (
+        "run {run} of task {task} ended at {ended} ({status}); its directory was removed by "
+        "retention or by hand, so that only 'supervisor show' can tell of it, from the history"
+    )
 
 
 class AmbiguousRunError(TypedError):

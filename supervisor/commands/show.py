@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.errors import RunRemovedError
 from supervisor.report.clean import clean, clean_line
 from supervisor.report.find import find_run
 from supervisor.report.records import fold_now, load_manifest, requested
@@ -31,7 +32,11 @@ def command(run: str, root: str | None, config: str | None, as_json: bool) -> in
     Example: supervisor show latest
     """
     layout = layout_of(root, config)
-    task_id, run_id = find_run(layout, run)
+    try:
+        task_id, run_id = find_run(layout, run)
+    except RunRemovedError as error:
+        _show_removed(error.line, as_json=as_json)
+        return 0
     if os.path.isdir(layout.run_dir(task_id, run_id).path):
         manifest = load_manifest(layout, task_id, run_id)
     else:
@@ -42,6 +47,25 @@ def command(run: str, root: str | None, config: str | None, as_json: bool) -> in
         return 0
     _print(layout.run_dir(task_id, run_id), manifest)
     return 0
+
+
+def _show_removed(line: dict[str, Any], *, as_json: bool) -> None:
+    """What the history still says of a run whose directory is no more."""
+    if as_json:
+        print_json("show", {"manifest": None, "history": line})
+        return
+    detail = f" ({line.get('statusDetail')})" if line.get("statusDetail") else ""
+    rows = (
+        ("run", line.get("runId")),
+        ("task", line.get("taskId")),
+        ("pipeline", line.get("pipelineId")),
+        ("status", f"{line.get('status')}{detail}"),
+        ("started", line.get("startedAt")),
+        ("ended", line.get("timestamp")),
+        ("records", "removed by retention or by hand; this is what the history tells"),
+    )
+    for name, value in rows:
+        tell(f"{name:<10}{clean_line(str(value))}")
 
 
 def _print(run: RunDir, manifest: dict[str, Any]) -> None:

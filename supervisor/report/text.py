@@ -22,6 +22,16 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60}h{minutes % 60:02d}m"
 
 
+def size(count_bytes: int) -> str:
+    """A number of bytes as people say it: 812 B, 3.1 KiB, 12 MiB; 1 KiB is 1024 bytes."""
+    value = float(count_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Aligned columns, two spaces apart; foreign text is cleaned."""
     lines = [list(head), *([clean_line(cell) for cell in row] for row in rows)]

@@ -14,7 +14,8 @@ from workers.records.errors import BadIdError
 
 ID_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _ID: Final = re.compile(ID_PATTERN)
-_RUN_ID: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z-[0-9a-f]{8}")
+RUN_ID_PATTERN: Final = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z-[0-9a-f]{8}"
+_RUN_ID: Final = re.compile(RUN_ID_PATTERN)
 
 
 def why_bad(value: str) -> str | None:
