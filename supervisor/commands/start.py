@@ -10,6 +10,7 @@ import click
 from supervisor.commands.configured import Configured, configure
 from supervisor.commands.options import json_option, root_options
 from supervisor.core.outcome import exit_code, worst
+from supervisor.edge.notify import notifier_of
 from supervisor.engine.loop import Engine
 from supervisor.errors import CannotWriteError, ConfigError
 from supervisor.plan.batches import Batch
@@ -56,6 +57,7 @@ def command(
 
     Example: supervisor start --once --batch config/batches/diagnostics.toml
     """
+    notifier = notifier_of(os.environ, os.getpid())
     given = configure(root, config, max_runs=max_runs)
     asking = Asking(settings=given.settings, asked_by="start")
     named = [asking.named(given.catalog, name, task) for name in pipelines]
@@ -71,6 +73,7 @@ def command(
         until_done=once,
         lease_fd=lease_fd,
         reload=lambda: _reload(root, config, max_runs, reporter.note),
+        notifier=notifier,
     ) as engine:
         try:
             if not once:

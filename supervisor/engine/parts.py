@@ -8,6 +8,7 @@ from supervisor.edge.aside import Aside
 from supervisor.edge.intake import Intake
 from supervisor.edge.lease import Lease
 from supervisor.edge.log import Log
+from supervisor.edge.notify import Notifier
 from supervisor.edge.persistence import PersistenceCoordinator
 from supervisor.edge.proctable import works_on
 from supervisor.edge.run_reader import RunReader
@@ -54,6 +55,7 @@ class Parts:
         unreadable: accepted runs that could not be taken up, by run id, and why.
         aside: makes room where something else stands in a record's place.
         lease: our claim to the root.
+        notifier: tells the service manager that started us.
         durability: "full", or what of it this file system cannot give.
     """
 
@@ -67,6 +69,7 @@ class Parts:
     reporter: Reporter
     aside: Aside
     lease: Lease
+    notifier: Notifier = field(default_factory=Notifier)
     durability: str = "full"
     readers: dict[str, RunReader] = field(default_factory=dict)
     workers: dict[str, LaunchedWorker] = field(default_factory=dict)
