@@ -9,7 +9,7 @@ import importlib
 import io
 import os
 import sys
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -35,9 +35,17 @@ VERBS: Final = {
     "stop": "Stop the supervisor of this root.",
     "plan": "Show what a pipeline would run.",
     "validate": "Check the configuration.",
+    "schema": "Print the JSON Schema of a file.",
+    "init": "Write a first configuration that runs.",
     "verify": "Hold every record against the invariants.",
+    "gc": "Remove finished runs by count, age and bytes.",
     "doctor": "Look at machine and root, and say what to do.",
+    "completion": "Print what lets a shell complete.",
+    "unit": "Print a systemd user unit.",
 }
+
+
+COMPLETE: Final = "_SUPERVISOR_COMPLETE"  # set by the script that `completion` prints
 
 
 class LazyGroup(click.Group):
@@ -66,6 +74,14 @@ class LazyGroup(click.Group):
             hint = f"; did you mean '{near[0]}'?" if near else ""
             ctx.fail(f"there is no command {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """The verbs that fit, without importing them, and our own options."""
+        from click.shell_completion import CompletionItem
+
+        fitting = [(verb, text) for verb, text in VERBS.items() if verb.startswith(incomplete)]
+        verbs = [CompletionItem(verb, help=text) for verb, text in fitting]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
@@ -117,6 +133,8 @@ def run(argv: list[str]) -> int:
         The exit code.
     """
     _open_standard_streams()
+    if COMPLETE in os.environ:
+        return _complete(os.environ[COMPLETE])
     try:
         # Not by click's main: it turns a reader that went away into exit code 1.
         with root_command.make_context("supervisor", list(argv)) as context:
@@ -147,6 +165,26 @@ def run(argv: list[str]) -> int:
         _complain(f"this is a bug in pipeline-supervisor {VERSION}; please report the lines above")
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _complete(instruction: str) -> int:
+    """Answer a shell that asks what fits; it never sees an error, which nobody could read."""
+    from click.shell_completion import shell_complete
+
+    from supervisor.commands.completing import completes
+
+    class Completing(LazyGroup):
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+            command = super().get_command(ctx, cmd_name)
+            for param in command.params if command is not None else ():
+                # click takes this with a parameter's making only; here it is told in one place.
+                param._custom_shell_complete = completes(param)
+            return command
+
+    group = Completing("supervisor", params=root_command.params)
+    with contextlib.suppress(OSError, TypedError, click.ClickException):
+        return shell_complete(group, {}, "supervisor", COMPLETE, instruction)
+    return 1
 
 
 def _complain(text: str) -> None:

@@ -6,6 +6,7 @@ supervisor, 78 configuration.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from workers.records.errors import TypedError
 
@@ -25,12 +26,13 @@ class UnknownRunError(TypedError):
 
 
 class RunRemovedError(TypedError):
-    """Only the history knows this run. Facts: run_id, task_id, status, line (of the history)."""
+    """The run's directory is no more. Facts: run, task, status, ended, line (of the history)."""
 
+    line: dict[str, Any]
     exit_code = 4
     template = (
-        "run {run_id} of task {task_id} has {status}, and its directory was removed: its line in "
-        "the history is all that is left; 'supervisor status {run_id}' shows it"
+        "run {run} of task {task} ended at {ended} ({status}); its directory was removed by "
+        "retention or by hand: 'supervisor status {run}' and 'show' tell what the history has of it"
     )
 
 

@@ -76,6 +76,11 @@ class Settings(BaseModel):
         _LIMITS.error_file_limit_bytes, description="an error file on disk, at most"
     )
     grace_s: Seconds = Field(_LIMITS.grace_s, description="between terminate and kill")
+    keep_runs: int | None = Field(None, ge=0, description="`gc` keeps so many runs of a task")
+    keep_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="`gc` keeps runs that ended at most so many days ago"
+    )
+    keep_bytes: int | None = Field(None, ge=0, description="`gc` keeps so much of a task on disk")
 
 
 def unfit(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -12,6 +12,7 @@ from supervisor.edge.holds import HoldsFile
 from supervisor.edge.intake import Intake
 from supervisor.edge.lease import Lease, take_lease
 from supervisor.edge.log import Log
+from supervisor.edge.notify import Notifier
 from supervisor.edge.persistence import PersistenceCoordinator
 from supervisor.edge.remains import our_children
 from supervisor.edge.spawner import ExecLauncher, Launcher
@@ -70,6 +71,7 @@ def engine_for(
     until_done: bool,
     lease_fd: int | None,
     reload: Callable[[], Reloaded | Refused],
+    notifier: Notifier | None = None,
 ) -> Iterator[Engine]:
     """Take the lease and build an engine; give the lease back behind the block.
 
@@ -82,6 +84,7 @@ def engine_for(
         lease_fd: the lease's lock, where the process that started us took it; then only runs that
             somebody waits for are served.
         reload: called on SIGHUP.
+        notifier: tells the service manager that started us; None tells nobody.
 
     Raises:
         LeaseHeldError: another supervisor serves the root.
@@ -128,6 +131,7 @@ def engine_for(
         aside=aside,
         lease=lease,
         holds=holds,
+        notifier=notifier or Notifier(),
         durability=durability,
     )
     fleet = Fleet(

@@ -12,23 +12,26 @@ from workers.records.layout import Layout
 Decorated = Callable[..., Any]
 
 
+def root_option(function: Decorated) -> Decorated:
+    """``--root``."""
+    option = click.option(
+        "--root",
+        metavar="DIR",
+        help="The directory with .runs/ and out/. Default: SUPERVISOR_ROOT, else the nearest "
+        "folder upward with config/supervisor.toml or .runs/.",
+    )
+    decorated: Decorated = option(function)
+    return decorated
+
+
 def root_options(function: Decorated) -> Decorated:
     """``--root`` and ``--config``."""
-    for option in (
-        click.option(
-            "--config",
-            metavar="FILE",
-            help="The configuration. Default: config/supervisor.toml under the root.",
-        ),
-        click.option(
-            "--root",
-            metavar="DIR",
-            help="The directory with .runs/ and out/. Default: SUPERVISOR_ROOT, else the nearest "
-            "folder upward with config/supervisor.toml or .runs/.",
-        ),
-    ):
-        function = option(function)
-    return function
+    option = click.option(
+        "--config",
+        metavar="FILE",
+        help="The configuration. Default: config/supervisor.toml under the root.",
+    )
+    return root_option(option(function))
 
 
 def param_option(function: Decorated) -> Decorated:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.errors import RunRemovedError
 from supervisor.report.clean import clean_line
 from supervisor.report.failure import Tail, tail_of
 from supervisor.report.find import find_run
@@ -30,7 +31,11 @@ def command(run: str, timing: bool, root: str | None, config: str | None, as_jso
     Example: supervisor show latest
     """
     layout = layout_of(root, config)
-    task_id, run_id = find_run(layout, run)
+    try:
+        task_id, run_id = find_run(layout, run)
+    except RunRemovedError as error:
+        _show_removed(error.line, as_json=as_json)
+        return 0
     if timing:
         return _timing(layout, task_id, run_id, as_json=as_json)
     manifest = manifest_now(layout, task_id, run_id)
@@ -54,6 +59,25 @@ def _timing(layout: Layout, task_id: str, run_id: str, *, as_json: bool) -> int:
     for line in lines_of(tree, columns(sys.stdout)):
         put(line)
     return 0
+
+
+def _show_removed(line: dict[str, Any], *, as_json: bool) -> None:
+    """What the history still says of a run whose directory is no more."""
+    if as_json:
+        print_json("show", {"manifest": None, "history": line})
+        return
+    detail = f" ({line.get('statusDetail')})" if line.get("statusDetail") else ""
+    rows = (
+        ("run", line.get("runId")),
+        ("task", line.get("taskId")),
+        ("pipeline", line.get("pipelineId")),
+        ("status", f"{line.get('status')}{detail}"),
+        ("started", line.get("startedAt")),
+        ("ended", line.get("timestamp")),
+        ("records", "removed by retention or by hand; this is what the history tells"),
+    )
+    for name, value in rows:
+        tell(f"{name:<10}{clean_line(str(value))}")
 
 
 def _print(run: RunDir, manifest: dict[str, Any]) -> None:

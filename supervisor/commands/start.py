@@ -10,6 +10,7 @@ from supervisor.commands.configured import Configured, configure
 from supervisor.commands.options import json_option, param_option, root_options
 from supervisor.commands.reloading import Reloading
 from supervisor.core.outcome import exit_code, worst
+from supervisor.edge.notify import notifier_of
 from supervisor.engine.loop import Engine
 from supervisor.errors import CannotWriteError, UsageError
 from supervisor.plan.batches import Batch
@@ -60,6 +61,7 @@ def command(
 
     Example: supervisor start --once --batch config/batches/diagnostics.toml
     """
+    notifier = notifier_of(os.environ, os.getpid())
     given = configure(root, config, max_runs=max_runs)
     asking = Asking(settings=given.settings, asked_by="start")
     if params and not pipelines:
@@ -77,6 +79,7 @@ def command(
         until_done=once,
         lease_fd=lease_fd,
         reload=Reloading(given, root, config, max_runs=max_runs),
+        notifier=notifier,
     ) as engine:
         try:
             if not once:

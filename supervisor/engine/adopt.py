@@ -11,6 +11,7 @@ from supervisor.core import stimuli
 from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.proctable import living_pidfd
+from supervisor.edge.removal import sweep as sweep_removed
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker
 from supervisor.engine.leaders import accepted
@@ -34,7 +35,7 @@ def recover(parts: Parts) -> list[Stimulus]:
     Returns:
         Stimuli in the order of acceptance, since run ids sort by time.
     """
-    swept_count = parts.intake.sweep()
+    swept_count = parts.intake.sweep() + sweep_removed(parts.layout)
     if swept_count:
         parts.log.write("swept", files_count=swept_count)
     found: list[Stimulus] = []

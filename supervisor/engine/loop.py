@@ -131,6 +131,7 @@ class Engine:
             self._selector.register(signals.fd, selectors.EVENT_READ, None)
             self._selector.register(self._parts.watcher.fd, selectors.EVENT_READ, None)
             last = next_scan = self._parts.clock.mono_s()
+            self._parts.notifier.ready()
             while not self._finished():
                 now = self._parts.clock.mono_s()
                 self._turn(signals, until=next_scan, now=now)
@@ -140,10 +141,19 @@ class Engine:
                         self._feed([stimuli.Stalled()])
                     last, next_scan = now, now + self._scan_s
                     self._scan()
+                    self._parts.notifier.alive(now, self._doing())
                 self._parts.reporter.tick()
+            self._parts.notifier.stopping()
             self.ended_by = signals.ended_by
         self._view.write(self._fleet)
         self._selector.close()
+
+    def _doing(self) -> str:
+        """What we are doing, for the service manager."""
+        fleet = self._fleet
+        word = "" if fleet.mode is Mode.SERVING else f"{fleet.mode}: "
+        done_count = len(self.outcomes)
+        return f"{word}{len(fleet.active)} active, {len(fleet.queued)} queued, {done_count} done"
 
     def _finished(self) -> bool:
         """Nothing is left to do, also after one more look into the inbox."""
@@ -175,7 +185,9 @@ class Engine:
         found: list[Stimulus] = []
         for number in came:
             if number == signal.SIGHUP:
+                self._parts.notifier.reloading(self._parts.clock.mono_s())
                 found += self._read_again()
+                self._parts.notifier.ready()
             elif self._fleet.mode is Mode.SERVING and stimuli.DrainAsked() not in found:
                 self._parts.reporter.note(
                     "draining: what runs may end, what is queued stays queued; "

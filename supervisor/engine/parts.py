@@ -10,6 +10,7 @@ from supervisor.edge.holds import HoldsFile
 from supervisor.edge.intake import Intake
 from supervisor.edge.lease import Lease
 from supervisor.edge.log import Log
+from supervisor.edge.notify import Notifier
 from supervisor.edge.persistence import PersistenceCoordinator
 from supervisor.edge.proctable import works_on
 from supervisor.edge.run_reader import RunReader
@@ -61,6 +62,7 @@ class Parts:
         aside: makes room where something else stands in a record's place.
         lease: our claim to the root.
         holds: what the operator has paused.
+        notifier: tells the service manager that started us.
         durability: "full", or what of it this file system cannot give.
     """
 
@@ -75,6 +77,7 @@ class Parts:
     aside: Aside
     lease: Lease
     holds: HoldsFile
+    notifier: Notifier = field(default_factory=Notifier)
     durability: str = "full"
     readers: dict[str, RunReader] = field(default_factory=dict)
     workers: dict[str, LaunchedWorker] = field(default_factory=dict)

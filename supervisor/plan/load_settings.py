@@ -8,7 +8,8 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from types import NoneType
+from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
@@ -176,7 +177,10 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[
 
 
 def _annotation(key: str) -> Any:  # noqa: ANN401 - a type
-    return Settings.model_fields[key].annotation
+    kind = Settings.model_fields[key].annotation
+    choices = [choice for choice in get_args(kind) if choice is not NoneType]
+    kind = choices[0] if NoneType in get_args(kind) and len(choices) == 1 else kind
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _typed(key: str, text: str) -> Any:  # noqa: ANN401 - as the key is

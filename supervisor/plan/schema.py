@@ -7,10 +7,18 @@ a stage that runs nothing, waits that are no numbers.
 import re
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from supervisor.plan.params import text_of
-from workers.records.ids import why_bad
+from workers.records.ids import ID_PATTERN, why_bad
 
 STAGES_LIMIT_COUNT = 10_000  # fault V11
 COUNT_LIMIT = 10_000
@@ -64,7 +72,9 @@ def _scalar(value: object) -> object:
     return value
 
 
-Id = Annotated[str, AfterValidator(_id)]
+Id = Annotated[
+    str, AfterValidator(_id), WithJsonSchema({"type": "string", "pattern": f"^{ID_PATTERN}$"})
+]
 Text = Annotated[str, AfterValidator(_no_nul)]
 Words = Annotated[Text, Field(min_length=1)]
 Environment = Annotated[dict[str, str], AfterValidator(_environment)]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from typing import Any
 
 from supervisor.errors import AmbiguousRunError, RunRemovedError, UnknownRunError
 from supervisor.report.records import active_ids, requested, tasks
@@ -26,7 +27,7 @@ def find_run(layout: Layout, name: str) -> tuple[str, str]:
 
     Raises:
         UnknownRunError: nothing is called so.
-        RunRemovedError: one that has ended is, and its directory was removed.
+        RunRemovedError: the history has it, but its directory is no more.
         AmbiguousRunError: several are; they are listed.
     """
     known = _known(layout)
@@ -36,28 +37,43 @@ def find_run(layout: Layout, name: str) -> tuple[str, str]:
         return known[name], name
     found = [r for r in known if name and (r.startswith(name) or r.endswith(f"-{name}"))]
     if not found:
-        raise _removed(layout, name) or UnknownRunError(run=name)
+        raise _removed(layout, name)
     if len(found) > 1:
-        newest = sorted(found, reverse=True)
-        shown = [f"  {run_id}  {known[run_id]}" for run_id in newest[:CANDIDATES_SHOWN]]
-        if len(newest) > CANDIDATES_SHOWN:
-            shown.append(f"  and {len(newest) - CANDIDATES_SHOWN} more")
-        raise AmbiguousRunError(run=name, candidates="\n".join(shown))
+        raise _ambiguous(name, {run_id: known[run_id] for run_id in found})
     return known[found[0]], found[0]
 
 
-def _removed(layout: Layout, name: str) -> RunRemovedError | None:
-    """The newest run of that name that only a history knows."""
-    found = None
+def _ambiguous(name: str, tasks_of: dict[str, str]) -> AmbiguousRunError:
+    newest = sorted(tasks_of, reverse=True)
+    shown = [f"  {run_id}  {tasks_of[run_id]}" for run_id in newest[:CANDIDATES_SHOWN]]
+    if len(newest) > CANDIDATES_SHOWN:
+        shown.append(f"  and {len(newest) - CANDIDATES_SHOWN} more")
+    return AmbiguousRunError(run=name, candidates="\n".join(shown))
+
+
+def _removed(layout: Layout, name: str) -> TypedError:
+    """What to say of a run that has no directory: the histories still know it, or nobody does."""
+    lines: dict[str, dict[str, Any]] = {}
     for task_id in tasks(layout) if name else ():
         with contextlib.suppress(OSError, TypedError):
             for _, line in read_lines(layout.history(task_id)):
                 run_id = str(line.get("runId"))
                 if run_id.startswith(name) or run_id.endswith(f"-{name}"):
-                    found = RunRemovedError(
-                        run_id=run_id, task_id=task_id, status=line.get("status"), line=line
-                    )
-    return found
+                    lines[run_id] = {**line, "taskId": task_id}
+    if name in lines:
+        lines = {name: lines[name]}
+    if not lines:
+        return UnknownRunError(run=name)
+    if len(lines) > 1:
+        return _ambiguous(name, {run_id: line["taskId"] for run_id, line in lines.items()})
+    ((run_id, line),) = lines.items()
+    return RunRemovedError(
+        run=run_id,
+        task=line["taskId"],
+        status=line.get("status"),
+        ended=line.get("timestamp"),
+        line=line,
+    )
 
 
 def _known(layout: Layout) -> dict[str, str]:

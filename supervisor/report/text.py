@@ -52,6 +52,16 @@ def grid(
     return [[pad(cut(c, w), w) for c, w in zip(line, widths, strict=True)] for line in lines]
 
 
+def size(count_bytes: int) -> str:
+    """A number of bytes as people say it: 812 B, 3.1 KiB, 12 MiB; 1 KiB is 1024 bytes."""
+    value = float(count_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Aligned columns, two spaces apart; foreign text is cleaned."""
     return "\n".join("  ".join(cells).rstrip() for cells in grid(head, rows))

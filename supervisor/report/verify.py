@@ -168,6 +168,8 @@ def _task(layout: Layout, task_id: str, markers: set[str]) -> Iterator[Violation
             if name[1:].removesuffix(".building") not in markers:
                 yield Violation(os.path.join(directory, name), "was left half built")
             continue
+        if os.path.join(directory, name) == layout.removed_of(task_id):
+            continue  # being deleted, or swept by the next start: no record any more
         if not is_run_id(name):
             yield Violation(os.path.join(directory, name), "is not named as a run")
             continue

@@ -70,7 +70,8 @@ def check_run(
     except NewerRecordError:
         return
     except (FileNotFoundError, NotADirectoryError) as error:
-        yield Violation(str(error.filename), "is missing")
+        if marked or os.path.lexists(run.path):  # else retention removed it since it was listed
+            yield Violation(str(error.filename), "is missing")
         return
     except (OSError, TypedError) as error:
         told = error.facts.get("path") if isinstance(error, TypedError) else error.filename

@@ -103,7 +103,7 @@ def test_every_verb_and_option_is_told(verb: str) -> None:
                 assert f"`{name}`" in section, f"{verb} {name}"
     told = set(re.findall(r"`(--?[a-z][a-z-]*)`", " ".join(row[0] for row in rows(section))))
     known = {name for option in command.params for name in option.opts}
-    assert told, "no option is told"
+    assert told or not any(isinstance(o, click.Option) for o in command.params), "none is told"
     assert told <= known, "an option that does not exist"
 
 

@@ -16,7 +16,9 @@ def loaded(statement: str) -> set[str]:
     return {name.split(".")[0] for name in json.loads(done.stdout)}
 
 
-@pytest.mark.parametrize("verb", ["status", "show", "logs", "wait", "cancel", "stop"])
+@pytest.mark.parametrize(
+    "verb", ["status", "show", "logs", "wait", "cancel", "stop", "schema", "unit", "completion"]
+)
 def test_a_reading_command_stays_light(verb: str) -> None:
     assert not loaded(f"import supervisor.cli, supervisor.commands.{verb}") & set(HEAVY)
 

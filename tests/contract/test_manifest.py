@@ -4,16 +4,16 @@ import itertools
 import json
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from supervisor.report.schemas import schema_text
 from tests.root import Root, alive, wait_until
 from workers.records.clock import epoch_of
 
-SCHEMA = json.loads((Path(__file__).parent / "manifest.schema.json").read_text())
+SCHEMA = json.loads(schema_text("manifest"))
 VALIDATOR = Draft202012Validator(SCHEMA)
 
 PIPELINES = """

@@ -12,8 +12,10 @@ from typing import Final
 from workers.records.clock import utc_text
 from workers.records.errors import BadIdError
 
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_RUN_ID: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z-[0-9a-f]{8}")
+ID_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+_ID: Final = re.compile(ID_PATTERN)
+RUN_ID_PATTERN: Final = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z-[0-9a-f]{8}"
+_RUN_ID: Final = re.compile(RUN_ID_PATTERN)
 
 
 def why_bad(value: str) -> str | None:

@@ -166,6 +166,10 @@ class Layout:
         """The directory that holds a task's run directories."""
         return f"{self.task_dir(task_id)}/cli"
 
+    def removed_of(self, task_id: str) -> str:
+        """Where retention puts a task's run directories before it deletes them; beside them."""
+        return os.path.join(self.runs_of(task_id), ".removed")
+
     def run_dir(self, task_id: str, run_id: str) -> RunDir:
         """The files of one run."""
         return RunDir(f"{self.runs_of(task_id)}/{check_run_id(run_id)}")

@@ -1,0 +1,47 @@
+"""``supervisor schema NAME``: JSON Schemas of what people write and of what is left on disk."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+import click
+
+from supervisor.commands.guess import unknown_name
+from supervisor.errors import UsageError
+from supervisor.report.schemas import RECORDS, schema_text
+from supervisor.report.text import tell
+
+WRITTEN: Final[Mapping[str, str]] = {
+    "config": "config/supervisor.toml: settings and pipelines",
+    "batch": "a batch",
+}
+NAMES: Final[Mapping[str, str]] = {**WRITTEN, **RECORDS}
+
+
+@click.command("schema", short_help="Print the JSON Schema of a file.")
+@click.argument("name", required=False)
+def command(name: str | None) -> int:
+    """Print the JSON Schema (draft 2020-12) called NAME; without NAME, list which there are.
+
+    Editors complete from those of config and batch. With taplo (VS Code: Even Better TOML) the
+    first line of the file names it: `#:schema ./schema/config.json`.
+
+    Example: supervisor schema config > config/schema/config.json
+    """
+    if name is None:
+        width = max(map(len, NAMES))
+        tell("\n".join(f"{key:<{width}}  {text}" for key, text in NAMES.items()))
+        return 0
+    if name not in NAMES:
+        raise UsageError(why=unknown_name("schema", name, NAMES))
+    sys.stdout.write(_written(name) if name in WRITTEN else schema_text(name))
+    sys.stdout.flush()
+    return 0
+
+
+def _written(name: str) -> str:
+    from supervisor.plan.json_schema import batch_schema, config_schema  # pydantic: 100 ms
+
+    schema = config_schema() if name == "config" else batch_schema()
+    return json.dumps(schema, indent=2) + "\n"

@@ -1,0 +1,30 @@
+"""``supervisor unit``: a systemd user unit under which runs survive the supervisor's restart."""
+
+import os
+import sys
+
+import click
+
+from supervisor.commands.options import layout_of, root_options
+from supervisor.report.text import tell
+from supervisor.report.unit import unit_text
+
+
+@click.command("unit", short_help="Print a systemd user unit.")
+@root_options
+def command(root: str | None, config: str | None) -> int:
+    """Print a systemd user unit that serves the root. Installs nothing.
+
+    Stopping or restarting it leaves the workers at work, and the next start adopts them; to end
+    them, cancel them first. PATH is that of this shell, since stages look for their programs
+    there. "systemctl --user reload" reads the configuration again. Where runs are to go on when
+    you log out: loginctl enable-linger
+
+    Example: supervisor unit > ~/.config/systemd/user/supervisor.service
+    """
+    layout = layout_of(root, config)
+    beside = os.path.join(os.path.dirname(sys.executable), "supervisor")
+    program = (beside,) if os.access(beside, os.X_OK) else (sys.executable, "-m", "supervisor")
+    given = None if config is None else os.path.abspath(config)
+    tell(unit_text(program, layout.root, given, os.environ.get("PATH", os.defpath)).rstrip("\n"))
+    return 0

@@ -1,0 +1,225 @@
+"""Run directories that retention removes: looked at, put aside whole, then deleted.
+
+A directory is renamed into ``.removed`` beside it, the rename is flushed, and only then is anything
+in it deleted: whatever happens in between, a run is there whole or not at all. What a crash leaves
+in ``.removed`` is deleted by the next ``gc`` or start. Names are followed from descriptor to
+descriptor and never through a link, so that nothing outside the root can be meant. A run that is
+not in history and state, that is asked for, or that has a living worker is never touched; run ids
+are not used twice, so a run that may go now will not come to life again.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from supervisor.core.retention import Kept
+from supervisor.edge.flock import take_flock
+from supervisor.report.records import active_ids, requested_ids, tasks
+from workers.records.clock import epoch_of
+from workers.records.errors import TypedError
+from workers.records.files import DIR_MODE, read_bytes
+from workers.records.history import read_lines
+from workers.records.ids import RUN_ID_PATTERN, is_run_id
+from workers.records.layout import Layout, RunDir
+
+_NAMED: Final = re.compile(RUN_ID_PATTERN.encode())
+_BLOCK_BYTES: Final = 512  # st_blocks counts in these, whatever the disk's own are
+_DIR: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+NOT_SETTLED: Final = "is not in history and state yet"
+ASKED: Final = "a request in the inbox asks for it"
+
+
+def look(layout: Layout, task_id: str) -> list[Kept]:
+    """Every run directory of a task, with what speaks against removing it.
+
+    Args:
+        layout: the root.
+        task_id: the task.
+
+    Raises:
+        OSError, BadFileError: the history cannot be read.
+    """
+    lines = {str(line.get("runId")): line for _, line in read_lines(layout.history(task_id))}
+    asked = requested_ids(layout)
+    waiting = _named_by_the_living(layout)
+    found = []
+    for name in _run_names(layout, task_id):
+        run = layout.run_dir(task_id, name)
+        line = lines.get(name)
+        parent = None if line is None else line.get("parentRunId")
+        found.append(
+            Kept(
+                run_id=name,
+                parent_run_id=parent if isinstance(parent, str) else None,
+                ended_epoch_s=None if line is None else _epoch(line),
+                held=_held(layout, name, line, asked) or waiting.get(name),
+                size_bytes=_size_bytes(run.path),
+                names=_names_in(run.spec) - {name, str(parent)},
+            )
+        )
+    return found
+
+
+def _run_names(layout: Layout, task_id: str) -> list[str]:
+    with contextlib.suppress(FileNotFoundError), os.scandir(layout.runs_of(task_id)) as entries:
+        return sorted(
+            e.name for e in entries if is_run_id(e.name) and e.is_dir(follow_symlinks=False)
+        )
+    return []
+
+
+def _held(layout: Layout, name: str, line: dict[str, Any] | None, asked: set[str]) -> str | None:
+    if os.path.lexists(layout.marker(name)):
+        return NOT_SETTLED
+    if name in asked:
+        return ASKED
+    if line is None:
+        return "is not in the history; 'supervisor verify' says more"
+    return None
+
+
+def _named_by_the_living(layout: Layout) -> dict[str, str]:
+    """The runs, of whatever task, that one which is not finished names in its spec; and why."""
+    found = {}
+    for run_id, task_id in active_ids(layout).items():
+        for name in _names_in(layout.run_dir(task_id, run_id).spec) - {run_id}:
+            found[name] = f"run {run_id} names it"
+    return found
+
+
+def _names_in(path: str) -> frozenset[str]:
+    """Every run id in a record, wherever it stands in it."""
+    with contextlib.suppress(OSError, TypedError):
+        return frozenset(found.decode() for found in _NAMED.findall(read_bytes(path)))
+    return frozenset()
+
+
+def _epoch(line: dict[str, Any]) -> float | None:
+    with contextlib.suppress(ValueError, TypeError):
+        return epoch_of(str(line.get("timestamp")))
+    return None
+
+
+def _size_bytes(path: str) -> int:
+    """What deleting a directory gives back to the disk."""
+    blocks = 0
+    for directory, _, files in os.walk(path):
+        for place in (directory, *(os.path.join(directory, name) for name in files)):
+            with contextlib.suppress(OSError):
+                blocks += os.lstat(place).st_blocks
+    return blocks * _BLOCK_BYTES
+
+
+def remove(layout: Layout, task_id: str, run_ids: list[str]) -> dict[str, str]:
+    """Remove run directories.
+
+    Args:
+        layout: the root.
+        task_id: their task.
+        run_ids: in the order in which they go.
+
+    Returns:
+        For each run that could not be removed, why. One that somebody else removed meanwhile is
+        none of them.
+
+    Raises:
+        OSError: the directory that holds them cannot be opened or flushed; a run that was put
+            aside by then is removed by the next ``sweep``.
+    """
+    refused: dict[str, str] = {}
+    wanted = {**_named_by_the_living(layout), **dict.fromkeys(requested_ids(layout), ASKED)}
+    with _opened(layout, task_id) as cli:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(_name_of_aside(layout, task_id), DIR_MODE, dir_fd=cli)
+        aside = os.open(_name_of_aside(layout, task_id), _DIR, dir_fd=cli)
+        try:
+            for run_id in run_ids:
+                run = layout.run_dir(task_id, run_id)
+                why = wanted.get(run_id) or _put_aside(layout, run, cli, aside)
+                if why is not None:
+                    refused[run_id] = why
+            os.fsync(aside)
+            os.fsync(cli)
+        finally:
+            os.close(aside)
+        _empty(layout, task_id, cli)
+    return refused
+
+
+def _put_aside(layout: Layout, run: RunDir, cli: int, aside: int) -> str | None:
+    """Rename one, holding its owner lock; why not, where it may not or cannot go."""
+    owner_fd = None
+    try:
+        try:
+            owner_fd = take_flock(run.owner)
+            if owner_fd is None:
+                return "something of it is alive"
+        except FileNotFoundError:
+            pass  # of a damaged directory; nobody can have it locked
+        if os.path.lexists(layout.marker(run.run_id)):
+            return NOT_SETTLED
+        os.rename(run.run_id, run.run_id, src_dir_fd=cli, dst_dir_fd=aside)
+    except FileNotFoundError:
+        return None
+    except (OSError, TypedError) as error:
+        return str(error)
+    finally:
+        if owner_fd is not None:
+            os.close(owner_fd)
+    return None
+
+
+def sweep(layout: Layout) -> int:
+    """Delete what removals that did not end have put aside, of all tasks; how many runs it was.
+
+    What the disk refuses to delete stays until the next sweep; it is in nobody's way.
+    """
+    count = 0
+    for task_id in tasks(layout):
+        if os.path.lexists(layout.removed_of(task_id)):
+            with contextlib.suppress(OSError), _opened(layout, task_id) as cli:
+                count += _empty(layout, task_id, cli)
+    return count
+
+
+@contextlib.contextmanager
+def _opened(layout: Layout, task_id: str) -> Iterator[int]:
+    """The directory of a task's runs, reached through no link below the root."""
+    fds = [os.open(layout.runs, _DIR)]
+    try:
+        for path in (layout.task_dir(task_id), layout.runs_of(task_id)):
+            fds.append(os.open(os.path.basename(path), _DIR, dir_fd=fds[-1]))
+        yield fds[-1]
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _name_of_aside(layout: Layout, task_id: str) -> str:
+    return os.path.basename(layout.removed_of(task_id))
+
+
+def _empty(layout: Layout, task_id: str, cli: int) -> int:
+    """Delete everything that was put aside, and then the directory itself; how many runs it was."""
+    name, count = _name_of_aside(layout, task_id), 0
+    for _, folders, files, fd in os.fwalk(name, topdown=False, dir_fd=cli, follow_symlinks=False):
+        for entry in files:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(entry, dir_fd=fd)
+        for entry in folders:
+            count += is_run_id(entry)
+            _remove_dir(entry, fd)
+    _remove_dir(name, cli)
+    return count
+
+
+def _remove_dir(name: str, fd: int) -> None:
+    try:
+        os.rmdir(name, dir_fd=fd)
+    except NotADirectoryError:
+        os.unlink(name, dir_fd=fd)  # a link, which is never followed
+    except FileNotFoundError:
+        return

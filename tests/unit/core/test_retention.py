@@ -1,0 +1,135 @@
+"""What goes and what stays, by count, age and bytes."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.core.retention import DAY_S, Kept, Limits, decide
+
+NOW = 100 * DAY_S
+
+
+def run(name: str, days_ago: float | None = 1, **values: Any) -> Kept:
+    ended = None if days_ago is None else NOW - days_ago * DAY_S
+    given: dict[str, Any] = {"parent_run_id": None, "held": None, "size_bytes": 10, **values}
+    return Kept(run_id=name, ended_epoch_s=ended, **given)
+
+
+def going(runs: list[Kept], **limits: Any) -> list[str]:
+    decision = decide(runs, Limits(**limits), now_epoch_s=NOW)
+    return [item.run.run_id for item in decision.going]
+
+
+OLD_TO_NEW = [run("a", 4), run("b", 3), run("c", 2), run("d", 1)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, []),
+        ({"keep_runs": 2}, ["a", "b"]),
+        ({"keep_runs": 0}, ["a", "b", "c", "d"]),
+        ({"keep_runs": 9}, []),
+        ({"keep_days": 2}, ["a", "b"]),
+        ({"keep_days": 2.5}, ["a", "b"]),
+        ({"keep_bytes": 30}, ["a"]),
+        ({"keep_bytes": 9}, ["a", "b", "c", "d"]),
+        ({"keep_runs": 3, "keep_days": 2.5, "keep_bytes": 1000}, ["a", "b"]),
+    ],
+)
+def test_each_limit_speaks_for_itself_and_the_oldest_go_first(
+    limits: dict[str, Any], expected: list[str]
+) -> None:
+    assert going(OLD_TO_NEW, **limits) == expected
+
+
+def test_a_family_goes_as_a_whole_children_first() -> None:
+    runs = [run("p", 3), run("k", 3, parent_run_id="p"), run("g", 3, parent_run_id="k"), run("n")]
+    assert going(runs, keep_runs=1) == ["g", "k", "p"]
+
+
+def test_a_family_counts_once_and_is_as_young_as_its_last_run() -> None:
+    runs = [run("p", 1), run("k", 5, parent_run_id="p"), run("o", 4)]
+    assert going(runs, keep_runs=1) == ["o"]
+    assert going(runs, keep_days=2) == ["o"]
+
+
+def test_a_child_whose_parent_is_gone_stands_for_itself() -> None:
+    assert going([run("k", 5, parent_run_id="gone"), run("n")], keep_runs=1) == ["k"]
+
+
+def test_what_is_held_stays_with_its_family_and_it_is_said_why() -> None:
+    runs = [run("p", 5), run("k", None, parent_run_id="p", held="is not finished"), run("o", 4)]
+    decision = decide(runs, Limits(keep_runs=0), now_epoch_s=NOW)
+    assert [item.run.run_id for item in decision.going] == ["o"]
+    assert decision.spared == {"p": "is not finished", "k": "is not finished"}
+
+
+def test_what_is_not_finished_is_the_newest_of_all() -> None:
+    runs = [run("a", 1), run("z", None, held="is not finished")]
+    assert going(runs, keep_runs=1) == ["a"]
+
+
+def test_a_run_that_a_kept_one_names_stays_and_so_does_what_that_names() -> None:
+    runs = [
+        run("first", 9),
+        run("second", 8, names=frozenset({"first"})),
+        run("third", 1, names=frozenset({"second"})),
+        run("other", 7),
+    ]
+    decision = decide(runs, Limits(keep_runs=1), now_epoch_s=NOW)
+    assert [item.run.run_id for item in decision.going] == ["other"]
+    assert decision.spared["first"] == "run second names it"
+
+
+def test_names_among_those_that_go_hold_nobody() -> None:
+    runs = [run("a", 9), run("b", 8, names=frozenset({"a"})), run("c", 1)]
+    assert going(runs, keep_runs=1) == ["a", "b"]
+
+
+def test_a_circle_of_parents_ends() -> None:
+    runs = [run("a", 3, parent_run_id="b"), run("b", 3, parent_run_id="a")]
+    assert len(going(runs, keep_runs=0)) <= 2
+
+
+ids = st.sampled_from("abcdefgh")
+
+
+@given(
+    st.dictionaries(
+        ids,
+        st.tuples(
+            st.one_of(st.none(), ids),
+            st.one_of(st.none(), st.floats(0, 50)),
+            st.frozensets(ids, max_size=2),
+            st.booleans(),
+        ),
+    ),
+    st.one_of(st.none(), st.integers(0, 9)),
+    st.one_of(st.none(), st.floats(0, 50)),
+    st.one_of(st.none(), st.integers(0, 100)),
+)
+def test_whatever_there_is_no_run_that_stays_refers_to_one_that_goes(
+    drawn: dict[str, Any], count: int | None, days: float | None, size: int | None
+) -> None:
+    runs = [
+        run(
+            name,
+            days_ago,
+            parent_run_id=parent,
+            names=names,
+            held="held" if held or days_ago is None else None,
+        )
+        for name, (parent, days_ago, names, held) in drawn.items()
+    ]
+    limits = Limits(keep_runs=count, keep_days=days, keep_bytes=size)
+    gone = {item.run.run_id: item for item in decide(runs, limits, now_epoch_s=NOW).going}
+    for item in runs:
+        if item.run_id not in gone:
+            assert not item.names & set(gone)
+            assert item.parent_run_id not in gone
+        else:
+            assert item.held is None
+            assert limits.any()
