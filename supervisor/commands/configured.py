@@ -11,6 +11,7 @@ from supervisor.plan.batches import Batch, batch_path, load_batch
 from supervisor.plan.catalog import Catalog, load_catalog
 from supervisor.plan.groups import groups_wrong, groups_wrong_in
 from supervisor.plan.load_settings import load_settings, project_file
+from supervisor.plan.needs import uses_wrong
 from supervisor.plan.params import words_of
 from supervisor.plan.runs import Wish
 from supervisor.plan.secrets import MEND, told_in, written_down
@@ -43,6 +44,7 @@ class Configured:
         pipelines, places = found.catalog.pipelines, found.catalog.places
         told = written_down(pipelines.values(), places, self.settings.secrets, os.environ)
         told += groups_wrong(pipelines, places, self.settings.groups)
+        told += uses_wrong(pipelines, places, self.settings.slots)
         told += groups_wrong_in(found, path, self.settings.groups)
         for index, run in enumerate(found.runs):
             for name in told_in(dict(run.params), self.settings.secrets, os.environ):
@@ -123,6 +125,7 @@ def configure(
         raise ConfigError(problems=problems)
     told = written_down(catalog.pipelines.values(), catalog.places, settings.secrets, os.environ)
     told += groups_wrong(catalog.pipelines, catalog.places, settings.groups)
+    told += uses_wrong(catalog.pipelines, catalog.places, settings.slots)
     if told:
         raise ConfigError(problems=told)
     for notice in catalog.notices:
