@@ -161,10 +161,11 @@ def test_of_a_run_that_is_gone_the_history_tells_how_it_ended(root: Root) -> Non
     root.configure(PIPELINES, settings=GROUPS)
     good, bad = submit(root, "--", "true"), submit(root, "bad")
     root.call("start", "--once")
-    after = [submit(root, "--after", run_id, "--", "true") for run_id in (good, bad)]
+    after = [submit(root, "--after", good, "--", "true")]
     for run_id in (good, bad):
         path = root.layout.run_dir("default", run_id).path
         os.rename(path, root.path / run_id)
+    after.append(submit(root, "--after", bad, "--", "true"))
     assert root.call("start", "--once").code == 11
     details = {m["run_id"]: m["status_detail"] for m in root.manifests()}
     assert details == {after[0]: None, after[1]: f"after:{bad}:failed"}
