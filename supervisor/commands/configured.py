@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from supervisor.commands.options import layout_of
-from supervisor.errors import ConfigError, Problem, UsageError
+from supervisor.errors import ConfigError, Problem, RunRemovedError, UsageError
 from supervisor.plan.batches import Batch, batch_path, load_batch
 from supervisor.plan.catalog import Catalog, load_catalog
 from supervisor.plan.groups import groups_wrong, groups_wrong_in
@@ -85,9 +85,16 @@ class Configured:
                     f"kept in the run's records: let the command read {told[0]} from its "
                     "environment"
                 )
-        found = dict.fromkeys(find_run(self.layout, name) for name in after)
+        found = dict.fromkeys(self._leader(name) for name in after)
         leaders = tuple(AfterSpec(run_id=run_id, task_id=task_id) for task_id, run_id in found)
         return Wish(task=task, params=given, priority=priority, group=group, after=leaders)
+
+    def _leader(self, name: str) -> tuple[str, str]:
+        """Task and run id of a run to follow; its history is enough to tell how it ended."""
+        try:
+            return find_run(self.layout, name)
+        except RunRemovedError as error:
+            return str(error.facts["task"]), str(error.facts["run"])
 
 
 def configure(

@@ -80,7 +80,11 @@ Words = Annotated[Text, Field(min_length=1)]
 Environment = Annotated[dict[str, str], AfterValidator(_environment)]
 Seconds = Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
 Param = Annotated[str, AfterValidator(_param)]
-Scalar = Annotated[object, BeforeValidator(_scalar)]
+Scalar = Annotated[
+    object,
+    BeforeValidator(_scalar),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 
 

@@ -89,7 +89,7 @@ def _about(stage: StageNode) -> Iterator[str]:
         yield f"{len(stage.tries)} tries"
     if stage.run is not None:
         yield f"{stage.run.pipeline_id} {stage.run.run_id[-8:]}"
-    elif stage.facts["summary"] and not stage.tries and (stage.failed or stage.status == "pending"):
+    elif stage.facts["summary"] and not stage.tries:  # it could not begin, or was kept
         yield stage.facts["summary"]
 
 

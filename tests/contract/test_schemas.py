@@ -33,7 +33,11 @@ command = "exit 3"
 retries = { attempts = 2, delay_s = 0.01 }
 [pipelines.parent]
 stages = [{ id = "kid", pipeline = "good" }, { id = "bad", pipeline = "bad", optional = true }]
+[pipelines.wait.params.what]
+choices = ["this", "that"]
+default = "this"
 [pipelines.wait]
+group = "waiting"
 stages = [{ id = "s", command = "while ! test -e go; do sleep 0.05; done" }]
 """
 
@@ -126,7 +130,7 @@ def lines(path: Path) -> list[Any]:
 
 
 def test_real_records_of_every_ending_are_as_their_schemas_say(root: Root) -> None:
-    root.configure(PIPELINES)
+    root.configure(PIPELINES, settings="groups = { waiting = 2 }\n")
     assert root.call("start", "--once", "good", "bad", "parent").code == 10
     process = root.popen("start", "--once", "wait", "wait")
     first, second = wait_until(
@@ -141,11 +145,14 @@ def test_real_records_of_every_ending_are_as_their_schemas_say(root: Root) -> No
     kill_all(f"cli/{second}\0--owner-fd")
     assert alive(f"cli/{second}\0--owner-fd") == []
     assert root.finish(process).code == 12
-    root.call("submit", "good")
+    (parent,) = [m["run_id"] for m in root.manifests() if m["pipeline_id"] == "parent"]
+    assert root.call("retry", parent, "--from", "bad").code == 0
+    assert root.call("start", "--once").code == 0
+    root.call("submit", "good", "--after", parent)
     (request,) = (root.path / ".runs/.supervisor/inbox").glob("*.json")
     check("request", json.loads(request.read_text()))
     runs = sorted((root.path / ".runs/default/cli").iterdir())
-    assert len(runs) == 7
+    assert len(runs) == 9
     events = set()
     for run in runs:
         check("manifest", json.loads((run / "manifest.json").read_text()))
