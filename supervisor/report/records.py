@@ -245,6 +245,15 @@ def live_service(layout: Layout) -> dict[str, Any]:
     return {}
 
 
+def newest_of(layout: Layout, task_id: str, count: int) -> list[Row]:
+    """The newest finished runs of one task, oldest first; errors as newest_lines."""
+    rows = []
+    for line in newest_lines(layout.history(task_id), count):
+        with contextlib.suppress(TypedError):  # parses, but is no line of ours: verify tells
+            rows.append(row_of_line(line))
+    return rows
+
+
 def newest_rows(layout: Layout, count: int) -> tuple[list[Row], list[str]]:
     """The newest finished runs of all tasks, oldest first; and which histories cannot be read."""
     lines: list[dict[str, Any]] = []
