@@ -6,7 +6,8 @@ from typing import Any
 from supervisor.report import html, timeline
 from supervisor.report.branches import failed_tail
 from supervisor.report.listing import counts_of
-from supervisor.report.records import Row, active_rows, newest_of
+from supervisor.report.records import active_rows
+from supervisor.report.rows import Row, newest_of
 from supervisor.report.span import Span
 from supervisor.report.text import duration
 from supervisor.report.tree import RunNode, read_tree
