@@ -26,6 +26,7 @@ VERBS: Final = {
     "show": "Show one run's record.",
     "logs": "Show a run's output.",
     "events": "Print the facts of runs as NDJSON.",
+    "report": "Write a run or a task as an HTML page.",
     "wait": "Wait for runs to end.",
     "cancel": "End runs, and return when nothing of them is left.",
     "retry": "Make a run again, without the stages that succeeded.",

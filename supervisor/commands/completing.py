@@ -16,7 +16,8 @@ from click.shell_completion import CompletionItem
 
 from supervisor.commands.options import layout_of
 from supervisor.plan.root import CONFIG
-from supervisor.report.records import live_service, requested, tasks
+from supervisor.report.records import requested
+from supervisor.report.rows import live_service, tasks
 from workers.records.errors import TypedError
 from workers.records.files import read_bytes, read_object
 from workers.records.history import newest_lines

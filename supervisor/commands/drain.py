@@ -9,7 +9,7 @@ from supervisor.commands.options import group_option, layout_of, root_options
 from supervisor.commands.pausing import POLL_S, change, check_group
 from supervisor.commands.serving import end_supervisor
 from supervisor.edge.flock import is_flocked
-from supervisor.report.records import active_ids
+from supervisor.report.rows import active_ids
 from supervisor.report.text import say
 from workers.records.errors import TypedError
 from workers.records.layout import Layout

@@ -14,7 +14,7 @@ from supervisor.core.retention import Decision, Going, Limits, decide
 from supervisor.edge.removal import look, remove, sweep
 from supervisor.errors import CannotWriteError, UsageError
 from supervisor.plan.load_settings import load_settings, project_file
-from supervisor.report.records import tasks
+from supervisor.report.rows import tasks
 from supervisor.report.text import print_json, say, size, table, tell
 from workers.records.clock import utc_text
 from workers.records.errors import TypedError

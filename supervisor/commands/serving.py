@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 from supervisor.edge.flock import is_flocked
-from supervisor.edge.lease import serving
+from supervisor.edge.holder import serving
 from supervisor.report.text import say
 from workers.records.identity import is_alive
 from workers.records.layout import Layout

@@ -4,7 +4,8 @@ import click
 
 from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.report.clean import clean_line
-from supervisor.report.control import aside_lines, rejected
+from supervisor.report.control import aside_lines
+from supervisor.report.rows import rejected
 from supervisor.report.text import print_json, say, tell
 from supervisor.report.verify import verify
 

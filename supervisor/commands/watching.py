@@ -12,7 +12,7 @@ from supervisor.commands.following import pause
 from supervisor.report.clean import clean_line
 from supervisor.report.frame import fitted, picture
 from supervisor.report.listing import Line, counts_of
-from supervisor.report.records import Row
+from supervisor.report.rows import Row
 from supervisor.report.terminal import moves
 from supervisor.report.text import put
 

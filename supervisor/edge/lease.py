@@ -11,16 +11,15 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from supervisor.edge.aside import Aside
-from supervisor.edge.flock import is_flocked, prove_locking, take_flock
+from supervisor.edge.flock import prove_locking, take_flock
+from supervisor.edge.holder import read_lease
 from supervisor.errors import LeaseHeldError, RootGoneError
 from supervisor.version import VERSION
 from workers.records.atomic import replace_file, to_bytes
-from workers.records.errors import TypedError
-from workers.records.fields import Fields
-from workers.records.files import make_private, read_object
+from workers.records.files import make_private
 from workers.records.identity import Identity, identity_of
 from workers.records.layout import Layout
 from workers.records.request import now_text
@@ -149,22 +148,3 @@ def _take(layout: Layout) -> int | None:
             return fd
         time.sleep(_TRY_S)
     return None
-
-
-def read_lease(layout: Layout) -> dict[str, Any]:
-    """Who says that he holds the lease; empty where nothing readable is there."""
-    try:
-        return read_object(layout.lease)
-    except (OSError, TypedError):
-        return {}
-
-
-def serving(layout: Layout) -> Identity | None:
-    """The supervisor that serves this root now, or None."""
-    data = read_lease(layout)
-    try:
-        if not is_flocked(layout.lease_lock):
-            return None
-        return Identity.from_fields(Fields(data, layout.lease).child("identity"))
-    except TypedError:
-        return None

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from supervisor.core.retention import Kept
 from supervisor.edge.flock import take_flock
-from supervisor.report.records import active_ids, requested_ids, tasks
+from supervisor.report.records import requested_ids
+from supervisor.report.rows import active_ids, tasks
 from workers.records.clock import epoch_of
 from workers.records.errors import TypedError
 from workers.records.files import DIR_MODE, read_bytes

@@ -17,7 +17,7 @@ from supervisor.edge.spawner import LaunchedWorker
 from supervisor.engine.leaders import accepted
 from supervisor.engine.observe import facts, verdict
 from supervisor.engine.parts import Parts
-from supervisor.report.records import tasks
+from supervisor.report.rows import tasks
 from workers.records.errors import BadFileError, NewerRecordError, TypedError
 from workers.records.files import is_dir, make_private, read_marker, read_object
 from workers.records.identity import is_alive

@@ -16,7 +16,7 @@ from supervisor.edge.proctable import works_on
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker, Launcher
 from supervisor.edge.watcher import Watcher
-from supervisor.report.records import Row
+from supervisor.report.rows import Row
 from workers.descent import Process
 from workers.records.clock import Clock
 from workers.records.identity import Identity

@@ -11,7 +11,7 @@ from supervisor.core.fleet import Fleet
 from supervisor.core.lifecycle import Run
 from supervisor.core.liveness import Liveness
 from supervisor.engine.parts import Parts
-from supervisor.report.records import Row
+from supervisor.report.rows import Row
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.errors import TypedError
 from workers.records.journal import Event, Fact

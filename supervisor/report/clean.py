@@ -34,6 +34,11 @@ def clean_output(text: str) -> str:
     return "".join(parts)
 
 
+def without_colours(text: str) -> str:
+    """Make a command's output harmless where there are no colours."""
+    return clean(_SGR.sub("", text).replace("\r\n", "\n"))
+
+
 def _spell(match: re.Match[str]) -> str:
     code = ord(match.group())
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -1,6 +1,5 @@
 """What holds runs back, for readers: pauses, groups that are full, requests that were set aside."""
 
-import os
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -25,15 +24,6 @@ def holds_now(layout: Layout) -> Holds:
         elif request.kind is RequestKind.RESUME:
             holds = holds.resumed(request.group)
     return holds
-
-
-def rejected(layout: Layout) -> list[str]:
-    """The files of the inbox that were set aside, relative to the root, oldest first."""
-    try:
-        names = os.listdir(layout.rejected)
-    except OSError:
-        return []
-    return [layout.relative(os.path.join(layout.rejected, name)) for name in sorted(names)]
 
 
 def held_lines(holds: Holds, service: dict[str, Any], aside: list[str]) -> Iterator[str]:

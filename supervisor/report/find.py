@@ -5,7 +5,8 @@ import os
 from typing import Any
 
 from supervisor.errors import AmbiguousRunError, RunRemovedError, UnknownRunError
-from supervisor.report.records import active_ids, requested, tasks
+from supervisor.report.records import requested
+from supervisor.report.rows import active_ids, tasks
 from workers.records.errors import TypedError
 from workers.records.history import read_lines
 from workers.records.ids import is_run_id

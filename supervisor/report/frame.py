@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from supervisor.report.listing import Line, counts_of, lines_of
-from supervisor.report.records import Row
+from supervisor.report.rows import Row
 
 _ACTIVE: Final = ("in_progress", "queued", "unreadable")
 

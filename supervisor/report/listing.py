@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from supervisor.report.records import Row
+from supervisor.report.rows import Row
 from supervisor.report.terminal import cut, paint, width
 from supervisor.report.text import duration, grid
 

@@ -22,7 +22,7 @@ from supervisor.report.frame import picture
 from supervisor.report.listing import Line
 from supervisor.report.outlet import Outlet
 from supervisor.report.progress import Tally, line_of
-from supervisor.report.records import Row
+from supervisor.report.rows import Row
 from supervisor.report.terminal import width
 from supervisor.report.text import duration
 from workers.records.clock import epoch_of

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from supervisor.edge.flock import is_flocked
-from supervisor.edge.lease import read_lease
-from supervisor.report.control import SHOWN_COUNT, rejected
+from supervisor.edge.holder import read_lease
+from supervisor.report.control import SHOWN_COUNT
 from supervisor.report.finding import Finding, bad, ok, warn
-from supervisor.report.records import tasks
+from supervisor.report.rows import rejected, tasks
 from workers.records.atomic import is_abandoned
 from workers.records.clock import epoch_of
 from workers.records.errors import TypedError

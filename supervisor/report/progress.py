@@ -12,7 +12,7 @@ from typing import Any, Final
 from supervisor.core.outcome import FinishedRun
 from supervisor.report.clean import clean_line
 from supervisor.report.outlet import Outlet
-from supervisor.report.records import Row
+from supervisor.report.rows import Row
 from supervisor.report.text import duration, json_line
 from workers.records.spec import RunSpec
 

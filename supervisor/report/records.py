@@ -3,84 +3,19 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+from supervisor.report.rows import UNKNOWN_SCHEMA, Row, active_ids, live_view
 from workers.records.clock import epoch_of
 from workers.records.errors import BadRecordError, NewerRecordError, TypedError
-from workers.records.fields import Fields
-from workers.records.files import read_marker, read_object
+from workers.records.files import read_object
 from workers.records.heartbeat import last_beat
-from workers.records.history import newest_lines
-from workers.records.ids import is_run_id, why_bad
 from workers.records.journal import Fact, read_journal
 from workers.records.known import check_manifest
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL, Observed, fold_manifest
 from workers.records.request import now_text, pending_requests
 from workers.records.spec import RunSpec, load_spec
-
-UNKNOWN_SCHEMA: Final = "unknown_schema"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One run in a list.
-
-    Attributes:
-        status: of the manifest's words; UNKNOWN_SCHEMA for a run of a later version, "unreadable"
-            where its records cannot be read.
-        note: the status_detail, else the supervisor's word for a worker that is not fresh, else
-            what a queued run follows.
-        stages_count: of its pipeline; None where that is not known.
-        stages_ended_count: those of them that have ended.
-        running: the ids of the stages that are at work.
-    """
-
-    run_id: str
-    task_id: str
-    pipeline_id: str
-    status: str
-    note: str | None
-    started_at: str | None
-    duration_s: float | None
-    pid: int | None = None
-    stages_count: int | None = None
-    stages_ended_count: int | None = None
-    running: tuple[str, ...] = ()
-
-    @property
-    def remark(self) -> str:
-        """The note, and for a run at work how far it is: ``late, 2/3 package``."""
-        if self.status != "in_progress" or self.stages_count is None:
-            return self.note or ""
-        at = min((self.stages_ended_count or 0) + 1, self.stages_count)
-        far = f"{at}/{self.stages_count} {' '.join(self.running)}".rstrip()
-        return f"{self.note}, {far}" if self.note else far
-
-    def to_json(self) -> dict[str, Any]:
-        """As ``status --json`` prints it."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-def tasks(layout: Layout) -> list[str]:
-    """The tasks that have runs or a history."""
-    found = set()
-    for directory in (layout.runs, layout.out):
-        with contextlib.suppress(OSError):
-            found |= {n for n in os.listdir(directory) if why_bad(n) is None}
-    return sorted(n for n in found if os.path.isdir(os.path.join(layout.runs, n)))
-
-
-def active_ids(layout: Layout) -> dict[str, str]:
-    """The accepted runs that are not yet in history and state: run id to task id."""
-    found = {}
-    with contextlib.suppress(OSError):
-        for name in sorted(os.listdir(layout.accepted)):
-            if is_run_id(name):
-                with contextlib.suppress(OSError, TypedError):
-                    found[name] = read_marker(layout.marker(name))
-    return {run_id: task_id for run_id, task_id in found.items() if why_bad(task_id) is None}
 
 
 def requested(layout: Layout) -> Iterator[RunSpec]:
@@ -236,53 +171,4 @@ def _unreadable(run_id: str, task_id: str, error: Exception) -> Row:
         note=str(error),
         started_at=None,
         duration_s=None,
-    )
-
-
-def live_view(layout: Layout) -> dict[str, dict[str, Any]]:
-    """What the supervisor last said of its live runs, by run id."""
-    runs = live_service(layout).get("runs")
-    if isinstance(runs, list):
-        return {str(r.get("run_id")): r for r in runs if isinstance(r, dict)}
-    return {}
-
-
-def live_service(layout: Layout) -> dict[str, Any]:
-    """The view that the supervisor last wrote, empty where there is none."""
-    with contextlib.suppress(OSError, TypedError):
-        return read_object(layout.status)
-    return {}
-
-
-def newest_rows(layout: Layout, count: int) -> tuple[list[Row], list[str]]:
-    """The newest finished runs of all tasks, oldest first; and which histories cannot be read."""
-    lines: list[dict[str, Any]] = []
-    unread = []
-    for task_id in tasks(layout):
-        try:
-            lines += newest_lines(layout.history(task_id), count)
-        except (OSError, TypedError) as error:
-            unread.append(str(error))
-    lines.sort(key=lambda line: (str(line.get("timestamp")), str(line.get("runId"))))
-    rows = []
-    for line in lines[-count:]:
-        with contextlib.suppress(TypedError):  # parses, but is no line of ours: verify tells
-            rows.append(row_of_line(line))
-    return rows, unread
-
-
-def row_of_line(data: dict[str, Any]) -> Row:
-    """The list entry of a line of the history; BadRecordError where it is no line of ours."""
-    line = Fields(data, "history.ndjson")
-    counts = line.counts("stages")
-    return Row(
-        run_id=line.text("runId"),
-        task_id=line.text("taskId"),
-        pipeline_id=line.text("pipelineId"),
-        status=line.text("status"),
-        note=line.text_or_none("statusDetail"),
-        started_at=line.text_or_none("startedAt"),
-        duration_s=line.number_or_none("durationSeconds"),
-        stages_count=sum(counts.values()) if counts else None,
-        stages_ended_count=sum(counts.values()) - counts.get("pending", 0) if counts else None,
     )

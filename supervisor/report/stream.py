@@ -6,7 +6,7 @@ from heapq import merge
 from typing import Any
 
 from supervisor.report.facts import FactFollower
-from supervisor.report.records import active_ids, tasks
+from supervisor.report.rows import active_ids, tasks
 from workers.records.errors import TypedError
 from workers.records.history import read_lines
 from workers.records.ids import is_run_id

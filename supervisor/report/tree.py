@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from supervisor.report.records import UNKNOWN_SCHEMA, manifest_now
+from supervisor.report.records import manifest_now
+from supervisor.report.rows import UNKNOWN_SCHEMA
 from supervisor.report.span import Moment, Span, after, moment_of, places
 from workers.records.clock import epoch_of
 from workers.records.errors import NewerRecordError, TypedError

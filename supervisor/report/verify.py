@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from supervisor.core.metrics import Totals
-from supervisor.report.records import tasks
+from supervisor.report.rows import tasks
 from supervisor.report.verify_run import Violation, check_run
 from workers.records.atomic import is_abandoned
 from workers.records.errors import TypedError

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,10 +18,42 @@ def loaded(statement: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "verb", ["status", "show", "logs", "wait", "cancel", "stop", "schema", "unit", "completion"]
+    "verb",
+    [
+        "status",
+        "show",
+        "logs",
+        "events",
+        "report",
+        "wait",
+        "cancel",
+        "stop",
+        "schema",
+        "unit",
+        "completion",
+    ],
 )
 def test_a_reading_command_stays_light(verb: str) -> None:
     assert not loaded(f"import supervisor.cli, supervisor.commands.{verb}") & set(HEAVY)
+
+
+def test_a_status_that_finds_nothing_under_way_reads_no_record_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / ".runs" / "t").mkdir(parents=True)
+    history = tmp_path / "out" / "t" / "history.ndjson"
+    history.parent.mkdir(parents=True)
+    line = {"taskId": "t", "runId": "2025-10-31T22-56-34-431Z-9574035c", "status": "succeeded"}
+    history.write_text(json.dumps({**line, "pipelineId": "p"}) + "\n")
+    script = "import sys, json, io, contextlib\nfrom supervisor.cli import run\n"
+    script += "with contextlib.redirect_stdout(io.StringIO()) as said:\n"
+    script += f"    code = run(['status', '--json', '--root', {str(tmp_path)!r}])\n"
+    script += "print(json.dumps([code, json.loads(said.getvalue())['runs'], sorted(sys.modules)]))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    code, runs, modules = json.loads(done.stdout)
+    assert (code, [row["run_id"] for row in runs]) == (0, [line["runId"]])
+    for name in ("spec", "manifest", "journal", "request", "atomic", "identity"):
+        assert f"workers.records.{name}" not in modules
+    for name in ("records", "find", "tree", "control", "listing"):
+        assert f"supervisor.report.{name}" not in modules
 
 
 def test_the_version_needs_no_command_line() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.report.frame import fitted, picture
 from supervisor.report.listing import Line, lines_of
-from supervisor.report.records import Row
+from supervisor.report.rows import Row
 from tests.root import Root, wait_until
 from tests.screen import Seat, seat
 

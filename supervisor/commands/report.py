@@ -1,0 +1,56 @@
+"""``supervisor report``: a run, or a task's newest runs, as one HTML file."""
+
+import os
+import sys
+
+import click
+
+from supervisor.commands.options import layout_of, root_options
+from supervisor.errors import UnknownRunError, UsageError
+from supervisor.report import run_page, task_page
+from supervisor.report.find import find_run
+from supervisor.report.tree import read_tree
+from workers.records.atomic import replace_file
+from workers.records.ids import check_id
+
+
+@click.command("report", short_help="Write a run or a task as an HTML page.")
+@click.argument("run", required=False)
+@click.option("--task", metavar="ID", help="The newest runs of this task, instead of one RUN.")
+@click.option(
+    "--last",
+    type=click.IntRange(min=1),
+    default=50,
+    metavar="N",
+    help="With --task: so many runs. Default: 50.",
+)
+@click.option("-o", "--output", metavar="FILE", required=True, help="Where to; - is stdout.")
+@root_options
+def command(
+    run: str | None, task: str | None, last: int, output: str, root: str | None, config: str | None
+) -> int:
+    """Write RUN, or the newest runs of a task, as a page that stands alone.
+
+    One file of HTML without scripts, which fetches nothing: verdicts, a timeline, stages, output
+    with its gaps marked, warnings; for a task its guardrails. The same records make the same page.
+    FILE is replaced as a whole, and only its owner may read it.
+
+    Example: supervisor report latest -o report.html
+    """
+    layout = layout_of(root, config)
+    if (run is None) == (task is None):
+        raise UsageError(why="name one RUN, or a task by --task")
+    if run is not None:
+        page = run_page.page(layout, read_tree(layout, *find_run(layout, run)))
+    else:
+        task_id = check_id("task", task or "")
+        rows = task_page.rows_of(layout, task_id, last)
+        if not rows:
+            raise UnknownRunError(run=f"of task {task_id}")
+        page = task_page.page(layout, task_id, rows)
+    data = page.encode("utf-8", "backslashreplace")
+    if output == "-":
+        sys.stdout.buffer.write(data)
+    else:
+        replace_file(os.path.abspath(output), data)
+    return 0

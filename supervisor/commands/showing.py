@@ -1,0 +1,120 @@
+"""``status`` for people, of RUNs, and again and again: more than ``status --json`` needs."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from supervisor.core.holds import holds_in
+from supervisor.edge.holder import serving
+from supervisor.errors import RunRemovedError
+from supervisor.report.branches import Branches, to_json
+from supervisor.report.clean import clean_line
+from supervisor.report.control import held_lines
+from supervisor.report.find import find_run
+from supervisor.report.listing import Line, lines_of
+from supervisor.report.overview import facts_of, paused, shown_rows
+from supervisor.report.records import row_now
+from supervisor.report.rows import Row, live_service, rejected, row_of_line
+from supervisor.report.terminal import coloured, columns
+from supervisor.report.text import print_json, put, say
+from supervisor.report.tree import read_tree
+from workers.records.layout import Layout
+
+
+def show(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list[str]:
+    """Show the root, or each of the runs named, once; returns the statuses shown."""
+    if not names:
+        rows, unread = shown_rows(layout)
+        for error in unread:
+            say(error)
+        _print(layout, rows)
+        return [row.status for row in rows]
+    named, removed = _named(layout, names)
+    if not as_json:
+        return [*_trees(layout, named), *_removed(removed)]
+    rows = [*(row_now(layout, *run) for run in named), *removed]
+    print_json("status-report", facts_of(layout, [_with_stages(layout, row) for row in rows]))
+    return [row.status for row in rows]
+
+
+def show_again(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list[str]:
+    """Show the same again and again; returns the statuses shown last."""
+    from supervisor.commands.watching import Look, watch
+
+    named, _ = _named(layout, names)
+
+    def look() -> Look:
+        head = tuple(Line(line) for line in _headlines(layout))
+        if not named:
+            rows, unread = shown_rows(layout)
+            return Look(head, tuple(rows), troubles=tuple(map(clean_line, unread)))
+        trees = [read_tree(layout, *run) for run in named]
+        lines = (line for tree in trees for line in Branches(layout).lines(tree))
+        return Look(head, tuple(row_now(layout, *run) for run in named), tuple(lines))
+
+    def report(seen: Look) -> None:
+        runs = [_with_stages(layout, row) if named else row.to_json() for row in seen.rows]
+        print_json("status-report", facts_of(layout, runs))
+
+    return [row.status for row in watch(look, report if as_json else None, follows=bool(named))]
+
+
+def _named(layout: Layout, names: Iterable[str]) -> tuple[list[tuple[str, str]], list[Row]]:
+    """The runs named: those that have records, and those that only the history knows."""
+    named, removed = [], []
+    for name in dict.fromkeys(names):
+        try:
+            named.append(find_run(layout, name))
+        except RunRemovedError as error:
+            removed.append(row_of_line(error.line))
+    return named, removed
+
+
+def _headlines(layout: Layout) -> list[str]:
+    """Who serves the root, and what is held back there."""
+    holder = serving(layout)
+    served = "no supervisor is up" if holder is None else f"supervisor pid {holder.pid}"
+    service = live_service(layout) if holder is not None else {}
+    held = held_lines(holds_in(paused(layout)), service, rejected(layout))
+    return [clean_line(line) for line in (f"{layout.root}: {served}", *held)]
+
+
+def _print(layout: Layout, rows: list[Row]) -> None:
+    for line in _headlines(layout):
+        put(line)
+    if rows:
+        _put(lines_of(rows, columns(sys.stdout)))
+    else:
+        put("no runs yet; 'supervisor run -- COMMAND' makes one")
+
+
+def _put(lines: Iterable[Line]) -> None:
+    limit, colours = columns(sys.stdout), coloured(sys.stdout)
+    for line in lines:
+        put((line if limit is None else line.cut_to(limit)).painted(on=colours))
+
+
+def _trees(layout: Layout, named: list[tuple[str, str]]) -> list[str]:
+    statuses: list[str] = []
+    for run in named:
+        tree = read_tree(layout, *run)
+        if statuses:
+            put("")
+        _put(Branches(layout).lines(tree))
+        statuses.append(tree.status)
+    return statuses
+
+
+def _removed(removed: list[Row]) -> list[str]:
+    if removed:
+        put("")
+        _put(lines_of(removed, columns(sys.stdout)))
+    return [row.status for row in removed]
+
+
+def _with_stages(layout: Layout, row: Row) -> dict[str, Any]:
+    try:
+        stages = to_json(layout, read_tree(layout, row.task_id, row.run_id))
+    except FileNotFoundError:  # only the history knows it
+        stages = []
+    return {**row.to_json(), "stages": stages}

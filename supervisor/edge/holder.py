@@ -1,0 +1,33 @@
+"""Who serves a root, for whoever only asks: the lease itself is taken in ``lease``."""
+
+from typing import TYPE_CHECKING, Any
+
+from supervisor.edge.flock import is_flocked
+from workers.records.errors import TypedError
+from workers.records.fields import Fields
+from workers.records.files import read_object
+from workers.records.layout import Layout
+
+if TYPE_CHECKING:
+    from workers.records.identity import Identity
+
+
+def read_lease(layout: Layout) -> dict[str, Any]:
+    """Who says that he holds the lease; empty where nothing readable is there."""
+    try:
+        return read_object(layout.lease)
+    except (OSError, TypedError):
+        return {}
+
+
+def serving(layout: Layout) -> "Identity | None":
+    """The supervisor that serves this root now, or None."""
+    data = read_lease(layout)
+    try:
+        if not is_flocked(layout.lease_lock):
+            return None
+        from workers.records.identity import Identity  # where nobody serves it is not needed
+
+        return Identity.from_fields(Fields(data, layout.lease).child("identity"))
+    except TypedError:
+        return None

@@ -1,0 +1,60 @@
+"""A root at a glance, as ``status`` shows it: its supervisor, what is held back, its runs.
+
+What is not needed is not imported: where nothing is under way no record of a run is read at all.
+"""
+
+import os
+from typing import Any, Final
+
+from supervisor.edge.holder import serving
+from supervisor.report.rows import Row, active_ids, live_service, newest_rows, rejected, waits
+from supervisor.report.text import say
+from workers.records.errors import TypedError
+from workers.records.layout import Layout
+
+NEWEST_COUNT: Final = 20  # a screenful
+
+
+def shown_rows(layout: Layout) -> tuple[list[Row], list[str]]:
+    """The newest finished runs and the active ones, oldest first; and what cannot be read."""
+    active: list[Row] = []
+    if waits(layout) or active_ids(layout):
+        from supervisor.report.records import active_rows
+
+        active = active_rows(layout)
+    known = {row.run_id for row in active}
+    newest, unread = newest_rows(layout, NEWEST_COUNT)
+    return [*(row for row in newest if row.run_id not in known), *active], unread
+
+
+def paused(layout: Layout) -> dict[str, Any]:
+    """What is paused; where that cannot be read, it is said, and nothing is known to be."""
+    if waits(layout) or os.path.lexists(layout.paused):
+        from supervisor.report.control import holds_now
+
+        try:
+            return holds_now(layout).to_json()
+        except (OSError, TypedError) as error:
+            say(f"what is paused cannot be read: {error}")
+    return {"since": None, "groups": {}}
+
+
+def facts_of(layout: Layout, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What ``status --json`` prints.
+
+    Args:
+        layout: the root.
+        runs: the runs, as JSON.
+    """
+    holder = serving(layout)
+    service = live_service(layout) if holder is not None else {}
+    return {
+        "root": layout.root,
+        "supervisor": None if holder is None else holder.to_json(),
+        "watch": service.get("watch"),
+        "durability": service.get("durability"),
+        "paused": paused(layout),
+        "groups": service.get("groups"),
+        "rejected": rejected(layout),
+        "runs": runs,
+    }
