@@ -9,6 +9,7 @@ from supervisor.core.fleet import Fleet, Rules
 from supervisor.core.liveness import Ages
 from supervisor.edge.aside import Aside
 from supervisor.edge.holds import HoldsFile
+from supervisor.edge.hooks import Hooks
 from supervisor.edge.intake import Intake
 from supervisor.edge.lease import Lease, take_lease
 from supervisor.edge.log import Log
@@ -131,6 +132,13 @@ def engine_for(
         aside=aside,
         lease=lease,
         holds=holds,
+        hooks=Hooks(
+            layout,
+            log,
+            reporter.note,
+            sweep=intake.sweep_files,
+            timeout_s=settings.hook_timeout_s,
+        ),
         notifier=notifier or Notifier(),
         durability=durability,
     )

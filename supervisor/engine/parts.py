@@ -7,6 +7,7 @@ from typing import Protocol
 from supervisor.core.outcome import FinishedRun
 from supervisor.edge.aside import Aside
 from supervisor.edge.holds import HoldsFile
+from supervisor.edge.hooks import Hooks
 from supervisor.edge.intake import Intake
 from supervisor.edge.lease import Lease
 from supervisor.edge.log import Log
@@ -62,6 +63,7 @@ class Parts:
         aside: makes room where something else stands in a record's place.
         lease: our claim to the root.
         holds: what the operator has paused.
+        hooks: what is started when runs have ended.
         notifier: tells the service manager that started us.
         durability: "full", or what of it this file system cannot give.
     """
@@ -77,6 +79,7 @@ class Parts:
     aside: Aside
     lease: Lease
     holds: HoldsFile
+    hooks: Hooks
     notifier: Notifier = field(default_factory=Notifier)
     durability: str = "full"
     readers: dict[str, RunReader] = field(default_factory=dict)

@@ -22,6 +22,11 @@ DESCRIBED: Final[Mapping[str, Mapping[str, str]]] = {
         "env": "variables of every stage, above the supervisor's own",
         "cwd": "where stages run, relative to the root; default: the root",
         "timeout_s": "seconds that the whole run may take; default: no limit",
+        "group": "the concurrency group of its runs, where nobody says another",
+        "params": "the parameters that a run of it may or must be given, by name",
+        "on_success": "a command to start when a run of it has succeeded and is on record",
+        "on_failure": "a command to start when a run of it has failed and is on record",
+        "on_finish": "a command to start, last, when a run of it has ended in any way",
         "stages": "what is run, in this order; after a failure the rest stays pending",
     },
     "Stage": {
@@ -29,6 +34,7 @@ DESCRIBED: Final[Mapping[str, Mapping[str, str]]] = {
         "title": "for people; default: the id",
         "command": "a string runs by /bin/sh -c, a list is a program and its arguments",
         "pipeline": "instead of a command: the id of another pipeline, made as a run of its own",
+        "params": "what the sub-pipeline's run gets, by name",
         "cwd": "where it runs, relative to the root; default: the pipeline's",
         "env": "variables, above the pipeline's",
         "timeout_s": "seconds that one try may take; default: no limit",
@@ -45,9 +51,18 @@ DESCRIBED: Final[Mapping[str, Mapping[str, str]]] = {
         "max_delay_s": "seconds; no wait is longer",
         "on_exit_codes": "only these exit codes are tried again; default: every failure",
     },
+    "ParamTable": {
+        "type": "what its values are",
+        "choices": "the values that it may have; default: any of the type",
+        "default": "its value where none is given; without it one must be",
+        "description": "for people",
+    },
     "BatchRun": {
         "pipeline": "the id of the pipeline to run",
         "task": "the task of its runs; default: the setting default_task",
         "count": "so many runs of it",
+        "params": "the values of its parameters, by name",
+        "priority": "the higher starts first",
+        "group": "the concurrency group that they count against",
     },
 }

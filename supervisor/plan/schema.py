@@ -80,7 +80,11 @@ Words = Annotated[Text, Field(min_length=1)]
 Environment = Annotated[dict[str, str], AfterValidator(_environment)]
 Seconds = Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
 Param = Annotated[str, AfterValidator(_param)]
-Scalar = Annotated[object, BeforeValidator(_scalar)]
+Scalar = Annotated[
+    object,
+    BeforeValidator(_scalar),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -88,6 +92,17 @@ class Strict(BaseModel):
     """Unknown keys are errors, and nothing is converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _starts_something(value: str | list[str]) -> str | list[str]:
+    if not (value if isinstance(value, str) else value[0]).strip():
+        raise ValueError("must begin with the name of a program")
+    return value
+
+
+Hook = Annotated[
+    Words | Annotated[list[Text], Field(min_length=1)], AfterValidator(_starts_something)
+]
 
 
 class Retries(Strict):
@@ -165,6 +180,9 @@ class Pipeline(Strict):
     timeout_s: Seconds | None = None
     group: Id | None = None
     params: dict[Param, ParamTable] = {}
+    on_success: Hook | None = None
+    on_failure: Hook | None = None
+    on_finish: Hook | None = None
     stages: list[Stage] = Field(min_length=1, max_length=STAGES_LIMIT_COUNT)
 
     @model_validator(mode="after")
