@@ -90,6 +90,9 @@ class Settings(BaseModel):
     on_failure: Hook | None = Field(None, description="started when a run has failed")
     on_finish: Hook | None = Field(None, description="started, last, when a run has ended")
     hook_timeout_s: Seconds = Field(60.0, description="then a hook is ended")
+    metrics_textfile: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="figures for Prometheus are written there"
+    )
     keep_runs: int | None = Field(None, ge=0, description="`gc` keeps so many runs of a task")
     keep_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None, description="`gc` keeps runs that ended at most so many days ago"

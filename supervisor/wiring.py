@@ -17,6 +17,7 @@ from supervisor.edge.notify import Notifier
 from supervisor.edge.persistence import PersistenceCoordinator
 from supervisor.edge.remains import our_children
 from supervisor.edge.spawner import ExecLauncher, Launcher
+from supervisor.edge.textfile import Textfile
 from supervisor.edge.watcher import Watcher
 from supervisor.edge.zygote import ZygoteLauncher
 from supervisor.engine.loop import Engine, Errand
@@ -139,6 +140,7 @@ def engine_for(
             sweep=intake.sweep_files,
             timeout_s=settings.hook_timeout_s,
         ),
+        textfile=Textfile(settings.metrics_textfile, layout, log),
         notifier=notifier or Notifier(),
         durability=durability,
     )

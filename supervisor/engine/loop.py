@@ -143,11 +143,13 @@ class Engine:
                     last, next_scan = now, now + self._scan_s
                     self._scan()
                     self._parts.notifier.alive(now, self._doing())
+                    self._parts.textfile.look(now)
                 self._parts.hooks.poll()
                 self._parts.reporter.tick()
             self._parts.notifier.stopping()
             self.ended_by = signals.ended_by
         self._view.write(self._fleet)
+        self._parts.textfile.finish()
         self._selector.close()
 
     def _doing(self) -> str:

@@ -16,6 +16,7 @@ from supervisor.edge.persistence import PersistenceCoordinator
 from supervisor.edge.proctable import works_on
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker, Launcher
+from supervisor.edge.textfile import Textfile
 from supervisor.edge.watcher import Watcher
 from supervisor.report.records import Row
 from workers.containment import Process
@@ -64,6 +65,7 @@ class Parts:
         lease: our claim to the root.
         holds: what the operator has paused.
         hooks: what is started when runs have ended.
+        textfile: the figures for a collector.
         notifier: tells the service manager that started us.
         durability: "full", or what of it this file system cannot give.
     """
@@ -80,6 +82,7 @@ class Parts:
     lease: Lease
     holds: HoldsFile
     hooks: Hooks
+    textfile: Textfile
     notifier: Notifier = field(default_factory=Notifier)
     durability: str = "full"
     readers: dict[str, RunReader] = field(default_factory=dict)

@@ -29,7 +29,7 @@ AT_ONCE: Final = frozenset(
     }
 )
 NEXT_START: Final = frozenset(
-    {"batch", "history_limit", "launcher", "write_deadline_s", "hook_timeout_s"}
+    {"batch", "history_limit", "launcher", "write_deadline_s", "hook_timeout_s", "metrics_textfile"}
 )
 NEW_RUNS: Final = frozenset(Settings.model_fields) - AT_ONCE - NEXT_START
 _UNSAID: Final = frozenset({"secrets"})

@@ -6,7 +6,15 @@ import sys
 
 import pytest
 
-HEAVY = ("pydantic", "pydantic_settings", "watchdog", "filelock", "rich", "psutil")
+HEAVY = (
+    "pydantic",
+    "pydantic_settings",
+    "watchdog",
+    "filelock",
+    "rich",
+    "psutil",
+    "prometheus_client",
+)
 
 
 def loaded(statement: str) -> set[str]:
@@ -17,7 +25,8 @@ def loaded(statement: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "verb", ["status", "show", "logs", "wait", "cancel", "stop", "schema", "unit", "completion"]
+    "verb",
+    ["status", "show", "logs", "wait", "cancel", "stop", "schema", "unit", "completion", "metrics"],
 )
 def test_a_reading_command_stays_light(verb: str) -> None:
     assert not loaded(f"import supervisor.cli, supervisor.commands.{verb}") & set(HEAVY)
