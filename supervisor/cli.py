@@ -41,6 +41,7 @@ VERBS: Final = {
     "verify": "Hold every record against the invariants.",
     "gc": "Remove finished runs by count, age and bytes.",
     "doctor": "Look at machine and root, and say what to do.",
+    "metrics": "Print figures for Prometheus.",
     "completion": "Print what lets a shell complete.",
     "unit": "Print a systemd user unit.",
 }

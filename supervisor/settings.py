@@ -38,6 +38,16 @@ def _secrets(value: list[str]) -> list[str]:
     return value
 
 
+def _hook(value: str | list[str]) -> str | list[str]:
+    words = [value] if isinstance(value, str) else value
+    if not words or not words[0].strip() or any("\0" in word for word in words):
+        raise ValueError("must be a text for /bin/sh, or a program and its arguments")
+    return value
+
+
+Hook = Annotated[str | list[str], AfterValidator(_hook)]
+
+
 class Settings(BaseModel):
     """All settings, checked; times in seconds, sizes in bytes."""
 
@@ -79,6 +89,13 @@ class Settings(BaseModel):
         _LIMITS.error_file_limit_bytes, description="an error file on disk, at most"
     )
     grace_s: Seconds = Field(_LIMITS.grace_s, description="between terminate and kill")
+    on_success: Hook | None = Field(None, description="started when a run has succeeded")
+    on_failure: Hook | None = Field(None, description="started when a run has failed")
+    on_finish: Hook | None = Field(None, description="started, last, when a run has ended")
+    hook_timeout_s: Seconds = Field(60.0, description="then a hook is ended")
+    metrics_textfile: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="figures for Prometheus are written there"
+    )
     keep_runs: int | None = Field(None, ge=0, description="`gc` keeps so many runs of a task")
     keep_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None, description="`gc` keeps runs that ended at most so many days ago"

@@ -9,6 +9,7 @@ from supervisor.core.fleet import Fleet, Rules
 from supervisor.core.liveness import Ages
 from supervisor.edge.aside import Aside
 from supervisor.edge.holds import HoldsFile
+from supervisor.edge.hooks import Hooks
 from supervisor.edge.intake import Intake
 from supervisor.edge.lease import Lease, take_lease
 from supervisor.edge.log import Log
@@ -16,6 +17,7 @@ from supervisor.edge.notify import Notifier
 from supervisor.edge.persistence import PersistenceCoordinator
 from supervisor.edge.remains import our_children
 from supervisor.edge.spawner import ExecLauncher, Launcher
+from supervisor.edge.textfile import Textfile
 from supervisor.edge.watcher import Watcher
 from supervisor.edge.zygote import ZygoteLauncher
 from supervisor.engine.loop import Engine, Errand
@@ -131,6 +133,14 @@ def engine_for(
         aside=aside,
         lease=lease,
         holds=holds,
+        hooks=Hooks(
+            layout,
+            log,
+            reporter.note,
+            sweep=intake.sweep_files,
+            timeout_s=settings.hook_timeout_s,
+        ),
+        textfile=Textfile(settings.metrics_textfile, layout, log),
         notifier=notifier or Notifier(),
         durability=durability,
     )

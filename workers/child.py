@@ -38,6 +38,7 @@ def child_spec(parent: RunSpec, stage: StageSpec, pipeline: PipelineSpec) -> Run
         parent_run_id=parent.run_id,
         retry_of=None,
         kept=(),
+        hooks=(),
         batch=None,
         priority=0,
         group=None,

@@ -14,7 +14,7 @@ from supervisor.plan.load_settings import load_settings, project_file
 from supervisor.plan.needs import uses_wrong
 from supervisor.plan.params import words_of
 from supervisor.plan.runs import Wish
-from supervisor.plan.secrets import MEND, told_in, written_down
+from supervisor.plan.secrets import MEND, hooks_written_down, told_in, written_down
 from supervisor.report.find import find_run
 from supervisor.report.text import say
 from supervisor.settings import Settings
@@ -133,6 +133,7 @@ def configure(
     told = written_down(catalog.pipelines.values(), catalog.places, settings.secrets, os.environ)
     told += groups_wrong(catalog.pipelines, catalog.places, settings.groups)
     told += uses_wrong(catalog.pipelines, catalog.places, settings.slots)
+    told += hooks_written_down(settings, project or "settings", os.environ)
     if told:
         raise ConfigError(problems=told)
     for notice in catalog.notices:

@@ -34,6 +34,8 @@ def command(run: str, timing: bool, root: str | None, config: str | None, as_jso
     try:
         task_id, run_id = find_run(layout, run)
     except RunRemovedError as error:
+        if timing:
+            raise
         _show_removed(error.line, as_json=as_json)
         return 0
     if timing:

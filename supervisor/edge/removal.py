@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from supervisor.core.retention import Kept
 from supervisor.edge.flock import take_flock
-from supervisor.report.records import requested_ids
 from supervisor.report.rows import active_ids, tasks
 from workers.records.clock import epoch_of
 from workers.records.errors import TypedError
@@ -24,13 +23,15 @@ from workers.records.files import DIR_MODE, read_bytes
 from workers.records.history import read_lines
 from workers.records.ids import RUN_ID_PATTERN, is_run_id
 from workers.records.layout import Layout, RunDir
+from workers.records.request import request_paths
 
 _NAMED: Final = re.compile(RUN_ID_PATTERN.encode())
 _BLOCK_BYTES: Final = 512  # st_blocks counts in these, whatever the disk's own are
 _DIR: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 NOT_SETTLED: Final = "is not in history and state yet"
-ASKED: Final = "a request in the inbox asks for it"
+HOOKED: Final = "has hooks that have not ended"
+ASKED: Final = "a request in the inbox names it"
 
 
 def look(layout: Layout, task_id: str) -> list[Kept]:
@@ -44,7 +45,7 @@ def look(layout: Layout, task_id: str) -> list[Kept]:
         OSError, BadFileError: the history cannot be read.
     """
     lines = {str(line.get("runId")): line for _, line in read_lines(layout.history(task_id))}
-    asked = requested_ids(layout)
+    asked = _named_in_requests(layout)
     waiting = _named_by_the_living(layout)
     found = []
     for name in _run_names(layout, task_id):
@@ -75,6 +76,8 @@ def _run_names(layout: Layout, task_id: str) -> list[str]:
 def _held(layout: Layout, name: str, line: dict[str, Any] | None, asked: set[str]) -> str | None:
     if os.path.lexists(layout.marker(name)):
         return NOT_SETTLED
+    if os.path.lexists(layout.hook_marker(name)):
+        return HOOKED
     if name in asked:
         return ASKED
     if line is None:
@@ -89,6 +92,11 @@ def _named_by_the_living(layout: Layout) -> dict[str, str]:
         for name in _names_in(layout.run_dir(task_id, run_id).spec) - {run_id}:
             found[name] = f"run {run_id} names it"
     return found
+
+
+def _named_in_requests(layout: Layout) -> set[str]:
+    """The runs that a request in the inbox asks for or names, whatever it asks."""
+    return {name for path in request_paths(layout) for name in _names_in(path)}
 
 
 def _names_in(path: str) -> frozenset[str]:
@@ -131,7 +139,7 @@ def remove(layout: Layout, task_id: str, run_ids: list[str]) -> dict[str, str]:
             aside by then is removed by the next ``sweep``.
     """
     refused: dict[str, str] = {}
-    wanted = {**_named_by_the_living(layout), **dict.fromkeys(requested_ids(layout), ASKED)}
+    wanted = {**_named_by_the_living(layout), **dict.fromkeys(_named_in_requests(layout), ASKED)}
     with _opened(layout, task_id) as cli:
         with contextlib.suppress(FileExistsError):
             os.mkdir(_name_of_aside(layout, task_id), DIR_MODE, dir_fd=cli)
@@ -162,6 +170,8 @@ def _put_aside(layout: Layout, run: RunDir, cli: int, aside: int) -> str | None:
             pass  # of a damaged directory; nobody can have it locked
         if os.path.lexists(layout.marker(run.run_id)):
             return NOT_SETTLED
+        if os.path.lexists(layout.hook_marker(run.run_id)):
+            return HOOKED
         os.rename(run.run_id, run.run_id, src_dir_fd=cli, dst_dir_fd=aside)
     except FileNotFoundError:
         return None

@@ -18,6 +18,6 @@ def clear(parts: Parts, run_id: str) -> tuple[int, ...]:
     return kill_remains(
         run_id,
         None if worker is None else (worker.pid, worker.start_ticks),
-        others | parts.strangers | set(parts.launcher.helpers()),
+        others | parts.strangers | {*parts.launcher.helpers(), *parts.hooks.processes()},
         since_ticks=0 if worker is None else worker.start_ticks,
     )

@@ -125,6 +125,7 @@ class Engine:
         self._batches = self._batches_now()
         # One step for all: what is asked for first (a pause, a cancellation) holds what is found.
         self._take_requests(found)
+        self._parts.hooks.recover()
 
     def run(self) -> None:
         """Supervise until the errand is done or a signal ends it."""
@@ -143,10 +144,13 @@ class Engine:
                     last, next_scan = now, now + self._scan_s
                     self._scan()
                     self._parts.notifier.alive(now, self._doing())
+                    self._parts.textfile.look(now)
+                self._parts.hooks.poll()
                 self._parts.reporter.tick()
             self._parts.notifier.stopping()
             self.ended_by = signals.ended_by
         self._view.write(self._fleet)
+        self._parts.textfile.finish()
         self._selector.close()
 
     def _doing(self) -> str:
@@ -158,14 +162,20 @@ class Engine:
 
     def _finished(self) -> bool:
         """Nothing is left to do, also after one more look into the inbox."""
-        if not self._done():
+        if not self._done() or self._hooks_run():
             return False
         self._take_requests()
-        return self._done()
+        return self._done() and not self._hooks_run()
+
+    def _hooks_run(self) -> bool:
+        """Hooks keep us here: all of them with ``--once``, else those that run, for a moment."""
+        if self._leave or self._fleet.mode is not Mode.SERVING:
+            self._parts.hooks.leave()
+        return self._parts.hooks.is_busy
 
     def _turn(self, signals: Signals, *, until: float, now: float) -> None:
-        due = next_due(self._fleet, self._rules)
-        wake = until if due is None else min(until, due)
+        dues = (until, next_due(self._fleet, self._rules), self._parts.hooks.due_mono_s())
+        wake = min(due for due in dues if due is not None)
         found: list[Stimulus] = []
         inbox_changed = False
         for key, _ in self._selector.select(max(0.0, wake - now)):
@@ -219,7 +229,8 @@ class Engine:
 
     def _scan(self) -> None:
         self._feed(observe.scan(self._parts, list(self._fleet.active.values())))
-        reap_strangers([worker.pid for worker in self._parts.workers.values()])
+        hooks = [pid for pid, _ in self._parts.hooks.processes()]
+        reap_strangers([*hooks, *(worker.pid for worker in self._parts.workers.values())])
         self._take_requests()
         self._view.write(self._fleet)
 

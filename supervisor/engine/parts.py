@@ -7,6 +7,7 @@ from typing import Protocol
 from supervisor.core.outcome import FinishedRun
 from supervisor.edge.aside import Aside
 from supervisor.edge.holds import HoldsFile
+from supervisor.edge.hooks import Hooks
 from supervisor.edge.intake import Intake
 from supervisor.edge.lease import Lease
 from supervisor.edge.log import Log
@@ -15,6 +16,7 @@ from supervisor.edge.persistence import PersistenceCoordinator
 from supervisor.edge.proctable import works_on
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker, Launcher
+from supervisor.edge.textfile import Textfile
 from supervisor.edge.watcher import Watcher
 from supervisor.report.rows import Row
 from workers.descent import Process
@@ -62,6 +64,8 @@ class Parts:
         aside: makes room where something else stands in a record's place.
         lease: our claim to the root.
         holds: what the operator has paused.
+        hooks: what is started when runs have ended.
+        textfile: the figures for a collector.
         notifier: tells the service manager that started us.
         durability: "full", or what of it this file system cannot give.
     """
@@ -77,6 +81,8 @@ class Parts:
     aside: Aside
     lease: Lease
     holds: HoldsFile
+    hooks: Hooks
+    textfile: Textfile
     notifier: Notifier = field(default_factory=Notifier)
     durability: str = "full"
     readers: dict[str, RunReader] = field(default_factory=dict)

@@ -266,7 +266,12 @@ class Performer:
         return []
 
     def _forget(self, run_id: str) -> list[Stimulus]:
-        with contextlib.suppress(OSError):  # a marker that stays is settled again by the next start
+        reader = self._parts.readers[run_id]
+        try:
+            if reader.verdict is not None:  # on disk before the run's marker goes
+                self._parts.hooks.owe(reader.spec, dict(reader.verdict.data))
             self._parts.persistence.forget(run_id)
+        except (OSError, TypedError) as error:  # its marker stays: the next start settles it again
+            self._parts.log.write("forget_failed", run_id=run_id, why=str(error))
         self._parts.forget(run_id)
         return []

@@ -21,6 +21,7 @@ from supervisor.plan.sources import is_json, read_toml
 from supervisor.settings import Settings, unfit
 
 PREFIX: Final = "SUPERVISOR_"
+PATHS: Final = ("batch", "metrics_textfile")
 # Not settings: where to begin, and what supervisord puts into the environment of its children.
 _NOT_OURS: Final = ("ROOT", "CONFIG", "ENABLED", "PROCESS_NAME", "GROUP_NAME", "SERVER_URL")
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")  # what is longer is beyond every range
@@ -86,9 +87,9 @@ def load_settings(
 
 
 def _placed(values: dict[str, Any], folder: str) -> dict[str, Any]:
-    """A batch is relative to the file that names it, in a variable to the current folder."""
-    batch = values.get("batch")
-    return {**values, "batch": os.path.join(folder, batch)} if isinstance(batch, str) else values
+    """A path is relative to the file that names it, in a variable to the current folder."""
+    told = {key: values[key] for key in PATHS if isinstance(values.get(key), str)}
+    return {**values, **{key: os.path.join(folder, path) for key, path in told.items()}}
 
 
 def _blame(

@@ -11,6 +11,7 @@ from supervisor.plan.params import text_of
 from supervisor.plan.problems import near, problems_of
 from supervisor.plan.schema import KEYS, ConfigFile, ParamTable, Pipeline, Stage, Strict
 from supervisor.plan.sources import read_toml
+from workers.records.hooks import HookEvent, HookSpec
 from workers.records.spec import ParamSpec, PipelineSpec, RetrySpec, StageKind, StageSpec
 
 Model = TypeVar("Model", bound=Strict)
@@ -63,6 +64,7 @@ def pipeline_spec(pipeline_id: str, item: Pipeline) -> PipelineSpec:
         env=tuple(item.env.items()),
         cwd=item.cwd,
         timeout_s=item.timeout_s,
+        hooks=hook_specs(item.on_success, item.on_failure, item.on_finish),
         stages=tuple(_stage(stage) for stage in item.stages),
         group=item.group,
         takes=tuple(_param(name, table) for name, table in item.params.items()),
@@ -85,6 +87,15 @@ def _said(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
+
+
+def hook_specs(*commands: str | list[str] | None) -> tuple[HookSpec, ...]:
+    """The hooks that were written, in the order of HookEvent; None where none was."""
+    return tuple(
+        HookSpec(on=event, command=tuple(command) if isinstance(command, list) else command)
+        for event, command in zip(HookEvent, commands, strict=True)
+        if command is not None
+    )
 
 
 def _stage(item: Stage) -> StageSpec:

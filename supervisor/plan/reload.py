@@ -23,9 +23,14 @@ AT_ONCE: Final = frozenset(
         "heartbeat_stale_after_s",
         "hung_after_s",
         "manifest_throttle_s",
+        "keep_runs",
+        "keep_days",
+        "keep_bytes",
     }
 )
-NEXT_START: Final = frozenset({"batch", "history_limit", "launcher", "write_deadline_s"})
+NEXT_START: Final = frozenset(
+    {"batch", "history_limit", "launcher", "write_deadline_s", "hook_timeout_s", "metrics_textfile"}
+)
 NEW_RUNS: Final = frozenset(Settings.model_fields) - AT_ONCE - NEXT_START
 _UNSAID: Final = frozenset({"secrets"})
 

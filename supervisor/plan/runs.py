@@ -11,6 +11,7 @@ from supervisor.plan.batches import Batch
 from supervisor.plan.catalog import Catalog
 from supervisor.plan.groups import unknown
 from supervisor.plan.params import resolved, wrong_with
+from supervisor.plan.pipelines import hook_specs
 from supervisor.settings import Settings, limits_of
 from workers.records.clock import utc_text
 from workers.records.ids import check_id, new_run_id, why_bad
@@ -83,6 +84,9 @@ class Asking:
             resume_token=os.urandom(16).hex(),
             secrets=tuple(self.settings.secrets),
             limits=limits_of(self.settings),
+            hooks=hook_specs(
+                self.settings.on_success, self.settings.on_failure, self.settings.on_finish
+            ),
         )
 
     def _slots(self, pipelines: tuple[PipelineSpec, ...]) -> tuple[SlotSpec, ...]:

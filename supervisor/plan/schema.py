@@ -94,6 +94,17 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _starts_something(value: str | list[str]) -> str | list[str]:
+    if not (value if isinstance(value, str) else value[0]).strip():
+        raise ValueError("must begin with the name of a program")
+    return value
+
+
+Hook = Annotated[
+    Words | Annotated[list[Text], Field(min_length=1)], AfterValidator(_starts_something)
+]
+
+
 class Retries(Strict):
     """``retries = { attempts = 3, delay_s = 1.0 }``."""
 
@@ -175,6 +186,9 @@ class Pipeline(Strict):
     group: Id | None = None
     params: dict[Param, ParamTable] = {}
     max_parallel: int | None = Field(None, ge=1, le=STAGES_LIMIT_COUNT)
+    on_success: Hook | None = None
+    on_failure: Hook | None = None
+    on_finish: Hook | None = None
     stages: list[Stage] = Field(min_length=1, max_length=STAGES_LIMIT_COUNT)
 
     @model_validator(mode="after")

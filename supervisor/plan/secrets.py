@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from supervisor.errors import Problem
+from supervisor.settings import Settings
 from workers.records.fields import plain
+from workers.records.hooks import HookEvent
 from workers.records.params import variable
 from workers.records.spec import PipelineSpec
 
@@ -50,6 +52,18 @@ def written_down(
                 found.append(Problem(source, f"{at}.params.{item.name}", f"is a secret: {MEND}"))
         for name in told_in(plain(pipeline), names, environ):
             found.append(Problem(source, at, f"holds the value of the secret {name}: {MEND}"))
+    return found
+
+
+def hooks_written_down(
+    settings: Settings, source: str, environ: Mapping[str, str]
+) -> list[Problem]:
+    """Find secrets in the hooks of the settings; ``source`` is where people would have put them."""
+    found = []
+    for key in HookEvent:
+        for name in told_in(getattr(settings, key), settings.secrets, environ):
+            text = f"holds the value of the secret {name}: {MEND}"
+            found.append(Problem(source, f"supervisor.{key}", text))
     return found
 
 

@@ -26,16 +26,6 @@ def requested(layout: Layout) -> Iterator[RunSpec]:
                 yield spec
 
 
-def requested_ids(layout: Layout) -> set[str]:
-    """Every run that a request in the inbox asks for or names."""
-    found = set()
-    for request in pending_requests(layout):
-        found |= {*request.run_ids, *(spec.run_id for spec in request.runs)}
-        found |= {str(spec.retry_of) for spec in request.runs}
-        found |= {str(spec.parent_run_id) for spec in request.runs}
-    return found
-
-
 def load_manifest(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
     """A run's record as it is now.
 

@@ -29,6 +29,7 @@ HOMES = {
     "psutil": {"supervisor.edge.proctable"},
     "watchdog": {"supervisor.edge.watcher"},
     "filelock": {"supervisor.edge.locks"},
+    "prometheus_client": {"supervisor.report.prometheus"},
     "rich": {"supervisor.report.live"},
 }
 MODULES = sorted(

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("pydantic", "pydantic_settings", "watchdog", "filelock", "rich", "psutil")
+HEAVY = (
+    "pydantic",
+    "pydantic_settings",
+    "watchdog",
+    "filelock",
+    "rich",
+    "psutil",
+    "prometheus_client",
+)
 
 
 def loaded(statement: str) -> set[str]:
@@ -31,6 +39,7 @@ def loaded(statement: str) -> set[str]:
         "schema",
         "unit",
         "completion",
+        "metrics",
     ],
 )
 def test_a_reading_command_stays_light(verb: str) -> None:

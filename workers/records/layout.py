@@ -76,6 +76,15 @@ class RunDir:
         """The directory of error files."""
         return f"{self.path}/errors"
 
+    @property
+    def hooks(self) -> str:
+        """The directory of what became of the run's hooks."""
+        return f"{self.path}/hooks"
+
+    def hook(self, event: str) -> str:
+        """What became of one hook; made before it is started."""
+        return f"{self.hooks}/{event}.json"
+
     def stage_log(self, index: int, slug: str, stream: str, earlier_try: int | None = None) -> str:
         """The captured output of a stage.
 
@@ -162,6 +171,15 @@ class Layout:
     def paused(self) -> str:
         """What the operator has paused."""
         return os.path.join(self.control, "paused.json")
+
+    @property
+    def hooks(self) -> str:
+        """One marker per run that is on record and whose hooks have not all ended."""
+        return f"{self.control}/hooks"
+
+    def hook_marker(self, run_id: str) -> str:
+        """The marker of a run whose hooks have not all ended."""
+        return f"{self.hooks}/{check_run_id(run_id)}"
 
     def marker(self, run_id: str) -> str:
         """The marker of an accepted run."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 from workers.records.errors import BadRecordError
 from workers.records.fields import Fields, check_schema, plain
 from workers.records.files import read_object
+from workers.records.hooks import HookSpec, due, read_hooks
 from workers.records.ids import is_run_id, why_bad
 from workers.records.limits import Limits
 
@@ -115,6 +116,7 @@ class PipelineSpec:
     timeout_s: float | None = None
     group: str | None = None
     takes: tuple[ParamSpec, ...] = ()
+    hooks: tuple[HookSpec, ...] = ()
     max_parallel: int | None = None
 
 
@@ -162,6 +164,7 @@ class RunSpec:
         asked_at: RFC 3339 UTC.
         resume_token: random hex, the origin's field.
         secrets: names of environment variables whose values are masked in every record.
+        hooks: of the settings; none for a run that a stage asked for.
     """
 
     run_id: str
@@ -182,6 +185,11 @@ class RunSpec:
     resume_token: str
     secrets: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    hooks: tuple[HookSpec, ...] = ()
+
+    def hooks_due(self, status: str) -> tuple[HookSpec, ...]:
+        """What is to be started when the run has ended so, in this order."""
+        return due(self.pipeline.hooks, self.hooks, status)
 
     def to_json(self) -> dict[str, Any]:
         """The content of spec.json."""
@@ -219,6 +227,7 @@ class RunSpec:
             resume_token=read.text("resume_token"),
             secrets=read.texts("secrets"),
             limits=_limits(read.child("limits")),
+            hooks=read_hooks(read.children("hooks")),
         )
         named = (*(leader.run_id for leader in spec.after), *(kept.run_id for kept in spec.kept))
         for run_id in (spec.run_id, spec.parent_run_id, spec.retry_of, *named):
@@ -270,6 +279,7 @@ def _pipeline(read: Fields) -> PipelineSpec:
         group=read.text_or_none("group"),
         takes=tuple(_param(item) for item in read.children("takes")),
         max_parallel=read.integer_or_none("max_parallel"),
+        hooks=read_hooks(read.children("hooks")),
     )
 
 

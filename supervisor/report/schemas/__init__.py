@@ -16,6 +16,7 @@ RECORDS: Final[Mapping[str, str]] = {
     "metrics": "a task's totals, percentiles and guardrails",
     "error": "why a stage failed",
     "spec": "what was asked of a run",
+    "hook": "what became of a run's hook",
     "request": "what the inbox holds",
     "status": "the supervisor's view of its fleet",
     "log": "a line of the supervisor's log",

@@ -134,7 +134,7 @@ def test_groups_in_a_variable_are_names_with_limits_and_files_are_joined(tmp_pat
     environ = {"SUPERVISOR_GROUPS": "gpu=3, net = 4"}
     groups = load_settings(flags={}, project=project, environ=environ).groups
     assert groups == {"gpu": 3, "disk": 1, "net": 4}
-    for wrong, what in (("gpu", "must be groups with"), ("gpu=0", "at least 1"), ("a/b=1", "a/b")):
+    for wrong, what in (("gpu", "must be names with"), ("gpu=0", "at least 1"), ("a/b=1", "a/b")):
         with pytest.raises(ConfigError, match=what) as caught:
             load_settings(flags={}, project=None, environ={"SUPERVISOR_GROUPS": wrong})
         assert "SUPERVISOR_GROUPS" in str(caught.value)

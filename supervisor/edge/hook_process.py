@@ -1,0 +1,152 @@
+"""One hook while it runs: a process group of its own, its output bounded, its time too.
+
+It is polled and never waited for. Its stdin is the run's manifest itself, opened for reading, so
+that no pipe has to be fed; of its output the end is kept. When its first process has ended, or it
+is late, the whole group is ended.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from workers.descent import Process
+from workers.records.files import open_regular
+from workers.records.proc import proc_stat
+
+OUTPUT_LIMIT_BYTES: Final = 8192  # as much as an error file tells of a stream
+GRACE_S: Final = 2.0  # between terminate and kill of a late one
+_PIPE_BYTES: Final = 1 << 20  # a talkative hook writes on between two polls
+_POLL_LIMIT_BYTES: Final = 4 << 20  # read at one poll; a flood is slowed down by its own pipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookEnd:
+    """How a hook ended.
+
+    Attributes:
+        status: "succeeded", "failed", "timed-out", "stopped" (with the supervisor) or
+            "not-started".
+        reason: why it could not be started, None where it was.
+        output: the end of what it wrote, stdout and stderr as they came.
+        dropped_bytes: what is missing before that.
+    """
+
+    status: str
+    exit_code: int | None = None
+    signal: str | None = None
+    duration_s: float = 0.0
+    reason: str | None = None
+    output: bytes = b""
+    dropped_bytes: int = 0
+
+
+class HookProcess:
+    """A hook that runs.
+
+    Args:
+        command: a string for ``/bin/sh -c``, or an argv.
+        cwd: where it runs.
+        env: its whole environment.
+        stdin_path: the file that it reads.
+        timeout_s: it may take so long.
+
+    Raises:
+        OSError, BadFileError: it could not be started.
+    """
+
+    def __init__(
+        self,
+        command: str | tuple[str, ...],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        stdin_path: str,
+        timeout_s: float,
+    ) -> None:
+        words = ("/bin/sh", "-c", command) if isinstance(command, str) else command
+        self._output = b""
+        self._dropped_bytes = 0
+        self._why = "timed-out"
+        self._is_ended = False
+        self._pipe, theirs = os.pipe2(os.O_CLOEXEC)
+        try:
+            os.set_blocking(self._pipe, False)
+            with contextlib.suppress(OSError):  # the system's limit of pipe memory is reached
+                fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            stdin = open_regular(stdin_path, os.O_RDONLY)
+            try:
+                self._process = subprocess.Popen(
+                    words,
+                    cwd=cwd,
+                    env=dict(env),
+                    stdin=stdin,
+                    stdout=theirs,
+                    stderr=theirs,
+                    start_new_session=True,
+                )
+            finally:
+                os.close(stdin)
+        except BaseException:
+            os.close(self._pipe)
+            raise
+        finally:
+            os.close(theirs)
+        self._began = time.monotonic()
+        self._until = self._began + timeout_s
+        stat = proc_stat(self._process.pid)
+        self.process: Process = (self._process.pid, 0 if stat is None else stat.start_ticks)
+
+    def hurry(self, patience_s: float) -> None:
+        """The supervisor is leaving: end it, as "stopped", unless it ends itself that soon."""
+        until = time.monotonic() + patience_s
+        if until < self._until and not self._is_ended:
+            self._until, self._why = until, "stopped"
+
+    def poll(self) -> HookEnd | None:
+        """Look at it once; how it ended, where it has, and then nothing of its group is left."""
+        self._read()
+        found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is not None:
+            self._kill(signal.SIGKILL)  # while its number is still its own
+            self._process.wait()
+            self._read()
+            os.close(self._pipe)
+            return self._end(self._process.returncode)
+        now = time.monotonic()
+        if now >= self._until and not self._is_ended:
+            self._is_ended = True
+            self._kill(signal.SIGTERM)
+        elif now >= self._until + GRACE_S:
+            self._kill(signal.SIGKILL)
+        return None
+
+    def _kill(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def _read(self) -> None:
+        read = 0
+        with contextlib.suppress(BlockingIOError):
+            while read < _POLL_LIMIT_BYTES and (part := os.read(self._pipe, 1 << 16)):
+                read += len(part)
+                data = self._output + part
+                self._dropped_bytes += max(0, len(data) - OUTPUT_LIMIT_BYTES)
+                self._output = data[-OUTPUT_LIMIT_BYTES:]
+
+    def _end(self, code: int) -> HookEnd:
+        status = "succeeded" if code == 0 else "failed"
+        by = signal.Signals(-code).name if code < 0 and -code in set(signal.Signals) else None
+        return HookEnd(
+            status=self._why if self._is_ended else status,
+            exit_code=code if code >= 0 else None,
+            signal=by or (f"SIG{-code}" if code < 0 else None),
+            duration_s=round(time.monotonic() - self._began, 3),
+            output=self._output,
+            dropped_bytes=self._dropped_bytes,
+        )

@@ -1,0 +1,326 @@
+"""Hooks: what is started when a run is on record, at most once each, and without anybody waiting.
+
+A marker in ``.supervisor/hooks/`` is made, and flushed, before a run leaves the supervisor's hands;
+it stays until all its hooks have ended. Each hook is claimed in the run's directory
+(``hooks/<event>.json``, a new file, flushed) before it is started: a crash between the two leaves a
+hook that may have begun, and such a one is never started again; the next start says so in its file.
+A hook that was not claimed is started by the next start. What a hook does or fails to do changes
+nothing of its run.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from supervisor.edge.hook_process import HookEnd, HookProcess
+from supervisor.edge.log import Log
+from workers.descent import Process
+from workers.masking import Mask, secret_values
+from workers.records.atomic import create_file, replace_file, to_bytes, write_all
+from workers.records.errors import TypedError
+from workers.records.fields import Fields
+from workers.records.files import (
+    is_dir,
+    make_private,
+    open_regular,
+    read_marker,
+    read_object,
+    sync_dir,
+)
+from workers.records.hooks import HookSpec
+from workers.records.identity import Identity, identity_of, is_alive
+from workers.records.ids import is_run_id, why_bad
+from workers.records.layout import Layout, RunDir
+from workers.records.request import now_text
+from workers.records.spec import RunSpec, load_spec
+
+SCHEMA: Final = "pipeline-supervisor/hook/1"
+AT_ONCE_COUNT: Final = 4  # they tell others; a storm of endings must not become one of processes
+POLL_S: Final = 0.05  # a poll costs three system calls, and none where no hook runs
+LEAVING_S: Final = 5.0  # a supervisor that was told to end gives a hook so long
+
+INTERRUPTED: Final = "the supervisor ended while it ran, or right before; it is not started again"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Owed:
+    """A run with hooks to start.
+
+    Attributes:
+        facts: of its verdict, for the environment.
+        left: the hooks that were not claimed yet.
+    """
+
+    spec: RunSpec
+    facts: dict[str, str]
+    left: deque[HookSpec] = field(default_factory=deque)
+
+
+class Hooks:
+    """Starts hooks and looks after them. Only the supervisor makes one.
+
+    Args:
+        layout: the root.
+        log: where every end is told.
+        tell: who is told of a hook that failed.
+        sweep: removes the temporary files of dead writers from a directory.
+        timeout_s: a hook may take so long.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        log: Log,
+        tell: Callable[[str], None],
+        *,
+        sweep: Callable[[str], int],
+        timeout_s: float,
+    ) -> None:
+        self._layout = layout
+        self._log = log
+        self._tell = tell
+        self._sweep = sweep
+        self.timeout_s = timeout_s
+        self._queue: deque[_Owed] = deque()
+        self._known: set[str] = set()
+        self._running: list[tuple[_Owed, HookSpec, HookProcess, dict[str, Any]]] = []
+
+    @property
+    def is_busy(self) -> bool:
+        """Something runs or waits to be started."""
+        return bool(self._queue or self._running)
+
+    def due_mono_s(self) -> float | None:
+        """When to poll next, None where there is nothing to look after."""
+        return time.monotonic() + POLL_S if self.is_busy else None
+
+    def processes(self) -> tuple[Process, ...]:
+        """Children of ours that are hooks."""
+        return tuple(process.process for _, _, process, _ in self._running)
+
+    def owe(self, spec: RunSpec, verdict: dict[str, Any]) -> None:
+        """A run is in history and state: from here on its hooks are owed, also after a crash.
+
+        Args:
+            spec: the run.
+            verdict: what its journal says of its end.
+
+        Raises:
+            OSError, BadFileError: it could not be noted; nothing was started.
+        """
+        if not spec.hooks_due(str(verdict.get("status"))) or spec.run_id in self._known:
+            return
+        make_private(self._layout.hooks)
+        fd = open_regular(self._layout.hook_marker(spec.run_id), os.O_WRONLY | os.O_CREAT)
+        try:
+            write_all(fd, f"{spec.task_id}\n".encode())
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+        sync_dir(self._layout.hooks)
+        self._enqueue(spec, verdict)
+
+    def recover(self) -> None:
+        """Take up what earlier supervisors owed. Call once, before ``poll``."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for name in sorted(os.listdir(self._layout.hooks)):
+                if is_run_id(name):
+                    self._take_up(name)
+
+    def _take_up(self, run_id: str) -> None:
+        try:
+            task_id = read_marker(self._layout.hook_marker(run_id))
+            if why_bad(task_id) is not None:  # torn: the run is not settled, and owes them anew
+                self._done(run_id)
+                return
+            run = self._layout.run_dir(task_id, run_id)
+            self._sweep(run.hooks)
+            manifest = read_object(run.manifest)
+            self._enqueue(load_spec(run.spec), _verdict_of(manifest))
+        except FileNotFoundError:  # its directory is gone, and what it would have told with it
+            self._log.write("hooks_dropped", run_id=run_id)
+            self._done(run_id)
+        except (OSError, TypedError) as error:
+            self._log.write("hooks_unreadable", run_id=run_id, why=str(error))
+
+    def _enqueue(self, spec: RunSpec, verdict: dict[str, Any]) -> None:
+        if spec.run_id in self._known:
+            return
+        status = str(verdict.get("status"))
+        facts = {
+            "STATUS": status,
+            "STATUS_DETAIL": str(verdict.get("detail") or ""),
+            "REASON": str(verdict.get("reason") or ""),
+            "DURATION_S": str(verdict.get("duration_s") or ""),
+        }
+        self._known.add(spec.run_id)
+        left = deque(spec.hooks_due(status))
+        self._queue.append(_Owed(spec=spec, facts=facts, left=left))
+
+    def poll(self) -> None:
+        """Look at what runs, and start what may be started. Never waits."""
+        for entry in list(self._running):
+            owed, hook, process, record = entry
+            end = process.poll()
+            if end is not None:
+                self._running.remove(entry)
+                self._ended(owed, hook, record, end)
+                self._queue.append(owed)
+        waiting = len(self._queue)
+        while self._queue and waiting and len(self._running) < AT_ONCE_COUNT:
+            waiting -= 1
+            self._next(self._queue.popleft())
+
+    def leave(self) -> None:
+        """The supervisor was told to end: the next start has what waits, and what runs hurries."""
+        self._queue.clear()
+        for _, _, process, _ in self._running:
+            process.hurry(LEAVING_S)
+
+    def _next(self, owed: _Owed) -> None:
+        """Claim and start the run's next hook, or be done with the run."""
+        run = self._layout.run_dir(owed.spec.task_id, owed.spec.run_id)
+        while owed.left:
+            hook = owed.left[0]
+            record = {
+                "schema": SCHEMA,
+                "run_id": run.run_id,
+                "hook": str(hook.on),
+                "command": hook.command,
+                "status": "started",
+                "started_at": now_text(),
+            }
+            try:
+                if is_dir(run.path):  # else it fails below: a directory is not made anew for it
+                    make_private(run.hooks)
+                create_file(run.hook(hook.on), to_bytes(record))
+                sync_dir(run.hooks)
+            except FileExistsError:
+                owed.left.popleft()
+                self._settle(run, hook)
+                continue
+            except (OSError, TypedError) as error:  # not claimed: the next start claims it
+                self._log.write("hook_postponed", run_id=run.run_id, why=str(error))
+                return
+            owed.left.popleft()
+            if self._start(owed, hook, run, record):
+                return
+        self._done(run.run_id)
+
+    def _start(self, owed: _Owed, hook: HookSpec, run: RunDir, record: dict[str, Any]) -> bool:
+        try:
+            process = HookProcess(
+                hook.command,
+                cwd=self._layout.root,
+                env=self._environment(owed, hook, run),
+                stdin_path=run.manifest,
+                timeout_s=self.timeout_s,
+            )
+        except (OSError, ValueError, TypedError) as error:
+            self._ended(owed, hook, record, HookEnd(status="not-started", reason=str(error)))
+            return False
+        who = identity_of(process.process[0])
+        if who is not None:
+            record = {**record, "process": who.to_json()}
+            with contextlib.suppress(OSError, TypedError):  # only helps a start after a crash
+                replace_file(run.hook(hook.on), to_bytes(record), flush=False)
+        self._running.append((owed, hook, process, record))
+        return True
+
+    def _environment(self, owed: _Owed, hook: HookSpec, run: RunDir) -> dict[str, str]:
+        spec = owed.spec
+        about = {
+            "RUN_ID": spec.run_id,
+            "TASK_ID": spec.task_id,
+            "PIPELINE_ID": spec.pipeline.id,
+            "RUN_DIR": run.path,
+            "ROOT": self._layout.root,
+            "MANIFEST": run.manifest,
+            "HOOK": str(hook.on),
+            **owed.facts,
+        }
+        ours = {f"SUPERVISED_{key}": text for key, text in about.items()}
+        return {**os.environ, **dict(spec.pipeline.env), **ours}
+
+    def _ended(self, owed: _Owed, hook: HookSpec, record: dict[str, Any], end: HookEnd) -> None:
+        run = self._layout.run_dir(owed.spec.task_id, owed.spec.run_id)
+        secrets = secret_values(owed.spec.secrets, os.environ)
+        output = end.output.decode("utf-8", "backslashreplace")
+        record = {
+            **record,
+            "status": end.status,
+            "ended_at": now_text(),
+            "exit_code": end.exit_code,
+            "signal": end.signal,
+            "duration_s": end.duration_s,
+            "reason": end.reason,
+            "output": Mask(secrets).text(output) if secrets else output,
+            "output_dropped_bytes": end.dropped_bytes,
+        }
+        self._write(run, hook, record)
+        how = end.reason or end.signal or f"exit code {end.exit_code}"
+        self._log.write(
+            "hook_ended",
+            run_id=run.run_id,
+            task_id=owed.spec.task_id,
+            hook=str(hook.on),
+            status=end.status,
+            exit_code=end.exit_code,
+            signal=end.signal,
+            duration_s=end.duration_s,
+            why=end.reason or "",
+        )
+        if end.status != "succeeded":
+            where = run.hook(hook.on)
+            self._tell(f"{run.run_id}: its {hook.on} hook is {end.status} ({how}); {where}")
+
+    def _write(self, run: RunDir, hook: HookSpec, record: dict[str, Any]) -> None:
+        try:
+            replace_file(run.hook(hook.on), to_bytes(record))
+        except (OSError, TypedError) as error:  # the log has it
+            self._log.write("hook_record_failed", run_id=run.run_id, why=str(error))
+
+    def _settle(self, run: RunDir, hook: HookSpec) -> None:
+        """A claim of an earlier supervisor: where its hook's end is not told, it never will be."""
+        try:
+            record = read_object(run.hook(hook.on))
+        except (OSError, TypedError):
+            record = {"schema": SCHEMA, "run_id": run.run_id, "hook": str(hook.on)}
+            record |= {"command": hook.command, "status": "started", "started_at": None}
+        if record.get("status") != "started":
+            return
+        with contextlib.suppress(TypedError):
+            _end_group(record)
+        self._log.write("hook_interrupted", run_id=run.run_id, hook=str(hook.on))
+        self._write(run, hook, {**record, "status": "interrupted", "reason": INTERRUPTED})
+
+    def _done(self, run_id: str) -> None:
+        with contextlib.suppress(OSError):  # a marker that stays finds every hook claimed
+            os.unlink(self._layout.hook_marker(run_id))
+        self._known.discard(run_id)
+
+
+def _verdict_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a final manifest says of the verdict, as the journal calls it."""
+    extensions = manifest.get("extensions")
+    more = extensions if isinstance(extensions, dict) else {}
+    return {
+        "status": manifest.get("status"),
+        "detail": manifest.get("status_detail"),
+        "reason": more.get("reason"),
+        "duration_s": more.get("duration_s"),
+    }
+
+
+def _end_group(record: dict[str, Any]) -> None:
+    """Kill what an earlier supervisor's hook still runs, where it is proven to be that."""
+    if isinstance(record.get("process"), dict):
+        who: Identity = Identity.from_fields(Fields(record, "hook").child("process"))
+        if is_alive(who):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(who.pid, signal.SIGKILL)

@@ -1,0 +1,86 @@
+"""metrics_textfile: the figures in a file for a textfile collector, replaced whole.
+
+It is written when something has changed, at most every EVERY_S seconds, and once at the end. Unlike
+a record it may be read by others (mode 0644), since a collector is another user; it is a view, and
+what the disk refuses is told once and tried again.
+"""
+
+import contextlib
+import os
+from typing import Final
+
+from supervisor.edge.log import Log
+from supervisor.report.figures import FiguresReader
+from supervisor.report.rows import tasks
+from workers.records.atomic import write_all
+from workers.records.layout import Layout
+
+EVERY_S: Final = 5.0  # scrapers look every 15 s or more seldom
+
+
+class Textfile:
+    """Writes the figures.
+
+    Args:
+        path: the file; None writes nothing and costs nothing.
+        layout: the root.
+        log: who is told of a disk that refuses.
+    """
+
+    def __init__(self, path: str | None, layout: Layout, log: Log) -> None:
+        self._path = path
+        self._layout = layout
+        self._log = log
+        self._reader: FiguresReader | None = None
+        self._next_mono_s = 0.0
+        self._written: tuple[tuple[str, int], ...] = ()
+        self._refused = False
+
+    def look(self, now_mono_s: float) -> None:
+        """Write the file where it is time and something has changed."""
+        if self._path is None or now_mono_s < self._next_mono_s:
+            return
+        self._next_mono_s = now_mono_s + EVERY_S
+        seen = self._seen()
+        if seen != self._written and self._write(up=True):
+            self._written = seen
+
+    def finish(self) -> None:
+        """The supervisor ends: say so in the file."""
+        if self._path is not None:
+            self._write(up=False)
+
+    def _seen(self) -> tuple[tuple[str, int], ...]:
+        """When the records that the figures come from were last written."""
+        found = []
+        places = [self._layout.metrics(task_id) for task_id in tasks(self._layout)]
+        for path in (self._layout.status, *places):
+            with contextlib.suppress(OSError):
+                found.append((path, os.stat(path).st_mtime_ns))
+        return tuple(found)
+
+    def _write(self, *, up: bool) -> bool:
+        from supervisor.report.prometheus import text_of  # heavy: only where it is wanted
+
+        path = str(self._path)
+        self._reader = self._reader or FiguresReader(self._layout)
+        text = text_of(self._reader.read(up=up))
+        temporary = f"{path}.{os.getpid()}.tmp"  # a collector reads *.prom only
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(temporary, flags, 0o644)
+            try:
+                os.fchmod(fd, 0o644)
+                write_all(fd, text.encode())
+            finally:
+                os.close(fd)
+            os.rename(temporary, path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            if not self._refused:
+                self._log.write("metrics_textfile_refused", path=path, why=str(error))
+            self._refused = True
+            return False
+        self._refused = False
+        return True
