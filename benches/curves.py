@@ -34,8 +34,8 @@ SIDES: dict[str, tuple[Callable[[Path | None, int], Cost], int]] = {
 
 def points(rounds_count: int) -> Iterator[Point]:
     """All of them; a side that is missing has no line."""
-    yield from _cost(min(rounds_count, MOST_ROUNDS))
     yield from _memory()
+    yield from _cost(min(rounds_count, MOST_ROUNDS))
     yield from _history(min(rounds_count, MOST_ROUNDS))
 
 
