@@ -9,6 +9,7 @@ where something could not be measured although nothing is missing.
 import argparse
 import json
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
@@ -68,7 +69,7 @@ def main(argv: list[str]) -> int:
         print("\n".join(failed) or f"installed in {peers.home()}", file=sys.stderr)
         return 1 if failed else 0
     given = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing stays behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing stays behind
     unknown = set(given.groups) - set(GROUPS)
     if unknown or given.rounds < 1:
         parser.error(f"there are {', '.join(GROUPS)}, and rounds from 1")
@@ -95,9 +96,16 @@ def measure(groups: list[str], rounds_count: int) -> tuple[list[Row | Point], li
                 found.append(one)
                 words = cells(one) if isinstance(one, Row) else (str(one),)
                 print("  ".join(word for word in words if word), file=sys.stderr, flush=True)
-        except (RuntimeError, OSError) as error:  # the other groups are measured all the same
+        except (
+            RuntimeError,
+            OSError,
+            subprocess.SubprocessError,
+        ) as error:  # the other groups are measured all the same
             failures.append(f"{name} failed: {error}")
             print(failures[-1], file=sys.stderr, flush=True)
+        except KeyboardInterrupt:  # INT or TERM: what was measured until now is told
+            failures.append(f"interrupted in {name}")
+            break
     return found, failures
 
 

@@ -34,8 +34,8 @@ SIDES: dict[str, tuple[Callable[[Path | None, int], Cost], int]] = {
 
 def points(rounds_count: int) -> Iterator[Point]:
     """All of them; a side that is missing has no line."""
-    yield from _cost(min(rounds_count, MOST_ROUNDS))
     yield from _memory()
+    yield from _cost(min(rounds_count, MOST_ROUNDS))
     yield from _history(min(rounds_count, MOST_ROUNDS))
 
 
@@ -84,7 +84,10 @@ def _supervisord_pss(count: int) -> int:
 
 
 def _name(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""  # it has just ended
 
 
 def _sleepers(pid: int) -> list[int]:
@@ -92,7 +95,7 @@ def _sleepers(pid: int) -> list[int]:
 
 
 def _others(pid: int) -> list[int]:
-    return [pid, *(below for below in descendants(pid) if _name(below) != "sleep")]
+    return [pid, *(below for below in descendants(pid) if _name(below) not in ("", "sleep"))]
 
 
 def _history(rounds_count: int) -> Iterator[Point]:

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from benches.measure import Figures, rounds
 from benches.peers import find
 from benches.programs import stamps
 from benches.row import Missing, Point, Row, from_json, plain_row, point, ratio_row, worst_row
+from benches.steady import growth
 
 DOCS = Path(__file__).parents[3] / "docs/explanation"
 
@@ -93,6 +95,32 @@ def test_what_goes_wrong_is_told_and_the_rest_is_measured(
     said = capsys.readouterr()
     assert [row["name"] for row in json.loads(said.out)["rows"]] == ["b"]
     assert "runs failed: 49 of 50 jobs" in said.err
+
+
+def test_an_interrupted_run_tells_what_it_has(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_rounds: int) -> Iterator[Row]:
+        yield plain_row("a", "s", [1.0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(program.GROUPS, "live", interrupted)
+    assert program.main(["live", "runs", "--json"]) == 1
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("looks", "descriptors", "memory"),
+    [
+        ([(9, 100), (10, 100), (9, 102), (9, 100)], 0.0, 1.01),  # one was open for a moment
+        ([(9, 100), (10, 110), (11, 120), (12, 130)], 2.0, 1.19),
+    ],
+)
+def test_growth_is_between_the_halves(
+    looks: list[tuple[int, int]], descriptors: float, memory: float
+) -> None:
+    files, size = growth("x", looks)
+    assert (files.value, round(size.value, 2)) == (descriptors, memory)
 
 
 def test_an_unknown_group_is_a_usage_error() -> None:
