@@ -46,7 +46,8 @@ def command(
 def _lines(pipeline: PipelineSpec, root: str) -> list[str]:
     limit = f", at most {pipeline.timeout_s:g} s" if pipeline.timeout_s else ""
     limit += f", {pipeline.max_parallel} stages at once" if pipeline.max_parallel else ""
-    lines = [f"{pipeline.id} - {pipeline.title}{limit}"]
+    group = f", group {pipeline.group}" if pipeline.group else ""
+    lines = [f"{pipeline.id} - {pipeline.title}{limit}{group}"]
     lines += [f"  {_param(item)}" for item in pipeline.takes]
     for index, stage in enumerate(pipeline.stages, 1):
         command = stage.command

@@ -1,6 +1,7 @@
 """``supervisor show RUN``: one run's record."""
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -96,6 +97,7 @@ def _print(run: RunDir, manifest: dict[str, Any]) -> None:
         ("heartbeat", manifest["heartbeat_at"] or "-"),
         ("records", run.path),
     ]
+    rows += [(name, text) for name, text in _asked(extensions) if text]
     if extensions.get("reason"):
         rows.append(("reason", extensions["reason"]))
     for name, value in rows:
@@ -124,6 +126,18 @@ def _print(run: RunDir, manifest: dict[str, Any]) -> None:
     for stage in manifest["commands"]:
         if stage["error_file"]:
             _print_error(tail_of(run, stage["index"], stage["id"]), stage["id"])
+
+
+def _asked(extensions: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was asked of the run beside its pipeline; "" for nothing."""
+    params = extensions.get("params")
+    pairs = params.items() if isinstance(params, dict) else ()
+    yield "params", ", ".join(f"{name}={value}" for name, value in pairs)
+    yield "group", str(extensions.get("group") or "")
+    yield "priority", str(extensions.get("priority") or "")
+    after = extensions.get("after")
+    yield "after", ", ".join(map(str, after)) if isinstance(after, list) else ""
+    yield "retry of", str(extensions.get("retry_of") or "")
 
 
 def _exit(command: dict[str, Any], facts: dict[str, Any]) -> str:

@@ -126,6 +126,11 @@ class Engine:
         # One step for all: what is asked for first (a pause, a cancellation) holds what is found.
         self._take_requests(found)
         self._parts.hooks.recover()
+        holds = self._fleet.holds
+        if holds:
+            names = ", ".join(f"group {name}" for name, _ in holds.groups)
+            what = names if holds.since is None else f"everything since {holds.since}"
+            self._parts.reporter.note(f"paused: {what}; 'supervisor resume' lifts it")
 
     def run(self) -> None:
         """Supervise until the errand is done or a signal ends it."""

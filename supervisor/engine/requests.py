@@ -1,6 +1,5 @@
 """Taking requests from the inbox: each done once, a bad one set aside, none in the way."""
 
-import contextlib
 import errno
 import os
 from dataclasses import dataclass, field
@@ -33,13 +32,18 @@ class Taken:
     postponed: str | None = None
 
     def finish(self) -> None:
-        """Remove the requests whose outcome is on disk.
+        """Remove the requests whose outcome is on disk, in order.
 
-        One that the disk refuses to remove is done again at the next look, which changes nothing.
+        One that the disk refuses to remove is done again at the next look, and so are those behind
+        it: the same ones in the same order change nothing.
         """
         for path in self.done:
-            with contextlib.suppress(OSError):
+            try:
                 os.unlink(path)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                return
 
 
 def take(parts: Parts) -> Taken:

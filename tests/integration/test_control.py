@@ -345,6 +345,17 @@ def test_what_was_handed_in_with_no_supervisor_up_is_all_made_once(root: Root) -
     check_many(root, 60)
 
 
+def test_a_supervisor_killed_amid_many_requests_makes_each_run_once(root: Root) -> None:
+    make_many(root, 60)
+    process = root.popen("start", "--once")
+    marks = root.path / "marks"
+    wait_until(lambda: marks.exists() and marks.read_text().count("\n") > 5, "some have run")
+    process.kill()
+    root.finish(process)
+    assert root.call("start", "--once").code == 0
+    check_many(root, 60)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_thousand_requests_with_no_supervisor_up_have_a_verdict_each_and_none_ran_twice(

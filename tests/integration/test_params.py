@@ -43,6 +43,7 @@ def test_a_value_arrives_unchanged_as_a_word_a_variable_and_in_a_sub_pipeline(ro
     assert log(root, child, "01-say.stdout.log") == f"v{NASTY}"
     assert parent["extensions"]["params"] == {"version": NASTY, "count": "5"}
     assert child["extensions"]["params"] == {"tag": f"v{NASTY}"}
+    assert 'params    version=a b"; rm' in root.call("show", parent["run_id"]).out
     root.check_settled(count=2)
 
 
