@@ -15,13 +15,16 @@ from supervisor.report.text import print_json, tell
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL, Status
 from workers.records.request import Request, RequestKind, publish
-from workers.records.spec import load_spec
+from workers.records.spec import RunSpec, load_spec
 
 
 @click.command("retry", short_help="Make a run again, without the stages that succeeded.")
 @click.argument("run")
 @click.option(
-    "--from", "from_stage", metavar="STAGE", help="Make this stage and those behind it in any case."
+    "--from",
+    "from_stage",
+    metavar="STAGE",
+    help="Make this stage and all that need it in any case.",
 )
 @root_options
 @json_option
@@ -33,14 +36,15 @@ def command(
     Stages that succeeded in RUN are kept: they are not made again, and the new run's record names
     the run that made them. The rest is made, as RUN was asked for: later changes of the
     configuration do not count. Refused while RUN has not ended, and where it succeeded (unless
-    with --from).
+    with --from, which makes that stage and all that need it).
 
     Example: supervisor retry latest --from tests
     """
     layout = layout_of(root, config)
     task_id, run_id = find_run(layout, run)
-    kept = kept_of(_manifest(layout, task_id, run_id), from_stage)
-    spec = retry_spec(load_spec(layout.run_dir(task_id, run_id).spec), kept)
+    old, manifest = _record(layout, task_id, run_id)
+    kept = kept_of(manifest, old.pipeline, from_stage)
+    spec = retry_spec(old, kept)
     publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
     if as_json:
         names = [item.stage for item in kept]
@@ -51,12 +55,14 @@ def command(
     return 0
 
 
-def _manifest(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
-    """The run's record; one whose verdict is not yet in history and state has not ended."""
-    if not os.path.isdir(layout.run_dir(task_id, run_id).path):
-        return next(fold_now(layout, s) for s in requested(layout) if s.run_id == run_id)
+def _record(layout: Layout, task_id: str, run_id: str) -> tuple[RunSpec, dict[str, Any]]:
+    """Spec and manifest; a run whose verdict is not yet in history and state has not ended."""
+    run = layout.run_dir(task_id, run_id)
+    if not os.path.isdir(run.path):
+        spec = next(spec for spec in requested(layout) if spec.run_id == run_id)
+        return spec, fold_now(layout, spec)
     manifest = load_manifest(layout, task_id, run_id)
     marked = os.path.lexists(layout.marker(run_id))
     if marked and manifest["status"] in FINAL and settled(layout, Awaited(task_id, run_id)) is None:
         manifest["status"] = str(Status.IN_PROGRESS)
-    return manifest
+    return load_spec(run.spec), manifest

@@ -4,16 +4,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from supervisor.errors import UsageError
+from workers.graph import needs_of
 from workers.records.manifest import FINAL, Status
-from workers.records.spec import KeptSpec
+from workers.records.spec import KeptSpec, PipelineSpec
 
 
-def kept_of(manifest: Mapping[str, Any], from_stage: str | None) -> tuple[KeptSpec, ...]:
+def kept_of(
+    manifest: Mapping[str, Any], pipeline: PipelineSpec, from_stage: str | None
+) -> tuple[KeptSpec, ...]:
     """The stages that succeeded and need not be made again.
 
     Args:
         manifest: of the run that is to be made again.
-        from_stage: this stage and those behind it are made, whatever they came to.
+        pipeline: what it ran.
+        from_stage: this stage and all that need it are made, whatever they came to.
 
     Returns:
         Stages in order, each with the run that made it, which may be an earlier one still.
@@ -33,16 +37,27 @@ def kept_of(manifest: Mapping[str, Any], from_stage: str | None) -> tuple[KeptSp
     if from_stage is None and status == Status.SUCCEEDED:
         raise UsageError(
             why=f"{run_id} succeeded: there is nothing to make again; "
-            "--from STAGE makes that stage and those behind it again"
+            "--from STAGE makes that stage and all that need it again"
         )
     if from_stage is not None and from_stage not in stages:
         raise UsageError(
             why=f"{run_id} has no stage {from_stage!r}; there are: {', '.join(stages)}"
         )
-    before = stages if from_stage is None else stages[: stages.index(from_stage)]
+    again = set() if from_stage is None else _behind(pipeline, from_stage)
     earlier = manifest["extensions"].get("kept") or {}
     return tuple(
         KeptSpec(stage=command["id"], run_id=earlier.get(command["id"], run_id))
         for command in manifest["commands"]
-        if command["id"] in before and command["status"] == Status.SUCCEEDED
+        if command["id"] not in again and command["status"] == Status.SUCCEEDED
     )
+
+
+def _behind(pipeline: PipelineSpec, stage_id: str) -> set[str]:
+    """A stage and every stage that needs it, directly or not."""
+    needs = needs_of(pipeline)
+    found: set[str] = set()
+    todo = [stage_id]
+    while todo:
+        found.add(at := todo.pop())
+        todo += [other for other, its in needs.items() if at in its and other not in found]
+    return found

@@ -140,3 +140,20 @@ stages = [{ id = "sub", pipeline = "c" }, { id = "s", command = "test -e mended"
     manifest = manifest_of(root, new)
     assert (manifest["child_runs"], manifest["extensions"]["kept"]) == ([], {"sub": old})
     root.check_settled(count=3)
+
+
+def test_from_a_stage_of_a_graph_on_only_what_needs_it_is_made_again(root: Root) -> None:
+    stages = [
+        '{ id = "a", command = "echo a >> marks", needs = [] }',
+        '{ id = "b", command = "echo b >> marks", needs = [] }',
+        '{ id = "c", command = "echo c >> marks", needs = ["a"] }',
+        '{ id = "d", command = "echo d >> marks", needs = ["c"] }',
+    ]
+    root.configure(f"[pipelines.g]\nstages = [{', '.join(stages)}]\n")
+    assert root.call("run", "g").code == 0
+    root.write("marks", "")
+    new = root.call("retry", "latest", "--from", "a", "--json").json()
+    assert new["kept"] == ["b"]
+    assert root.call("start", "--once").code == 0
+    assert marks(root) == ["a", "c", "d"]
+    root.check_settled(count=2)
