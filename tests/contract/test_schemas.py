@@ -135,7 +135,8 @@ def lines(path: Path) -> list[Any]:
 def test_real_records_of_every_ending_are_as_their_schemas_say(root: Root) -> None:
     root.configure(
         PIPELINES,
-        settings='on_success = ["true"]\non_failure = "exit 3"\ngroups = { waiting = 2 }\nslots = { one = 1 }',
+        settings='on_success = ["true"]\non_failure = "exit 3"\n'
+        "groups = { waiting = 2 }\nslots = { one = 1 }",
     )
     assert root.call("start", "--once", "good", "bad", "parent").code == 10
     process = root.popen("start", "--once", "wait", "wait")
