@@ -14,9 +14,10 @@ from typing import Any
 from supervisor.core.actions import Action
 from supervisor.core.backoff import Backoff
 from supervisor.core.holds import Holds
-from supervisor.core.lanes import CHILDREN, Lane, Place, enter, lane_of, leave
+from supervisor.core.lanes import CHILDREN, Lane, Place, lane_of
 from supervisor.core.lifecycle import Move, Queued, Recorded, Run, State, check, next_story
 from supervisor.core.liveness import Ages
+from supervisor.core.queue import Queue
 
 
 class Mode(StrEnum):
@@ -155,47 +156,6 @@ class Fleet:
         )
 
 
-class _Queue:
-    """The queued runs of a draft: each stands in a lane, or waits for an instant, or for others."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self.runs = dict(fleet.queued)
-        self.lanes = {lane: list(places) for lane, places in fleet.lanes.items()}
-        self.delayed = dict(fleet.delayed)
-        self.followers = dict(fleet.followers)
-
-    def add(self, run: Run) -> None:
-        """Let a run wait for what it has to wait for."""
-        self.runs[run.run_id] = run
-        if run.after:
-            for leader_id in run.after:
-                others = self.followers.get(leader_id, ())
-                self.followers[leader_id] = (*others, run.run_id)
-        elif isinstance(run.state, Queued) and run.state.launches_count:
-            self.delayed[run.run_id] = run.state.not_before_mono_s
-        else:
-            enter(self.lanes, run)
-
-    def remove(self, run_id: str) -> None:
-        """Let a run wait no more."""
-        run = self.runs.pop(run_id)
-        if run.after:
-            for leader_id in run.after:
-                others = tuple(n for n in self.followers[leader_id] if n != run_id)
-                self.followers[leader_id] = others
-                if not others:
-                    del self.followers[leader_id]
-        elif run_id in self.delayed:
-            del self.delayed[run_id]
-        else:
-            leave(self.lanes, run)
-
-    def release(self, run_id: str) -> None:
-        """Let a run that waited for an instant stand in its lane."""
-        del self.delayed[run_id]
-        enter(self.lanes, self.runs[run_id])
-
-
 class Draft:
     """The next fleet while it is being made, and the actions that lead there."""
 
@@ -211,7 +171,7 @@ class Draft:
         self.queued: Mapping[str, Run] = fleet.queued
         self.delayed: Mapping[str, float] = fleet.delayed
         self.followers: Mapping[str, tuple[str, ...]] = fleet.followers
-        self._queue: _Queue | None = None
+        self._queue: Queue | None = None
         self.active = dict(fleet.active)
         self.snapshots = dict(fleet.snapshots)
         self.actions: list[Action] = []
@@ -231,10 +191,13 @@ class Draft:
             self.active[run.run_id] = run
         return run
 
-    def _own_queue(self) -> "_Queue":
+    def _own_queue(self) -> Queue:
         """The queue, copied when it is first changed."""
+        base = self._base
         if self._queue is None:
-            self._queue = _Queue(self._base)
+            self._queue = Queue(
+                base.queued, lanes=base.lanes, delayed=base.delayed, followers=base.followers
+            )
             self.queued, self.delayed = self._queue.runs, self._queue.delayed
             self.followers = self._queue.followers
         return self._queue

@@ -32,7 +32,7 @@ NEXT_START: Final = frozenset(
     {"batch", "history_limit", "launcher", "write_deadline_s", "hook_timeout_s", "metrics_textfile"}
 )
 NEW_RUNS: Final = frozenset(Settings.model_fields) - AT_ONCE - NEXT_START
-_UNSAID: Final = frozenset({"secrets"})
+_UNSAID: Final = frozenset({"secrets", "on_success", "on_failure", "on_finish"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
