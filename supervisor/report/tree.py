@@ -55,6 +55,7 @@ class StageNode:
         span: from its first try to the end of its last; None where it was never begun.
         tries: those that the journal tells, in order.
         run: the run of its sub-pipeline.
+        waited: while it had its turn and others had the slots that it needs.
         facts: its entry of the manifest's ``commands``.
         more: its entry of the manifest's ``extensions.stages``.
     """
@@ -67,6 +68,7 @@ class StageNode:
     run: "RunNode | None"
     facts: dict[str, Any]
     more: dict[str, Any]
+    waited: Span | None = None
 
     @property
     def signal(self) -> str | None:
@@ -232,6 +234,7 @@ class _Reader:
             run=self._child(entry, mine, at, above),
             facts=entry,
             more=more,
+            waited=_waited(mine, at, end_s),
         )
 
     def _child(
@@ -289,6 +292,15 @@ def _tries(
     if begun is not None:
         found.append(Try(number=len(found) + 1, span=Span(begun, end_s), status=status))
     return tuple(found)
+
+
+def _waited(facts: list[Fact], at: Mapping[int, float], end_s: float) -> Span | None:
+    """From the first word that a stage waits for slots to its begin, or until ``end_s``."""
+    waiting = next((at[f.seq] for f in facts if f.event == Event.STAGE_WAITING), None)
+    if waiting is None:
+        return None
+    begun = next((at[f.seq] for f in facts if f.event == Event.STAGE_STARTED), end_s)
+    return Span(waiting, max(waiting, begun))
 
 
 def _try(number: int, span: Span, fact: Fact, end_s: float) -> Try:
