@@ -41,7 +41,9 @@ def show_again(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list
     """Show the same again and again; returns the statuses shown last."""
     from supervisor.commands.watching import Look, watch
 
-    named, _ = _named(layout, names)
+    named, removed = _named(layout, names)
+    if names and not named:  # nothing of them changes any more
+        return show(layout, names, as_json=as_json)
 
     def look() -> Look:
         head = tuple(Line(line) for line in _headlines(layout))
@@ -50,7 +52,8 @@ def show_again(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list
             return Look(head, tuple(rows), troubles=tuple(map(clean_line, unread)))
         trees = [read_tree(layout, *run) for run in named]
         lines = (line for tree in trees for line in Branches(layout).lines(tree))
-        return Look(head, tuple(row_now(layout, *run) for run in named), tuple(lines))
+        rows = [*removed, *(row_now(layout, *run) for run in named)]
+        return Look(head, tuple(rows), tuple(lines))
 
     def report(seen: Look) -> None:
         runs = [_with_stages(layout, row) if named else row.to_json() for row in seen.rows]

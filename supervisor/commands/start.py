@@ -101,7 +101,7 @@ def _reporter(as_json: bool) -> Tally:
         return JsonReporter()
     if not moves(sys.stdout):
         return PlainReporter()
-    from supervisor.report.live import LiveReporter
+    from supervisor.report.telling import LiveReporter
 
     return LiveReporter()
 

@@ -80,6 +80,9 @@ def _about(stage: StageNode) -> Iterator[str]:
         yield f"exit {stage.facts['exit_code']}"
     if stage.signal is not None:
         yield stage.signal
+    if stage.waited is not None:
+        waits = stage.status in ("pending", "running") and not stage.tries
+        yield "waiting for slots" if waits else f"waited {duration(stage.waited.length_s)}"
     if stage.status == "running" and stage.tries:
         if stage.tries[-1].wait is not None:
             yield f"waiting for try {len(stage.tries) + 1}"

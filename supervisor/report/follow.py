@@ -144,8 +144,8 @@ class RunFollower:
         self._journal = FactFollower(self._run.journal)
         self._head_bytes = head_bytes
         self._only = stage
-        self._open: list[LogFollower] = []
-        self._child: tuple[str, RunFollower] | None = None
+        self._open: dict[str, tuple[LogFollower, ...]] = {}  # by stage: some run side by side
+        self._children: dict[str, RunFollower] = {}
 
     @property
     def verdict(self) -> Fact | None:
@@ -160,33 +160,34 @@ class RunFollower:
     def read_new(self) -> Iterator[Piece]:
         """The output that came since the last call, stage by stage."""
         for fact in self._journal.read_new():
-            if self._only not in (None, fact.data.get("stage")):
+            stage = str(fact.data.get("stage"))
+            if self._only not in (None, stage):
                 continue
             match fact.event:
                 case Event.STAGE_STARTED:
-                    self._begin(fact)
+                    self._open[stage] = self._logs_of(fact, stage)
                 case Event.STAGE_RETRIED:
-                    for follower in self._open:
+                    for follower in self._open.get(stage, ()):
                         follower.retire()
-                    yield from self._drain(ended=True)
+                    yield from self._drain(stage, ended=True)
                 case Event.STAGE_ENDED:
-                    yield from self._drain(ended=True)
-                    self._open = []
+                    yield from self._drain(stage, ended=True)
+                    self._open.pop(stage, None)
                 case Event.CHILD_STARTED:
-                    self._follow_child(fact)
+                    self._follow_child(fact, stage)
                 case Event.CHILD_ENDED:
-                    yield from self._drain(ended=True)
-                    self._child = None
+                    yield from self._drain(stage, ended=True)
+                    self._children.pop(stage, None)
                 case _:
                     continue
         # A worker that was lost told no end of its stage: the verdict is the end.
-        yield from self._drain(ended=self.verdict is not None)
+        for stage in dict.fromkeys((*self._open, *self._children)):
+            yield from self._drain(stage, ended=self.verdict is not None)
 
-    def _begin(self, fact: Fact) -> None:
-        stage, index = str(fact.data.get("stage")), int(fact.data.get("index") or 0)
-        number = fact.data.get("try")
+    def _logs_of(self, fact: Fact, stage: str) -> tuple[LogFollower, ...]:
+        index, number = int(fact.data.get("index") or 0), fact.data.get("try")
         earlier = number if isinstance(number, int) else 1
-        self._open = [
+        return tuple(
             LogFollower(
                 self._run.stage_log(index, stage, stream),
                 self._run.stage_log(index, stage, stream, earlier_try=earlier),
@@ -195,25 +196,25 @@ class RunFollower:
                 self._head_bytes,
             )
             for stream in ("stdout", "stderr")
-        ]
+        )
 
-    def _follow_child(self, fact: Fact) -> None:
+    def _follow_child(self, fact: Fact, stage: str) -> None:
         """The output of a sub-pipeline is that of its run."""
         run_id = str(fact.data.get("sub_run_id"))
-        if run_id == self._run.run_id:  # an edited record
-            return
-        child = RunFollower(self._layout, self._task_id, run_id, head_bytes=self._head_bytes)
-        self._child = (str(fact.data.get("stage")), child)
+        if run_id != self._run.run_id:  # else an edited record
+            self._children[stage] = RunFollower(
+                self._layout, self._task_id, run_id, head_bytes=self._head_bytes
+            )
 
-    def _drain(self, *, ended: bool) -> Iterator[Piece]:
-        for follower in self._open:
+    def _drain(self, stage: str, *, ended: bool) -> Iterator[Piece]:
+        for follower in self._open.get(stage, ()):
+            looks = ended
             for _ in range(_READS_COUNT):
-                piece = follower.read_new(ended=ended)
+                piece = follower.read_new(ended=looks)
                 if piece is None:
                     break
                 yield piece
-                ended = True  # the same look goes on: head, gap, end
-        if self._child is not None:
-            stage, child = self._child
-            for piece in child.read_new():
+                looks = True  # the same look goes on: head, gap, end
+        if stage in self._children:
+            for piece in self._children[stage].read_new():
                 yield replace(piece, stage=f"{stage}/{piece.stage}")

@@ -1,4 +1,4 @@
-"""How ``start`` tells what happens: plain lines, or JSON; ``live`` has what a terminal gets.
+"""How ``start`` tells what happens: plain lines, or JSON; ``telling`` has what a terminal gets.
 
 Results (a finished run) go to stdout, messages to stderr. A reader that went away or does not read
 never stops the supervisor: what cannot be said is counted and left out.

@@ -60,6 +60,9 @@ def tracks_of(run: RunNode, depth: int = 0) -> Iterator[Track]:
         yield Track("queued", depth, (bar,))
     for stage in run.stages:
         bars = []
+        if stage.waited is not None:
+            lasted = duration(stage.waited.length_s)
+            bars.append(Bar(stage.waited, "wait", f"{stage.id}: {lasted} for slots"))
         for tried in stage.tries:
             number = f", try {tried.number}" if len(stage.tries) > 1 else ""
             lasted = duration(tried.span.length_s)

@@ -10,7 +10,12 @@ from supervisor.report.tree import RunNode
 
 BAR_COLUMNS: Final = 24
 _LEAST_SHARE: Final = 0.01  # of the whole, for a step to have a line of its own
-_STEP_WORDS: Final = {"queue": "queued", "wait": "wait for the next try", "overhead": "overhead"}
+_STEP_WORDS: Final = {
+    "queue": "queued",
+    "wait": "wait for the next try",
+    "slots": "wait for slots",
+    "overhead": "overhead",
+}
 
 
 def lines_of(run: RunNode, limit: int | None) -> Iterator[str]:

@@ -21,7 +21,7 @@ class Step:
     """One stretch of the critical path.
 
     Attributes:
-        kind: "queue", "stage", "wait" (for the next try) or "overhead".
+        kind: "queue", "stage", "wait" (for the next try), "slots" (that others had) or "overhead".
         run_id: whose it is.
         stage: of which stage, None for a queue and for overhead.
         number: of which try, None where it has no more than one.
@@ -45,7 +45,7 @@ class Timing:
         stages_s: while at least one stage was on; the waits between tries and the runs of
             sub-pipelines are in it.
         waits_s: between tries, of all runs of the tree; overlapping ones count once.
-        overhead_s: while the worker lived and no stage was on.
+        overhead_s: while the worker lived and no stage was on; waits for slots are in it.
         path: what the length of the run is made of, in order.
     """
 
@@ -92,7 +92,7 @@ def _path(run: RunNode) -> Iterator[Step]:
         at = stage[1].begin_s
     at = run.span.begin_s
     for node, span in reversed(backwards):
-        yield _overhead(run, at, span.begin_s)
+        yield from _before(run, node, Span(at, max(at, span.begin_s)))
         yield from _of_stage(run, node, span)
         at = span.end_s
     yield _overhead(run, at, run.span.end_s)
@@ -126,6 +126,19 @@ def _of_stage(run: RunNode, stage: StageNode, span: Span) -> Iterator[Step]:
         yield Step(kind="stage", span=tried.span, **about)  # type: ignore[arg-type]
         if tried.wait is not None:
             yield Step(kind="wait", span=tried.wait, **about)  # type: ignore[arg-type]
+
+
+def _before(run: RunNode, stage: StageNode, gap: Span) -> Iterator[Step]:
+    """What lies between a stage and the one before it on the path."""
+    waited = stage.waited
+    if waited is None or waited.end_s <= gap.begin_s:
+        yield _overhead(run, gap.begin_s, gap.end_s)
+        return
+    begin_s = max(waited.begin_s, gap.begin_s)
+    yield _overhead(run, gap.begin_s, begin_s)
+    slots = Span(begin_s, max(begin_s, min(waited.end_s, gap.end_s)))
+    yield Step(kind="slots", run_id=run.run_id, stage=stage.id, span=slots)
+    yield _overhead(run, slots.end_s, gap.end_s)
 
 
 def _overhead(run: RunNode, begin_s: float, end_s: float) -> Step:
@@ -167,6 +180,7 @@ def _stage_json(stage: StageNode) -> dict[str, Any]:
         "id": stage.id,
         "status": stage.status,
         **_span_json(stage.span),
+        "slots_wait_s": None if stage.waited is None else round(stage.waited.length_s, 3),
         "tries": [
             {
                 "try": tried.number,

@@ -6,12 +6,13 @@ page of ``report``. Times are Spans, in seconds since the run at the top was acc
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.report.records import manifest_now
 from supervisor.report.rows import UNKNOWN_SCHEMA
 from supervisor.report.span import Moment, Span, after, moment_of, places
+from supervisor.report.tries import Try, tries_in, waited_in
 from workers.records.clock import epoch_of
 from workers.records.errors import NewerRecordError, TypedError
 from workers.records.identity import boot_id, host_name
@@ -25,27 +26,6 @@ DEPTH_LIMIT: Final = 50  # validation refuses circles; records that were edited 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
-    """One try of a stage.
-
-    Attributes:
-        number: from 1.
-        span: when; up to now where it is under way.
-        status: "running", "succeeded", "failed", "skipped".
-        exit_code: None where it has none.
-        signal: the signal that ended it.
-        wait: the pause before the next try, where there was one.
-    """
-
-    number: int
-    span: Span
-    status: str
-    exit_code: int | None = None
-    signal: str | None = None
-    wait: Span | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StageNode:
     """One stage.
 
@@ -55,6 +35,7 @@ class StageNode:
         span: from its first try to the end of its last; None where it was never begun.
         tries: those that the journal tells, in order.
         run: the run of its sub-pipeline.
+        waited: while it had its turn and others had the slots that it needs.
         facts: its entry of the manifest's ``commands``.
         more: its entry of the manifest's ``extensions.stages``.
     """
@@ -67,6 +48,7 @@ class StageNode:
     run: "RunNode | None"
     facts: dict[str, Any]
     more: dict[str, Any]
+    waited: Span | None = None
 
     @property
     def signal(self) -> str | None:
@@ -217,7 +199,7 @@ class _Reader:
         mine = [fact for fact in facts if fact.data.get("stage") == entry["id"]]
         known = manifest["extensions"].get("stages") or []
         more: dict[str, Any] = next((s for s in known if s["id"] == entry["id"]), {})
-        tries = _tries(mine, at, end_s, entry["status"])
+        tries = tries_in(mine, at, end_s, entry["status"])
         if not facts and entry.get("started_at"):
             tries = (_as_recorded(manifest, entry, end_s),)
         span = Span(tries[0].span.begin_s, tries[-1].span.end_s) if tries else None
@@ -232,6 +214,7 @@ class _Reader:
             run=self._child(entry, mine, at, above),
             facts=entry,
             more=more,
+            waited=waited_in(mine, at, end_s),
         )
 
     def _child(
@@ -266,41 +249,6 @@ class _Reader:
             queued=Span(place_s, place_s),
             manifest={},
         )
-
-
-def _tries(
-    facts: list[Fact], at: Mapping[int, float], end_s: float, status: str
-) -> tuple[Try, ...]:
-    """The tries that a stage's facts tell; what has no end has this status, until ``end_s``."""
-    found: list[Try] = []
-    begun: float | None = None
-    for fact in facts:
-        place_s = at[fact.seq]
-        if fact.event == Event.STAGE_STARTED:
-            begun = place_s
-        elif fact.event not in (Event.STAGE_ENDED, Event.STAGE_RETRIED):
-            continue
-        elif begun is not None:
-            found.append(_try(len(found) + 1, Span(begun, place_s), fact, end_s))
-            begun = None
-            continue
-        if found and found[-1].wait is not None:  # the next try, or no more of them
-            found[-1] = replace(found[-1], wait=Span(found[-1].span.end_s, place_s))
-    if begun is not None:
-        found.append(Try(number=len(found) + 1, span=Span(begun, end_s), status=status))
-    return tuple(found)
-
-
-def _try(number: int, span: Span, fact: Fact, end_s: float) -> Try:
-    retried = fact.event == Event.STAGE_RETRIED
-    return Try(
-        number=number,
-        span=span,
-        status=str(fact.data.get("status")),
-        exit_code=fact.data.get("exit_code"),
-        signal=fact.data.get("signal"),
-        wait=Span(span.end_s, end_s) if retried else None,
-    )
 
 
 def _as_recorded(manifest: dict[str, Any], entry: dict[str, Any], end_s: float) -> Try:

@@ -82,7 +82,11 @@ def test_no_reading_command_prints_a_control_of_foreign_text(
         for path in paths:
             record = fill(json.loads(kept[path]), text + HOSTILE)
             path.write_text(json.dumps(record) + "\n")
-        for words in (["status"], ["status", "latest"], ["show", "latest"], ["verify"]):
+        for words in (
+            *(["status"], ["status", "latest"], ["status", "latest", "--json"], ["verify"]),
+            *(["show", "latest"], ["show", "latest", "--timing"], ["events", "latest"]),
+            *(["report", "latest", "-o", "-"], ["report", "--task", "default", "-o", "-"]),
+        ):
             code = run([*words, *root])
             shown = capsys.readouterr()
             assert code in (0, 3, 65), shown.err

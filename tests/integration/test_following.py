@@ -109,6 +109,29 @@ def test_logs_f_follows_from_stage_to_stage_to_the_runs_end(root: Root) -> None:
     root.finish(process)
 
 
+def test_stages_that_run_side_by_side_are_followed_side_by_side(root: Root) -> None:
+    hold = "until test -e go; do sleep 0.02; done"
+    root.configure(
+        "[pipelines.both]\nstages = [\n"
+        f"  {{ id = 'a', command = 'echo a1; {hold}; echo a2', needs = [] }},\n"
+        f"  {{ id = 'b', command = 'echo b1; {hold}; echo b2', needs = [] }},\n]\n"
+    )
+    process = root.serving()
+    run_id = root.call("submit", "both").out.strip()
+    following = root.popen("logs", "-f", run_id)
+    assert following.stdout is not None
+    assert {following.stdout.readline() for _ in range(2)} == {"a1\n", "b1\n"}
+    assert root.call("status", run_id, "--json").json()["runs"][0]["running"] == ["a", "b"]
+    root.write("go", "")
+    assert set(root.finish(following).out.splitlines()) == {"a2", "b2"}
+    assert set(root.call("logs", run_id).out.splitlines()) == {"a1", "a2", "b1", "b2"}
+    timing = root.call("show", run_id, "--timing", "--json").json()
+    lengths = [stage["duration_s"] for stage in timing["stages"]]
+    assert max(lengths) <= timing["stages_s"] < sum(lengths), "what overlaps counts once"
+    assert root.call("stop").code == 0
+    root.finish(process)
+
+
 def test_a_follower_whose_reader_goes_away_ends_without_a_word(root: Root) -> None:
     root.configure(STEPS)
     process = root.serving()

@@ -1,5 +1,6 @@
 """Where the time went, for runs whose times are written down here."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -67,6 +68,17 @@ def test_the_path_goes_through_the_run_of_a_sub_pipeline() -> None:
         ("overhead", None, 5.5, 6),
     ]
     assert to_json(tree)["stages"][0]["run"]["queued_s"] == 0.5
+
+
+def test_a_wait_for_slots_is_told_apart_from_overhead() -> None:
+    waiting = replace(stage("b", tried(1, 4, 6)), waited=Span(2, 4))
+    tree = run(stage("a", tried(1, 0, 1)), waiting, begin_s=0, end_s=6)
+    assert steps(tree) == [
+        ("stage", "a", 0, 1),
+        ("overhead", None, 1, 2),
+        ("slots", "b", 2, 4),
+        ("stage", "b", 4, 6),
+    ]
 
 
 spans = st.tuples(st.integers(0, 50), st.integers(0, 20)).map(

@@ -3,7 +3,8 @@
 from typing import Any
 
 from supervisor.report.span import Span
-from supervisor.report.tree import RunNode, StageNode, Try
+from supervisor.report.tree import RunNode, StageNode
+from supervisor.report.tries import Try
 
 
 def tried(number: int, begin_s: float, end_s: float, wait_until: float | None = None) -> Try:
