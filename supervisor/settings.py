@@ -60,6 +60,9 @@ class Settings(BaseModel):
     groups: dict[Annotated[str, AfterValidator(_task)], Runs] = Field(
         default={}, description="runs at once of each concurrency group"
     )
+    slots: dict[Annotated[str, AfterValidator(_task)], Runs] = Field(
+        default={}, description="how many there are of each slot that stages use"
+    )
     batch: str | None = Field(None, description="what a bare `supervisor start` runs")
     history_limit: int = Field(1000, ge=1, le=1_000_000, description="runs in state.json")
     launcher: Literal["zygote", "exec"] = Field("zygote", description="how workers are started")

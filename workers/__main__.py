@@ -47,7 +47,7 @@ def _run(ready: Ready, spec: RunSpec, control: Control, recorder: Recorder) -> i
         spec=spec,
         environ=ready.environ,
         control=control,
-        containment=Containment(),
+        containment=Containment(spec.run_id),
         clock=SystemClock(),
     )
     pulse = Pulse(ready.run.heartbeat, spec.limits.heartbeat_interval_s, control.on_beat)

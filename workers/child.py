@@ -5,7 +5,6 @@ reads that run's journal until the verdict; whoever serves the root makes the ru
 """
 
 import os
-import select
 import time
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,6 +19,7 @@ from workers.records.manifest import Status
 from workers.records.params import bound, given_to
 from workers.records.request import Request, RequestKind, publish
 from workers.records.spec import PipelineSpec, RunSpec, StageSpec
+from workers.turns import Steps, Wait
 
 POLL_S: Final = 0.1  # nobody waits for less; a look is one stat of the journal
 ASK_AGAIN_S: Final = 0.5  # a disk that has room again is noticed so soon
@@ -79,7 +79,7 @@ class ChildRun:
         self._journal = JournalReader(self._path)
         self._size = -1
 
-    def ask(self, *, deadline_mono_s: float | None) -> None:
+    def ask(self, *, deadline_mono_s: float | None) -> Steps[None]:
         """Ask for the run; a disk that refuses is asked again until somebody wants us ended.
 
         Raises:
@@ -90,15 +90,16 @@ class ChildRun:
         while True:
             try:
                 publish(self._layout, request)
-            except OSError:
-                late = deadline_mono_s is not None and time.monotonic() >= deadline_mono_s
-                if late or self._control.look() is not None:
-                    raise
-                select.select([self._control.bell_fd], [], [], ASK_AGAIN_S)
+            except OSError as error:
+                refused = error
             else:
                 return
+            late = deadline_mono_s is not None and time.monotonic() >= deadline_mono_s
+            if late or self._control.detail is not None:
+                raise refused
+            yield Wait(time.monotonic() + ASK_AGAIN_S)
 
-    def wait(self, *, deadline_mono_s: float | None, grace_s: float) -> ChildEnding:
+    def wait(self, *, deadline_mono_s: float | None, grace_s: float) -> Steps[ChildEnding]:
         """Wait for its verdict; never raises for what the child does."""
         reason: str | None = None
         asked_to_end = False
@@ -110,7 +111,7 @@ class ChildRun:
             now = time.monotonic()
             if now >= give_up_mono_s:
                 return ChildEnding(Status.IN_PROGRESS, reason)
-            detail = self._control.look()
+            detail = self._control.detail
             if reason is None:
                 if detail is not None:
                     reason = "cancelled"
@@ -120,7 +121,7 @@ class ChildRun:
                     give_up_mono_s = now + grace_s + ENDING_MARGIN_S
             if reason is not None and not asked_to_end:
                 asked_to_end = self._ask_to_end(detail or "stopped")
-            select.select([self._control.bell_fd], [], [], POLL_S)
+            yield Wait(now + POLL_S)
 
     def _new_facts(self) -> list[Fact]:
         try:

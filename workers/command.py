@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import select
 import time
 from typing import Any
 
@@ -22,6 +21,7 @@ from workers.records.params import variable
 from workers.records.spec import StageSpec
 from workers.stage import REFRESH_S, Ending, Try, Work
 from workers.tried import Tried, message_of, stage_facts
+from workers.turns import Steps, Wait
 
 _STREAMS = ("stdout", "stderr")
 
@@ -65,7 +65,7 @@ class CommandStage:
             "SUPERVISED_ROOT": bench.layout.root,
         }
 
-    def run(self, pipeline_deadline: float | None) -> StageOutcome:
+    def run(self, pipeline_deadline: float | None) -> Steps[StageOutcome]:
         """Run the stage, with its retries.
 
         Args:
@@ -78,10 +78,10 @@ class CommandStage:
             self._about = {**self._about, "try": number}
             logs = (self._log("stdout"), self._log("stderr"))  # there before a fact implies them
             self._recorder.fact(Event.STAGE_STARTED, self._about, flush=False)
-            tried = self._try(deadline, logs)
+            tried = yield from self._try(deadline, logs)
             late = tried.reason == "timed-out" and deadline == pipeline_deadline
             wait_s = None if late else self._wait_s(number, tried, pipeline_deadline)
-            if wait_s is None or not self._may_try_again(number, tried, wait_s):
+            if wait_s is None or not (yield from self._may_try_again(number, tried, wait_s)):
                 return self._finish(tried, late=late)
 
     def _deadline(self, pipeline_deadline: float | None) -> float | None:
@@ -90,9 +90,10 @@ class CommandStage:
         own = time.monotonic() + self._stage.timeout_s
         return own if pipeline_deadline is None else min(own, pipeline_deadline)
 
-    def _try(self, deadline: float | None, logs: tuple[BoundedLog, BoundedLog]) -> Tried:
+    def _try(self, deadline: float | None, logs: tuple[BoundedLog, BoundedLog]) -> Steps[Tried]:
         bench, limits = self._bench, self._bench.spec.limits
         work = Work(
+            stage_id=self._stage.id,
             argv=argv_of(self._stage),
             cwd=os.path.normpath(
                 os.path.join(bench.layout.root, self._stage.cwd or bench.spec.pipeline.cwd or "")
@@ -108,7 +109,7 @@ class CommandStage:
                 stack.callback(log.close)
                 pipes.append(Pipe(log))
                 stack.callback(pipes[-1].close)
-            ending = Try(work, bench.control, bench.containment, *pipes).run()
+            ending = yield from Try(work, bench.control, bench.containment, *pipes).run()
         with contextlib.suppress(OSError):
             sync_dir(bench.run.commands)  # the logs' names: a fact is going to point to them
         for log in logs:
@@ -151,16 +152,16 @@ class CommandStage:
         too_late = pipeline_deadline is not None and time.monotonic() + wait_s >= pipeline_deadline
         return None if too_late else wait_s
 
-    def _may_try_again(self, number: int, tried: Tried, wait_s: float) -> bool:
+    def _may_try_again(self, number: int, tried: Tried, wait_s: float) -> Steps[bool]:
         """Tell of a failed try and wait for the next; False where somebody wants it ended."""
         control = self._bench.control
         until = time.monotonic() + wait_s
-        if control.look() is None:
+        if control.detail is None:
             self._set_aside(number)
             facts = stage_facts(tried, "failed", summary=message_of(tried, self._mask))
             self._recorder.fact(Event.STAGE_RETRIED, {**facts, "delay_s": wait_s}, flush=False)
-            while control.look() is None and (left := until - time.monotonic()) > 0:
-                select.select([control.bell_fd], [], [], left)
+            while control.detail is None and time.monotonic() < until:
+                yield Wait(until)
             if control.detail is None:
                 return True
         tried.reason = "cancelled"

@@ -1,9 +1,12 @@
-"""A run: the stages of a pipeline in order, each fact journalled, one verdict at the end."""
+"""A run: the stages of a pipeline, each fact journalled, one verdict at the end."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from workers.command import CommandStage
+from workers.graph import Graph
 from workers.outcome import StageOutcome
 from workers.pulse import Pulse
 from workers.recorder import Bench, Recorder
@@ -12,8 +15,10 @@ from workers.records.files import make_private
 from workers.records.identity import identity_of
 from workers.records.journal import Event
 from workers.records.spec import StageKind, StageSpec
+from workers.slots import Slots, give_back
 from workers.subpipeline import SubpipelineStage
 from workers.tried import clean
+from workers.turns import Steps, Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,8 @@ class PipelineRun:
         self._recorder = recorder
         self._pulse = pulse
         self._began = bench.clock.mono_s()
-        self._at: tuple[str, CommandStage | SubpipelineStage] | None = None
+        self._graph = Graph(bench.spec.pipeline)
+        self._on: dict[str, CommandStage | SubpipelineStage] = {}
 
     def run(self) -> bool:
         """Run it to its verdict; False where the verdict could not be written."""
@@ -61,34 +67,89 @@ class PipelineRun:
         bench = self._bench
         bench.containment.end_all(bench.spec.limits.grace_s)
         reason = clean(f"the worker failed: {type(error).__name__}: {error}")
-        if self._at is None:
-            return self._say(Judgement("failed", "stage:worker:error", reason))
-        stage_id, runner = self._at
-        runner.broken(reason)
+        for runner in self._on.values():
+            runner.broken(reason)
+        stage_id = next(iter(self._on), "worker")
         return self._say(Judgement("failed", f"stage:{stage_id}:error", reason))
 
     def _stages(self) -> Judgement:
-        bench = self._bench
-        timeout_s = bench.spec.pipeline.timeout_s
+        """Let every stage begin whose needs are met, until none is on and none may begin."""
+        timeout_s = self._bench.spec.pipeline.timeout_s
         deadline = None if timeout_s is None else self._began + timeout_s
+        turns: Turns[str, StageOutcome] = Turns(self._bench.control)
+        judgements: list[Judgement] = []
+        while True:
+            judgements += self._begin(turns, deadline)
+            if not len(turns):
+                return min(judgements, key=_weight, default=self._all_made())
+            for stage_id, outcome in turns.turn():
+                judgements += self._ended(stage_id, outcome)
+
+    def _all_made(self) -> Judgement:
+        """Nothing went wrong; a spec whose needs lead in a circle leaves stages, though."""
+        for stage_id, need in self._graph.unmet():
+            return Judgement(
+                "failed", "stage:worker:error", f"{stage_id} needs {need}, which never begins"
+            )
+        return Judgement("succeeded")
+
+    def _begin(
+        self, turns: Turns[str, StageOutcome], deadline: float | None
+    ) -> Iterator[Judgement]:
+        """Begin what may begin; yields what became of that at once."""
+        bench, graph = self._bench, self._graph
         kept = {item.stage: item.run_id for item in bench.spec.kept}
-        for index, stage in enumerate(bench.spec.pipeline.stages, 1):
-            if (detail := bench.control.look()) is not None:
-                return Judgement("cancelled", detail, f"cancelled before {stage.id} began")
+        while (found := graph.next()) is not None:
+            index, stage = found
+            if not len(turns):
+                bench.control.look()  # nobody else hears the bell now
+            if (detail := bench.control.detail) is not None:
+                yield Judgement("cancelled", detail, f"cancelled before {stage.id} began")
+                return
             if deadline is not None and bench.clock.mono_s() >= deadline:
-                return Judgement("failed", "timed-out", f"timed out before {stage.id} began")
+                yield Judgement("failed", "timed-out", f"timed out before {stage.id} began")
+                return
+            graph.begin(stage.id)
             if stage.id in kept:
                 about = {"stage": stage.id, "index": index, "kept_from": kept[stage.id]}
                 self._recorder.fact(Event.STAGE_KEPT, about, flush=False)
+                graph.ended(stage.id, "succeeded")
                 continue
-            kind = SubpipelineStage if stage.kind is StageKind.SUBPIPELINE else CommandStage
-            runner = kind(bench, self._recorder, index, stage)
-            self._at = (stage.id, runner)
-            outcome = runner.run(deadline)
-            self._at = None
-            if outcome.status == "failed":
-                return self._judge(stage, outcome)
-        return Judgement("succeeded")
+            for stage_id, outcome in turns.begin(stage.id, self._steps(index, stage, deadline)):
+                yield from self._ended(stage_id, outcome)
+
+    def _steps(self, index: int, stage: StageSpec, deadline: float | None) -> Steps[StageOutcome]:
+        """One stage, with the slots that it uses."""
+        bench = self._bench
+        held: list[int] = []
+        if stage.uses:
+            counts = {slot.name: slot.count for slot in bench.spec.slots}
+            slots = Slots(bench.layout, counts, bench.control)
+            try:
+                if (taken := slots.take(stage.uses)) is None:
+                    about = {"stage": stage.id, "index": index, "slots": list(stage.uses)}
+                    self._recorder.fact(Event.STAGE_WAITING, about, flush=False)
+                    taken = yield from slots.wait(stage.uses, deadline)
+            except (OSError, TypedError) as error:
+                return StageOutcome(
+                    status="failed", reason="slots-failed", message=f"{stage.id}: {error}"
+                )
+            if taken is None:
+                return _not_begun(stage, "cancelled" if bench.control.detail else "timed-out")
+            held = taken
+        kind = SubpipelineStage if stage.kind is StageKind.SUBPIPELINE else CommandStage
+        runner = kind(bench, self._recorder, index, stage)
+        self._on[stage.id] = runner
+        outcome = yield from runner.run(deadline)
+        del self._on[stage.id]
+        give_back(held)
+        return outcome
+
+    def _ended(self, stage_id: str, outcome: StageOutcome) -> Iterator[Judgement]:
+        self._graph.ended(stage_id, outcome.status)
+        if outcome.status == "failed":
+            stages = self._bench.spec.pipeline.stages
+            yield self._judge(next(s for s in stages if s.id == stage_id), outcome)
 
     def _judge(self, stage: StageSpec, outcome: StageOutcome) -> Judgement:
         """The verdict that a failed stage means."""
@@ -105,7 +166,7 @@ class PipelineRun:
 
     def _say(self, judgement: Judgement) -> bool:
         self._pulse.stop()
-        verdict = {
+        verdict: dict[str, Any] = {
             "status": judgement.status,
             "detail": judgement.detail,
             "reason": judgement.reason,
@@ -115,6 +176,25 @@ class PipelineRun:
             "slowest_journal_s": round(self._recorder.slowest_s, 6),
             "leftover_pids": self._bench.containment.given_up_pids(),
         }
+        if any(stage.needs for stage in self._bench.spec.pipeline.stages):
+            verdict["unmet"] = dict(self._graph.unmet())
         written = self._recorder.verdict(verdict, on_wait=self._pulse.beat)
         self._pulse.stop()
         return written
+
+
+def _weight(judgement: Judgement) -> int:
+    """What decides a run of several judgements; of the same weight the first does."""
+    if judgement.status == "cancelled":
+        return 0
+    return 1 if judgement.detail == "timed-out" else 2
+
+
+def _not_begun(stage: StageSpec, reason: str) -> StageOutcome:
+    words = f"{reason.replace('-', ' ')} while it waited for {', '.join(stage.uses)}"
+    return StageOutcome(
+        status="failed",
+        reason=reason,
+        message=f"{stage.id}: {words}",
+        ended_pipeline=reason == "timed-out",
+    )

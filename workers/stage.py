@@ -1,25 +1,25 @@
 """One try of a command stage: start it, keep its output, end it in time, leave nothing alive.
 
-One loop with a deadline for everything. A stage is over when its own process has ended *and* the
-worker has no child left; what its process leaves behind is terminated, killed after a short grace,
-and counted.
+Each wait has a deadline for everything. A stage is over when its own process has ended *and*
+nothing of it is left: no child of the worker, or, beside other stages, none that is this one's.
+What its process leaves behind is terminated, killed after a short grace, and counted.
 """
 
 import functools
 import mmap
 import os
-import select
 import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from workers.containment import GIVE_UP_S, KILL_EVERY_S, Containment, reap_orphans
+from workers.containment import GIVE_UP_S, KILL_EVERY_S, Containment
 from workers.control import Control
 from workers.launch import NotStarted, launch
 from workers.pipe import Pipe
 from workers.records.limits import LEFTOVER_GRACE_S, READ_BUFFER_BYTES
+from workers.turns import Steps, Wait
 
 LOOK_EVERY_S: Final = 10.0  # a child's end rings the bell; this is for what it forgot
 REFRESH_S: Final = 0.25  # how old the end of a running stage's log may be, for who follows it
@@ -38,10 +38,12 @@ class Work:
     """What one try needs.
 
     Attributes:
+        stage_id: whose processes are whose, where stages run side by side.
         deadline_mono_s: when it is timed out, None for never.
         refresh_s: how often the logs' ends are brought up to date.
     """
 
+    stage_id: str
     argv: tuple[str, ...]
     cwd: str
     env: Mapping[str, str]
@@ -94,7 +96,7 @@ class Try:
         self._pipes = {pipe.read_fd: pipe for pipe in (stdout, stderr)}
         self._buffer = _buffer()
         self._ending = Ending()
-        self._poll = select.poll()
+        self._fds: tuple[int, ...] = tuple(self._pipes)
         self._pid = 0
         self._pidfd: int | None = None
         self._exited = False
@@ -104,7 +106,7 @@ class Try:
         self._give_up_at = 0.0
         self._look_at = 0.0
 
-    def run(self) -> Ending:
+    def run(self) -> Steps[Ending]:
         """Run it to its end; never raises for what a stage does."""
         began = time.monotonic()
         stdout, stderr = self._pipes.values()
@@ -121,10 +123,13 @@ class Try:
             self._ending.reason, self._ending.message = child.reason, child.message
             return self._ending
         self._pid = child
+        self._look_at = began + LOOK_EVERY_S
+        self._containment.begin(self._work.stage_id, child)
         try:
             self._watch()
-            self._loop()
+            yield from self._loop()
         finally:
+            self._containment.end(self._work.stage_id)
             if self._pidfd is not None:
                 os.close(self._pidfd)
         self._drain()
@@ -137,36 +142,38 @@ class Try:
             self._pidfd = os.pidfd_open(self._pid)  # proven: nobody but us reaps it
         except OSError:
             self._pidfd = None  # no descriptor left; the bell rings at its end all the same
-        for fd in (self._control.bell_fd, *self._pipes, self._pidfd):
-            if fd is not None:
-                self._poll.register(fd, select.POLLIN)
+        else:
+            self._fds += (self._pidfd,)
 
-    def _loop(self) -> None:
+    def _loop(self) -> Steps[None]:
         while True:
-            rang, size = False, 0
-            for fd, _ in self._poll.poll(self._wait_ms()):
+            came = yield Wait(self._due(), self._fds)
+            rang, size = came.rang, 0
+            for fd in came.fds:
                 pipe = self._pipes.get(fd)
                 if pipe is None:
                     rang = True
                 else:
                     size += pipe.pump(self._buffer)
                     if pipe.ended:
-                        self._poll.unregister(fd)
+                        self._forget(fd)
             if 0 < size < FLOOD_BELOW_BYTES and not rang:
                 wait_s = GATHER_S if size < GATHER_BELOW_BYTES else FLOOD_GATHER_S
-                rang = bool(select.select([self._control.bell_fd], [], [], wait_s)[0])
+                rang = (yield Wait(time.monotonic() + wait_s)).rang
             now = time.monotonic()
             for pipe in self._pipes.values():
                 pipe.refresh(now, self._work.refresh_s)
             if rang or self._kill_at is not None or now >= self._look_at:
                 self._look_at = now + LOOK_EVERY_S
-                self._control.look()  # first: a child that ends from now on rings anew
                 self._reap()
             if self._advance(now):
                 return
 
-    def _wait_ms(self) -> float:
-        """How long nothing can fall due, in milliseconds."""
+    def _forget(self, fd: int) -> None:
+        self._fds = tuple(other for other in self._fds if other != fd)
+
+    def _due(self) -> float:
+        """When something can fall due at the earliest."""
         now = time.monotonic()
         due = [self._look_at]
         if self._kill_at is not None:
@@ -178,7 +185,7 @@ class Try:
             for pipe in self._pipes.values()
             if pipe.log.dirty
         ]
-        return max(0.0, min(due) - now) * 1000
+        return min(due)
 
     def _reap(self) -> None:
         if not self._exited:
@@ -195,20 +202,22 @@ class Try:
                 self._ending.signal = _signal_name(-code) if code < 0 else None
                 self._ending.peak_rss_bytes = usage.ru_maxrss * 1024
                 self._ending.cpu_s = round(usage.ru_utime + usage.ru_stime, 3)
-        reap_orphans(spare_pid=0 if self._exited else self._pid)
+        self._containment.reap_orphans()
 
     def _ended(self) -> None:
         self._exited = True
+        self._containment.leader_ended(self._work.stage_id)
         if self._pidfd is not None:
-            self._poll.unregister(self._pidfd)
+            self._forget(self._pidfd)
 
     def _advance(self, now: float) -> bool:
         """Take the next decision; True when the try is over."""
-        if self._exited and self._containment.is_empty():
+        if self._exited and self._containment.is_empty(self._work.stage_id):
             return True
         if self._kill_at is None:
             if self._exited:
-                self._leftovers.update(pid for pid, _ in self._containment.living())
+                left = self._containment.living(self._work.stage_id)
+                self._leftovers.update(pid for pid, _ in left)
                 self._leftovers.update(self._end(now, min(LEFTOVER_GRACE_S, self._work.grace_s)))
                 self._counts_leftovers = True
             elif self._control.detail is not None:
@@ -218,12 +227,12 @@ class Try:
                 self._ending.reason = "timed-out"
                 self._end(now, self._work.grace_s)
         elif now >= self._kill_at:
-            killed = self._containment.kill(self._pidfd)
+            killed = self._containment.kill(self._pidfd, self._work.stage_id)
             if self._counts_leftovers:  # what changed its parent just before is found now
                 self._leftovers.update(killed)
             self._kill_at = now + KILL_EVERY_S
             if now >= self._give_up_at:
-                self._ending.leftover_pids = self._containment.give_up()
+                self._ending.leftover_pids = self._containment.give_up(self._work.stage_id)
                 return True
         return False
 
@@ -231,7 +240,7 @@ class Try:
         """Ask for the end, and set when it is forced; returns the pids that were asked."""
         self._kill_at = now + grace_s
         self._give_up_at = self._kill_at + GIVE_UP_S
-        return self._containment.ask_to_end()
+        return self._containment.ask_to_end(self._work.stage_id)
 
     def _drain(self) -> None:
         """Take what is still in the pipes; nobody of ours can write any more."""

@@ -11,6 +11,7 @@ from workers.records.journal import Event
 from workers.records.spec import PipelineSpec, StageSpec
 from workers.stage import Ending
 from workers.tried import Tried, stage_facts
+from workers.turns import Steps
 
 
 class SubpipelineStage:
@@ -29,7 +30,7 @@ class SubpipelineStage:
         self._stage = stage
         self._about: dict[str, Any] = {"stage": stage.id, "index": index}
 
-    def run(self, pipeline_deadline: float | None) -> StageOutcome:
+    def run(self, pipeline_deadline: float | None) -> Steps[StageOutcome]:
         """Run the stage.
 
         Args:
@@ -44,7 +45,7 @@ class SubpipelineStage:
         if pipeline is None:
             message = f"the spec holds no pipeline {self._stage.pipeline!r}"
             return self._finish(began, "internal-error", message)
-        ending, message = self._child(pipeline, deadline)
+        ending, message = yield from self._child(pipeline, deadline)
         if ending is None:
             return self._finish(began, "spawn-failed", message)
         reason = ending.reason
@@ -55,7 +56,7 @@ class SubpipelineStage:
 
     def _child(
         self, pipeline: PipelineSpec, deadline: float | None
-    ) -> tuple[ChildEnding | None, str]:
+    ) -> Steps[tuple[ChildEnding | None, str]]:
         """Run it; the ending is None where it could not be asked for."""
         bench = self._bench
         spec = child_spec(bench.spec, self._stage, pipeline)
@@ -63,11 +64,11 @@ class SubpipelineStage:
         self._recorder.fact(Event.CHILD_STARTED, link)  # on disk before anybody can start it
         child = ChildRun(bench.layout, spec, bench.control)
         try:
-            child.ask(deadline_mono_s=deadline)
+            yield from child.ask(deadline_mono_s=deadline)
         except (OSError, TypedError) as error:
             self._recorder.fact(Event.CHILD_ENDED, {**link, "status": "failed"}, flush=False)
             return None, f"sub-pipeline {pipeline.id}: it could not be asked for: {error}"
-        ending = child.wait(deadline_mono_s=deadline, grace_s=bench.spec.limits.grace_s)
+        ending = yield from child.wait(deadline_mono_s=deadline, grace_s=bench.spec.limits.grace_s)
         self._recorder.fact(Event.CHILD_ENDED, {**link, "status": ending.status}, flush=False)
         words = ending.status.replace("_", " ")
         return ending, f"sub-pipeline {pipeline.id} {words} (run {spec.run_id})"

@@ -96,11 +96,9 @@ def task_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[Co
 def groups(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The groups that the configuration or a living supervisor names."""
     found: set[str] = set()
-    for holder in (
-        _toml(ctx.params.get("config") or os.path.join(_layout(ctx).root, CONFIG)),
-        live_service(_layout(ctx)),
-    ):
-        told = holder.get("groups")
+    written = _toml(ctx.params.get("config") or os.path.join(_layout(ctx).root, CONFIG))
+    for holder in (written.get("supervisor"), live_service(_layout(ctx))):
+        told = holder.get("groups") if isinstance(holder, dict) else None
         found |= {str(name) for name in told} if isinstance(told, dict) else set()
     return _fitting(((name, "") for name in sorted(found)), incomplete)
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from supervisor.commands.options import layout_of
-from supervisor.errors import ConfigError, Problem, UsageError
+from supervisor.errors import ConfigError, Problem, RunRemovedError, UsageError
 from supervisor.plan.batches import Batch, batch_path, load_batch
 from supervisor.plan.catalog import Catalog, load_catalog
 from supervisor.plan.groups import groups_wrong, groups_wrong_in
 from supervisor.plan.load_settings import load_settings, project_file
+from supervisor.plan.needs import uses_wrong
 from supervisor.plan.params import words_of
 from supervisor.plan.runs import Wish
 from supervisor.plan.secrets import MEND, hooks_written_down, told_in, written_down
@@ -43,6 +44,7 @@ class Configured:
         pipelines, places = found.catalog.pipelines, found.catalog.places
         told = written_down(pipelines.values(), places, self.settings.secrets, os.environ)
         told += groups_wrong(pipelines, places, self.settings.groups)
+        told += uses_wrong(pipelines, places, self.settings.slots)
         told += groups_wrong_in(found, path, self.settings.groups)
         for index, run in enumerate(found.runs):
             for name in told_in(dict(run.params), self.settings.secrets, os.environ):
@@ -83,9 +85,16 @@ class Configured:
                     f"kept in the run's records: let the command read {told[0]} from its "
                     "environment"
                 )
-        found = dict.fromkeys(find_run(self.layout, name) for name in after)
+        found = dict.fromkeys(self._leader(name) for name in after)
         leaders = tuple(AfterSpec(run_id=run_id, task_id=task_id) for task_id, run_id in found)
         return Wish(task=task, params=given, priority=priority, group=group, after=leaders)
+
+    def _leader(self, name: str) -> tuple[str, str]:
+        """Task and run id of a run to follow; its history is enough to tell how it ended."""
+        try:
+            return find_run(self.layout, name)
+        except RunRemovedError as error:
+            return str(error.facts["task"]), str(error.facts["run"])
 
 
 def configure(
@@ -124,6 +133,7 @@ def configure(
     told = written_down(catalog.pipelines.values(), catalog.places, settings.secrets, os.environ)
     told += groups_wrong(catalog.pipelines, catalog.places, settings.groups)
     told += hooks_written_down(settings, project or "settings", os.environ)
+    told += uses_wrong(catalog.pipelines, catalog.places, settings.slots)
     if told:
         raise ConfigError(problems=told)
     for notice in catalog.notices:

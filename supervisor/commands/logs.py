@@ -112,6 +112,9 @@ def command(
     stages = [item.id for item in spec.pipeline.stages]
     if stage is not None and stage not in stages:
         raise UsageError(why=f"run {run_id} has no stage {stage!r}; it has: {', '.join(stages)}")
+    kept_from = {item.stage: item.run_id for item in spec.kept}
+    if stage in kept_from:
+        say(f"{stage} was kept: 'supervisor logs {kept_from[stage]} {stage}' shows its output")
     follower = RunFollower(layout, task_id, run_id, head_bytes=head_bytes(spec), stage=stage)
     printer = Printer(stream, headings=stage is None)
     found: Iterable[Piece] = follower.read_new()

@@ -10,7 +10,7 @@ from supervisor.plan.groups import unknown
 from supervisor.plan.load_settings import load_settings, project_file
 from supervisor.report.control import holds_now
 from workers.records.layout import Layout
-from workers.records.request import Request, RequestKind, publish
+from workers.records.request import Request, RequestKind, now_text, publish
 
 POLL_S: Final = 0.05
 
@@ -31,7 +31,7 @@ def change(layout: Layout, kind: RequestKind, group: str | None) -> None:
         SetAsideError: the supervisor would not take the request.
         OSError: it could not be handed in.
     """
-    path = publish(layout, Request(kind=kind, group=group))
+    path = publish(layout, Request(kind=kind, group=group, at=now_text()))
     aside = os.path.join(layout.rejected, os.path.basename(path))
     while os.path.lexists(path) and is_flocked(layout.lease_lock):
         time.sleep(POLL_S)

@@ -45,6 +45,7 @@ def command(
 
 def _lines(pipeline: PipelineSpec, root: str) -> list[str]:
     limit = f", at most {pipeline.timeout_s:g} s" if pipeline.timeout_s else ""
+    limit += f", {pipeline.max_parallel} stages at once" if pipeline.max_parallel else ""
     lines = [f"{pipeline.id} - {pipeline.title}{limit}"]
     lines += [f"  {_param(item)}" for item in pipeline.takes]
     for index, stage in enumerate(pipeline.stages, 1):
@@ -60,6 +61,10 @@ def _lines(pipeline: PipelineSpec, root: str) -> list[str]:
             facts.append(f"at most {stage.timeout_s:g} s")
         if stage.retries.attempts > 1:
             facts.append(f"up to {stage.retries.attempts} tries")
+        if stage.needs is not None:
+            facts.append(f"needs {', '.join(stage.needs) or 'nothing'}")
+        if stage.uses:
+            facts.append(f"uses {', '.join(stage.uses)}")
         if stage.allow_failure:
             facts.append("may fail")
         if stage.params:

@@ -3,9 +3,10 @@
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import Unpack
+from typing import Final, Unpack
 
 import click
 
@@ -13,11 +14,15 @@ from supervisor.commands.asking import Wished, ask_for, asking_options
 from supervisor.commands.logs import Printer, head_bytes
 from supervisor.commands.waiting import Awaited, Service, outcome, wait_for
 from supervisor.errors import SetAsideError
+from supervisor.report.control import holds_now
 from supervisor.report.follow import RunFollower
 from supervisor.report.text import print_json, say
+from workers.records.errors import TypedError
 from workers.records.layout import Layout
 from workers.records.request import Request, RequestKind, publish
 from workers.records.spec import RunSpec
+
+PAUSED_LOOK_S: Final = 1.0  # a run that is not held back has begun by then
 
 
 @click.command("run", short_help="Make one run and follow it to its end.")
@@ -44,12 +49,14 @@ def command(
     follower = RunFollower(layout, spec.task_id, spec.run_id, head_bytes=head_bytes(spec))
     printer = Printer()
     service = Service(layout, config)
+    paused = Paused(layout, spec)
     with _cancelling(layout, spec) as interrupts:
 
         def meanwhile() -> None:
             if os.path.lexists(aside):
                 raise SetAsideError(path=aside, log=layout.log)
             service.ensure()
+            paused.look()
             if not as_json:
                 printer.print(follower.read_new())
             interrupts.act()
@@ -65,6 +72,24 @@ def command(
     detail = f" ({manifest['status_detail']})" if manifest["status_detail"] else ""
     say(f"{manifest['status']}{detail}; its records: {manifest['artifact_root']}")
     return outcome(manifest)
+
+
+class Paused:
+    """Says once that the run is held back, where it is."""
+
+    def __init__(self, layout: Layout, spec: RunSpec) -> None:
+        self._layout = layout
+        self._spec = spec
+        self._look_mono_s = time.monotonic() + PAUSED_LOOK_S
+
+    def look(self) -> None:
+        """Look, one time, when the run could have begun."""
+        if time.monotonic() < self._look_mono_s:
+            return
+        self._look_mono_s = float("inf")
+        with contextlib.suppress(OSError, TypedError):  # the supervisor tells of a damaged file
+            if holds_now(self._layout).hold(self._spec.group):
+                say("new starts are paused; the run waits for 'supervisor resume'")
 
 
 class Interrupts:

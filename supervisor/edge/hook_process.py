@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from workers.containment import Process
+from workers.descent import Process
 from workers.records.files import open_regular
 from workers.records.proc import proc_stat
 

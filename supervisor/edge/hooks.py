@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from supervisor.edge.hook_process import HookEnd, HookProcess
 from supervisor.edge.log import Log
-from workers.containment import Process
+from workers.descent import Process
 from workers.masking import Mask, secret_values
 from workers.records.atomic import create_file, replace_file, to_bytes, write_all
 from workers.records.errors import TypedError

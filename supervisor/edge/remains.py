@@ -14,7 +14,7 @@ import contextlib
 import os
 from collections.abc import Collection, Iterator
 
-from workers.containment import Process, children, descendants, kill_all
+from workers.descent import Process, children, descendants, kill_all
 from workers.records.files import read_bytes
 from workers.records.proc import ProcStat, proc_stat
 

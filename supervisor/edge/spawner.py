@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from workers.containment import Process
 from workers.control import TAKEN
+from workers.descent import Process
 from workers.records.errors import TypedError
 from workers.records.files import open_regular
 from workers.records.identity import open_pidfd

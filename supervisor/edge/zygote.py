@@ -20,7 +20,7 @@ from supervisor.edge.spawner import (
     refused,
     start_child,
 )
-from workers.containment import Process
+from workers.descent import Process
 from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
 from workers.wire import ENDED, STARTED, hear, say

@@ -86,6 +86,7 @@ class Engine:
         self._batches: set[str] = set()
         self._owed_since: float | None = None
         self._postponed: str | None = None
+        self._told_paused = False
         self.outcomes: dict[str, tuple[str, str | None]] = {}
         self.tasks: set[str] = set()
         self.ended_by: int | None = None
@@ -238,6 +239,7 @@ class Engine:
         found = [*found, *taken.found]
         if found:
             self._feed(found)
+            self._view.write(self._fleet)
         taken.finish()
         self._leave = self._leave or taken.leave
         self.refused_count += taken.refused_count
@@ -275,6 +277,14 @@ class Engine:
                         getattr(state, "detail", None),
                     )
 
+    def _tell_paused(self) -> None:
+        """Say once why we stay although nothing runs."""
+        count = 0 if self._fleet.active else self._fleet.paused_count()
+        if count and not self._told_paused:
+            what = "1 run is" if count == 1 else f"{count} runs are"
+            self._parts.reporter.note(f"{what} paused; 'supervisor resume' lets them start")
+        self._told_paused = count > 0
+
     def _watch_workers(self) -> None:
         for run_id, worker in self._parts.workers.items():
             if run_id not in self._watched and worker.pidfd is not None:
@@ -290,6 +300,7 @@ class Engine:
             self._owed_since = None
             return False
         if fleet.has_more_to_start():
+            self._tell_paused()
             return False
         serving = fleet.mode is Mode.SERVING
         asked = self.postponed is not None

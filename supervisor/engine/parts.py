@@ -19,7 +19,7 @@ from supervisor.edge.spawner import LaunchedWorker, Launcher
 from supervisor.edge.textfile import Textfile
 from supervisor.edge.watcher import Watcher
 from supervisor.report.records import Row
-from workers.containment import Process
+from workers.descent import Process
 from workers.records.clock import Clock
 from workers.records.identity import Identity
 from workers.records.layout import Layout

@@ -108,7 +108,8 @@ def _do(parts: Parts, request: Request, taken: Taken) -> None:
                 parts.reporter.note("draining: what runs may end, what is queued stays queued")
                 taken.found.append(stimuli.DrainAsked())
         case RequestKind.PAUSE:
-            _hold(parts, parts.holds.now.paused(request.group, at=now_text()), request, taken)
+            at = request.at or now_text()
+            _hold(parts, parts.holds.now.paused(request.group, at=at), request, taken)
         case RequestKind.RESUME:
             _hold(parts, parts.holds.now.resumed(request.group), request, taken)
 

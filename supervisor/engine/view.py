@@ -130,7 +130,7 @@ def far(facts: Sequence[Fact]) -> Far:
             started_at = fact.at
         elif fact.event == Event.STAGE_STARTED:
             stages[str(fact.data.get("stage"))] = False
-        elif fact.event == Event.STAGE_ENDED:
+        elif fact.event in (Event.STAGE_ENDED, Event.STAGE_KEPT):
             stages[str(fact.data.get("stage"))] = True
     return Far(
         facts_count=len(facts),

@@ -25,6 +25,7 @@ PATHS: Final = ("batch", "metrics_textfile")
 # Not settings: where to begin, and what supervisord puts into the environment of its children.
 _NOT_OURS: Final = ("ROOT", "CONFIG", "ENABLED", "PROCESS_NAME", "GROUP_NAME", "SERVER_URL")
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")  # what is longer is beyond every range
+_COUNTED: Final = ("groups", "slots")
 
 
 def project_file(root: str, config: str | None) -> str | None:
@@ -167,7 +168,7 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[
                 kinds = {int: "a whole number", float: "a number"}
                 listed = 'names of environment variables: A,B or ["A", "B"]'
                 kind = kinds.get(_annotation(key), listed)
-                kind = "groups with their limits: gpu=2,disk=4" if key == "groups" else kind
+                kind = "names with their numbers: gpu=2,disk=4" if key in _COUNTED else kind
                 problems.append(Problem(name, "", f"must be {kind}"))
             else:
                 values[key] = typed
@@ -193,7 +194,7 @@ def _typed(key: str, text: str) -> Any:  # noqa: ANN401 - as the key is
             return float(text)
         except ValueError:
             return None
-    if key == "groups":
+    if key in _COUNTED:
         pairs = [word.partition("=") for word in text.split(",")]
         limits = {name.strip(): limit.strip() for name, _, limit in pairs}
         right = all(_WHOLE.fullmatch(limit) for limit in limits.values())

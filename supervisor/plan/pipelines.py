@@ -6,6 +6,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from supervisor.errors import ConfigError, Problem
+from supervisor.plan.needs import needs_wrong
 from supervisor.plan.params import text_of
 from supervisor.plan.problems import near, problems_of
 from supervisor.plan.schema import KEYS, ConfigFile, ParamTable, Pipeline, Stage, Strict
@@ -67,6 +68,7 @@ def pipeline_spec(pipeline_id: str, item: Pipeline) -> PipelineSpec:
         stages=tuple(_stage(stage) for stage in item.stages),
         group=item.group,
         takes=tuple(_param(name, table) for name, table in item.params.items()),
+        max_parallel=item.max_parallel,
     )
 
 
@@ -122,6 +124,8 @@ def _stage(item: Stage) -> StageSpec:
         success_exit_codes=tuple(item.success_exit_codes),
         summary_hint=item.summary_hint,
         retries=retries,
+        needs=None if item.needs is None else tuple(item.needs),
+        uses=tuple(item.uses),
     )
 
 
@@ -146,6 +150,8 @@ def references_wrong(
             if stage.pipeline is not None and stage.pipeline not in pipelines:
                 at = f"pipelines.{name}.stages[{index}].pipeline"
                 problems.append(Problem(places[name], at, unknown(stage.pipeline, pipelines)))
+        for place, text in needs_wrong(pipeline):
+            problems.append(Problem(places[name], f"pipelines.{name}.{place}", text))
     circle = _circle(pipelines)
     if circle:
         text = f"reaches itself: {' -> '.join(circle)}"

@@ -58,18 +58,20 @@ def _settings(old: Settings, new: Settings) -> Iterator[Change]:
         before, after = getattr(old, key), getattr(new, key)
         if before == after:
             continue
-        if key == "groups":
+        if key in ("groups", "slots"):
             for name in sorted({*before, *after}):
                 if before.get(name) != after.get(name):
-                    text = _moved(f"groups.{name}", before.get(name), after.get(name))
-                    yield Change(key=f"groups.{name}", text=text)
+                    text = _moved(f"{key}.{name}", before.get(name), after.get(name))
+                    yield Change(key=f"{key}.{name}", text=text + _when(key))
             continue
         text = f"{key} changed" if key in _UNSAID else _moved(key, before, after)
-        if key in NEXT_START:
-            text += ", which takes effect at the next start"
-        elif key in NEW_RUNS:
-            text += ", for runs asked for from now on"
-        yield Change(key=key, text=text)
+        yield Change(key=key, text=text + _when(key))
+
+
+def _when(key: str) -> str:
+    if key in NEXT_START:
+        return ", which takes effect at the next start"
+    return ", for runs asked for from now on" if key in NEW_RUNS else ""
 
 
 def _moved(key: str, before: object, after: object) -> str:

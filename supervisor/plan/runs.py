@@ -16,7 +16,7 @@ from supervisor.settings import Settings, limits_of
 from workers.records.clock import utc_text
 from workers.records.ids import check_id, new_run_id, why_bad
 from workers.records.params import bound
-from workers.records.spec import AfterSpec, Pairs, PipelineSpec, RunSpec, StageSpec
+from workers.records.spec import AfterSpec, Pairs, PipelineSpec, RunSpec, SlotSpec, StageSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,7 @@ class Asking:
             priority=wish.priority,
             group=group,
             after=wish.after,
+            slots=self._slots((pipeline, *pipelines)),
             asked_by=self.asked_by,
             asked_at=utc_text(now),
             resume_token=os.urandom(16).hex(),
@@ -87,6 +88,10 @@ class Asking:
                 self.settings.on_success, self.settings.on_failure, self.settings.on_finish
             ),
         )
+
+    def _slots(self, pipelines: tuple[PipelineSpec, ...]) -> tuple[SlotSpec, ...]:
+        used = {name for item in pipelines for stage in item.stages for name in stage.uses}
+        return tuple(SlotSpec(name=n, count=self.settings.slots[n]) for n in sorted(used))
 
     def named(self, catalog: Catalog, pipeline_id: str, wish: Wish) -> RunSpec:
         """One run of a configured pipeline.

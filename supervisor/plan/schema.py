@@ -131,6 +131,8 @@ class Stage(Strict):
     success_exit_codes: list[ExitCode] = Field(default=[0], min_length=1)
     summary_hint: Text | None = None
     retries: Retries | None = None
+    needs: list[Id] | None = None
+    uses: list[Id] = []
 
     @model_validator(mode="after")
     def _one_thing_to_do(self) -> Self:
@@ -141,11 +143,14 @@ class Stage(Strict):
         if isinstance(self.command, str) and not self.command.strip():
             raise ValueError("`command` must not be empty")
         if self.pipeline is not None:
-            wrong = {"retries", "success_exit_codes", "env", "cwd"} & self.model_fields_set
+            wrong = {"retries", "success_exit_codes", "env", "cwd", "uses"} & self.model_fields_set
             if wrong:
                 raise ValueError(f"`{min(wrong)}` is for commands; this stage runs a pipeline")
         elif self.params:
             raise ValueError("`params` are for a sub-pipeline; a command names {param.NAME}")
+        for key, names in (("needs", self.needs or []), ("uses", self.uses)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"`{key}` names one thing twice")
         return self
 
 
@@ -183,6 +188,7 @@ class Pipeline(Strict):
     on_success: Hook | None = None
     on_failure: Hook | None = None
     on_finish: Hook | None = None
+    max_parallel: int | None = Field(None, ge=1, le=STAGES_LIMIT_COUNT)
     stages: list[Stage] = Field(min_length=1, max_length=STAGES_LIMIT_COUNT)
 
     @model_validator(mode="after")

@@ -89,7 +89,7 @@ def _about(stage: StageNode) -> Iterator[str]:
         yield f"{len(stage.tries)} tries"
     if stage.run is not None:
         yield f"{stage.run.pipeline_id} {stage.run.run_id[-8:]}"
-    elif stage.failed and stage.facts["summary"] and not stage.tries:
+    elif stage.facts["summary"] and not stage.tries:  # it could not begin, or was kept
         yield stage.facts["summary"]
 
 

@@ -21,7 +21,7 @@ def holds_now(layout: Layout) -> Holds:
     holds = load_holds(layout)
     for request in pending_requests(layout):
         if request.kind is RequestKind.PAUSE:
-            holds = holds.paused(request.group, at=now_text())
+            holds = holds.paused(request.group, at=request.at or now_text())
         elif request.kind is RequestKind.RESUME:
             holds = holds.resumed(request.group)
     return holds

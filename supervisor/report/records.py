@@ -30,7 +30,8 @@ class Row:
     Attributes:
         status: of the manifest's words; UNKNOWN_SCHEMA for a run of a later version, "unreadable"
             where its records cannot be read.
-        note: the status_detail, else the supervisor's word for a worker that is not fresh.
+        note: the status_detail, else the supervisor's word for a worker that is not fresh, else
+            what a queued run follows.
         stages_count: of its pipeline; None where that is not known.
         stages_ended_count: those of them that have ended.
         running: the ids of the stages that are at work.
@@ -182,7 +183,7 @@ def row_of(manifest: dict[str, Any], *, note: str | None = None, pid: int | None
         task_id=manifest["task_id"],
         pipeline_id=manifest["pipeline_id"],
         status=manifest["status"],
-        note=manifest["status_detail"] or note,
+        note=manifest["status_detail"] or note or _waits_for(manifest),
         started_at=manifest["started_at"],
         duration_s=duration_s,
         pid=pid,
@@ -190,6 +191,14 @@ def row_of(manifest: dict[str, Any], *, note: str | None = None, pid: int | None
         stages_ended_count=sum(1 for s in stages if s["status"] not in ("pending", "running")),
         running=tuple(s["id"] for s in stages if s["status"] == "running"),
     )
+
+
+def _waits_for(manifest: dict[str, Any]) -> str | None:
+    """What a queued run follows, by the last 8 digits; None where it follows nothing."""
+    after = (manifest.get("extensions") or {}).get("after")
+    if manifest["status"] != "queued" or not isinstance(after, list) or not after:
+        return None
+    return f"after {', '.join(str(run_id)[-8:] for run_id in after)}"
 
 
 def active_rows(layout: Layout) -> list[Row]:

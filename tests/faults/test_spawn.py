@@ -17,7 +17,7 @@ from tests.faults.engine.scenario import LIVING
 from tests.faults.engine.shim import Crash, Mode, calls
 from tests.holding import holding, ran
 from tests.root import Root, wait_until
-from workers.containment import children
+from workers.descent import children
 
 needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="there is no strace")
 

@@ -161,10 +161,11 @@ def test_of_a_run_that_is_gone_the_history_tells_how_it_ended(root: Root) -> Non
     root.configure(PIPELINES, settings=GROUPS)
     good, bad = submit(root, "--", "true"), submit(root, "bad")
     root.call("start", "--once")
-    after = [submit(root, "--after", run_id, "--", "true") for run_id in (good, bad)]
+    after = [submit(root, "--after", good, "--", "true")]
     for run_id in (good, bad):
         path = root.layout.run_dir("default", run_id).path
         os.rename(path, root.path / run_id)
+    after.append(submit(root, "--after", bad, "--", "true"))
     assert root.call("start", "--once").code == 11
     details = {m["run_id"]: m["status_detail"] for m in root.manifests()}
     assert details == {after[0]: None, after[1]: f"after:{bad}:failed"}
@@ -177,6 +178,9 @@ def test_a_run_waits_for_what_it_follows_also_where_only_its_helper_serves(root:
     wait_until(lambda: not alive(f"--root {root.path}"), "the helper leaves")
     statuses = {m["run_id"]: m["status"] for m in root.manifests()}
     assert (statuses[first], statuses[other]) == ("succeeded", "queued")
+    last = submit(root, "--after", other, "--", "true")
+    (row,) = [r for r in root.call("status", "--json").json()["runs"] if r["run_id"] == last]
+    assert row["note"] == f"after {other[-8:]}"
 
 
 def test_a_pause_holds_over_restarts_and_status_says_so(root: Root) -> None:
@@ -188,16 +192,20 @@ def test_a_pause_holds_over_restarts_and_status_says_so(root: Root) -> None:
     process.kill()
     root.finish(process)
     again = root.popen("start", "--once")
-    wait_until(lambda: Path(root.layout.lease).exists(), "it serves")
     wait_until(lambda: view(root)["supervisor"]["pid"] == again.pid, "it serves")
+    waiting = root.popen("run", "--", "true")
     assert view(root)["paused"]["since"] is not None
     report = root.call("status", "--json").json()
     assert report["paused"]["since"] is not None
-    assert [row["status"] for row in report["runs"]] == ["queued"]
+    assert {row["status"] for row in report["runs"]} == {"queued"}
+    assert waiting.stderr is not None
+    assert "waits for 'supervisor resume'" in waiting.stderr.readline()
     assert root.call("resume").code == 0
-    assert root.finish(again).code == 0
+    done = root.finish(again)
+    assert (done.code, "'supervisor resume' lets them start" in done.err) == (0, True)
+    assert root.finish(waiting).code == 0
     assert "paused since" not in root.call("status").out
-    root.check_settled(count=1)
+    root.check_settled(count=2)
 
 
 def test_a_pause_without_a_supervisor_is_in_force_before_the_next_one_starts_anything(
@@ -270,6 +278,18 @@ def test_cancel_ends_what_is_paused_or_waits_for_another(root: Root) -> None:
     details = {m["run_id"]: m["status_detail"] for m in root.manifests()}
     assert details[second] == "cancelled-by-user"
     assert details[third] == f"after:{second}:cancelled"
+
+
+def test_cancel_ends_an_orphan_and_returns_when_nothing_of_it_is_left(root: Root) -> None:
+    process = root.serving()
+    run_id = submit(root, "--", "sleep", "40")
+    wait_until(lambda: root.stages(), "it runs")
+    process.kill()
+    root.finish(process)
+    assert root.call("cancel", run_id).code == 0
+    assert not alive(f"SUPERVISED_RUN_ID={run_id}")
+    wait_until(lambda: not alive(f"--root {root.path}"), "the helper leaves")
+    root.check_settled(count=1)
 
 
 @pytest.mark.parametrize(

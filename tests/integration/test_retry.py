@@ -57,7 +57,9 @@ def test_a_retry_keeps_the_stages_that_succeeded_and_makes_the_rest(
     assert root.call("wait", new["run_id"]).code == 0
     assert root.call("status", new["run_id"]).code == 0
     assert f"kept from run {failed}" in root.call("show", new["run_id"]).out
-    assert root.call("logs", new["run_id"], "one").code == 0
+    assert f"kept from run {failed}" in root.call("status", new["run_id"]).out
+    logs = root.call("logs", new["run_id"], "one")
+    assert (logs.code, f"supervisor logs {failed} one" in logs.err) == (0, True)
     (line,) = [n for n in root.history() if n["runId"] == new["run_id"]]
     assert line["stages"]["succeeded"] == 3
     root.check_settled(count=2)

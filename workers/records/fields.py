@@ -142,6 +142,14 @@ class Fields:
             raise self.bad(key, "must be a list of strings")
         return tuple(items)
 
+    def texts_or_none(self, key: str) -> tuple[str, ...] | None:
+        """A list of strings, or None where the key is missing or null."""
+        return None if self._data.get(key) is None else self.texts(key)
+
+    def integer_or_none(self, key: str) -> int | None:
+        """A whole number, or None where the key is missing or null."""
+        return None if self._data.get(key) is None else self.integer(key)
+
     def command_or_none(self, key: str) -> str | tuple[str, ...] | None:
         """A string, a list of strings, or None where the key is missing or null."""
         if isinstance(self._data.get(key), list):

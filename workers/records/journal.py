@@ -34,6 +34,7 @@ class Event(StrEnum):
 
     RUN_ACCEPTED = "run_accepted"
     RUN_STARTED = "run_started"
+    STAGE_WAITING = "stage_waiting"
     STAGE_STARTED = "stage_started"
     STAGE_ENDED = "stage_ended"
     STAGE_RETRIED = "stage_retried"

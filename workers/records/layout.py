@@ -10,7 +10,7 @@
             commands/NN-<slug>.stdout.log      .stderr.log; earlier tries NN-<slug>.try-K.…
             errors/NN-<slug>.json
         .supervisor/                           lease.lock lease.json paused.json status.json …
-            inbox/ accepted/ rejected/
+            inbox/ accepted/ rejected/ slots/
     <root>/out/<task>/                         history.ndjson state.json
 """
 
@@ -147,6 +147,15 @@ class Layout:
     def rejected(self) -> str:
         """Request files that were not requests."""
         return f"{self.control}/rejected"
+
+    @property
+    def slots(self) -> str:
+        """Where the slots are that all runs share."""
+        return f"{self.control}/slots"
+
+    def slot(self, name: str, number: int) -> str:
+        """The file whose flock is one slot; ``number`` counts from 0."""
+        return f"{self.slots}/{check_id('slot', name)}.{number}"
 
     @property
     def log(self) -> str:

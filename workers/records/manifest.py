@@ -196,7 +196,7 @@ def _command(
     elif begun:
         status = "failed" if fold.verdict else "running"
     else:
-        status = "pending"
+        status, summary = "pending", _unmet(fold, stage)
     text = stage.command if isinstance(stage.command, str) else " ".join(stage.command or ())
     return {
         "index": index,
@@ -213,6 +213,14 @@ def _command(
         "error_file": layout.relative(error_file) if end.get("error_file") else None,
         "sub_run_id": child.data.get("sub_run_id") if child else None,
     }
+
+
+def _unmet(fold: _Fold, stage: StageSpec) -> str | None:
+    """Why a stage was never begun, None where it still may be, or nobody says."""
+    need = fold.verdict and (fold.verdict.data.get("unmet") or {}).get(stage.id)
+    if not need:
+        return None
+    return f"not begun: it needs {need}, which {'failed' if need in fold.ended else 'did not run'}"
 
 
 def _kept(fold: _Fold, stage: StageSpec) -> str:

@@ -9,8 +9,8 @@ nothing) and removes the file when the outcome is on disk. Kinds::
     cancel  {"run_ids": [...], "detail": "cancelled-by-user"}
     stop    {"supervisor": identity, "leave_running": bool}   addressed to one process only
     drain   {"supervisor": identity}   likewise: let running runs end, then leave
-    pause   {"group": name or null}    hold new starts, of everything where it is null
-    resume  {"group": name or null}    lift that pause, every one where it is null
+    pause   {"group": name or null, "at": instant}   hold new starts, all of them where it is null
+    resume  {"group": name or null}   lift that pause, every one where it is null
 """
 
 import os
@@ -57,6 +57,7 @@ class Request:
         supervisor: the process that is to stop; nobody else obeys.
         leave_running: stop, but leave the workers for the next start to adopt.
         group: what is paused or resumed; None means everything.
+        at: when a pause was asked for, RFC 3339 UTC.
     """
 
     kind: RequestKind
@@ -67,6 +68,7 @@ class Request:
     supervisor: Identity | None = None
     leave_running: bool = False
     group: str | None = None
+    at: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of the file."""
@@ -80,6 +82,7 @@ class Request:
             "supervisor": None if self.supervisor is None else self.supervisor.to_json(),
             "leave_running": self.leave_running,
             "group": self.group,
+            "at": self.at,
         }
 
     @staticmethod
@@ -104,6 +107,7 @@ class Request:
             ),
             leave_running=read.flag("leave_running"),
             group=read.text_or_none("group"),
+            at=read.text_or_none("at"),
         )
 
 

@@ -36,6 +36,14 @@ def _pids(value: object) -> bool:
     return isinstance(value, list) and all(_whole(pid) for pid in value)
 
 
+def _texts(value: object) -> bool:
+    return isinstance(value, list) and all(_text(item) for item in value)
+
+
+def _needs(value: object) -> bool:
+    return isinstance(value, dict) and all(_id(need) for need in value.values())
+
+
 def _run_id(value: object) -> bool:
     return isinstance(value, str) and is_run_id(value)
 
@@ -70,6 +78,7 @@ _ENDED: Final = {
 }
 _SHAPES: Final[Mapping[str, Mapping[str, Callable[[object], bool]]]] = {
     "run_started": {"identity": _or_null(_object)},
+    "stage_waiting": {**_STAGE, "slots": _texts},
     "stage_started": _STAGE,
     "stage_ended": _ENDED,
     "stage_retried": _ENDED,
@@ -83,6 +92,7 @@ _SHAPES: Final[Mapping[str, Mapping[str, Callable[[object], bool]]]] = {
         "duration_s": _or_null(_seconds),
         "heartbeat": _or_null(_beats),
         "leftover_pids": _or_null(_pids),
+        "unmet": _or_null(_needs),
     },
 }
 

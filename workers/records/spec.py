@@ -74,6 +74,8 @@ class StageSpec:
         cwd: relative to the root; None means the pipeline's.
         timeout_s: longest duration of one try; None means no limit.
         allow_failure: a failure is recorded as ``skipped`` and the run goes on.
+        needs: the stages that must not have failed before it begins; None where nobody says.
+        uses: the shared slots that it holds while it is on.
     """
 
     id: str
@@ -89,6 +91,8 @@ class StageSpec:
     success_exit_codes: tuple[int, ...] = (0,)
     summary_hint: str | None = None
     retries: RetrySpec = field(default_factory=RetrySpec)
+    needs: tuple[str, ...] | None = None
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,7 @@ class PipelineSpec:
         timeout_s: bounds the whole of them.
         group: the concurrency group of its runs, where nobody says another.
         takes: the parameters that it declares.
+        max_parallel: how many of its stages are on at once; None means no limit.
     """
 
     id: str
@@ -112,6 +117,15 @@ class PipelineSpec:
     group: str | None = None
     takes: tuple[ParamSpec, ...] = ()
     hooks: tuple[HookSpec, ...] = ()
+    max_parallel: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotSpec:
+    """A kind of slot that all runs share, and how many there are."""
+
+    name: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +159,7 @@ class RunSpec:
         priority: the higher starts first; -1000 to 1000.
         group: the concurrency group that it counts against.
         after: the runs that must have succeeded before it starts.
+        slots: the shared slots that its stages use, and those of its sub-pipelines.
         asked_by: "start", "run", "submit", "retry" or "worker".
         asked_at: RFC 3339 UTC.
         resume_token: random hex, the origin's field.
@@ -164,6 +179,7 @@ class RunSpec:
     priority: int = 0
     group: str | None = None
     after: tuple[AfterSpec, ...] = ()
+    slots: tuple[SlotSpec, ...] = ()
     asked_by: str
     asked_at: str
     resume_token: str
@@ -205,6 +221,7 @@ class RunSpec:
             priority=read.integer_or("priority", 0),
             group=read.text_or_none("group"),
             after=tuple(_after(item) for item in read.children("after")),
+            slots=tuple(_slot(item) for item in read.children("slots")),
             asked_by=read.text("asked_by"),
             asked_at=read.text("asked_at"),
             resume_token=read.text("resume_token"),
@@ -223,6 +240,7 @@ class RunSpec:
         others = (
             *(leader.task_id for leader in spec.after),
             *((spec.group,) if spec.group else ()),
+            *(slot.name for slot in spec.slots),
         )
         for name in (spec.task_id, *(pipeline.id for pipeline in pipelines), *stages, *others):
             if why_bad(name):
@@ -234,15 +252,25 @@ def _kept(read: Fields) -> KeptSpec:
     return KeptSpec(stage=read.text("stage"), run_id=read.text("run_id"))
 
 
+def _slot(read: Fields) -> SlotSpec:
+    return SlotSpec(name=read.text("name"), count=read.integer("count"))
+
+
 def _after(read: Fields) -> AfterSpec:
     return AfterSpec(run_id=read.text("run_id"), task_id=read.text("task_id"))
 
 
 def _pipeline(read: Fields) -> PipelineSpec:
+    stages = tuple(_stage(item) for item in read.children("stages"))
+    known = {stage.id for stage in stages}
+    for stage in stages:
+        for need in stage.needs or ():
+            if need not in known:
+                raise read.bad("stages", f"hold none called {need!r}, which {stage.id} needs")
     return PipelineSpec(
         id=read.text("id"),
         title=read.text("title"),
-        stages=tuple(_stage(item) for item in read.children("stages")),
+        stages=stages,
         description=read.text_or_none("description"),
         tags=read.texts("tags"),
         env=read.pairs("env"),
@@ -251,6 +279,7 @@ def _pipeline(read: Fields) -> PipelineSpec:
         group=read.text_or_none("group"),
         takes=tuple(_param(item) for item in read.children("takes")),
         hooks=read_hooks(read.children("hooks")),
+        max_parallel=read.integer_or_none("max_parallel"),
     )
 
 
@@ -282,6 +311,8 @@ def _stage(read: Fields) -> StageSpec:
         success_exit_codes=read.integers("success_exit_codes"),
         summary_hint=read.text_or_none("summary_hint"),
         retries=_retries(read.child("retries")),
+        needs=read.texts_or_none("needs"),
+        uses=read.texts("uses"),
     )
 
 

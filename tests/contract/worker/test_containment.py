@@ -85,10 +85,10 @@ def test_a_pipe_that_a_stranger_holds_open_is_closed_and_told(tmp_path: Path) ->
 # A process that no signal reaches (state D, say) is played by a worker that sends it none.
 UNKILLABLE = """
 import sys
-from workers import __main__ as program, containment, stage
-containment.send_signal = lambda *_: False
-containment._kill_group = lambda *_: None
-containment._stop = lambda *_: None
+from workers import __main__ as program, containment, descent, stage
+containment.send_signal = descent.send_signal = lambda *_: False
+containment.kill_group = descent.kill_group = lambda *_: None
+descent._stop = lambda *_: None
 stage.GIVE_UP_S = 0.3
 sys.exit(program.main(["workers", sys.argv[1]]))
 """

@@ -11,7 +11,7 @@ import pytest
 from supervisor.edge import zygote as module
 from supervisor.edge.spawner import LaunchedWorker, LaunchFailure
 from supervisor.edge.zygote import FAILURES_COUNT, ZygoteLauncher
-from workers.containment import Process
+from workers.descent import Process
 from workers.records.layout import RunDir
 
 

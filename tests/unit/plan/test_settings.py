@@ -127,3 +127,14 @@ def test_the_users_file_is_found_below_home(tmp_path: Path) -> None:
     write(tmp_path / ".config/pipeline-supervisor/supervisor.toml", "[supervisor]\nmax_runs = 4\n")
     settings = load_settings(flags={}, project=None, environ={"HOME": str(tmp_path)})
     assert settings.max_runs == 4
+
+
+def test_groups_in_a_variable_are_names_with_limits_and_files_are_joined(tmp_path: Path) -> None:
+    project = write(tmp_path / "p.toml", "[supervisor.groups]\ngpu = 2\ndisk = 1\n")
+    environ = {"SUPERVISOR_GROUPS": "gpu=3, net = 4"}
+    groups = load_settings(flags={}, project=project, environ=environ).groups
+    assert groups == {"gpu": 3, "disk": 1, "net": 4}
+    for wrong, what in (("gpu", "must be names with"), ("gpu=0", "at least 1"), ("a/b=1", "a/b")):
+        with pytest.raises(ConfigError, match=what) as caught:
+            load_settings(flags={}, project=None, environ={"SUPERVISOR_GROUPS": wrong})
+        assert "SUPERVISOR_GROUPS" in str(caught.value)

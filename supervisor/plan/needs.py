@@ -1,0 +1,42 @@
+"""What stages need and use: names that lead nowhere, or in a circle."""
+
+import graphlib
+from collections.abc import Iterator, Mapping
+
+from supervisor.errors import Problem
+from supervisor.plan.problems import near
+from workers.records.spec import PipelineSpec
+
+
+def needs_wrong(pipeline: PipelineSpec) -> Iterator[tuple[str, str]]:
+    """What is wrong with the needs of a pipeline's stages: where, below it, and what."""
+    known = [stage.id for stage in pipeline.stages]
+    for index, stage in enumerate(pipeline.stages):
+        for place, need in enumerate(stage.needs or ()):
+            if need not in known:
+                hint = near(need, known)
+                mend = f"did you mean {hint!r}?" if hint else f"there are: {', '.join(known)}"
+                text = f"there is no stage {need!r} in this pipeline; {mend}"
+                yield f"stages[{index}].needs[{place}]", text
+    order = graphlib.TopologicalSorter({s.id: s.needs or () for s in pipeline.stages})
+    try:
+        order.prepare()
+    except graphlib.CycleError as error:
+        yield "stages", f"need each other in a circle: {' -> '.join(reversed(error.args[1]))}"
+
+
+def uses_wrong(
+    pipelines: Mapping[str, PipelineSpec], places: Mapping[str, str], slots: Mapping[str, int]
+) -> Iterator[Problem]:
+    """The slots that stages use and no setting declares."""
+    for name, pipeline in pipelines.items():
+        for index, stage in enumerate(pipeline.stages):
+            for used in stage.uses:
+                if used not in slots:
+                    hint = near(used, slots)
+                    listed = (
+                        f"there are: {', '.join(sorted(slots))}" if slots else "none is declared"
+                    )
+                    mend = f"did you mean {hint!r}?" if hint else f"{listed}, in [supervisor.slots]"
+                    at = f"pipelines.{name}.stages[{index}].uses"
+                    yield Problem(places[name], at, f"there is no slot {used!r}; {mend}")

@@ -1,0 +1,47 @@
+"""Which stage a process belongs to, where several are on at once.
+
+Below the worker stand the leaders of the stages, and what has lost its parent and came to the
+worker as the nearest subreaper. The first are known. Of the second a process tells by its group,
+else by the environment that it was started with; what left both is nobody's until one stage alone
+is on.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+
+from workers.descent import Process, children, descendants
+from workers.records.proc import proc_stat
+
+
+def of_stage(stage_id: str, leaders: Mapping[str, int], run_id: str) -> Iterator[Process]:
+    """The living processes of one stage, parents before children.
+
+    Args:
+        stage_id: the stage.
+        leaders: every stage that is on, and the process that leads it or led it.
+        run_id: the run's, without which an environment tells nothing.
+    """
+    stages = {pid: stage for stage, pid in leaders.items()}
+    for pid in children(os.getpid()):
+        stat = proc_stat(pid)
+        if stat is None:
+            continue
+        owner = stages.get(pid) or stages.get(stat.pgid) or _told_by(pid, run_id)
+        if owner != stage_id:
+            continue
+        if not stat.has_ended:
+            yield pid, stat.start_ticks
+        yield from descendants(pid)
+
+
+def _told_by(pid: int, run_id: str) -> str | None:
+    """The stage that a process's environment names; None where it names none of this run."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return None
+    told = dict(word.partition(b"=")[::2] for word in words if word.startswith(b"SUPERVISED_"))
+    if told.get(b"SUPERVISED_RUN_ID") != run_id.encode():
+        return None
+    return told.get(b"SUPERVISED_STAGE_ID", b"").decode("utf-8", "replace")
