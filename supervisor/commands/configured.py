@@ -132,8 +132,8 @@ def configure(
         raise ConfigError(problems=problems)
     told = written_down(catalog.pipelines.values(), catalog.places, settings.secrets, os.environ)
     told += groups_wrong(catalog.pipelines, catalog.places, settings.groups)
-    told += uses_wrong(catalog.pipelines, catalog.places, settings.slots)
     told += hooks_written_down(settings, project or "settings", os.environ)
+    told += uses_wrong(catalog.pipelines, catalog.places, settings.slots)
     if told:
         raise ConfigError(problems=told)
     for notice in catalog.notices:

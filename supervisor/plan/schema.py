@@ -185,10 +185,10 @@ class Pipeline(Strict):
     timeout_s: Seconds | None = None
     group: Id | None = None
     params: dict[Param, ParamTable] = {}
-    max_parallel: int | None = Field(None, ge=1, le=STAGES_LIMIT_COUNT)
     on_success: Hook | None = None
     on_failure: Hook | None = None
     on_finish: Hook | None = None
+    max_parallel: int | None = Field(None, ge=1, le=STAGES_LIMIT_COUNT)
     stages: list[Stage] = Field(min_length=1, max_length=STAGES_LIMIT_COUNT)
 
     @model_validator(mode="after")

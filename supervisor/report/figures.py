@@ -2,7 +2,7 @@
 
 What has finished is counted from the histories, each line once: a second look reads what is new.
 What lives is what status.json says. There are at most LABELS_LIMIT_COUNT pairs of task and
-pipeline, the first ones to appear; what comes later is counted as "other", so that a script that
+pipeline, the first ones that are met; what comes later is counted as "other", so that a script that
 invents task names cannot flood whoever stores the figures.
 """
 
@@ -166,20 +166,20 @@ class FiguresReader:
         )
 
     def _read_histories(self, known: list[str]) -> None:
-        new: list[tuple[float, str, dict[str, Any]]] = []
         for task_id in known:
             path, offset = self._layout.history(task_id), self._offsets.get(task_id, 0)
             with contextlib.suppress(OSError, TypedError):
                 if os.path.getsize(path) < offset:  # somebody put another one in its place
                     continue
                 for end, line in read_lines(path, offset):
-                    new.append((_epoch(line.get("timestamp")), task_id, line))
+                    self._add(task_id, line)
                     self._offsets[task_id] = end
-        for _, task_id, line in sorted(new, key=lambda item: item[:2]):
-            label = (task_id, str(line.get("pipelineId")))
-            if label not in self._finished and len(self._finished) >= LABELS_LIMIT_COUNT:
-                label = OTHER
-            self._finished.setdefault(label, Finished()).add(line)
+
+    def _add(self, task_id: str, line: dict[str, Any]) -> None:
+        label = (task_id, str(line.get("pipelineId")))
+        if label not in self._finished and len(self._finished) >= LABELS_LIMIT_COUNT:
+            label = OTHER
+        self._finished.setdefault(label, Finished()).add(line)
 
 
 def _epoch(text: object) -> float:

@@ -36,12 +36,18 @@ stages = [{ id = "kid", pipeline = "good" }, { id = "bad", pipeline = "bad", opt
 [pipelines.wait.params.what]
 choices = ["this", "that"]
 default = "this"
-[pipelines.half]
-params = { n = { type = "integer", default = 1, choices = [1, 2] } }
-stages = [{ id = "a", command = "true" }, { id = "b", command = "test -e go" }]
+[pipelines.slotted]
+stages = [{ id = "s", command = "sleep 0.5", uses = ["disk"] }]
 [pipelines.wait]
 group = "waiting"
-stages = [{ id = "s", uses = ["one"], command = "while ! test -e go; do sleep 0.05; done" }]
+stages = [{ id = "s", command = "while ! test -e go; do sleep 0.05; done" }]
+"""
+
+SETTINGS = """
+groups = { waiting = 2 }
+slots = { disk = 1 }
+on_success = ["true"]
+on_failure = "exit 3"
 """
 
 
@@ -133,12 +139,8 @@ def lines(path: Path) -> list[Any]:
 
 
 def test_real_records_of_every_ending_are_as_their_schemas_say(root: Root) -> None:
-    root.configure(
-        PIPELINES,
-        settings='on_success = ["true"]\non_failure = "exit 3"\n'
-        "groups = { waiting = 2 }\nslots = { one = 1 }",
-    )
-    assert root.call("start", "--once", "good", "bad", "parent").code == 10
+    root.configure(PIPELINES, settings=SETTINGS)
+    assert root.call("start", "--once", "good", "bad", "parent", "slotted", "slotted").code == 10
     process = root.popen("start", "--once", "wait", "wait")
     first, second = wait_until(
         lambda: (
@@ -152,17 +154,14 @@ def test_real_records_of_every_ending_are_as_their_schemas_say(root: Root) -> No
     kill_all(f"cli/{second}\0--owner-fd")
     assert alive(f"cli/{second}\0--owner-fd") == []
     assert root.finish(process).code == 12
-    assert root.call("start", "--once", "half").code == 10
-    root.write("go", "")
-    retried = root.call("retry", "latest")
-    assert retried.code == 0, retried.err
-    assert root.call("start", "--once").code == 0
     (parent,) = [m["run_id"] for m in root.manifests() if m["pipeline_id"] == "parent"]
+    assert root.call("retry", parent, "--from", "bad").code == 0
+    assert root.call("start", "--once").code == 0
     root.call("submit", "good", "--after", parent)
     (request,) = (root.path / ".runs/.supervisor/inbox").glob("*.json")
     check("request", json.loads(request.read_text()))
     runs = sorted((root.path / ".runs/default/cli").iterdir())
-    assert len(runs) == 9
+    assert len(runs) == 11
     events, found = set(), set()
     for run in runs:
         check("manifest", json.loads((run / "manifest.json").read_text()))

@@ -278,8 +278,8 @@ def _pipeline(read: Fields) -> PipelineSpec:
         timeout_s=read.number_or_none("timeout_s"),
         group=read.text_or_none("group"),
         takes=tuple(_param(item) for item in read.children("takes")),
-        max_parallel=read.integer_or_none("max_parallel"),
         hooks=read_hooks(read.children("hooks")),
+        max_parallel=read.integer_or_none("max_parallel"),
     )
 
 
