@@ -1,106 +1,56 @@
-"""Settings: every key, its unit, its default and its range.
+"""Settings: every key and its default; what each means and may be is in ``plan.settings_table``.
 
 ``config/supervisor.toml`` repeats them for operators and a test holds the two equal. How the
 sources stand above each other is in ``plan.load_settings``.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Final, Literal
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
 from supervisor.core.backoff import Backoff
-from workers.records.ids import why_bad
 from workers.records.limits import Limits
 
-_DAY_S: Final = 86_400.0
 _LIMITS: Final = Limits()
-
-Seconds = Annotated[float, Field(gt=0, le=365 * _DAY_S, allow_inf_nan=False)]
-Runs = Annotated[int, Field(ge=1, le=100_000)]
-Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
-
-
 LOCK_WAIT_LIMIT_S: Final = 3.0  # docs/reference: a held lock costs no more
+Command = str | list[str]
+Launcher = Literal["zygote", "exec"]
 
 
-def _task(value: str) -> str:
-    why = why_bad(value)
-    if why is not None:
-        raise ValueError(f"{value!r} {why}")
-    return value
-
-
-def _secrets(value: list[str]) -> list[str]:
-    for place, name in enumerate(value):
-        if not name or "=" in name or "\0" in name:  # never shown: it may be the secret itself
-            raise ValueError(f"entry {place} is not the name of an environment variable")
-    return value
-
-
-def _hook(value: str | list[str]) -> str | list[str]:
-    words = [value] if isinstance(value, str) else value
-    if not words or not words[0].strip() or any("\0" in word for word in words):
-        raise ValueError("must be a text for /bin/sh, or a program and its arguments")
-    return value
-
-
-Hook = Annotated[str | list[str], AfterValidator(_hook)]
-
-
-class Settings(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
     """All settings, checked; times in seconds, sizes in bytes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    max_runs: int = Field(50, ge=1, le=100_000, description="runs at once")
-    default_task: Annotated[str, AfterValidator(_task)] = Field(
-        "default", description="task of a run that names none"
-    )
-    groups: dict[Annotated[str, AfterValidator(_task)], Runs] = Field(
-        default={}, description="runs at once of each concurrency group"
-    )
-    slots: dict[Annotated[str, AfterValidator(_task)], Runs] = Field(
-        default={}, description="how many there are of each slot that stages use"
-    )
-    batch: str | None = Field(None, description="what a bare `supervisor start` runs")
-    history_limit: int = Field(1000, ge=1, le=1_000_000, description="runs in state.json")
-    launcher: Literal["zygote", "exec"] = Field("zygote", description="how workers are started")
-    secrets: Annotated[list[str], AfterValidator(_secrets)] = Field(
-        default=[], description="variables whose values are masked"
-    )
-    lock_attempts: int = Field(5, ge=1, le=100, description="tries at a task's lock")
-    lock_delay_s: Seconds = Field(0.1, description="longest wait after the first try")
-    lock_factor: float = Field(2.0, ge=1, le=10, description="growth of that wait")
-    lock_max_delay_s: Seconds = Field(1.0, description="longest wait between two tries")
-    owed_wait_s: float = Field(60.0, ge=0, le=_DAY_S, description="`--once` waits so long for it")
-    heartbeat_interval_s: Seconds = Field(_LIMITS.heartbeat_interval_s, description="of a beat")
-    heartbeat_stale_after_s: Seconds = Field(
-        _LIMITS.heartbeat_stale_after_s, description="then a worker is unresponsive"
-    )
-    hung_after_s: Seconds = Field(120.0, description="then it is killed, after three looks")
-    manifest_throttle_s: Seconds = Field(30.0, description="between two writes for beats alone")
-    write_deadline_s: Seconds = Field(_LIMITS.write_deadline_s, description="a longer one is told")
-    stream_limit_bytes: Bytes = Field(_LIMITS.stream_limit_bytes, description="a log, at most")
-    error_detail_limit_bytes: Annotated[int, Field(ge=64, le=1 << 20)] = Field(
-        _LIMITS.error_detail_limit_bytes, description="a stream's end in an error file, at most"
-    )
-    error_file_limit_bytes: Annotated[int, Field(ge=4096, le=1 << 21)] = Field(
-        _LIMITS.error_file_limit_bytes, description="an error file on disk, at most"
-    )
-    grace_s: Seconds = Field(_LIMITS.grace_s, description="between terminate and kill")
-    on_success: Hook | None = Field(None, description="started when a run has succeeded")
-    on_failure: Hook | None = Field(None, description="started when a run has failed")
-    on_finish: Hook | None = Field(None, description="started, last, when a run has ended")
-    hook_timeout_s: Seconds = Field(60.0, description="then a hook is ended")
-    metrics_textfile: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="figures for Prometheus are written there"
-    )
-    keep_runs: int | None = Field(None, ge=0, description="`gc` keeps so many runs of a task")
-    keep_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
-        None, description="`gc` keeps runs that ended at most so many days ago"
-    )
-    keep_bytes: int | None = Field(None, ge=0, description="`gc` keeps so much of a task on disk")
+    max_runs: int = 50
+    default_task: str = "default"
+    groups: dict[str, int] = field(default_factory=dict)
+    slots: dict[str, int] = field(default_factory=dict)
+    batch: str | None = None
+    history_limit: int = 1000
+    launcher: Launcher = "zygote"
+    secrets: list[str] = field(default_factory=list)
+    lock_attempts: int = 5
+    lock_delay_s: float = 0.1
+    lock_factor: float = 2.0
+    lock_max_delay_s: float = 1.0
+    owed_wait_s: float = 60.0
+    heartbeat_interval_s: float = _LIMITS.heartbeat_interval_s
+    heartbeat_stale_after_s: float = _LIMITS.heartbeat_stale_after_s
+    hung_after_s: float = 120.0
+    manifest_throttle_s: float = 30.0
+    write_deadline_s: float = _LIMITS.write_deadline_s
+    stream_limit_bytes: int = _LIMITS.stream_limit_bytes
+    error_detail_limit_bytes: int = _LIMITS.error_detail_limit_bytes
+    error_file_limit_bytes: int = _LIMITS.error_file_limit_bytes
+    grace_s: float = _LIMITS.grace_s
+    on_success: Command | None = None
+    on_failure: Command | None = None
+    on_finish: Command | None = None
+    hook_timeout_s: float = 60.0
+    metrics_textfile: str | None = None
+    keep_runs: int | None = None
+    keep_days: float | None = None
+    keep_bytes: int | None = None
 
 
 def unfit(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

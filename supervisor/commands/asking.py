@@ -10,9 +10,9 @@ from supervisor.commands.configured import configure
 from supervisor.commands.options import Decorated, json_option, param_option, root_options
 from supervisor.errors import UsageError
 from supervisor.plan.runs import Asking
-from supervisor.plan.schema import PRIORITY_LIMIT
 from supervisor.plan.secrets import told_in
 from workers.records.layout import Layout
+from workers.records.limits import PRIORITY_LIMIT
 from workers.records.spec import RunSpec
 
 

@@ -1,7 +1,7 @@
 """What every verb that needs the configuration begins with: all of it read, or every error told."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,20 @@ from supervisor.errors import ConfigError, Problem, RunRemovedError, UsageError
 from supervisor.plan.batches import Batch, batch_path, load_batch
 from supervisor.plan.catalog import Catalog, load_catalog
 from supervisor.plan.groups import groups_wrong, groups_wrong_in
-from supervisor.plan.load_settings import load_settings, project_file
 from supervisor.plan.needs import uses_wrong
 from supervisor.plan.params import words_of
+from supervisor.plan.remembered import (
+    Key,
+    key_of,
+    key_of_batch,
+    recall,
+    recall_batch,
+    remember,
+    remember_batch,
+)
+from supervisor.plan.root import project_file
 from supervisor.plan.runs import Wish
 from supervisor.plan.secrets import MEND, hooks_written_down, told_in, written_down
-from supervisor.report.find import find_run
 from supervisor.report.text import say
 from supervisor.settings import Settings
 from workers.records.layout import Layout
@@ -24,12 +32,18 @@ from workers.records.spec import AfterSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configured:
-    """The root and what was written down for it; ``project`` is the file that says so."""
+    """The root and what was written down for it.
+
+    Attributes:
+        project: the file that says so.
+        key: all that it depends on.
+    """
 
     layout: Layout
     project: str | None
     settings: Settings
     catalog: Catalog
+    key: Key
 
     def batch(self, given: str | None) -> Batch | None:
         """The batch of the command line, else of the settings, else None.
@@ -40,7 +54,9 @@ class Configured:
         path = batch_path(given, self.settings.batch)
         if path is None:
             return None
-        found = load_batch(path, root=self.layout.root, catalog=self.catalog)
+        key = key_of_batch(self.key, path)
+        known = recall_batch(self.layout, key)
+        found = known or load_batch(path, root=self.layout.root, catalog=self.catalog)
         pipelines, places = found.catalog.pipelines, found.catalog.places
         told = written_down(pipelines.values(), places, self.settings.secrets, os.environ)
         told += groups_wrong(pipelines, places, self.settings.groups)
@@ -52,6 +68,8 @@ class Configured:
                 told.append(Problem(path, f"runs[{index}].params", what))
         if told:
             raise ConfigError(problems=told)
+        if known is None:
+            remember_batch(self.layout, key, found)
         return found
 
     def wish(
@@ -91,6 +109,8 @@ class Configured:
 
     def _leader(self, name: str) -> tuple[str, str]:
         """Task and run id of a run to follow; its history is enough to tell how it ended."""
+        from supervisor.report.find import find_run  # most runs follow nobody
+
         try:
             return find_run(self.layout, name)
         except RunRemovedError as error:
@@ -118,10 +138,30 @@ def configure(
     layout = layout_of(root, config)
     project = project_file(layout.root, config)
     given = {key: value for key, value in flags.items() if value is not None}
+    key = key_of(layout, project, given)
+    known = recall(layout, key)
+    settings, catalog = known or _read(layout, project, given)
+    told = written_down(catalog.pipelines.values(), catalog.places, settings.secrets, os.environ)
+    told += hooks_written_down(settings, project or "settings", os.environ)
+    if told:
+        raise ConfigError(problems=told)
+    if known is None:
+        remember(layout, key, settings, catalog)
+    for notice in catalog.notices:
+        tell(notice)
+    return Configured(layout=layout, project=project, settings=settings, catalog=catalog, key=key)
+
+
+def _read(
+    layout: Layout, project: str | None, flags: Mapping[str, Any]
+) -> tuple[Settings, Catalog]:
+    """Read and check everything; ConfigError with all that is wrong."""
+    from supervisor.plan.load_settings import load_settings
+
     problems: list[Problem] = []
     settings = catalog = None
     try:
-        settings = load_settings(flags=given, project=project, environ=os.environ)
+        settings = load_settings(flags=flags, project=project, environ=os.environ)
     except ConfigError as error:
         problems += error.problems
     try:
@@ -130,12 +170,10 @@ def configure(
         problems += [p for p in error.problems if p not in problems]
     if settings is None or catalog is None:
         raise ConfigError(problems=problems)
-    told = written_down(catalog.pipelines.values(), catalog.places, settings.secrets, os.environ)
-    told += groups_wrong(catalog.pipelines, catalog.places, settings.groups)
-    told += hooks_written_down(settings, project or "settings", os.environ)
-    told += uses_wrong(catalog.pipelines, catalog.places, settings.slots)
+    told = [
+        *groups_wrong(catalog.pipelines, catalog.places, settings.groups),
+        *uses_wrong(catalog.pipelines, catalog.places, settings.slots),
+    ]
     if told:
         raise ConfigError(problems=told)
-    for notice in catalog.notices:
-        tell(notice)
-    return Configured(layout=layout, project=project, settings=settings, catalog=catalog)
+    return settings, catalog

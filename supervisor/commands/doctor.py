@@ -8,7 +8,8 @@ import click
 from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.edge.disk import look_at_disk, look_at_space
 from supervisor.edge.machine import look_at_machine
-from supervisor.plan.load_settings import load_settings, project_file
+from supervisor.plan.load_settings import load_settings
+from supervisor.plan.root import project_file
 from supervisor.report.finding import Finding, Level, bad, ok
 from supervisor.report.looks import look_at_root
 from supervisor.report.text import print_json, table

@@ -13,7 +13,8 @@ from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.core.retention import Decision, Going, Limits, decide
 from supervisor.edge.removal import look, remove, sweep
 from supervisor.errors import CannotWriteError, UsageError
-from supervisor.plan.load_settings import load_settings, project_file
+from supervisor.plan.load_settings import load_settings
+from supervisor.plan.root import project_file
 from supervisor.report.rows import tasks
 from supervisor.report.text import print_json, say, size, table, tell
 from workers.records.clock import utc_text

@@ -7,7 +7,8 @@ from typing import Final
 from supervisor.edge.flock import is_flocked
 from supervisor.errors import SetAsideError, UsageError
 from supervisor.plan.groups import unknown
-from supervisor.plan.load_settings import load_settings, project_file
+from supervisor.plan.load_settings import load_settings
+from supervisor.plan.root import project_file
 from supervisor.report.control import holds_now
 from workers.records.layout import Layout
 from workers.records.request import Request, RequestKind, now_text, publish

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from supervisor.errors import ConfigError, Problem
 from supervisor.plan.catalog import Catalog
 from supervisor.plan.params import resolved, wrong_with
-from supervisor.plan.pipelines import parse, pipeline_spec, unknown
-from supervisor.plan.schema import BatchFile
-from supervisor.plan.sources import read_toml
+from supervisor.plan.references import unknown
 from workers.records.spec import Pairs
 
 
@@ -50,6 +48,10 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
     Raises:
         ConfigError: everything that is wrong.
     """
+    from supervisor.plan.pipelines import parse, pipeline_spec
+    from supervisor.plan.schema import BatchFile
+    from supervisor.plan.sources import read_toml
+
     path = os.path.realpath(path)
     content = parse(BatchFile, read_toml(path), path)
     own = {name: pipeline_spec(name, item) for name, item in content.pipelines.items()}

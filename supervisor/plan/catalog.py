@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from supervisor.errors import ConfigError, Problem, UsageError
 from supervisor.plan import params
-from supervisor.plan.origin import NAME, read_origin
-from supervisor.plan.pipelines import pipelines_of_file, reachable, references_wrong, unknown
-from supervisor.plan.sources import is_json
+from supervisor.plan.references import reachable, references_wrong, unknown
+from supervisor.plan.root import ORIGIN, is_json
 from workers.records.spec import PipelineSpec
 
 
@@ -75,14 +74,18 @@ def load_catalog(root: str, project: str | None) -> Catalog:
     """
     if project is not None and is_json(project):
         return _of_origin(project)
+    from supervisor.plan.pipelines import pipelines_of_file
+
     pipelines = {} if project is None else pipelines_of_file(project)
-    theirs = os.path.join(root, NAME)
+    theirs = os.path.join(root, ORIGIN)
     if not pipelines and os.path.lexists(theirs):
         return _of_origin(theirs)
     return EMPTY.joined(pipelines, str(project))
 
 
 def _of_origin(path: str) -> Catalog:
+    from supervisor.plan.origin import read_origin
+
     pipelines, default, notices = read_origin(path)
     catalog = EMPTY.joined(pipelines, path)
     if default is not None and default not in pipelines:

@@ -1,11 +1,14 @@
 """Concurrency groups: they are declared with their limits, so a name that is not is a mistake."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from supervisor.errors import Problem
-from supervisor.plan.batches import Batch
-from supervisor.plan.problems import near
+from supervisor.plan.near import near
 from workers.records.spec import PipelineSpec
+
+if TYPE_CHECKING:
+    from supervisor.plan.batches import Batch
 
 
 def unknown(group: str, groups: Iterable[str]) -> str:
@@ -27,7 +30,7 @@ def groups_wrong(
             yield Problem(places[name], f"pipelines.{name}.group", unknown(pipeline.group, groups))
 
 
-def groups_wrong_in(batch: Batch, path: str, groups: Mapping[str, int]) -> Iterator[Problem]:
+def groups_wrong_in(batch: "Batch", path: str, groups: Mapping[str, int]) -> Iterator[Problem]:
     """The same of a batch's runs."""
     for index, run in enumerate(batch.runs):
         if run.group is not None and run.group not in groups:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from supervisor.plan.described import DESCRIBED
 from supervisor.plan.schema import BatchFile, ConfigFile
-from supervisor.settings import Settings
+from supervisor.plan.settings_table import SettingsTable
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _NULL: Final = {"type": "null"}
@@ -20,7 +20,7 @@ _NULL: Final = {"type": "null"}
 def config_schema() -> dict[str, Any]:
     """The schema of ``config/supervisor.toml``."""
     schema = _schema_of(ConfigFile, "config/supervisor.toml: settings and pipelines")
-    settings = _clean(Settings.model_json_schema())
+    settings = _clean(SettingsTable.model_json_schema())
     schema["$defs"] = {**schema.get("$defs", {}), **settings.pop("$defs", {})}
     described = schema["properties"]["supervisor"]["description"]
     schema["properties"]["supervisor"] = {**settings, "description": described}

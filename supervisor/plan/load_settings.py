@@ -15,36 +15,18 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from supervisor.errors import ConfigError, Problem
-from supervisor.plan.problems import near, problems_of
-from supervisor.plan.root import CONFIG
-from supervisor.plan.sources import is_json, read_toml
+from supervisor.plan.near import near
+from supervisor.plan.problems import problems_of
+from supervisor.plan.root import PREFIX, is_json, user_file
+from supervisor.plan.settings_table import SettingsTable
+from supervisor.plan.sources import read_toml
 from supervisor.settings import Settings, unfit
 
-PREFIX: Final = "SUPERVISOR_"
 PATHS: Final = ("batch", "metrics_textfile")
 # Not settings: where to begin, and what supervisord puts into the environment of its children.
 _NOT_OURS: Final = ("ROOT", "CONFIG", "ENABLED", "PROCESS_NAME", "GROUP_NAME", "SERVER_URL")
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")  # what is longer is beyond every range
 _COUNTED: Final = ("groups", "slots")
-
-
-def project_file(root: str, config: str | None) -> str | None:
-    """The project's configuration: ``--config``, else the usual place if it is there."""
-    if config is not None:
-        return os.path.abspath(config)
-    path = os.path.join(root, CONFIG)
-    return path if os.path.lexists(path) else None
-
-
-def user_file(environ: Mapping[str, str]) -> str | None:
-    """The operator's own configuration, if it is there."""
-    base = environ.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(base):  # as the XDG specification says of relative ones
-        if "HOME" not in environ:
-            return None
-        base = os.path.join(environ["HOME"], ".config")
-    path = os.path.join(base, "pipeline-supervisor", "supervisor.toml")
-    return path if os.path.lexists(path) else None
 
 
 def load_settings(
@@ -114,7 +96,7 @@ def _blame(
 def _merge(flags: Mapping[str, Any], sources: list[dict[str, Any]]) -> Settings:
     """Let pydantic-settings put the sources above each other, the first on top."""
 
-    class Merged(Settings, BaseSettings):  # type: ignore[misc]  # both only add to ConfigDict
+    class Merged(SettingsTable, BaseSettings):  # type: ignore[misc]  # both only add to ConfigDict
         @classmethod
         def settings_customise_sources(
             cls,
@@ -128,11 +110,11 @@ def _merge(flags: Mapping[str, Any], sources: list[dict[str, Any]]) -> Settings:
             below = [InitSettingsSource(settings_cls, init_kwargs=source) for source in sources]
             return (init_settings, *below)
 
-    return Settings(**Merged(**flags).model_dump())  # two readings of the same compare equal
+    return Settings(**Merged(**flags).model_dump())
 
 
 def _keys() -> tuple[str, ...]:
-    return tuple(Settings.model_fields)
+    return tuple(SettingsTable.model_fields)
 
 
 def _check(source: str, prefix: str, values: Mapping[str, Any]) -> list[Problem]:
@@ -140,8 +122,8 @@ def _check(source: str, prefix: str, values: Mapping[str, Any]) -> list[Problem]
     found = []
     for key, value in values.items():
         try:
-            Settings.__pydantic_validator__.validate_assignment(
-                Settings.model_construct(), key, value
+            SettingsTable.__pydantic_validator__.validate_assignment(
+                SettingsTable.model_construct(), key, value
             )
         except ValidationError as error:
             for problem in problems_of(error, source, prefix, _keys()):
@@ -162,7 +144,7 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[
             continue
         word = name[len(PREFIX) :]
         key = word.lower()
-        if key in Settings.model_fields:
+        if key in SettingsTable.model_fields:
             typed = _typed(key, text)
             if typed is None:
                 kinds = {int: "a whole number", float: "a number"}
@@ -179,7 +161,7 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[
 
 
 def _annotation(key: str) -> Any:  # noqa: ANN401 - a type
-    kind = Settings.model_fields[key].annotation
+    kind = SettingsTable.model_fields[key].annotation
     choices = [choice for choice in get_args(kind) if choice is not NoneType]
     kind = choices[0] if NoneType in get_args(kind) and len(choices) == 1 else kind
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind

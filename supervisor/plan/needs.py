@@ -1,10 +1,9 @@
 """What stages need and use: names that lead nowhere, or in a circle."""
 
-import graphlib
 from collections.abc import Iterator, Mapping
 
 from supervisor.errors import Problem
-from supervisor.plan.problems import near
+from supervisor.plan.near import near
 from workers.records.spec import PipelineSpec
 
 
@@ -18,6 +17,8 @@ def needs_wrong(pipeline: PipelineSpec) -> Iterator[tuple[str, str]]:
                 mend = f"did you mean {hint!r}?" if hint else f"there are: {', '.join(known)}"
                 text = f"there is no stage {need!r} in this pipeline; {mend}"
                 yield f"stages[{index}].needs[{place}]", text
+    import graphlib  # for who writes or reads configuration, not for who uses it
+
     order = graphlib.TopologicalSorter({s.id: s.needs or () for s in pipeline.stages})
     try:
         order.prepare()

@@ -17,8 +17,6 @@ from supervisor.plan.schema import Id, Text, Words
 from supervisor.plan.sources import read_json
 from workers.records.spec import PipelineSpec, StageKind, StageSpec
 
-NAME = "codex.orchestrator.json"
-
 
 class _Loose(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from supervisor.errors import Problem, UsageError
-from supervisor.plan.problems import near
+from supervisor.plan.near import near
 from workers.records.params import named_in
 from workers.records.spec import Pairs, ParamSpec, PipelineSpec, StageSpec
 

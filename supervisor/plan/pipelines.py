@@ -1,17 +1,17 @@
 """Pipelines: from what was written to what a worker runs, with their references followed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 from pydantic import ValidationError
 
-from supervisor.errors import ConfigError, Problem
-from supervisor.plan.needs import needs_wrong
+from supervisor.errors import ConfigError
+from supervisor.plan.hooks import hook_specs
 from supervisor.plan.params import text_of
-from supervisor.plan.problems import near, problems_of
+from supervisor.plan.problems import problems_of
+from supervisor.plan.references import references_wrong
 from supervisor.plan.schema import KEYS, ConfigFile, ParamTable, Pipeline, Stage, Strict
 from supervisor.plan.sources import read_toml
-from workers.records.hooks import HookEvent, HookSpec
 from workers.records.spec import ParamSpec, PipelineSpec, RetrySpec, StageKind, StageSpec
 
 Model = TypeVar("Model", bound=Strict)
@@ -89,15 +89,6 @@ def _said(value: object) -> str:
     return str(value)
 
 
-def hook_specs(*commands: str | list[str] | None) -> tuple[HookSpec, ...]:
-    """The hooks that were written, in the order of HookEvent; None where none was."""
-    return tuple(
-        HookSpec(on=event, command=tuple(command) if isinstance(command, list) else command)
-        for event, command in zip(HookEvent, commands, strict=True)
-        if command is not None
-    )
-
-
 def _stage(item: Stage) -> StageSpec:
     command = tuple(item.command) if isinstance(item.command, list) else item.command
     retries = RetrySpec()
@@ -127,79 +118,3 @@ def _stage(item: Stage) -> StageSpec:
         needs=None if item.needs is None else tuple(item.needs),
         uses=tuple(item.uses),
     )
-
-
-def references_wrong(
-    pipelines: Mapping[str, PipelineSpec], places: Mapping[str, str]
-) -> list[Problem]:
-    """Names that lead nowhere or in a circle, and ids that are one file name when case is ignored.
-
-    Args:
-        pipelines: all that can be referred to.
-        places: for each id the file that defines it.
-    """
-    problems = []
-    seen: dict[str, str] = {}
-    for name in pipelines:
-        other = seen.setdefault(name.lower(), name)
-        if other != name:
-            text = f"is the same as {other!r} where case is ignored; rename one"
-            problems.append(Problem(places[name], f"pipelines.{name}", text))
-    for name, pipeline in pipelines.items():
-        for index, stage in enumerate(pipeline.stages):
-            if stage.pipeline is not None and stage.pipeline not in pipelines:
-                at = f"pipelines.{name}.stages[{index}].pipeline"
-                problems.append(Problem(places[name], at, unknown(stage.pipeline, pipelines)))
-        for place, text in needs_wrong(pipeline):
-            problems.append(Problem(places[name], f"pipelines.{name}.{place}", text))
-    circle = _circle(pipelines)
-    if circle:
-        text = f"reaches itself: {' -> '.join(circle)}"
-        problems.append(Problem(places[circle[0]], f"pipelines.{circle[0]}", text))
-    return problems
-
-
-def unknown(name: str, known: Iterable[str]) -> str:
-    """Why a pipeline cannot be meant."""
-    known = sorted(known)
-    hint = near(name, known)
-    if hint is not None:
-        return f"there is no pipeline {name!r}; did you mean {hint!r}?"
-    listed = f"; there are: {', '.join(known)}" if known else "; none is configured"
-    return f"there is no pipeline {name!r}{listed}"
-
-
-def _circle(pipelines: Mapping[str, PipelineSpec]) -> list[str]:
-    """One circle of sub-pipelines, empty where there is none. Iterative: depth is no limit."""
-    done: set[str] = set()
-    for start in pipelines:
-        path: list[str] = []
-        todo: list[tuple[str, bool]] = [(start, False)]
-        while todo:
-            name, leaving = todo.pop()
-            if leaving:
-                path.pop()
-                done.add(name)
-                continue
-            if name in path:
-                return [*path[path.index(name) :], name]
-            if name in done or name not in pipelines:
-                continue
-            path.append(name)
-            todo.append((name, True))
-            todo += [(s.pipeline, False) for s in pipelines[name].stages if s.pipeline]
-    return []
-
-
-def reachable(
-    pipelines: Mapping[str, PipelineSpec], pipeline: PipelineSpec
-) -> tuple[PipelineSpec, ...]:
-    """Every pipeline that a pipeline's stages can lead to, itself not included."""
-    found: dict[str, PipelineSpec] = {}
-    todo = [pipeline]
-    while todo:
-        for stage in todo.pop().stages:
-            if stage.pipeline is not None and stage.pipeline not in found:
-                found[stage.pipeline] = pipelines[stage.pipeline]
-                todo.append(pipelines[stage.pipeline])
-    return tuple(found.values())

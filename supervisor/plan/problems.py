@@ -4,7 +4,6 @@ A message never repeats text that stands in the file or in a variable (a secret 
 only numbers, truth values and the names of keys.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Iterable
@@ -14,9 +13,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from supervisor.errors import Problem
+from supervisor.plan.near import near
 
 SHOWN_LIMIT_CHARS: Final = 60  # of one foreign key or number in a message
-_NEAR_LIMIT: Final = 1000  # candidates that are compared with one wrong name
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")  # a key that TOML lets stand without quotes
 _BRANCH: Final = re.compile(r"\[key\]|(function-\w+|list|tuple|constrained-\w+)\[.*\]", re.DOTALL)
 _TAGS: Final = ("command", "subpipeline", "stage-set")  # the origin's kinds of stages
@@ -36,14 +35,6 @@ _BOUNDS: Final = {
     "less_than": ("lt", "less than"),
     "less_than_equal": ("le", "at most"),
 }
-
-
-def near(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is closest to a wrong one, None where none is close."""
-    close = [o for o in known if o != name and abs(len(o) - len(name)) <= 4][:_NEAR_LIMIT]
-    lowered = {other.lower(): other for other in close}
-    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.65)
-    return lowered[found[0]] if found else None
 
 
 def problems_of(

@@ -31,7 +31,7 @@ AT_ONCE: Final = frozenset(
 NEXT_START: Final = frozenset(
     {"batch", "history_limit", "launcher", "write_deadline_s", "hook_timeout_s", "metrics_textfile"}
 )
-NEW_RUNS: Final = frozenset(Settings.model_fields) - AT_ONCE - NEXT_START
+NEW_RUNS: Final = frozenset(Settings.__dataclass_fields__) - AT_ONCE - NEXT_START
 _UNSAID: Final = frozenset({"secrets", "on_success", "on_failure", "on_finish"})
 
 
@@ -54,7 +54,7 @@ def changes(
 
 
 def _settings(old: Settings, new: Settings) -> Iterator[Change]:
-    for key in Settings.model_fields:
+    for key in Settings.__dataclass_fields__:
         before, after = getattr(old, key), getattr(new, key)
         if before == after:
             continue

@@ -1,11 +1,14 @@
-"""Where the root is: the directory with ``.runs/`` and ``out/``. No dependency; readers need it."""
+"""Where the root is, and its configuration. No dependency: readers need it."""
 
 import os
 from collections.abc import Mapping
+from typing import Final
 
 from workers.records.layout import Layout
 
-CONFIG: str = os.path.join("config", "supervisor.toml")
+CONFIG: Final = os.path.join("config", "supervisor.toml")
+ORIGIN: Final = "codex.orchestrator.json"
+PREFIX: Final = "SUPERVISOR_"  # of settings in the environment
 
 
 def find_root(
@@ -38,3 +41,27 @@ def _upward(cwd: str) -> str:
         if parent == at:
             return cwd
         at = parent
+
+
+def project_file(root: str, config: str | None) -> str | None:
+    """The project's configuration: ``--config``, else the usual place if it is there."""
+    if config is not None:
+        return os.path.abspath(config)
+    path = os.path.join(root, CONFIG)
+    return path if os.path.lexists(path) else None
+
+
+def user_file(environ: Mapping[str, str]) -> str | None:
+    """The operator's own configuration, if it is there."""
+    base = environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(base):  # as the XDG specification says of relative ones
+        if "HOME" not in environ:
+            return None
+        base = os.path.join(environ["HOME"], ".config")
+    path = os.path.join(base, "pipeline-supervisor", "supervisor.toml")
+    return path if os.path.lexists(path) else None
+
+
+def is_json(path: str) -> bool:
+    """Tell by the name whether a file is JSON."""
+    return path.lower().endswith(".json")

@@ -10,8 +10,8 @@ from supervisor.errors import UsageError
 from supervisor.plan.batches import Batch
 from supervisor.plan.catalog import Catalog
 from supervisor.plan.groups import unknown
+from supervisor.plan.hooks import hook_specs
 from supervisor.plan.params import resolved, wrong_with
-from supervisor.plan.pipelines import hook_specs
 from supervisor.settings import Settings, limits_of
 from workers.records.clock import utc_text
 from workers.records.ids import check_id, new_run_id, why_bad

@@ -19,10 +19,10 @@ from pydantic import (
 
 from supervisor.plan.params import text_of
 from workers.records.ids import ID_PATTERN, why_bad
+from workers.records.limits import PRIORITY_LIMIT
 
 STAGES_LIMIT_COUNT = 10_000  # fault V11
 COUNT_LIMIT = 10_000
-PRIORITY_LIMIT = 1000  # as far as words for it go: nobody needs two thousand kinds of urgent
 YEAR_S = 365 * 86_400.0
 RESERVED = "SUPERVISED_"  # docs/reference; run ids in it are how processes are found
 _PARAM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")

@@ -86,8 +86,3 @@ def read_json(path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _fail(path, "must hold a JSON object")
     return value
-
-
-def is_json(path: str) -> bool:
-    """Tell by the name whether a file is JSON."""
-    return re.search(r"\.json$", path, re.IGNORECASE) is not None

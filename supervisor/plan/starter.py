@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.errors import ConfigError
-from supervisor.plan.origin import NAME, read_origin
-from supervisor.plan.root import CONFIG
+from supervisor.plan.origin import read_origin
+from supervisor.plan.root import CONFIG, ORIGIN
 from supervisor.plan.sources import read_text
 
 BATCH: Final = os.path.join("config", "batches", "checks.toml")
@@ -70,8 +70,8 @@ def starter_for(root: str, which: Which) -> Starter:
     Raises:
         ConfigError: the root's ``codex.orchestrator.json`` is wrong.
     """
-    if os.path.lexists(os.path.join(root, NAME)):
-        pipelines, default, notices = read_origin(os.path.join(root, NAME))
+    if os.path.lexists(os.path.join(root, ORIGIN)):
+        pipelines, default, notices = read_origin(os.path.join(root, ORIGIN))
         if pipelines:
             return _beside_origin(default or next(iter(pipelines)), len(pipelines), notices)
     checks, missing, seen = [], [], set()
@@ -106,7 +106,7 @@ def _beside_origin(pipeline: str, count: int, notices: tuple[str, ...]) -> Start
     return Starter(
         files={BATCH: _batch(pipeline), CONFIG: _config([])},
         pipeline=pipeline,
-        found=(f"{NAME}: its {count} pipelines are read as they stand",),
+        found=(f"{ORIGIN}: its {count} pipelines are read as they stand",),
         notices=notices,
     )
 

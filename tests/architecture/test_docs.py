@@ -19,7 +19,7 @@ from supervisor.core.guardrails import Guardrail, measure
 from supervisor.core.lifecycle import TABLE
 from supervisor.core.metrics import LockCounts, Totals
 from supervisor.core.outcome import CANCELLED, FAILED, LOST, LOST_DETAILS, OK
-from supervisor.settings import Settings
+from supervisor.plan.settings_table import SettingsTable
 from tests.architecture.test_floors import FLOORS
 from tests.examples import run_spec
 from workers.records.errors import TypedError
@@ -79,16 +79,16 @@ def test_the_index_leads_to_every_page() -> None:
         assert not below - targets, f"{index} does not name {below - targets}"
 
 
-@pytest.mark.parametrize("name", Settings.model_fields)
+@pytest.mark.parametrize("name", SettingsTable.model_fields)
 def test_every_setting_is_told_with_its_default(name: str) -> None:
-    default = Settings.model_fields[name].default
+    default = SettingsTable.model_fields[name].default
     text = "none" if default is None else repr(default).replace("'", '"')
     assert f"| `{name}` | `{text}` |" in page("reference/settings.md")
 
 
 def test_no_setting_is_told_that_does_not_exist() -> None:
     table = page("reference/settings.md").split("\n## ")[0]
-    assert in_first_cell(table) == set(Settings.model_fields)
+    assert in_first_cell(table) == set(SettingsTable.model_fields)
 
 
 @pytest.mark.parametrize("verb", VERBS)

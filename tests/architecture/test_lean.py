@@ -40,6 +40,8 @@ def loaded(statement: str) -> set[str]:
         "unit",
         "completion",
         "metrics",
+        "submit",
+        "run",
     ],
 )
 def test_a_reading_command_stays_light(verb: str) -> None:

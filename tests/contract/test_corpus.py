@@ -9,7 +9,8 @@ import pytest
 from supervisor.errors import ConfigError
 from supervisor.plan.batches import load_batch
 from supervisor.plan.catalog import load_catalog
-from supervisor.plan.load_settings import load_settings, project_file
+from supervisor.plan.load_settings import load_settings
+from supervisor.plan.root import project_file
 from tests.contract.corpus_cases import CASES, CORPUS, GOOD, Case
 
 

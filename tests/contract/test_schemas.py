@@ -15,8 +15,8 @@ from supervisor.plan import schema as models
 from supervisor.plan.described import DESCRIBED
 from supervisor.plan.json_schema import batch_schema, config_schema
 from supervisor.plan.schema import Strict
+from supervisor.plan.settings_table import SettingsTable
 from supervisor.report.schemas import RECORDS, schema_text
-from supervisor.settings import Settings
 from tests.root import Root, alive, kill_all, wait_until
 from workers.records.journal import TORN, Event
 from workers.records.request import RequestKind
@@ -225,8 +225,8 @@ def test_an_editor_sees_what_validate_would_refuse(text: str) -> None:
 
 def test_every_setting_is_in_the_schema_with_its_default() -> None:
     told = schema("config")["properties"]["supervisor"]["properties"]
-    assert set(told) == set(Settings.model_fields)
-    for name, field in Settings.model_fields.items():
+    assert set(told) == set(SettingsTable.model_fields)
+    for name, field in SettingsTable.model_fields.items():
         assert told[name].get("default") == field.default, name
 
 

@@ -157,6 +157,10 @@ class Layout:
         """The file whose flock is one slot; ``number`` counts from 0."""
         return f"{self.slots}/{check_id('slot', name)}.{number}"
 
+    def remembered(self, what: str) -> str:
+        """What was read from the configuration and found right; a view for who reads it next."""
+        return f"{self.control}/remembered-{what}.json"
+
     @property
     def log(self) -> str:
         """The supervisor's log, JSON lines."""

@@ -13,6 +13,7 @@ RECORD_LIMIT_BYTES: Final = 64 * 1024 * 1024  # larger is not a record of ours: 
 MARKER_LIMIT_BYTES: Final = 200  # an id of 100 characters, and room
 READ_BUFFER_BYTES: Final = 65_536  # one full pipe
 LEFTOVER_GRACE_S: Final = 2.0  # fault P23: a stage is over 2 s after its main process
+PRIORITY_LIMIT: Final = 1000  # as far as words for it go: nobody needs two thousand kinds of urgent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

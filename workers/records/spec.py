@@ -211,8 +211,8 @@ class RunSpec:
         spec = RunSpec(
             run_id=read.text("run_id"),
             task_id=read.text("task_id"),
-            pipeline=_pipeline(read.child("pipeline")),
-            pipelines=tuple(_pipeline(item) for item in read.children("pipelines")),
+            pipeline=read_pipeline(read.child("pipeline")),
+            pipelines=tuple(read_pipeline(item) for item in read.children("pipelines")),
             params=read.pairs("params"),
             parent_run_id=read.text_or_none("parent_run_id"),
             retry_of=read.text_or_none("retry_of"),
@@ -260,7 +260,8 @@ def _after(read: Fields) -> AfterSpec:
     return AfterSpec(run_id=read.text("run_id"), task_id=read.text("task_id"))
 
 
-def _pipeline(read: Fields) -> PipelineSpec:
+def read_pipeline(read: Fields) -> PipelineSpec:
+    """Read a pipeline of a record; BadRecordError where it is none."""
     stages = tuple(_stage(item) for item in read.children("stages"))
     known = {stage.id for stage in stages}
     for stage in stages:

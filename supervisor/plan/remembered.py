@@ -1,0 +1,162 @@
+"""What was read from the configuration and found right, so that it need not be checked again.
+
+Checking costs three times what handing in a run does. ``.runs/.supervisor/remembered-<what>.json``
+holds the outcome beside all that it depends on: each file with its device, inode, size and times,
+or that it is not there; the variables that are settings; the flags; this program. Where any of
+that is another, nothing is remembered. It is a view: whoever reads the configuration replaces it,
+and it may be lost at any time. What depends on the values of secrets is never remembered.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from supervisor.plan.batches import Batch, Planned
+from supervisor.plan.catalog import Catalog
+from supervisor.plan.root import ORIGIN, PREFIX, user_file
+from supervisor.settings import Settings
+from supervisor.version import VERSION
+from workers.records.atomic import replace_file, to_line
+from workers.records.errors import TypedError
+from workers.records.fields import Fields, plain
+from workers.records.files import parse_object, read_bytes
+from workers.records.layout import Layout
+from workers.records.limits import RECORD_LIMIT_BYTES
+from workers.records.spec import read_pipeline
+
+# A file may be changed twice within one tick of the clock that stamps it, the second time unseen.
+_SETTLED_S: Final = 2.0
+Key = Mapping[str, Any]
+
+
+def key_of(layout: Layout, project: str | None, flags: Mapping[str, Any]) -> Key:
+    """All that settings and pipelines depend on. Call it before they are read.
+
+    Args:
+        layout: the root.
+        project: the project's file, None where there is none.
+        flags: settings of the command line.
+    """
+    environ = os.environ
+    files = (project, user_file(environ), os.path.join(layout.root, ORIGIN))
+    return {
+        "program": [VERSION, *_stamps(_code())],
+        "files": _stamps(file for file in files if file is not None),
+        "variables": {name: environ[name] for name in environ if name.startswith(PREFIX)},
+        "here": os.getcwd(),
+        "flags": dict(flags),
+    }
+
+
+def key_of_batch(key: Key, path: str) -> Key:
+    """All that a batch depends on, read beside a configuration with that key."""
+    path = os.path.realpath(path)
+    return {**key, "files": [*key["files"], *_stamps((path,))]}
+
+
+def _code() -> Iterable[str]:
+    """What reads and checks: for who runs this from a checkout."""
+    here = os.path.dirname(__file__)
+    with os.scandir(here) as entries:
+        return sorted(entry.path for entry in entries if entry.name.endswith(".py"))
+
+
+def _stamps(paths: Iterable[str]) -> list[Any]:
+    found: list[Any] = []
+    for path in paths:
+        try:
+            seen = os.stat(path)
+        except OSError:
+            found.append([path, None])
+        else:
+            times = (seen.st_mtime_ns, seen.st_ctime_ns)
+            found.append([path, seen.st_dev, seen.st_ino, seen.st_size, *times])
+    return found
+
+
+def recall(layout: Layout, key: Key) -> tuple[Settings, Catalog] | None:
+    """Settings and pipelines as they were read from the very same; None where they were not."""
+    data = _load(layout, "configuration", key)
+    with contextlib.suppress(TypedError, TypeError):
+        if data is not None:
+            return Settings(**data["settings"]), _catalog(Fields(data, "remembered"))
+    return None
+
+
+def recall_batch(layout: Layout, key: Key) -> Batch | None:
+    """A batch as it was read from the very same; None where it was not."""
+    data = _load(layout, "batch", key)
+    if data is None:
+        return None
+    read = Fields(data, "remembered")
+    with contextlib.suppress(TypedError):
+        return Batch(
+            key=read.text("batch"),
+            runs=tuple(_planned(item) for item in read.children("runs")),
+            catalog=_catalog(read),
+        )
+    return None
+
+
+def remember(layout: Layout, key: Key, settings: Settings, catalog: Catalog) -> None:
+    """Keep what was read, where the root has a place for it; nobody misses it where it fails."""
+    _save(layout, "configuration", key, {"settings": plain(settings), **_plain(catalog)})
+
+
+def remember_batch(layout: Layout, key: Key, batch: Batch) -> None:
+    """Keep a batch, likewise."""
+    content = {"batch": batch.key, "runs": plain(batch.runs)}
+    _save(layout, "batch", key, {**content, **_plain(batch.catalog)})
+
+
+def _load(layout: Layout, what: str, key: Key) -> dict[str, Any] | None:
+    try:
+        path = layout.remembered(what)
+        data = parse_object(read_bytes(path, RECORD_LIMIT_BYTES, owner_uid=os.geteuid()), path)
+    except (OSError, TypedError):
+        return None
+    return data if data.pop("key", None) == key else None
+
+
+def _save(layout: Layout, what: str, key: Key, content: dict[str, Any]) -> None:
+    newest_ns = max((stamp[-1] or 0 for stamp in key["files"]), default=0)
+    if time.time() - newest_ns / 1e9 < _SETTLED_S or not os.path.isdir(layout.control):
+        return
+    data = to_line({"key": dict(key), **content})
+    if len(data) <= RECORD_LIMIT_BYTES:
+        with contextlib.suppress(OSError, TypedError):
+            replace_file(layout.remembered(what), data, flush=False)
+
+
+def _plain(catalog: Catalog) -> dict[str, Any]:
+    return {
+        "pipelines": [plain(pipeline) for pipeline in catalog.pipelines.values()],
+        "places": dict(catalog.places),
+        "default": catalog.default,
+        "notices": list(catalog.notices),
+    }
+
+
+def _catalog(read: Fields) -> Catalog:
+    pipelines = [read_pipeline(item) for item in read.children("pipelines")]
+    if not all(pipeline.stages for pipeline in pipelines):
+        raise read.bad("pipelines", "hold one without stages")
+    return Catalog(
+        pipelines={pipeline.id: pipeline for pipeline in pipelines},
+        places=dict(read.pairs("places")),
+        default=read.text_or_none("default"),
+        notices=read.texts("notices"),
+    )
+
+
+def _planned(read: Fields) -> Planned:
+    return Planned(
+        pipeline=read.text("pipeline"),
+        task=read.text_or_none("task"),
+        count=read.integer("count"),
+        params=read.pairs("params"),
+        priority=read.integer("priority"),
+        group=read.text_or_none("group"),
+    )
