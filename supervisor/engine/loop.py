@@ -287,7 +287,7 @@ class Engine:
         count = 0 if self._fleet.active else self._fleet.paused_count()
         if count and not self._told_paused:
             what = "1 run is" if count == 1 else f"{count} runs are"
-            self._parts.reporter.note(f"{what} paused; 'supervisor resume' lets them start")
+            self._parts.reporter.note(f"{what} held back by a pause; 'supervisor resume' lifts it")
         self._told_paused = count > 0
 
     def _watch_workers(self) -> None:

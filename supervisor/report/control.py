@@ -35,7 +35,7 @@ def held_lines(holds: Holds, service: dict[str, Any], aside: list[str]) -> Itera
         aside: files that were set aside.
     """
     if holds.since is not None:
-        yield f"paused since {holds.since}: nothing new starts; 'supervisor resume' lifts it"
+        yield f"paused since {holds.since}; 'supervisor resume' lifts it"
     groups = service.get("groups")
     groups = groups if isinstance(groups, dict) else {}
     since = dict(holds.groups)

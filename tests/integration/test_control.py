@@ -202,7 +202,7 @@ def test_a_pause_holds_over_restarts_and_status_says_so(root: Root) -> None:
     assert "waits for 'supervisor resume'" in waiting.stderr.readline()
     assert root.call("resume").code == 0
     done = root.finish(again)
-    assert (done.code, "'supervisor resume' lets them start" in done.err) == (0, True)
+    assert (done.code, "held back by a pause" in done.err) == (0, True)
     assert root.finish(waiting).code == 0
     assert "paused since" not in root.call("status").out
     root.check_settled(count=2)
