@@ -37,7 +37,8 @@ def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     points: dict[tuple[str, str, int], dict[str, Any]] = {}
     for one in records:
-        machines += [found for found in one["machines"] if found not in machines]
+        for machine in one["machines"]:
+            machines += [] if machine in machines else [machine]
         rows |= {(row["name"], row["peer"]): row for row in one["rows"]}
         points |= {(p["picture"], p["side"], p["x"]): p for p in one["points"]}
     return {
