@@ -10,6 +10,8 @@ stands for any. Comments before a block say what is special:
 * ``<!-- output differs: WHY -->``: it is run, and what it prints is not compared
 * ``<!-- in: DIR -->``: it is run there, relative to the root
 * ``<!-- stays: TEXT -->``: it is started, and goes on once it has said so
+
+A page that says ``<!-- typed in by FILE -->`` has a test of its own, which is there and names it.
 """
 
 import os
@@ -29,6 +31,7 @@ PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
 RUN = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z-[0-9a-f]{8}")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"<!-- (not run|output differs|in|stays): ([^>]*?) -->\s*\Z")
+TYPED = re.compile(r"^<!-- typed in by (\S+) -->$", re.MULTILINE)
 FILE = re.compile(r"`([\w./-]+\.(?:toml|json))`[^`\n]*:\s*\Z")
 OTHER_EVERY_TIME = (
     (RUN, "RUN"),
@@ -66,6 +69,10 @@ def blocks(page: Path) -> list[Block]:
 
 
 def runnable(page: Path) -> bool:
+    elsewhere = TYPED.search(page.read_text())
+    if elsewhere is not None:
+        assert page.name in (REPO / elsewhere[1]).read_text(), f"{elsewhere[1]} types in no {page}"
+        return False
     return any(b.kind == "console" and "not run" not in b.marks for b in blocks(page))
 
 
