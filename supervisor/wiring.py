@@ -53,11 +53,14 @@ def rules_of(settings: Settings) -> Rules:
     )
 
 
-def _launcher(settings: Settings, stderr_path: str) -> Launcher:
+def _launcher(settings: Settings, stderr_path: str, by_fork: ZygoteLauncher | None) -> Launcher:
     by_exec = ExecLauncher(stderr_path)
     if settings.launcher == "exec":
+        if by_fork is not None:
+            by_fork.close()
         return by_exec
-    by_fork = ZygoteLauncher(stderr_path, by_exec)
+    by_fork = by_fork or ZygoteLauncher()
+    by_fork.settle(stderr_path, by_exec)
     with contextlib.suppress(OSError):  # the first launch tries again, and tells
         by_fork.prepare()
     return by_fork
@@ -74,6 +77,7 @@ def engine_for(
     lease_fd: int | None,
     reload: Callable[[], Reloaded | Refused],
     notifier: Notifier | None = None,
+    by_fork: ZygoteLauncher | None = None,
 ) -> Iterator[Engine]:
     """Take the lease and build an engine; give the lease back behind the block.
 
@@ -87,6 +91,7 @@ def engine_for(
             somebody waits for are served.
         reload: called on SIGHUP.
         notifier: tells the service manager that started us; None tells nobody.
+        by_fork: what forks workers, where it was started before; closed behind the block.
 
     Raises:
         LeaseHeldError: another supervisor serves the root.
@@ -104,8 +109,9 @@ def engine_for(
         aside.make_room(path, parses=False)
     become_subreaper()
     clock = SystemClock()
-    strangers = frozenset(our_children())
-    launcher = _launcher(settings, workers_log)
+    helpers = () if by_fork is None else by_fork.helpers()
+    strangers = frozenset(our_children()) - set(helpers)
+    launcher = _launcher(settings, workers_log, by_fork)
     intake = Intake(layout, clock)
     watcher = Watcher(layout.inbox)
     durability = "full" if sync_dir(layout.control) else "files only"

@@ -3,6 +3,7 @@
 ::
 
     supervisor   RUN_DIR                 with the run's locked owner descriptor
+                 words                   with where last words go: its own, and its workers'
     zygote       started PID TICKS       with a pidfd of the worker: it is not reaped before
                  refused ERRNO           there is no worker
                  ended PID CODE          at any time; negative for a signal, as subprocess has it
@@ -12,6 +13,7 @@ import os
 import socket
 from typing import Final
 
+WORDS: Final = b"words"  # no RUN_DIR: that is absolute
 STARTED: Final = b"started"
 REFUSED: Final = b"refused"
 ENDED: Final = b"ended"

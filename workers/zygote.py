@@ -23,7 +23,7 @@ from workers.records.identity import identity_of
 from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
 from workers.title import set_title
-from workers.wire import ENDED, REFUSED, STARTED, hear, say
+from workers.wire import ENDED, REFUSED, STARTED, WORDS, hear, say
 
 
 class Zygote:
@@ -64,6 +64,10 @@ class Zygote:
             return False
         if not words or owner_fd is None:
             return False
+        if words == WORDS:
+            os.dup2(owner_fd, 2)
+            os.close(owner_fd)
+            return True
         run = RunDir(os.path.realpath(os.fsdecode(words)))
         ready = None
         with contextlib.suppress(OSError, TypedError):  # then the worker tries, and tells

@@ -97,7 +97,7 @@ class Launcher(Protocol):
 
 
 def start_child(
-    words: Sequence[str], *, inherited_fd: int, stderr_path: str
+    words: Sequence[str], *, inherited_fd: int, stderr_path: str | None
 ) -> "subprocess.Popen[bytes]":
     """Start a child of ours in a session of its own.
 
@@ -106,7 +106,8 @@ def start_child(
     Args:
         words: its command line.
         inherited_fd: the one descriptor that it gets beside the standard ones.
-        stderr_path: where its last words go; that they cannot is no reason not to begin.
+        stderr_path: where its last words go, None for nowhere; that they cannot is no reason not
+            to begin.
 
     Raises:
         OSError: it could not be started.
@@ -114,8 +115,9 @@ def start_child(
     with contextlib.ExitStack() as held:
         stderr = subprocess.DEVNULL
         with contextlib.suppress(OSError, TypedError):
-            stderr = open_regular(stderr_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            held.callback(os.close, stderr)
+            if stderr_path is not None:
+                stderr = open_words(stderr_path)
+                held.callback(os.close, stderr)
         for _ in range(_RESERVE_COUNT):
             held.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         held.enter_context(_held_back())
@@ -127,6 +129,11 @@ def start_child(
             pass_fds=(inherited_fd,),
             start_new_session=True,
         )
+
+
+def open_words(path: str) -> int:
+    """Open the file of last words; errors as open_regular."""
+    return open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 class ExecLauncher:

@@ -6,6 +6,7 @@ started by exec. A launch without an answer is not known to have failed: the own
 worker would hold, decides that at the next try.
 """
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -17,13 +18,15 @@ from supervisor.edge.spawner import (
     LaunchedWorker,
     Launcher,
     LaunchFailure,
+    open_words,
     refused,
     start_child,
 )
 from workers.descent import Process
+from workers.records.errors import TypedError
 from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
-from workers.wire import ENDED, STARTED, hear, say
+from workers.wire import ENDED, STARTED, WORDS, hear, say
 
 ANSWER_S: Final = 10.0  # a fork takes a millisecond; this is a machine that thrashes
 STATUS_S: Final = 1.0  # the worker is dead: its status is for words only
@@ -45,13 +48,14 @@ class Zygote:
     """One helper process.
 
     Args:
-        stderr_path: where it and its workers leave words that belong nowhere else.
+        stderr_path: where it and its workers leave words that belong nowhere else; None for
+            nowhere.
 
     Raises:
         OSError: it could not be started.
     """
 
-    def __init__(self, stderr_path: str) -> None:
+    def __init__(self, stderr_path: str | None) -> None:
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._codes: dict[int, int] = {}
         with theirs:
@@ -67,6 +71,15 @@ class Zygote:
     def process(self) -> Process:
         """Which process it is."""
         return self._process.pid, self._start_ticks
+
+    def direct(self, stderr_path: str) -> None:
+        """Let it, and the workers from now on, leave their last words there; they may be lost."""
+        with contextlib.suppress(OSError, TypedError):
+            fd = open_words(stderr_path)
+            try:
+                say(self._sock, WORDS, fd=fd)
+            finally:
+                os.close(fd)
 
     def fork(self, run_dir: str, owner_fd: int) -> "tuple[int, int, int] | int":
         """Fork a worker.
@@ -123,7 +136,7 @@ class Zygote:
         self._process.wait()
 
 
-def _start(fd: int, stderr_path: str) -> "subprocess.Popen[bytes]":
+def _start(fd: int, stderr_path: str | None) -> "subprocess.Popen[bytes]":
     home = os.path.dirname(os.path.dirname(os.path.abspath(workers.__file__)))
     words = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(fd), home, _TITLE_ROOM]
     return start_child(words, inherited_fd=fd, stderr_path=stderr_path)
@@ -132,20 +145,31 @@ def _start(fd: int, stderr_path: str) -> "subprocess.Popen[bytes]":
 class ZygoteLauncher:
     """Starts workers by fork; see Launcher.
 
-    Args:
-        stderr_path: where zygote and workers leave words that belong nowhere else.
-        fallback: what starts them where no zygote answers.
+    Made before the root is known to be ours, so that the zygote gets ready meanwhile; it forks
+    nothing before ``settle``.
     """
 
-    def __init__(self, stderr_path: str, fallback: Launcher) -> None:
-        self._stderr_path = stderr_path
-        self._fallback = fallback
+    def __init__(self) -> None:
+        self._stderr_path: str | None = None
+        self._fallback: Launcher | None = None
         self._failures_count = 0
         self._zygote: Zygote | None = None
 
+    def settle(self, stderr_path: str, fallback: Launcher) -> None:
+        """The root is ours.
+
+        Args:
+            stderr_path: where zygote and workers leave words that belong nowhere else.
+            fallback: what starts workers where no zygote answers.
+        """
+        self._stderr_path = stderr_path
+        self._fallback = fallback
+        if self._zygote is not None:
+            self._zygote.direct(stderr_path)
+
     def launch(self, run: RunDir, owner_fd: int) -> LaunchedWorker | LaunchFailure:
         """Start a worker."""
-        if self._failures_count >= FAILURES_COUNT:
+        if self._failures_count >= FAILURES_COUNT and self._fallback is not None:
             return self._fallback.launch(run, owner_fd)
         try:
             os.close(os.dup(owner_fd))  # there is room for the pidfd that comes back

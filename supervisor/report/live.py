@@ -4,6 +4,7 @@ rich makes lines of colours for the terminal at hand. Where the cursor goes is d
 after a change of the terminal's size only who knows what was drawn can take it away again.
 """
 
+import io
 import os
 import signal
 from collections.abc import Iterator
@@ -37,7 +38,10 @@ class Painter:
     """Turns clean lines into what a terminal understands; no colours where ``NO_COLOR`` is set."""
 
     def __init__(self) -> None:
-        self._console = Console(force_terminal=True, highlight=False, markup=False, emoji=False)
+        # Never the terminal itself: that may be gone, or stopped, and only the outlet bears it.
+        self._console = Console(
+            file=io.StringIO(), force_terminal=True, highlight=False, markup=False, emoji=False
+        )
 
     def paint(self, line: Line) -> str:
         """One line, without its end."""

@@ -89,7 +89,9 @@ def _refusing(root: Root, error: str, when: str, *, count: int) -> int:
     )
     inject += f" -e inject=clone:error={error}"  # which Python tries then; threads use clone3
     return root.finish(
-        root.shell(f'{inject} "{sys.executable}" -m supervisor start --once --batch batch.toml')
+        root.shell(
+            f'SUPERVISOR_LAUNCHER=exec {inject} "{sys.executable}" -m supervisor start --once --batch batch.toml'
+        )
     ).code
 
 
@@ -99,7 +101,7 @@ def test_a_supervisor_killed_between_fork_and_exec_leaves_an_owned_worker(root: 
     holding(root, 1, launcher="exec")
     slow = "strace -f -qq -o /dev/null -e trace=execve -e inject=execve:delay_enter=1000000"
     process = root.shell(
-        f"exec {slow} -- /bin/sh -c 'echo $$ > new; mv new pid; "
+        f"export SUPERVISOR_LAUNCHER=exec; exec {slow} -- /bin/sh -c 'echo $$ > new; mv new pid; "
         f'exec "{sys.executable}" -m supervisor start --once --batch batch.toml\''
     )
     wait_until((root.path / "pid").exists, "the supervisor begins")

@@ -39,7 +39,8 @@ def fallback() -> Fallback:
 
 @pytest.fixture
 def launcher(tmp_path: Path, fallback: Fallback) -> Iterator[ZygoteLauncher]:
-    made = ZygoteLauncher(str(tmp_path / "workers.log"), fallback)
+    made = ZygoteLauncher()
+    made.settle(str(tmp_path / "workers.log"), fallback)
     yield made
     made.close()
 
@@ -65,6 +66,22 @@ def test_a_worker_is_told_with_its_identity_and_its_exit_code(
     assert worker.start_ticks > 0
     assert worker.reap() == 2
     assert "it is no run" in (tmp_path / "workers.log").read_text()
+
+
+def test_last_words_of_a_zygote_that_was_started_early_go_where_they_belong(
+    tmp_path: Path, fallback: Fallback, run: RunDir, owner_fd: int
+) -> None:
+    early = ZygoteLauncher()
+    try:
+        before = early.prepare()
+        early.settle(str(tmp_path / "workers.log"), fallback)
+        worker = early.launch(run, owner_fd)
+        assert isinstance(worker, LaunchedWorker)
+        assert worker.reap() == 2
+        assert early.prepare() is before
+        assert "it is no run" in (tmp_path / "workers.log").read_text()
+    finally:
+        early.close()
 
 
 def test_a_stopped_zygote_is_killed_and_the_next_launch_has_another(

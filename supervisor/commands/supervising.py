@@ -1,0 +1,183 @@
+"""What ``start`` does: read what to do, supervise, and say how it went."""
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+
+from supervisor.commands.configured import Configured, configure
+from supervisor.commands.reloading import Reloading
+from supervisor.core.outcome import exit_code, worst
+from supervisor.edge.notify import Notifier
+from supervisor.edge.zygote import ZygoteLauncher
+from supervisor.engine.loop import Engine
+from supervisor.errors import CannotWriteError, UsageError
+from supervisor.plan.batches import Batch
+from supervisor.plan.runs import Asking
+from supervisor.report.progress import JsonReporter, PlainReporter, Tally
+from supervisor.report.terminal import moves
+from supervisor.report.text import duration, json_line
+from supervisor.wiring import engine_for
+from workers.records.request import Request, RequestKind, pending_requests, publish
+from workers.records.spec import RunSpec
+
+MEND = "see to the disk and start again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The command line of ``start``, as its help tells it."""
+
+    pipelines: tuple[str, ...]
+    once: bool
+    batch: str | None
+    again: bool
+    task: str | None
+    params: tuple[str, ...]
+    max_runs: int | None
+    lease_fd: int | None
+    root: str | None
+    config: str | None
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """The runs to make: of the pipelines named, and of a batch."""
+
+    asking: Asking
+    named: list[RunSpec]
+    batch: Batch | None
+
+
+def supervise(asked: Asked, notifier: Notifier | None, by_fork: ZygoteLauncher) -> int:
+    """Supervise to the end.
+
+    Args:
+        asked: the command line.
+        notifier: tells the service manager that started us.
+        by_fork: forks workers; it was started already.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ConfigError: the configuration is wrong; like every wrong use, before anything is created.
+        UsageError: the command line is.
+        LeaseHeldError: another supervisor serves the root.
+    """
+    given = configure(asked.root, asked.config, max_runs=asked.max_runs)
+    plan = _plan(given, asked)
+    reporter = _reporter(asked.as_json)
+    with engine_for(
+        given.layout,
+        given.settings,
+        command=" ".join(["supervisor", *sys.argv[1:]]),
+        reporter=reporter,
+        until_done=asked.once,
+        lease_fd=asked.lease_fd,
+        reload=Reloading(given, asked.root, asked.config, max_runs=asked.max_runs),
+        notifier=notifier,
+        by_fork=by_fork,
+    ) as engine:
+        try:
+            if not asked.once:
+                reporter.note(
+                    f"supervising {given.layout.root} (pid {os.getpid()}); 'supervisor submit' "
+                    "hands in work, INT drains, 'supervisor stop' ends it"
+                )
+            engine.recover()
+            _hand_in(given, asked, plan, engine, reporter)
+            engine.run()
+        finally:
+            reporter.close()
+    code = _leave(given, engine, reporter, asked.as_json)
+    return code if asked.once or engine.ended_by is not None else 0
+
+
+def _plan(given: Configured, asked: Asked) -> _Plan:
+    asking = Asking(settings=given.settings, asked_by="start")
+    if asked.params and not asked.pipelines:
+        raise UsageError(why="--param is for the PIPELINEs named; a batch says its own")
+    wish = given.wish(asked.task, asked.params)
+    named = asking.all_named(given.catalog, asked.pipelines, wish)
+    of_batch = not asked.pipelines and asked.lease_fd is None
+    batch = given.batch(asked.batch) if of_batch else None
+    for spec in () if batch is None else asking.batch(batch, asked.task):
+        del spec  # every run of it can be made: known before anything is created
+    return _Plan(asking=asking, named=named, batch=batch)
+
+
+def _reporter(as_json: bool) -> Tally:
+    if as_json:
+        return JsonReporter()
+    if not moves(sys.stdout):
+        return PlainReporter()
+    from supervisor.report.telling import LiveReporter
+
+    return LiveReporter()
+
+
+def _hand_in(given: Configured, asked: Asked, plan: _Plan, engine: Engine, reporter: Tally) -> None:
+    """Ask ourselves for the runs, through the inbox like everybody else: accepted means flushed."""
+    if plan.named:
+        publish(given.layout, Request(kind=RequestKind.RUNS, runs=tuple(plan.named)))
+    batch = plan.batch
+    if batch is None:
+        return
+    is_asked = any(request.batch == batch.key for request in pending_requests(given.layout))
+    if not asked.again and (is_asked or batch.key in engine.batches()):
+        reporter.note(f"continuing {batch.key}, which is unfinished; --again makes its runs anew")
+        return
+    runs = tuple(plan.asking.batch(batch, asked.task))
+    publish(given.layout, Request(kind=RequestKind.RUNS, runs=runs, batch=batch.key))
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) -> int:
+    """Say how it went, and find the exit code."""
+    outcomes = engine.outcomes
+    tasks = sorted(engine.tasks)
+    counts = {
+        word: sum(1 for status, _ in outcomes.values() if status == word)
+        for word in ("succeeded", "failed", "cancelled")
+    }
+    queued_count = len(engine.fleet.queued)
+    reporter.settle()
+    if as_json:
+        facts = {"root": given.layout.root, **counts, "queued": queued_count, "tasks": tasks}
+        facts["unsaid"] = reporter.unsaid_count
+        reporter.results.write(json_line("start-summary", facts))
+    elif outcomes:
+        told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        lines = [f"{_runs(len(outcomes))} in {duration(reporter.age_s())}: {told}"]
+        for task_id in tasks:
+            state = given.layout.relative(given.layout.state(task_id))
+            lines.append(
+                f"records of {task_id}: {given.layout.runs_of(task_id)}/, its state: {state}"
+            )
+        reporter.results.write("".join(f"{line}\n" for line in lines))
+    for task_id in engine.owed_tasks():
+        reporter.note(f"the state of task {task_id} is still owed; the next start writes it")
+    if queued_count:
+        reporter.note(f"{_runs(queued_count)} stay queued; 'supervisor start' goes on with them")
+    for run_id, why in engine.unwritten().items():
+        reporter.note(f"the result of {run_id} is not on disk ({why}); {MEND}")
+    if engine.postponed is not None:
+        reporter.note(f"a request stays in the inbox ({engine.postponed}); {MEND}")
+    if reporter.unsaid_count:
+        reporter.note(f"{reporter.unsaid_count} lines were left out because nobody read them")
+    reporter.settle()
+    return _code(engine)
+
+
+def _code(engine: Engine) -> int:
+    if engine.unwritten() or engine.postponed is not None:
+        return CannotWriteError.exit_code
+    if engine.ended_by is not None:
+        return 128 + int(signal.Signals(engine.ended_by))
+    code = worst(exit_code(status, detail) for status, detail in engine.outcomes.values())
+    return CannotWriteError.exit_code if not code and engine.refused_count else code
