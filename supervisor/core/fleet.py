@@ -86,6 +86,8 @@ class Fleet:
         followers: the queued runs that wait for another one to succeed, by that one's run id.
         accepted_count: how many runs were ever queued.
         active: by run id, every other state.
+        beats: by run id, when a heartbeat was last seen to move, on our monotonic clock. Apart from
+            the runs, so that a beat costs a number and no new run.
         snapshots: by task id, where the state on disk lacks a recorded run.
         only_waited_for: serve only the runs that a ``supervisor run`` waits for.
     """
@@ -101,6 +103,7 @@ class Fleet:
     followers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     accepted_count: int = 0
     active: Mapping[str, Run] = field(default_factory=dict)
+    beats: Mapping[str, float] = field(default_factory=dict)
     snapshots: Mapping[str, Snapshot] = field(default_factory=dict)
 
     def find(self, run_id: str) -> Run | None:
@@ -173,6 +176,7 @@ class Draft:
         self.followers: Mapping[str, tuple[str, ...]] = fleet.followers
         self._queue: Queue | None = None
         self.active = dict(fleet.active)
+        self.beats = dict(fleet.beats)
         self.snapshots = dict(fleet.snapshots)
         self.actions: list[Action] = []
 
@@ -233,6 +237,7 @@ class Draft:
     def drop(self, run: Run) -> None:
         """Let a run leave the fleet."""
         self.active.pop(run.run_id, None)
+        self.beats.pop(run.run_id, None)
         if run.run_id in self.queued:
             self._own_queue().remove(run.run_id)
 
@@ -254,5 +259,6 @@ class Draft:
             followers=self.followers,
             accepted_count=self.accepted_count,
             active=self.active,
+            beats=self.beats,
             snapshots=self.snapshots,
         )

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from supervisor.core.liveness import Liveness
 from supervisor.errors import IllegalMoveError
 
 STORY_MOVES_COUNT: Final = 16  # enough for a whole life with retries of its launch
@@ -126,6 +127,8 @@ TABLE: Final[Mapping[type, Mapping[Move, type]]] = {
 }
 
 LIVE: Final = (Starting, Running, Stopping, Clearing)
+LOOKED_AT: Final = (Starting, Running, Stopping)
+"""A worker is at work, or is to be: how alive it looks is of interest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,11 +142,12 @@ class Run:
         after: the runs that must have succeeded before it starts, and have not yet.
         number: its place in the order of acceptance.
         waited_for: somebody's ``supervisor run`` waits for it (or its parent's).
-        beat_mono_s: when its heartbeat was last seen to move, on our monotonic clock.
+        age_from_mono_s: from when on its heartbeat is waited for, where it has not moved since
+            (Fleet.beats), on our monotonic clock.
         liveness: the word that liveness.judge found.
         hung_looks_count: looks in a row that found it hung.
         manifest_mono_s: when its manifest was last written.
-        beat_since_manifest: it has beaten since then.
+        manifest_asked_mono_s: when that was last tried for a beat alone, or done for any reason.
         retry_mono_s: when to write verdict or record (again).
         refused: why the last try to write verdict or record failed, None where it did not.
         remains: processes of it may still be alive and are being killed.
@@ -162,11 +166,11 @@ class Run:
     after: tuple[str, ...] = ()
     number: int = 0
     waited_for: bool = False
-    beat_mono_s: float = 0.0
-    liveness: str = "fresh"
+    age_from_mono_s: float = 0.0
+    liveness: Liveness = Liveness.FRESH
     hung_looks_count: int = 0
     manifest_mono_s: float = 0.0
-    beat_since_manifest: bool = False
+    manifest_asked_mono_s: float = 0.0
     retry_mono_s: float = 0.0
     refused: str | None = None
     remains: bool = False

@@ -29,6 +29,11 @@ class Ages:
     stale_after_s: float
     hung_after_s: float
 
+    @property
+    def late_after_s(self) -> float:
+        """Who is younger is fresh."""
+        return min(LATE_INTERVALS * self.interval_s, self.stale_after_s, self.hung_after_s)
+
 
 def judge(*, age_s: float, stopped: bool, ages: Ages) -> Liveness:
     """Find the word for one look.

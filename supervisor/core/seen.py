@@ -13,6 +13,7 @@ from supervisor.core.backoff import Jitter
 from supervisor.core.fleet import Draft
 from supervisor.core.lifecycle import (
     LIVE,
+    LOOKED_AT,
     Clearing,
     Ended,
     Judged,
@@ -58,7 +59,7 @@ def adopted(draft: Draft, s: stimuli.Adopted, _: Jitter) -> None:
     running = Running(since_mono_s=draft.now)
     starting = Starting(since_mono_s=draft.now, launches_count=1)
     run = _new_run(s.about, running if s.started else starting)
-    draft.put(replace(run, beat_mono_s=draft.now))
+    draft.put(replace(run, age_from_mono_s=draft.now))
     draft.act(WriteManifest(run.run_id))
 
 
@@ -80,7 +81,7 @@ def started(draft: Draft, s: stimuli.Started, _: Jitter) -> None:
     """The worker is at work."""
     run = draft.find(s.run_id)
     if run is not None and isinstance(run.state, Starting):
-        draft.move(run, Move.START, Running(since_mono_s=draft.now), beat_mono_s=draft.now)
+        draft.move(run, Move.START, Running(since_mono_s=draft.now), age_from_mono_s=draft.now)
 
 
 def moved(draft: Draft, s: stimuli.Moved, _: Jitter) -> None:
@@ -152,22 +153,30 @@ def directory_gone(draft: Draft, s: stimuli.DirectoryGone, _: Jitter) -> None:
             return
 
 
-def look(draft: Draft, s: stimuli.Look, _: Jitter) -> None:
-    """Judge how alive a worker looks."""
-    run = draft.find(s.run_id)
-    if run is None or not isinstance(run.state, Starting | Running | Stopping):
-        return
-    if s.beat_moved:
-        draft.change(
-            run,
-            beat_mono_s=draft.now,
-            beat_since_manifest=True,
-            liveness=Liveness.FRESH,
-            hung_looks_count=0,
-        )
-        return
-    age_s = draft.now - run.beat_mono_s
-    word = judge(age_s=age_s, stopped=s.stopped, ages=draft.rules.ages)
+def looked(draft: Draft, s: stimuli.Looked, _: Jitter) -> None:
+    """Judge how alive workers look: a quiet run costs a comparison, a beat a number."""
+    fresh_from = draft.now - draft.rules.ages.late_after_s
+    for run_id in s.moved:
+        run = draft.active.get(run_id)
+        if run is None or not isinstance(run.state, LOOKED_AT):
+            continue
+        draft.beats[run_id] = draft.now
+        if run.liveness is not Liveness.FRESH or run.hung_looks_count:
+            draft.change(run, liveness=Liveness.FRESH, hung_looks_count=0)
+    for run_id in s.still:
+        run = draft.active.get(run_id)
+        if run is None or not isinstance(run.state, LOOKED_AT):
+            continue
+        if draft.beats.get(run_id, run.age_from_mono_s) < fresh_from or (
+            run.liveness is not Liveness.FRESH or run.hung_looks_count
+        ):
+            _judge(draft, run, stopped=run_id in s.stopped)
+
+
+def _judge(draft: Draft, run: Run, *, stopped: bool) -> None:
+    """Find the word for a worker whose heartbeat did not move."""
+    age_s = draft.now - max(run.age_from_mono_s, draft.beats.get(run.run_id, 0.0))
+    word = judge(age_s=age_s, stopped=stopped, ages=draft.rules.ages)
     looks_count = run.hung_looks_count + 1 if word is Liveness.HUNG else 0
     if word != run.liveness or looks_count != run.hung_looks_count:
         run = draft.change(run, liveness=word, hung_looks_count=looks_count)
@@ -180,7 +189,7 @@ def stalled(draft: Draft, _s: stimuli.Stalled, _: Jitter) -> None:
     """We slept: nobody else is late."""
     for run in list(draft.active.values()):
         if isinstance(run.state, LIVE):
-            draft.change(run, beat_mono_s=draft.now, hung_looks_count=0)
+            draft.change(run, age_from_mono_s=draft.now, hung_looks_count=0)
 
 
 def cleared(draft: Draft, s: stimuli.Cleared, _: Jitter) -> None:

@@ -57,7 +57,7 @@ def _verdict_refused(draft: Draft, s: stimuli.VerdictRefused, _: Jitter) -> None
 def _manifest_written(draft: Draft, s: stimuli.ManifestWritten, _: Jitter) -> None:
     run = draft.find(s.run_id)
     if run is not None:
-        draft.change(run, manifest_mono_s=draft.now, beat_since_manifest=False)
+        draft.change(run, manifest_mono_s=draft.now, manifest_asked_mono_s=draft.now)
 
 
 def _run_recorded(draft: Draft, s: stimuli.RunRecorded, _: Jitter) -> None:
@@ -96,7 +96,7 @@ _HANDLERS: Final[dict[type, Callable[[Draft, Any, Jitter], None]]] = {
     stimuli.VerdictSeen: seen.verdict_seen,
     stimuli.WorkerGone: seen.worker_gone,
     stimuli.DirectoryGone: seen.directory_gone,
-    stimuli.Look: seen.look,
+    stimuli.Looked: seen.looked,
     stimuli.Stalled: seen.stalled,
     stimuli.Cleared: seen.cleared,
     stimuli.VerdictRefused: _verdict_refused,

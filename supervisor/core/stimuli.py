@@ -80,13 +80,19 @@ class DirectoryGone:
     run_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One look at a live run: did the heartbeat move, is the process stopped (state T)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """One look at all live runs.
 
-    run_id: str
-    beat_moved: bool
-    stopped: bool
+    Attributes:
+        moved: the runs whose heartbeat has moved since the last look.
+        still: the others.
+        stopped: those of ``still`` whose process is stopped (state T).
+    """
+
+    moved: tuple[str, ...] = ()
+    still: tuple[str, ...] = ()
+    stopped: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +202,7 @@ Stimulus = (
     | VerdictSeen
     | WorkerGone
     | DirectoryGone
-    | Look
+    | Looked
     | Stalled
     | Cleared
     | VerdictRefused

@@ -22,14 +22,17 @@ from supervisor.core.lifecycle import (
 )
 from supervisor.core.seen import lose
 from supervisor.core.snapshots import leave
-from supervisor.core.throttle import is_due
+from supervisor.core.throttle import wait_s
 
 
 def run(draft: Draft) -> None:
     """Emit every action that is due; each is held back until its outcome is told."""
     draft.release_delayed()
+    written_by = draft.now - draft.rules.manifest_throttle_s
     for run_id in list(draft.active):
-        _one(draft, draft.active[run_id])  # as it is now: losing a parent moves its children
+        item = draft.active[run_id]  # as it is now: losing a parent moves its children
+        if item.remains or item.manifest_mono_s <= written_by or type(item.state) is not Running:
+            _one(draft, item)  # the others are most: they run, and nothing of them is due
     for task_id, book in draft.snapshots.items():
         if book.due_mono_s <= draft.now:
             draft.act(WriteSnapshot(task_id))
@@ -61,14 +64,12 @@ def _one(draft: Draft, item: Run) -> None:
             draft.act(Record(item.run_id))
             item = draft.change(item, retry_mono_s=now + rules.record_retry_s)
         case Starting() | Running() | Stopping():
-            if item.beat_since_manifest and is_due(
-                now_mono_s=now,
-                written_mono_s=item.manifest_mono_s,
-                throttle_s=rules.manifest_throttle_s,
-            ):
+            has_beaten = draft.beats.get(item.run_id, 0.0) > item.manifest_asked_mono_s
+            waited_s = now - item.manifest_mono_s
+            if has_beaten and waited_s >= wait_s(item.run_id, rules.manifest_throttle_s):
                 draft.act(WriteManifest(item.run_id))
                 # Held back until it beats again: a disk that refuses is not asked at every turn.
-                item = draft.change(item, beat_since_manifest=False)
+                item = draft.change(item, manifest_asked_mono_s=now)
         case _:
             pass
     if item.remains and now >= item.clear_mono_s:
@@ -85,24 +86,27 @@ def admit(fleet: Fleet, draft: Draft) -> None:
             item,
             Move.LAUNCH,
             Starting(since_mono_s=draft.now, launches_count=launches_count),
-            beat_mono_s=draft.now,
+            age_from_mono_s=draft.now,
         )
         draft.act(Launch(item.run_id))
 
 
 def next_due(fleet: Fleet, rules: Rules) -> float | None:
-    """The next instant at which something falls due, on the monotonic clock; None for never."""
+    """The next instant at which something falls due, on the monotonic clock; None for never.
+
+    A manifest for beats alone is none of it: it is written behind the look that saw a beat.
+    """
     found = [book.due_mono_s for book in fleet.snapshots.values()]
     for item in fleet.active.values():
         if item.remains:
             found.append(item.clear_mono_s)
+        elif type(item.state) is Running:
+            continue  # most are
         match item.state:
             case Stopping(since_mono_s=since):
                 found.append(since + rules.grace_s + rules.stop_margin_s)
             case Judged() | Ended():
                 found.append(item.retry_mono_s)
-            case Starting() | Running() if item.beat_since_manifest:
-                found.append(item.manifest_mono_s + rules.manifest_throttle_s)
             case _:
                 pass
     found += fleet.delayed.values()

@@ -12,7 +12,7 @@ that started something in the background and then became the supervisor loses no
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from workers.descent import Process, children, descendants, kill_all
 from workers.records.files import read_bytes
@@ -52,15 +52,20 @@ def our_children() -> list[Process]:
     return [(pid, stat.start_ticks) for pid in children(os.getpid()) if (stat := proc_stat(pid))]
 
 
-def reap_strangers(workers: Collection[int]) -> None:
-    """Reap every child of ours that has ended and is no worker: what came to us as a subreaper."""
+def reap_strangers(known: Callable[[], Collection[int]]) -> None:
+    """Reap every child of ours that has ended: what came to us as a subreaper.
+
+    Args:
+        known: the pids of children whose end is somebody else's to see; asked where one has ended.
+    """
     try:
         if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return  # the usual case, for one call: nobody has ended
     except ChildProcessError:
         return
+    spared = known()
     for pid in children(os.getpid()):
-        if pid not in workers and (stat := proc_stat(pid)) is not None and stat.has_ended:
+        if pid not in spared and (stat := proc_stat(pid)) is not None and stat.has_ended:
             _reap(pid)
 
 

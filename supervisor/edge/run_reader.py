@@ -1,7 +1,6 @@
 """Reading what a worker writes: each fact once, and whether the heartbeat moved. Never writes."""
 
-import os
-
+from supervisor.edge.kept import KeptFile
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
 from workers.records.files import sync_file
@@ -29,9 +28,12 @@ class RunReader:
         self.run: RunDir = layout.run_dir(spec.task_id, spec.run_id)
         self.facts: list[Fact] = []
         self._journal = JournalReader(self.run.journal)
+        self._kept_journal = KeptFile(self.run.journal)
+        self._kept_heartbeat = KeptFile(self.run.heartbeat)
         self._journal_size = -1
         self._unsure: list[Fact] = []
-        self._beat: tuple[int, int] | None = None
+        self._beat_bytes = -1
+        self._beat_at_ns: int | None = None
 
     def read(self) -> list[Fact]:
         """The new facts; nothing where the journal did not grow.
@@ -44,7 +46,7 @@ class RunReader:
             BadFileError: something else stands in the journal's place.
             OSError: the verdict could not be flushed; the next call tries again.
         """
-        size = os.stat(self.run.journal, follow_symlinks=False).st_size
+        size = self._kept_journal.by_name().st_size
         if size == self._journal_size and not self._unsure:
             return []
         self._journal_size = size
@@ -78,16 +80,38 @@ class RunReader:
                     return None
         return None
 
-    def beat_moved(self) -> bool:
-        """Tell whether the heartbeat file changed since the last call."""
+    def has_news(self) -> bool:
+        """Tell whether ``read`` is worth a call: the journal grew, or is not what it was."""
         try:
-            stat = os.stat(self.run.heartbeat, follow_symlinks=False)
+            return self._kept_journal.stat().st_size != self._journal_size or bool(self._unsure)
         except OSError:
-            return False
-        seen = (stat.st_mtime_ns, stat.st_size)
-        moved = seen != self._beat
-        self._beat = seen
+            return True
+
+    def beat_moved(self, *, sure: bool) -> bool:
+        """Tell whether the heartbeat moved since the last call.
+
+        Args:
+            sure: the worker is known to be alive and on time, so that a file which has grown is
+                all that matters; otherwise the name is looked at, and its time.
+        """
+        size = self._kept_heartbeat.size() if sure else None
+        at_ns = None
+        if size is None:
+            try:
+                found = self._kept_heartbeat.by_name()
+            except OSError:
+                return False
+            size, at_ns = found.st_size, found.st_mtime_ns
+        moved = size != self._beat_bytes  # every beat changes it, also the one that begins anew
+        moved = moved or (None not in (at_ns, self._beat_at_ns) and at_ns != self._beat_at_ns)
+        if moved or at_ns is not None:
+            self._beat_bytes, self._beat_at_ns = size, at_ns
         return moved
+
+    def close(self) -> None:
+        """Keep no file open; the next look opens them again."""
+        self._kept_journal.close()
+        self._kept_heartbeat.close()
 
     def heartbeat_at(self) -> str | None:
         """The newest beat, None where there is none that can be read."""

@@ -179,7 +179,8 @@ class Engine:
         return self._parts.hooks.is_busy
 
     def _turn(self, signals: Signals, *, until: float, now: float) -> None:
-        dues = (until, next_due(self._fleet, self._rules), self._parts.hooks.due_mono_s())
+        core_due = next_due(self._fleet, self._rules)
+        dues = (until, core_due, self._parts.hooks.due_mono_s())
         wake = min(due for due in dues if due is not None)
         found: list[Stimulus] = []
         inbox_changed = False
@@ -193,7 +194,8 @@ class Engine:
                 self._selector.unregister(key.fd)
                 self._watched.pop(key.data, None)
                 found += observe.exited(self._parts, key.data)
-        self._feed(found)
+        if found or (core_due is not None and core_due <= self._parts.clock.mono_s()):
+            self._feed(found)
         if inbox_changed:
             self._take_requests()
 
@@ -234,8 +236,7 @@ class Engine:
 
     def _scan(self) -> None:
         self._feed(observe.scan(self._parts, list(self._fleet.active.values())))
-        hooks = [pid for pid, _ in self._parts.hooks.processes()]
-        reap_strangers([*hooks, *(worker.pid for worker in self._parts.workers.values())])
+        reap_strangers(self._parts.known_pids)
         self._take_requests()
         self._view.write(self._fleet)
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterable
 
 from supervisor.core import stimuli
-from supervisor.core.lifecycle import LIVE, Clearing, Run
+from supervisor.core.lifecycle import LOOKED_AT, Run
 from supervisor.core.liveness import Liveness
 from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import is_flocked
@@ -19,26 +19,35 @@ from workers.records.journal import Event
 
 
 def scan(parts: Parts, runs: Iterable[Run]) -> list[Stimulus]:
-    """Look once at every live run: new facts, the beat, and whether it still has an owner."""
-    found: list[Stimulus] = []
+    """Look once at every live run: new facts, the beat, and whether it still has an owner.
+
+    A quiet run costs two looks by kept descriptors; that it has beaten, one by name, because a
+    directory that was moved away is beaten in nevertheless.
+    """
+    news: list[Stimulus] = []
+    losses: list[Stimulus] = []
+    moved: list[str] = []
+    still: list[str] = []
+    stopped: list[str] = []
+    readers, workers = parts.readers, parts.workers
     for run in runs:
-        if isinstance(run.state, LIVE) and not isinstance(run.state, Clearing):
-            found += _look(parts, run)
-    return found
-
-
-def _look(parts: Parts, run: Run) -> list[Stimulus]:
-    reader = parts.readers[run.run_id]
-    found = facts(parts, run.run_id)
-    moved = reader.beat_moved()
-    worker = parts.worker_identity(run.run_id)
-    # Only who is late is asked for its state: that costs fifty times what a look does.
-    late = not moved and run.liveness != Liveness.FRESH
-    stopped = late and worker is not None and is_stopped(worker.pid)
-    found.append(stimuli.Look(run.run_id, moved, stopped))
-    if run.run_id not in parts.workers:
-        found += gone(parts, run.run_id, "its worker is gone")
-    return found
+        if type(run.state) not in LOOKED_AT:
+            continue
+        run_id = run.run_id
+        reader, is_fresh = readers[run_id], run.liveness is Liveness.FRESH
+        has_moved = reader.beat_moved(sure=is_fresh)
+        (moved if has_moved else still).append(run_id)
+        if has_moved or not is_fresh or reader.has_news():
+            news += facts(parts, run_id)
+        # Only who is late is asked for its state: that costs fifty times what a look does.
+        if not has_moved and not is_fresh:
+            worker = parts.worker_identity(run_id)
+            if worker is not None and is_stopped(worker.pid):
+                stopped.append(run_id)
+        if run_id not in workers:
+            losses += gone(parts, run_id, "its worker is gone")
+    looks = stimuli.Looked(moved=tuple(moved), still=tuple(still), stopped=frozenset(stopped))
+    return [*news, looks, *losses]
 
 
 def facts(parts: Parts, run_id: str) -> list[Stimulus]:

@@ -117,6 +117,11 @@ class Parts:
             self.proven[run_id] = found
         return self.proven[run_id]
 
+    def known_pids(self) -> set[int]:
+        """The processes whose end we see otherwise: workers and hooks."""
+        hooks = (pid for pid, _ in self.hooks.processes())
+        return {*hooks, *(worker.pid for worker in self.workers.values())}
+
     def same_boot(self, run_id: str) -> bool:
         """Tell whether a run was begun on this host since it booted, so that our clock is its."""
         found = self.readers[run_id].worker
@@ -125,5 +130,7 @@ class Parts:
 
     def forget(self, run_id: str) -> None:
         """A run has left the fleet."""
-        self.readers.pop(run_id, None)
+        reader = self.readers.pop(run_id, None)
+        if reader is not None:
+            reader.close()
         self.proven.pop(run_id, None)

@@ -146,6 +146,7 @@ class Performer:
         parts, run_id = self._parts, action.run_id
         try:
             if action.detail == "run-dir-deleted":
+                parts.readers[run_id].close()
                 parts.readers[run_id] = parts.intake.rebuild(parts.readers[run_id].spec)
             owner_fd = take_flock(parts.readers[run_id].run.owner)
         except (OSError, TypedError) as error:
@@ -176,6 +177,7 @@ class Performer:
         reader = parts.readers[run_id]
         if not os.path.lexists(reader.run.journal):
             replace_file(reader.run.journal, b"".join(fact.to_line() for fact in reader.facts))
+            reader.close()
             reader = parts.readers[run_id] = RunReader(parts.layout, reader.spec)
         return reader
 

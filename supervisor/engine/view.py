@@ -4,18 +4,26 @@ import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from supervisor.core.admission import live_counts
 from supervisor.core.fleet import Fleet
 from supervisor.core.lifecycle import Run
 from supervisor.core.liveness import Liveness
+from supervisor.edge.spawner import LaunchedWorker
 from supervisor.engine.parts import Parts
 from supervisor.report.rows import Row
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.errors import TypedError
+from workers.records.indented import indented
 from workers.records.journal import Event, Fact
 from workers.records.request import now_text
+
+# How to_bytes writes a list at the end of a record: runs are written by themselves, once each.
+_NO_RUNS: Final = b"[]\n}\n"
+_BEGIN: Final = b"[\n    "
+_BETWEEN: Final = ",\n    "
+_END: Final = b"\n  ]\n}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +43,21 @@ class Far:
     running: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """One run as it was shown, and what that was made of."""
+
+    run: Run
+    worker: LaunchedWorker | None
+    far: Far
+    row: Row
+    text: str
+
+
 class View:
     """Writes status.json when the fleet looks different from what was written last.
+
+    What did not change costs a comparison for each run: it is shown as it was.
 
     Args:
         parts: the effects and the books.
@@ -45,28 +66,69 @@ class View:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._last: dict[str, Any] | None = None
-        self._far: dict[str, Far] = {}
+        self._shown: dict[str, _Shown] = {}
 
     def write(self, fleet: Fleet) -> None:
         """Write the view if it changed; a disk that refuses costs only the view."""
-        self._far = {run_id: self._look(run_id) for run_id in fleet.active}
-        rows = [self._row(run) for run in fleet.active.values()]
-        self._parts.reporter.looked(row for row in rows if row.status == "in_progress")
-        runs = [
-            {
-                "run_id": run.run_id,
-                "task_id": run.task_id,
-                "state": type(run.state).__name__.lower(),
-                "liveness": str(run.liveness),
-                "pid": row.pid,
-                "pipeline_id": row.pipeline_id,
-                "started_at": row.started_at,
-                "stages_count": row.stages_count,
-                "stages_ended_count": row.stages_ended_count,
-                "running": list(row.running),
-            }
-            for run, row in zip(fleet.active.values(), rows, strict=True)
-        ]
+        changed = self._look(fleet)
+        head = self._head(fleet)
+        if not changed and head == self._last:
+            return
+        self._last = head
+        shown = self._shown.values()
+        if changed:
+            rows = (one.row for one in shown if one.row.status == "in_progress")
+            self._parts.reporter.looked(rows)
+        record = {"schema": "pipeline-supervisor/status/1", "updated_at": now_text(), **head}
+        data = to_bytes({**record, "runs": []})
+        if shown:
+            runs = (_BETWEEN.join(one.text for one in shown)).encode()
+            data = data.removesuffix(_NO_RUNS) + _BEGIN + runs + _END
+        with contextlib.suppress(OSError, TypedError):
+            replace_file(self._parts.layout.status, data, flush=False)
+
+    def _look(self, fleet: Fleet) -> bool:
+        """Bring up to date what is shown of each run; tell whether any of it changed."""
+        changed = False
+        readers, workers, before = self._parts.readers, self._parts.workers, self._shown
+        for run_id, run in fleet.active.items():
+            known, worker = before.get(run_id), workers.get(run_id)
+            if (
+                known is None
+                or known.run is not run
+                or known.worker is not worker
+                or known.far.facts_count != len(readers[run_id].facts)
+            ):
+                before[run_id] = shown = self._show(run, worker, known)
+                changed = changed or known is None or known.text != shown.text
+        if len(before) != len(fleet.active):
+            self._shown = {run_id: before[run_id] for run_id in fleet.active}
+            changed = True
+        return changed
+
+    def _show(self, run: Run, worker: LaunchedWorker | None, known: "_Shown | None") -> _Shown:
+        """Show one run; its journal is folded anew only where it has grown."""
+        reader = self._parts.readers[run.run_id]
+        same = known is not None and known.far.facts_count == len(reader.facts)
+        found = known.far if known is not None and same else far(reader.facts)
+        row = self._row(run, worker, found)
+        facts = {
+            "run_id": run.run_id,
+            "task_id": run.task_id,
+            "state": type(run.state).__name__.lower(),
+            "liveness": str(run.liveness),
+            "pid": row.pid,
+            "pipeline_id": row.pipeline_id,
+            "started_at": row.started_at,
+            "stages_count": row.stages_count,
+            "stages_ended_count": row.stages_ended_count,
+            "running": list(row.running),
+        }
+        text = indented(facts, "\n    ")
+        return _Shown(run=run, worker=worker, far=found, row=row, text=text)
+
+    def _head(self, fleet: Fleet) -> dict[str, Any]:
+        """What is shown of the whole."""
         counts = live_counts(fleet)
         queued = Counter[str | None]()
         for lane, places in fleet.lanes.items():
@@ -79,7 +141,7 @@ class View:
             }
             for name in sorted({*fleet.groups, *(g for g in (*counts, *queued) if g is not None)})
         }
-        facts = {
+        return {
             "supervisor": self._parts.mine.to_json(),
             "mode": str(fleet.mode),
             "watch": self._parts.watcher.check(),
@@ -88,24 +150,10 @@ class View:
             "queued_count": len(fleet.queued),
             "paused": fleet.holds.to_json(),
             "groups": groups,
-            "runs": runs,
         }
-        if facts == self._last:
-            return
-        self._last = facts
-        record = {"schema": "pipeline-supervisor/status/1", "updated_at": now_text(), **facts}
-        with contextlib.suppress(OSError, TypedError):
-            replace_file(self._parts.layout.status, to_bytes(record), flush=False)
 
-    def _look(self, run_id: str) -> "Far":
-        """How far a run is; folded anew only where its journal has grown."""
-        reader = self._parts.readers[run_id]
-        known = self._far.get(run_id)
-        return known if known and known.facts_count == len(reader.facts) else far(reader.facts)
-
-    def _row(self, run: Run) -> Row:
-        spec, found = self._parts.readers[run.run_id].spec, self._far[run.run_id]
-        worker = self._parts.workers.get(run.run_id)
+    def _row(self, run: Run, worker: LaunchedWorker | None, found: Far) -> Row:
+        spec = self._parts.readers[run.run_id].spec
         return Row(
             run_id=run.run_id,
             task_id=run.task_id,

@@ -163,7 +163,9 @@ class World(RuleBasedStateMachine):
 
     @rule(run_id=runs, moved=st.booleans(), stopped=st.booleans())
     def look(self, run_id: str, moved: bool, stopped: bool) -> None:
-        self.feed(stimuli.Look(run_id, moved, stopped))
+        ids = (run_id,)
+        asleep = frozenset(ids if stopped else ())
+        self.feed(stimuli.Looked(moved=ids) if moved else stimuli.Looked(still=ids, stopped=asleep))
 
     @rule(run_id=runs)
     def cancel(self, run_id: str) -> None:

@@ -172,7 +172,7 @@ def test_a_turn_that_starts_nothing_does_not_touch_the_queue() -> None:
     fleet = Fleet(max_runs=1)
     many = [accepted(f"r{n:06}") for n in range(2000)]
     fleet, _ = step(fleet, many, now_mono_s=0.0, rules=RULES, jitter=lambda: 0.5)
-    look = stimuli.Look("r000000", True, False)
+    look = stimuli.Looked(moved=("r000000",))
     after, _ = step(fleet, [look], now_mono_s=1.0, rules=RULES, jitter=lambda: 0.5)
     assert after.queued is fleet.queued
     assert after.lanes is fleet.lanes

@@ -185,7 +185,7 @@ def test_a_parent_that_is_killed_for_not_ending_takes_its_children_along() -> No
 def test_hung_needs_three_looks_and_a_beat_or_our_own_stall_begins_anew() -> None:
     world = World()
     world.running("a")
-    look, beat = stimuli.Look("a", False, False), stimuli.Look("a", True, False)
+    look, beat = stimuli.Looked(still=("a",)), stimuli.Looked(moved=("a",))
     world.feed(look, after_s=121)
     world.feed(look)
     world.feed(stimuli.Stalled())
@@ -205,7 +205,7 @@ def test_a_stopped_process_stays_unresponsive_for_as_long_as_it_likes() -> None:
     world = World()
     world.running("a")
     for _ in range(100):
-        world.feed(stimuli.Look("a", False, True), after_s=60)
+        world.feed(stimuli.Looked(still=("a",), stopped=frozenset({"a"})), after_s=60)
     run = world.fleet.find("a")
     assert run is not None
     assert (run.liveness, type(run.state)) == ("unresponsive", Running)
@@ -217,7 +217,7 @@ def test_a_beat_alone_rewrites_the_manifest_at_most_once_in_30_s() -> None:
     world.feed(stimuli.ManifestWritten("a"))
     written = 0
     for _ in range(41):
-        wanted = world.feed(stimuli.Look("a", True, False), after_s=1)
+        wanted = world.feed(stimuli.Looked(moved=("a",)), after_s=1)
         for action in wanted:
             assert action == actions.WriteManifest("a")
             written += 1
@@ -296,9 +296,9 @@ def test_a_verdict_is_final_whatever_is_seen_later() -> None:
 def test_a_refused_manifest_is_tried_again_after_the_next_beat_and_not_at_every_turn() -> None:
     world = World()
     world.running("a")
-    look = stimuli.Look("a", beat_moved=True, stopped=False)
+    look = stimuli.Looked(moved=("a",))
     world.feed(look)
-    assert world.feed(look, after_s=31.0) == (actions.WriteManifest("a"),)
+    assert world.feed(look, after_s=37.5) == (actions.WriteManifest("a"),)
     assert world.feed() == ()
     assert next_due(world.fleet, RULES) is None
     assert world.feed(look, after_s=5.0) == (actions.WriteManifest("a"),)
