@@ -8,6 +8,7 @@ What its process leaves behind is terminated, killed after a short grace, and co
 import functools
 import mmap
 import os
+import resource  # noqa: F401 - os.wait4 imports it when it is first called: once, before a fork
 import signal
 import time
 from collections.abc import Mapping

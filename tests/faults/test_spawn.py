@@ -90,7 +90,8 @@ def _refusing(root: Root, error: str, when: str, *, count: int) -> int:
     inject += f" -e inject=clone:error={error}"  # which Python tries then; threads use clone3
     return root.finish(
         root.shell(
-            f'SUPERVISOR_LAUNCHER=exec {inject} "{sys.executable}" -m supervisor start --once --batch batch.toml'
+            f'SUPERVISOR_LAUNCHER=exec {inject} "{sys.executable}" -m supervisor'
+            " start --once --batch batch.toml"
         )
     ).code
 
