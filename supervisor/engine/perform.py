@@ -146,7 +146,7 @@ class Performer:
         parts, run_id = self._parts, action.run_id
         try:
             if action.detail == "run-dir-deleted":
-                parts.readers[run_id] = parts.intake.rebuild(parts.readers[run_id].spec)
+                parts.readers[run_id] = parts.intake.rebuild(parts.readers[run_id])
             owner_fd = take_flock(parts.readers[run_id].run.owner)
         except (OSError, TypedError) as error:
             self._make_way(error)
