@@ -43,8 +43,8 @@ class Containment:
         self._awaited.discard(self._leaders[stage_id])
 
     def end(self, stage_id: str) -> None:
-        """Nothing more of the stage is waited for."""
-        self._awaited.discard(self._leaders.pop(stage_id))
+        """Nothing more of the stage is waited for; no news where everything was ended."""
+        self._awaited.discard(self._leaders.pop(stage_id, 0))
 
     def living(self, stage_id: str) -> list[Process]:
         """Every living process of a stage, save those that were given up."""

@@ -45,6 +45,7 @@ class PipelineRun:
         self._pulse = pulse
         self._began = bench.clock.mono_s()
         self._graph = Graph(bench.spec.pipeline)
+        self._turns: Turns[str, StageOutcome] = Turns(bench.control)
         self._on: dict[str, CommandStage | SubpipelineStage] = {}
 
     def run(self) -> bool:
@@ -66,23 +67,23 @@ class PipelineRun:
         """Something of ours broke: end everything and say so; returns as ``run``."""
         bench = self._bench
         bench.containment.end_all(bench.spec.limits.grace_s)
+        self._turns.close()
         reason = clean(f"the worker failed: {type(error).__name__}: {error}")
         for runner in self._on.values():
             runner.broken(reason)
-        stage_id = next(iter(self._on), "worker")
-        return self._say(Judgement("failed", f"stage:{stage_id}:error", reason))
+        detail = f"stage:{self._turns.at or 'worker'}:error"
+        return self._say(Judgement("failed", detail, reason))
 
     def _stages(self) -> Judgement:
         """Let every stage begin whose needs are met, until none is on and none may begin."""
         timeout_s = self._bench.spec.pipeline.timeout_s
         deadline = None if timeout_s is None else self._began + timeout_s
-        turns: Turns[str, StageOutcome] = Turns(self._bench.control)
         judgements: list[Judgement] = []
         while True:
-            judgements += self._begin(turns, deadline)
-            if not len(turns):
+            judgements += self._begin(deadline)
+            if not len(self._turns):
                 return min(judgements, key=_weight, default=self._all_made())
-            for stage_id, outcome in turns.turn():
+            for stage_id, outcome in self._turns.turn():
                 judgements += self._ended(stage_id, outcome)
 
     def _all_made(self) -> Judgement:
@@ -93,15 +94,13 @@ class PipelineRun:
             )
         return Judgement("succeeded")
 
-    def _begin(
-        self, turns: Turns[str, StageOutcome], deadline: float | None
-    ) -> Iterator[Judgement]:
+    def _begin(self, deadline: float | None) -> Iterator[Judgement]:
         """Begin what may begin; yields what became of that at once."""
         bench, graph = self._bench, self._graph
         kept = {item.stage: item.run_id for item in bench.spec.kept}
         while (found := graph.next()) is not None:
             index, stage = found
-            if not len(turns):
+            if not len(self._turns):
                 bench.control.look()  # nobody else hears the bell now
             if (detail := bench.control.detail) is not None:
                 yield Judgement("cancelled", detail, f"cancelled before {stage.id} began")
@@ -115,7 +114,8 @@ class PipelineRun:
                 self._recorder.fact(Event.STAGE_KEPT, about, flush=False)
                 graph.ended(stage.id, "succeeded")
                 continue
-            for stage_id, outcome in turns.begin(stage.id, self._steps(index, stage, deadline)):
+            steps = self._steps(index, stage, deadline)
+            for stage_id, outcome in self._turns.begin(stage.id, steps):
                 yield from self._ended(stage_id, outcome)
 
     def _steps(self, index: int, stage: StageSpec, deadline: float | None) -> Steps[StageOutcome]:

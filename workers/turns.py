@@ -15,7 +15,7 @@ from workers.control import Control
 Key = TypeVar("Key", bound=Hashable)
 Outcome = TypeVar("Outcome")
 _PRECISE_S: Final = 0.005  # poll counts in whole milliseconds; what gathers output counts in less
-_SELECT_LIMIT_COUNT: Final = 500  # select takes no descriptor above 1,023
+_SELECT_LIMIT: Final = 1024  # select takes no descriptor from here on
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,13 @@ class Turns(Generic[Key, Outcome]):
 
     Args:
         control: its bell is heard here and nowhere else, so that no stage misses it.
+
+    Attributes:
+        at: the stage that has its turn, also when something it did was raised; else None.
     """
 
     def __init__(self, control: Control) -> None:
+        self.at: Key | None = None
         self._control = control
         self._stages: dict[Key, _Stage[Outcome]] = {}
         self._of_fd: dict[int, _Stage[Outcome]] = {}
@@ -104,21 +108,31 @@ class Turns(Generic[Key, Outcome]):
                 ended += self._resume(key, stage, came)
         return ended
 
+    def close(self) -> None:
+        """Let every stage put away what it has open; none goes on."""
+        for stage in self._stages.values():
+            stage.steps.close()
+        self._stages.clear()
+
     def _readable(self) -> list[int]:
-        left_s = min(s.wait.until_mono_s for s in self._stages.values()) - time.monotonic()
-        if left_s < _PRECISE_S and len(self._of_fd) < _SELECT_LIMIT_COUNT:
-            return select.select([self._control.bell_fd, *self._of_fd], [], [], max(0.0, left_s))[0]
+        due = min(stage.wait.until_mono_s for stage in self._stages.values())
+        left_s = max(0.0, due - time.monotonic())  # poll takes what is below zero for ever
+        if left_s < _PRECISE_S and max(self._of_fd, default=0) < _SELECT_LIMIT:
+            return select.select([self._control.bell_fd, *self._of_fd], [], [], left_s)[0]
         return [fd for fd, _ in self._poll.poll(left_s * 1000)]
 
     def _resume(
         self, key: Key, stage: _Stage[Outcome], came: Came | None
     ) -> list[tuple[Key, Outcome]]:
+        self.at = key
         try:
             wait = next(stage.steps) if came is None else stage.steps.send(came)
         except StopIteration as end:
+            self.at = None
             self._hear(stage, Wait(0.0))
             del self._stages[key]
             return [(key, end.value)]
+        self.at = None
         self._hear(stage, wait)
         return []
 

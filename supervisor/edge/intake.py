@@ -6,12 +6,21 @@ is already in history and state. One flush of the markers' directory serves a wh
 """
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from supervisor.edge.run_reader import RunReader
-from workers.records.atomic import create_file, is_abandoned, publish_dir, to_bytes, write_all
+from workers.records.atomic import (
+    create_file,
+    is_abandoned,
+    publish_dir,
+    replace_file,
+    to_bytes,
+    write_all,
+)
 from workers.records.clock import Clock, utc_text
 from workers.records.errors import BadFileError, TypedError
 from workers.records.files import DIR_MODE, is_dir, make_dir, make_private, open_regular, sync_dir
@@ -19,6 +28,8 @@ from workers.records.journal import Event, Fact, read_journal
 from workers.records.layout import Layout, RunDir
 from workers.records.manifest import Observed, fold_manifest
 from workers.records.spec import RunSpec
+
+_BEGINNINGS: Final = (Event.RUN_ACCEPTED, Event.RUN_STARTED)
 
 
 class Intake:
@@ -32,6 +43,7 @@ class Intake:
     def __init__(self, layout: Layout, clock: Clock) -> None:
         self._layout = layout
         self._clock = clock
+        self._left: dict[str, set[str]] = {}
         make_private(layout.runs, layout.out, layout.control)
         self.make_dirs()
 
@@ -96,11 +108,42 @@ class Intake:
         except (OSError, TypedError):
             return False
 
-    def rebuild(self, spec: RunSpec) -> RunReader:
-        """Make a run's directory anew, for a verdict about one that was deleted."""
+    def rebuild(self, reader: RunReader) -> RunReader:
+        """Make the directory of a run whole again, for a verdict about one that was deleted.
+
+        Its new journal tells that the run had begun, where it had: so it never begins again,
+        whatever becomes of us before the verdict. Of its stages there is nothing left to tell.
+
+        Raises:
+            BlockingIOError: somebody is still deleting it; ask again a little later.
+            OSError: the disk refuses.
+            BadFileError: something that is not ours is in its place.
+        """
+        spec = reader.spec
+        run = self._run(spec)
+        known = tuple(fact for fact in reader.facts if fact.event in _BEGINNINGS)
         if not self._is_made(spec):
-            self._build(spec)
+            self._build(spec, known)
+        elif self._is_vanishing(run):
+            raise BlockingIOError(errno.EBUSY, "it is being deleted", run.path)
+        else:
+            make_private(run.path, run.commands)
+            for path, data in self._records(run, spec, known):
+                if not os.path.lexists(path):
+                    replace_file(path, data)
+        self._left.pop(run.run_id, None)
         return RunReader(self._layout, spec)
+
+    def _is_vanishing(self, run: RunDir) -> bool:
+        """Tell whether something of it went since the last look, or nobody has looked yet."""
+        left = {
+            os.path.join(directory, name)
+            for directory, folders, files in os.walk(run.path)
+            for name in (*folders, *files)
+        }
+        before = self._left.get(run.run_id)
+        self._left[run.run_id] = left
+        return before is None or not before <= left
 
     def _is_made(self, spec: RunSpec) -> bool:
         """Tell whether the run has its directory; BadFileError where something else is there."""
@@ -114,12 +157,21 @@ class Intake:
     def _run(self, spec: RunSpec) -> RunDir:
         return self._layout.run_dir(spec.task_id, spec.run_id)
 
-    def _build(self, spec: RunSpec) -> None:
+    def _build(self, spec: RunSpec, known: tuple[Fact, ...] = ()) -> None:
         built = RunDir(self._run(spec).building)
         _remove(built.path)
         make_private(self._layout.task_dir(spec.task_id), self._layout.runs_of(spec.task_id))
         os.mkdir(built.path, DIR_MODE)
         os.mkdir(built.commands, DIR_MODE)
+        for path, data in self._records(built, spec, known):
+            create_file(path, data)
+        with contextlib.suppress(FileExistsError):
+            publish_dir(built.path, self._run(spec).path)
+
+    def _records(
+        self, at: RunDir, spec: RunSpec, known: tuple[Fact, ...]
+    ) -> list[tuple[str, bytes]]:
+        """What a run's directory holds before the run begins: paths and contents."""
         accepted = Fact(
             seq=1,
             at=utc_text(self._clock.epoch_s()),
@@ -128,15 +180,16 @@ class Intake:
             by="supervisor",
             data={"pipeline": spec.pipeline.id, "asked_by": spec.asked_by},
         )
+        facts = known or (accepted,)
         manifest = fold_manifest(
-            spec, [accepted], layout=self._layout, observed=Observed(updated_at=accepted.at)
+            spec, facts, layout=self._layout, observed=Observed(updated_at=accepted.at)
         )
-        create_file(built.spec, to_bytes(spec.to_json()))
-        create_file(built.owner, b"")
-        create_file(built.journal, accepted.to_line())
-        create_file(built.manifest, to_bytes(manifest))
-        with contextlib.suppress(FileExistsError):
-            publish_dir(built.path, self._run(spec).path)
+        return [
+            (at.spec, to_bytes(spec.to_json())),
+            (at.owner, b""),
+            (at.journal, b"".join(fact.to_line() for fact in facts)),
+            (at.manifest, to_bytes(manifest)),
+        ]
 
     def reject(self, path: str) -> str:
         """Set a file aside that is no request, and return where it is now.

@@ -147,7 +147,7 @@ class Performer:
         try:
             if action.detail == "run-dir-deleted":
                 parts.readers[run_id].close()
-                parts.readers[run_id] = parts.intake.rebuild(parts.readers[run_id].spec)
+                parts.readers[run_id] = parts.intake.rebuild(parts.readers[run_id])
             owner_fd = take_flock(parts.readers[run_id].run.owner)
         except (OSError, TypedError) as error:
             self._make_way(error)

@@ -40,14 +40,20 @@ def key_of(layout: Layout, project: str | None, flags: Mapping[str, Any]) -> Key
         flags: settings of the command line.
     """
     environ = os.environ
+    names = [name for name in environ if name.startswith(PREFIX) and environ[name]]
     files = (project, user_file(environ), os.path.join(layout.root, ORIGIN))
     return {
         "program": [VERSION, *_stamps(_code())],
         "files": _stamps(file for file in files if file is not None),
-        "variables": {name: environ[name] for name in environ if name.startswith(PREFIX)},
+        "names": sorted(names),  # one that is no setting may be a typo, and its value a secret
+        "variables": {name: environ[name] for name in names if _is_setting(name)},
         "here": os.getcwd(),
         "flags": dict(flags),
     }
+
+
+def _is_setting(name: str) -> bool:
+    return name[len(PREFIX) :].lower() in Settings.__dataclass_fields__
 
 
 def key_of_batch(key: Key, path: str) -> Key:

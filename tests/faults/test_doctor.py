@@ -203,9 +203,7 @@ def test_a_file_server_with_another_clock_is_a_warning(
 
 @pytest.mark.parametrize(("limit", "level", "code"), [(64, "warn", 0), (24, "bad", 73)])
 def test_few_descriptors_are_told(root: Root, limit: int, level: str, code: int) -> None:
-    words = ["prlimit", f"--nofile={limit}", "supervisor", "doctor", "--json"]
-    ran = subprocess.run(words, cwd=root.path, capture_output=True, text=True, check=False)
-    done = Done(ran.returncode, ran.stdout, ran.stderr)
+    done = root.call("doctor", "--json", under=["prlimit", f"--nofile={limit}"])
     assert (done.code, levels(done)["descriptors"]) == (code, level)
     assert "82 needed for max_runs = 50" in finding(done, "descriptors")["what"]
 

@@ -2,10 +2,11 @@ import json
 import os
 import shutil
 import signal
+import time
 
 import pytest
 
-from tests.holding import HOLD, holding, ran
+from tests.holding import HOLD, holding, ran, workers
 from tests.root import Root, alive, wait_until
 
 
@@ -119,13 +120,53 @@ def test_a_run_whose_directory_is_deleted_gets_its_verdict_all_the_same(root: Ro
     process = root.popen("start", "--once", "--batch", "batch.toml")
     wait_until(lambda: len(ran(root)) == 2, "all stages run")
     victim = root.manifests()[0]["run_id"]
-    shutil.rmtree(root.path / f".runs/default/cli/{victim}")
+    gone = root.path / "gone"  # at once: what a slow deleter does is tried below
+    (root.path / f".runs/default/cli/{victim}").rename(gone)
+    shutil.rmtree(gone)
     root.wait_for_status(victim, "failed")
     root.write("go", "")
     assert root.finish(process).code == 12
     details = {m["run_id"]: m["status_detail"] for m in root.manifests()}
     assert details[victim] == "run-dir-deleted"
     root.check_settled(count=2)
+
+
+@pytest.mark.fault("F11")
+def test_a_run_whose_directory_is_deleted_slowly_has_a_whole_one_at_its_end(root: Root) -> None:
+    holding(root, 1)
+    process = root.popen("start", "--once", "--batch", "batch.toml")
+    wait_until(lambda: len(ran(root)) == 1, "the stage runs")
+    victim = root.manifests()[0]["run_id"]
+    run = root.path / f".runs/default/cli/{victim}"
+    more = [run / f"commands/more-{n}" for n in range(50)]
+    for path in more:
+        path.write_text("")
+        path.chmod(0o600)
+    (run / "journal.ndjson").unlink()
+    wait_until(lambda: not workers(root), "its worker is ended")
+    for path in more:  # for 2.5 s: longer than a supervisor waits to try a verdict again
+        path.unlink()
+        time.sleep(0.05)
+    shutil.rmtree(run)  # raises where somebody has made something in it meanwhile
+    assert root.finish(process).code == 12
+    (manifest,) = root.manifests()
+    assert manifest["status_detail"] == "run-dir-deleted"
+    assert manifest["extensions"]["worker"], "it had begun"
+    root.check_settled(count=1)
+
+
+@pytest.mark.parametrize("name", ["journal.ndjson", "spec.json"])
+def test_what_is_left_of_a_directory_that_lost_a_record_stays(root: Root, name: str) -> None:
+    holding(root, 1)
+    process = root.popen("start", "--once", "--batch", "batch.toml")
+    wait_until(lambda: len(ran(root)) == 1, "the stage runs")
+    victim = root.manifests()[0]["run_id"]
+    run = root.path / f".runs/default/cli/{victim}"
+    (run / name).unlink()
+    (run / "journal.ndjson").unlink(missing_ok=True)
+    assert root.finish(process).code == 12
+    assert (run / "commands/01-s.stdout.log").exists()
+    root.check_settled(count=1)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "garbage", "delete"])

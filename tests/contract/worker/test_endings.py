@@ -127,6 +127,39 @@ def test_a_bug_ends_everything_and_becomes_the_verdict(
     assert not alive(f"SUPERVISED_ROOT={tmp_path}")
 
 
+# As above, in the second of two stages that are on.
+BROKEN_BESIDE = """
+import os, sys
+from workers import __main__ as program, stage
+advance = stage.Try._advance
+def bug(self, now):
+    if self._work.stage_id == "guilty" and os.path.exists("begun"):
+        raise RuntimeError("a bug")
+    return advance(self, now)
+stage.Try._advance = bug
+sys.exit(program.main(["workers", sys.argv[1]]))
+"""
+
+
+def test_a_bug_beside_another_stage_is_told_of_the_stage_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    monkeypatch.chdir(tmp_path)
+    begins = "setsid sleep 600 & echo said; touch begun; sleep 600"
+    stages = [shell(begins, "innocent", needs=()), shell("sleep 600", "guilty", needs=())]
+    run = make(tmp_path, stages)
+    process = run.start_script(BROKEN_BESIDE)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"KeyError" not in err, err.decode()
+    assert (run.verdict["status"], run.verdict["detail"]) == ("failed", "stage:guilty:error")
+    ended = {fact["stage"]: fact["reason"] for fact in run.of("stage_ended")}
+    assert ended == {"innocent": "internal-error", "guilty": "internal-error"}
+    assert run.log(1, "innocent") == b"said\n"
+    assert not alive(f"SUPERVISED_ROOT={tmp_path}")
+
+
 # Somebody else in the worker waits for any child, as a careless library does.
 THIEF = """
 import contextlib, os, sys, threading, time

@@ -131,11 +131,23 @@ def test_a_batch_is_remembered_beside_its_configuration(place: Place) -> None:
         ),
         lambda place, env: env.setenv("SUPERVISOR_MAX_RUNS", "3"),
         lambda place, env: env.setenv("SUPERVISOR_GRACE_S", "3"),
+        lambda place, env: env.setenv("SUPERVISOR_max_runs", "4"),
         lambda place, env: (place.root / "codex.orchestrator.json").write_text("{}"),
         lambda place, env: env.setattr("supervisor.plan.remembered.VERSION", "other"),
         lambda place, env: env.chdir(place.root),
     ],
-    ids=["longer", "value", "touched", "moved", "variable", "new", "origin", "version", "here"],
+    ids=[
+        "longer",
+        "value",
+        "touched",
+        "moved",
+        "variable",
+        "new",
+        "lower",
+        "origin",
+        "version",
+        "here",
+    ],
 )
 def test_anything_else_it_depends_on_is_read_anew(
     place: Place, monkeypatch: pytest.MonkeyPatch, change: Callable[..., object]
@@ -178,6 +190,27 @@ def test_a_secret_that_stands_in_it_is_found_also_where_it_is_remembered(
     place.read()
     monkeypatch.setenv("HUSH", "make two")
     with pytest.raises(ConfigError, match="HUSH"):
+        place.read()
+
+
+def test_no_value_of_a_variable_that_is_no_setting_is_written_down(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPERVISOR_DEPLOY_TOKEN", "hunter2")
+    monkeypatch.setenv("SUPERVISOR_MAX_RUNS", "9")
+    place.read()
+    (file,) = (place.root / ".runs/.supervisor").iterdir()
+    assert "hunter2" not in file.read_text()
+    monkeypatch.setenv("SUPERVISOR_DEPLOY_TOKEN", "hunter3")
+    assert not place.is_read_anew()
+
+
+def test_a_variable_that_looks_like_a_typo_is_told_also_where_all_is_remembered(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.read()
+    monkeypatch.setenv("SUPERVISOR_MAX_RNUS", "9")
+    with pytest.raises(ConfigError, match="MAX_RNUS"):
         place.read()
 
 
