@@ -9,8 +9,10 @@ are not used twice, so a run that may go now will not come to life again.
 """
 
 import contextlib
+import errno
 import os
 import re
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -27,6 +29,9 @@ from workers.records.request import request_paths
 
 _NAMED: Final = re.compile(RUN_ID_PATTERN.encode())
 _BLOCK_BYTES: Final = 512  # st_blocks counts in these, whatever the disk's own are
+_ASIDE_TRIES_COUNT: Final = 10
+_LOCK_TRIES_COUNT: Final = 10  # 0.2 s in all; a gc holds it for three calls
+_LOCK_DELAY_S: Final = 0.02
 _DIR: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 NOT_SETTLED: Final = "is not in history and state yet"
@@ -140,30 +145,26 @@ def remove(layout: Layout, task_id: str, run_ids: list[str]) -> dict[str, str]:
     """
     refused: dict[str, str] = {}
     wanted = {**_named_by_the_living(layout), **dict.fromkeys(_named_in_requests(layout), ASKED)}
+    name = _name_of_aside(layout, task_id)
     with _opened(layout, task_id) as cli:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(_name_of_aside(layout, task_id), DIR_MODE, dir_fd=cli)
-        aside = os.open(_name_of_aside(layout, task_id), _DIR, dir_fd=cli)
-        try:
-            for run_id in run_ids:
-                run = layout.run_dir(task_id, run_id)
-                why = wanted.get(run_id) or _put_aside(layout, run, cli, aside)
-                if why is not None:
-                    refused[run_id] = why
+        for run_id in run_ids:
+            run = layout.run_dir(task_id, run_id)
+            why = wanted.get(run_id) or _put_aside(layout, run, name, cli)
+            if why is not None:
+                refused[run_id] = why
+        with contextlib.suppress(FileNotFoundError), _aside(name, cli) as aside:
             os.fsync(aside)
-            os.fsync(cli)
-        finally:
-            os.close(aside)
-        _empty(layout, task_id, cli)
+        os.fsync(cli)
+        _empty(name, cli)
     return refused
 
 
-def _put_aside(layout: Layout, run: RunDir, cli: int, aside: int) -> str | None:
+def _put_aside(layout: Layout, run: RunDir, name: str, cli: int) -> str | None:
     """Rename one, holding its owner lock; why not, where it may not or cannot go."""
     owner_fd = None
     try:
         try:
-            owner_fd = take_flock(run.owner)
+            owner_fd = _locked(run)
             if owner_fd is None:
                 return "something of it is alive"
         except FileNotFoundError:
@@ -172,15 +173,32 @@ def _put_aside(layout: Layout, run: RunDir, cli: int, aside: int) -> str | None:
             return NOT_SETTLED
         if os.path.lexists(layout.hook_marker(run.run_id)):
             return HOOKED
-        os.rename(run.run_id, run.run_id, src_dir_fd=cli, dst_dir_fd=aside)
-    except FileNotFoundError:
-        return None
+        return _move(run, name, cli)
     except (OSError, TypedError) as error:
         return str(error)
     finally:
         if owner_fd is not None:
             os.close(owner_fd)
-    return None
+
+
+def _move(run: RunDir, name: str, cli: int) -> str | None:
+    for _ in range(_ASIDE_TRIES_COUNT):  # another gc may remove the place where it is to go
+        with contextlib.suppress(FileNotFoundError), _aside(name, cli) as aside:
+            os.rename(run.run_id, run.run_id, src_dir_fd=cli, dst_dir_fd=aside)
+            return None
+        if not os.path.lexists(run.path):
+            return None
+    return "another gc is in the way"
+
+
+def _locked(run: RunDir) -> int | None:
+    """Take a run's owner lock; another gc, which does the same, has it for a moment only."""
+    for _ in range(_LOCK_TRIES_COUNT - 1):
+        owner_fd = take_flock(run.owner)
+        if owner_fd is not None:
+            return owner_fd
+        time.sleep(_LOCK_DELAY_S)
+    return take_flock(run.owner)
 
 
 def sweep(layout: Layout) -> int:
@@ -192,7 +210,7 @@ def sweep(layout: Layout) -> int:
     for task_id in tasks(layout):
         if os.path.lexists(layout.removed_of(task_id)):
             with contextlib.suppress(OSError), _opened(layout, task_id) as cli:
-                count += _empty(layout, task_id, cli)
+                count += _empty(_name_of_aside(layout, task_id), cli)
     return count
 
 
@@ -213,24 +231,51 @@ def _name_of_aside(layout: Layout, task_id: str) -> str:
     return os.path.basename(layout.removed_of(task_id))
 
 
-def _empty(layout: Layout, task_id: str, cli: int) -> int:
-    """Delete everything that was put aside, and then the directory itself; how many runs it was."""
-    name, count = _name_of_aside(layout, task_id), 0
-    for _, folders, files, fd in os.fwalk(name, topdown=False, dir_fd=cli, follow_symlinks=False):
-        for entry in files:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(entry, dir_fd=fd)
-        for entry in folders:
-            count += is_run_id(entry)
-            _remove_dir(entry, fd)
-    _remove_dir(name, cli)
+@contextlib.contextmanager
+def _aside(name: str, cli: int) -> Iterator[int]:
+    """The directory of what was put aside; made anew where another gc has just removed it."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, DIR_MODE, dir_fd=cli)
+    fd = os.open(name, _DIR, dir_fd=cli)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _empty(name: str, cli: int) -> int:
+    """Delete everything that was put aside, and then the directory itself; how many runs it was.
+
+    Another gc may delete the same at the same time, or put more there, which it deletes itself.
+    """
+    count = 0
+    with contextlib.suppress(FileNotFoundError):
+        walk = os.fwalk(name, topdown=False, onerror=_unless_gone, dir_fd=cli)
+        for _, folders, files, fd in walk:
+            for entry in files:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(entry, dir_fd=fd)
+            for entry in folders:
+                count += _remove_dir(entry, fd) and is_run_id(entry)
+        try:
+            _remove_dir(name, cli)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
     return count
 
 
-def _remove_dir(name: str, fd: int) -> None:
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _remove_dir(name: str, fd: int) -> bool:
+    """Remove an empty directory; False where somebody else has."""
     try:
         os.rmdir(name, dir_fd=fd)
     except NotADirectoryError:
         os.unlink(name, dir_fd=fd)  # a link, which is never followed
     except FileNotFoundError:
-        return
+        return False
+    return True

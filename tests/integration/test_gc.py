@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from supervisor.edge.removal import look, remove
+from supervisor.edge.flock import take_flock
+from supervisor.edge.removal import look, remove, sweep
 from supervisor.report.verify import verify
 from tests.root import Root, wait_until
 from workers.records.request import Request, RequestKind, publish
@@ -72,6 +75,25 @@ def test_the_settings_say_how_much_is_kept_and_a_flag_wins(filled: Root) -> None
     env = {"SUPERVISOR_KEEP_RUNS": "9", "SUPERVISOR_KEEP_DAYS": "0.5"}
     assert filled.call("gc", "--json", env=env).json()["runs"] == []
     assert filled.call("gc", "--keep-bytes", "64K", "--json").code == 0
+
+
+def test_another_gc_that_empties_what_was_put_aside_keeps_none_from_going(
+    filled: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.rename
+    swept = []
+
+    def late(*args: Any, **fds: Any) -> None:
+        if len(swept) < 3:  # it comes between the making of the place and its use
+            swept.append(sweep(filled.layout))
+        rename(*args, **fds)
+
+    monkeypatch.setattr(os, "rename", late)
+    ids = [run.run_id for run in look(filled.layout, "default")][:2]
+    assert remove(filled.layout, "default", ids) == {}
+    assert len(swept) == 3
+    assert not there(filled) & {*ids, ".removed"}
+    assert list(verify(filled.layout)) == []
 
 
 @pytest.mark.parametrize(
@@ -221,6 +243,19 @@ def test_what_a_removal_left_is_swept_by_the_next_start(filled: Root) -> None:
     assert filled.call("show", gone).code == 0
     assert filled.call("start", "--once").code == 0
     assert not aside.exists()
+
+
+def test_another_gc_that_looks_at_a_run_at_the_same_moment_is_waited_for(filled: Root) -> None:
+    run = look(filled.layout, "default")[0].run_id
+    owner_fd = take_flock(filled.layout.run_dir("default", run).owner)
+    assert owner_fd is not None
+    timer = threading.Timer(0.05, os.close, [owner_fd])
+    timer.start()
+    try:
+        assert remove(filled.layout, "default", [run]) == {}
+    finally:
+        timer.join()
+    assert run not in there(filled)
 
 
 def test_several_at_once_remove_each_run_once(filled: Root) -> None:
