@@ -5,6 +5,7 @@ needs.
 """
 
 import contextlib
+import gc
 import importlib
 import io
 import os
@@ -108,6 +109,7 @@ def main() -> None:
             stream.flush()
         except OSError:  # its reader is gone; what Python writes there at the end must not fail
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    gc.freeze()  # nothing is left to free: else the interpreter's end looks through all there is
     sys.exit(code)
 
 

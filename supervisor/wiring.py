@@ -171,4 +171,5 @@ def engine_for(
         log.write("supervisor_ended", pid=lease.identity.pid)
         launcher.close()
         watcher.close()
+        parts.persistence.close()
         lease.release()

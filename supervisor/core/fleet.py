@@ -36,7 +36,8 @@ class Rules:
         stop_margin_s: beyond ``grace_s``, how long a stopping worker may take to write its verdict
             (it looks for what it killed for up to 10 s) before it is killed itself.
         clear_within_s: how long killing may take before the verdict is written with what is left.
-        clear_every_s: between two rounds of it; ``remains_every_s`` once the verdict is written.
+        clear_first_s: between the first two rounds of it; then as long again as it has taken so
+            far, ``clear_every_s`` at most; ``remains_every_s`` once the verdict is written.
         give_up_s: how long the killing goes on in all: what survives SIGKILL this long is left to
             the kernel, which ends it as soon as it can (as workers.containment.GIVE_UP_S).
         owed_retry_s: between attempts at the lock of a task whose snapshot is owed.
@@ -49,6 +50,7 @@ class Rules:
     manifest_throttle_s: float
     stop_margin_s: float = 12.0
     clear_within_s: float = 1.0
+    clear_first_s: float = 0.002
     clear_every_s: float = 0.05
     remains_every_s: float = 0.5
     give_up_s: float = 10.0

@@ -198,7 +198,10 @@ def cleared(draft: Draft, s: stimuli.Cleared, _: Jitter) -> None:
     if run is None:
         return
     rules, state = draft.rules, run.state
-    every_s = rules.clear_every_s if isinstance(state, Clearing) else rules.remains_every_s
+    every_s = rules.remains_every_s
+    if isinstance(state, Clearing):  # what was killed is gone in a moment, or in a long while
+        taken_s = draft.now - state.since_mono_s
+        every_s = min(rules.clear_every_s, max(rules.clear_first_s, taken_s))
     goes_on = bool(s.alive_pids) and draft.now < run.give_up_mono_s
     run = draft.change(run, remains=goes_on, clear_mono_s=draft.now + every_s)
     if not isinstance(state, Clearing):

@@ -6,26 +6,66 @@ state. Only the state waits for a lock; the manifest is written even where the s
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from supervisor.edge.aside import Aside
 from supervisor.edge.evidence import measure_files
 from supervisor.edge.run_reader import RunReader
+from supervisor.edge.spared import SparedFile
 from supervisor.edge.state_store import TaskStateStore
-from workers.records.atomic import Receipt, replace_file, to_bytes
+from workers.records.atomic import Receipt, to_bytes
 from workers.records.clock import Clock, utc_text
 from workers.records.errors import TypedError
 from workers.records.history import history_line
+from workers.records.indented import indented
 from workers.records.layout import Layout
 from workers.records.limits import Limits
 from workers.records.manifest import FINAL, Observed, fold_manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """The manifest that was written last.
+
+    Attributes:
+        basis: all that it was made of, but for its two instants.
+        data: its bytes.
+        updated_at, heartbeat_at: the instants in it; the second None where it tells no beat.
+    """
+
+    basis: tuple[object, ...]
+    data: bytes
+    updated_at: str
+    heartbeat_at: str | None
+
+    def with_beat(self, updated_at: str, heartbeat_at: str | None) -> bytes | None:
+        """The same manifest of other instants; None where it has another size."""
+        if heartbeat_at is None or self.heartbeat_at is None:
+            return None
+        data = self.data
+        for key, old, new in (
+            (b"updated_at", self.updated_at, updated_at),
+            (b"heartbeat_at", self.heartbeat_at, heartbeat_at),
+        ):
+            before, after = _field(key, old), _field(key, new)
+            if len(before) != len(after) or data.count(before) != 1:
+                return None
+            data = data.replace(before, after)
+        return data
+
+
+def _field(key: bytes, instant: str) -> bytes:
+    """One field as ``to_bytes`` writes it at the top of a record, and nowhere else."""
+    return b'\n  "%s": %s,\n' % (key, indented(instant).encode())
 
 
 @dataclass(slots=True)
 class _Notes:
     """What we observed of one run's records."""
 
+    file: SparedFile
+    written: _Written | None = None
     slowest_s: float = 0.0
     refused_count: int = 0
     why: str = ""
@@ -83,25 +123,47 @@ class PersistenceCoordinator:
 
     def write_manifest(
         self, reader: RunReader, *, liveness: str | None = None, owed: str | None = None
-    ) -> dict[str, Any]:
+    ) -> None:
         """Project a run's journal into its manifest.
 
         A loss of power may bring an older one back, but for the final one: it is a view, and
-        recovery writes it anew.
+        recovery writes it anew. Where nothing but the beat is new, nothing else is made anew.
 
         Args:
             reader: what we have seen of the run.
             liveness: the supervisor's word for its worker.
             owed: why the task's state still lacks the run, None where it does not.
 
-        Returns:
-            The manifest that is now on disk.
-
         Raises:
             OSError, BadFileError: it could not be written; the old one stands, and the next one
                 that is written tells of it.
         """
-        notes = self._notes.setdefault(reader.spec.run_id, _Notes())
+        notes = self._notes_of(reader)
+        written = notes.written
+        if written is not None and written.basis == _basis(reader, notes, liveness, owed):
+            updated_at, heartbeat_at = utc_text(self._clock.epoch_s()), reader.heartbeat_at()
+            data = written.with_beat(updated_at, heartbeat_at)
+            if data is not None:
+                self._replace(notes, data, new_edition=False, last=False)
+                notes.written = replace(
+                    written, data=data, updated_at=updated_at, heartbeat_at=heartbeat_at
+                )
+                return
+        self._write_anew(reader, liveness, owed)
+
+    def _notes_of(self, reader: RunReader) -> _Notes:
+        run_id = reader.spec.run_id
+        if run_id not in self._notes:
+            self._notes[run_id] = _Notes(SparedFile(reader.run.manifest))
+        return self._notes[run_id]
+
+    def _write_anew(
+        self, reader: RunReader, liveness: str | None = None, owed: str | None = None
+    ) -> dict[str, Any]:
+        """Fold and write a manifest; returns what is now on disk, and raises as write_manifest."""
+        notes = self._notes_of(reader)
+        notes.written = None
+        basis = _basis(reader, notes, liveness, owed)
         manifest = fold_manifest(
             reader.spec,
             reader.facts,
@@ -118,18 +180,29 @@ class PersistenceCoordinator:
                 liveness=liveness,
             ),
         )
-        try:
-            receipt = replace_file(
-                reader.run.manifest, to_bytes(manifest), flush_name=manifest["status"] in FINAL
+        is_final = manifest["status"] in FINAL
+        data = to_bytes(manifest)
+        self._replace(notes, data, new_edition=True, last=is_final)
+        if not is_final:
+            notes.written = _Written(
+                basis=basis,
+                data=data,
+                updated_at=manifest["updated_at"],
+                heartbeat_at=manifest["heartbeat_at"],
             )
+        return manifest
+
+    def _replace(self, notes: _Notes, data: bytes, *, new_edition: bool, last: bool) -> None:
+        try:
+            receipt = notes.file.replace(data, new_edition=new_edition, last=last)
         except (OSError, TypedError) as error:
+            notes.written = None
             notes.refused_count += 1
             notes.why = str(error)
             raise
         notes.slowest_s = max(notes.slowest_s, receipt.seconds)
         if receipt.seconds > self._limits.write_deadline_s:
             notes.warnings.append(_slow_write(receipt, self._limits))
-        return manifest
 
     def record(self, readers: Iterable[RunReader]) -> dict[str, OSError | TypedError | None]:
         """Write the terminal manifests of ended runs and append them to their histories.
@@ -144,7 +217,7 @@ class PersistenceCoordinator:
         for reader in readers:
             run_id = reader.spec.run_id
             try:
-                manifest = self.write_manifest(reader)
+                manifest = self._write_anew(reader)
             except (OSError, TypedError) as error:
                 outcome[run_id] = error
                 continue
@@ -173,16 +246,30 @@ class PersistenceCoordinator:
         if task_id not in self._recovered:
             self._recovered[task_id] = self.store(task_id).recent_ids()
 
+    def close(self) -> None:
+        """Leave no spare file beside the manifests of runs that go on without us."""
+        for notes in self._notes.values():
+            notes.file.close()
+
     def forget(self, run_id: str) -> None:
         """A run is in history and state: remove its marker and our notes of it.
 
         A marker whose removal a loss of power undoes is removed again by the next start.
         """
-        self._notes.pop(run_id, None)
+        notes = self._notes.pop(run_id, None)
+        if notes is not None:
+            notes.file.close()
         try:
             os.unlink(self._layout.marker(run_id))
         except FileNotFoundError:
             return
+
+
+def _basis(
+    reader: RunReader, notes: _Notes, liveness: str | None, owed: str | None
+) -> tuple[object, ...]:
+    """All that a manifest is made of, but for its instants and how long writing it took."""
+    return len(reader.facts), len(notes.warnings), notes.refused_count, liveness, owed
 
 
 def _owed(reason: str) -> dict[str, Any]:

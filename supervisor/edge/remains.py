@@ -13,38 +13,69 @@ that started something in the background and then became the supervisor loses no
 import contextlib
 import os
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 
 from workers.descent import Process, children, descendants, kill_all
 from workers.records.files import read_bytes
 from workers.records.proc import ProcStat, proc_stat
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A run whose processes are to end.
+
+    Attributes:
+        run_id: the run.
+        worker: its worker, where it lives or was seen to end by us; else None.
+        is_below_us: we have started it, so that all it leaves has come to us.
+        since_ticks: when its worker started, 0 where nobody knows; what is older is of no interest.
+    """
+
+    run_id: str
+    worker: Process | None
+    is_below_us: bool
+    since_ticks: int
+
+
 def kill_remains(
-    run_id: str, worker: Process | None, spared: Collection[Process], *, since_ticks: int
+    lost: Lost, workers: Collection[Process], others: Collection[Process]
 ) -> tuple[int, ...]:
     """Kill, once, whatever is left of a run.
 
+    What has come to us is looked at first: as long as there is some of it, killing it is all that
+    is to be done, and the whole of /proc is read only where the run may have something elsewhere,
+    or nothing of it is left below us. That nothing is left is only ever told by the whole.
+
     Args:
-        run_id: the run.
-        worker: its worker, where it lives or was seen to end by us; else None.
-        spared: the living workers of other runs, and children of ours that are of no run.
-        since_ticks: when its worker started, 0 where nobody knows; what is older is of no interest.
+        lost: the run.
+        workers: the living workers of other runs.
+        others: children of ours that are of no run.
 
     Returns:
         The pids that were alive at this look or had ended since the last; empty means that nothing
         is left: whatever forks, something of it is always below us or has just ended there.
     """
-    mark = f"SUPERVISED_RUN_ID={run_id}".encode()
+    mark = f"SUPERVISED_RUN_ID={lost.run_id}".encode()
+    spared = {*workers, *others}
+    working = {pid for pid, _ in workers}
+
+    def below_us() -> Iterator[Process]:
+        return _below_us(spared)
 
     def look() -> Iterator[Process]:
-        yield from _below_us(spared)
-        for process, stat in _processes(since_ticks):
-            if process not in spared and (
-                _in_session(stat, worker) or mark in _environment(process[0], stat).split(b"\0")
-            ):
+        yield from below_us()
+        for process, stat in _processes(lost.since_ticks):
+            if process in spared:
+                continue
+            if _in_session(stat, lost.worker):
+                yield process
+            elif stat.ppid in working:
+                continue  # a child of a living worker is that one's, whatever it was started with
+            elif mark in _environment(process[0], stat).split(b"\0"):
                 yield process
 
-    return tuple(pid for pid, _ in kill_all(look))
+    found = kill_all(below_us) if lost.is_below_us else set()
+    return tuple(pid for pid, _ in found or kill_all(look))
 
 
 def our_children() -> list[Process]:

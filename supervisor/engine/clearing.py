@@ -1,6 +1,6 @@
 """Clearing up after a run: what is left of it is killed, and nothing that is somebody else's."""
 
-from supervisor.edge.remains import kill_remains
+from supervisor.edge.remains import Lost, kill_remains
 from supervisor.engine.parts import Parts
 
 
@@ -13,11 +13,15 @@ def clear(parts: Parts, run_id: str) -> tuple[int, ...]:
     Raises:
         OSError: no descriptor is left to look with.
     """
-    others = {worker.process for other, worker in parts.workers.items() if other != run_id}
     worker = parts.worker_identity(run_id)
-    return kill_remains(
-        run_id,
-        None if worker is None else (worker.pid, worker.start_ticks),
-        others | parts.strangers | {*parts.launcher.helpers(), *parts.hooks.processes()},
+    lost = Lost(
+        run_id=run_id,
+        worker=None if worker is None else (worker.pid, worker.start_ticks),
+        is_below_us=run_id in parts.started,
         since_ticks=0 if worker is None else worker.start_ticks,
+    )
+    return kill_remains(
+        lost,
+        {worker.process for other, worker in parts.workers.items() if other != run_id},
+        parts.strangers | {*parts.launcher.helpers(), *parts.hooks.processes()},
     )

@@ -58,6 +58,7 @@ class Parts:
     Attributes:
         readers: every run of the fleet, by run id.
         workers: the workers of this host that we watch, by run id.
+        started: the runs whose worker we have started ourselves.
         proven: every worker that we knew alive, by run id, for as long as its run is ours.
         strangers: children that we had before we started anything; of no run.
         unreadable: accepted runs that could not be taken up, by run id, and why.
@@ -87,12 +88,14 @@ class Parts:
     durability: str = "full"
     readers: dict[str, RunReader] = field(default_factory=dict)
     workers: dict[str, LaunchedWorker] = field(default_factory=dict)
+    started: set[str] = field(default_factory=set)
     proven: dict[str, Identity] = field(default_factory=dict)
     strangers: frozenset[Process] = frozenset()
 
     def launched(self, run_id: str, worker: LaunchedWorker) -> None:
         """A worker was started by us."""
         self.workers[run_id] = worker
+        self.started.add(run_id)
         self.proven[run_id] = Identity(
             host=self.mine.host,
             boot_id=self.mine.boot_id,
@@ -134,3 +137,4 @@ class Parts:
         if reader is not None:
             reader.close()
         self.proven.pop(run_id, None)
+        self.started.discard(run_id)
