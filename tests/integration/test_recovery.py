@@ -136,6 +136,10 @@ def test_a_run_whose_directory_is_deleted_slowly_has_a_whole_one_at_its_end(root
     holding(root, 1)
     process = root.popen("start", "--once", "--batch", "batch.toml")
     wait_until(lambda: len(ran(root)) == 1, "the stage runs")
+    wait_until(
+        lambda: root.manifests()[0]["extensions"]["worker"] is not None,
+        "the supervisor has seen it begin",
+    )
     victim = root.manifests()[0]["run_id"]
     run = root.path / f".runs/default/cli/{victim}"
     more = [run / f"commands/more-{n}" for n in range(50)]
