@@ -35,8 +35,9 @@ from workers.records.hooks import HookSpec
 from workers.records.identity import Identity, identity_of, is_alive
 from workers.records.ids import is_run_id, why_bad
 from workers.records.layout import Layout, RunDir
+from workers.records.read_spec import load_spec
 from workers.records.request import now_text
-from workers.records.spec import RunSpec, load_spec
+from workers.records.spec import RunSpec
 
 SCHEMA: Final = "pipeline-supervisor/hook/1"
 AT_ONCE_COUNT: Final = 4  # they tell others; a storm of endings must not become one of processes
