@@ -13,7 +13,8 @@ from workers.records.clock import SystemClock
 from workers.records.errors import TypedError
 from workers.records.journal import JournalWriter
 from workers.records.layout import RunDir
-from workers.records.spec import RunSpec, load_spec
+from workers.records.read_spec import load_spec
+from workers.records.spec import RunSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,6 +152,27 @@ def configure(
     return Configured(layout=layout, project=project, settings=settings, catalog=catalog, key=key)
 
 
+def settings_of(layout: Layout, config: str | None, **flags: Any) -> Settings:  # noqa: ANN401
+    """Read the settings alone, whatever the pipelines are like.
+
+    Args:
+        layout: the root.
+        config: ``--config``.
+        **flags: as for ``configure``.
+
+    Raises:
+        ConfigError: everything that is wrong in them.
+    """
+    project = project_file(layout.root, config)
+    given = {key: value for key, value in flags.items() if value is not None}
+    known = recall(layout, key_of(layout, project, given))
+    if known is not None:
+        return known[0]
+    from supervisor.plan.load_settings import load_settings
+
+    return load_settings(flags=given, project=project, environ=os.environ)
+
+
 def _read(
     layout: Layout, project: str | None, flags: Mapping[str, Any]
 ) -> tuple[Settings, Catalog]:

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 
 import click
 
+from supervisor.commands.configured import settings_of
 from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.edge.disk import look_at_disk, look_at_space
 from supervisor.edge.machine import look_at_machine
-from supervisor.plan.load_settings import load_settings
-from supervisor.plan.root import project_file
 from supervisor.report.finding import Finding, Level, bad, ok
 from supervisor.report.looks import look_at_root
 from supervisor.report.text import print_json, table
@@ -32,9 +31,7 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
     Example: supervisor doctor --json
     """
     layout = layout_of(root, config)
-    project = project_file(layout.root, config)
-    settings = load_settings(flags={}, project=project, environ=os.environ)
-    found = list(_look(layout, settings))
+    found = list(_look(layout, settings_of(layout, config)))
     if as_json:
         facts = {"root": layout.root, "findings": [finding.to_json() for finding in found]}
         print_json("doctor", facts)

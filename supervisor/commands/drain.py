@@ -13,8 +13,8 @@ from supervisor.report.rows import active_ids
 from supervisor.report.text import say
 from workers.records.errors import TypedError
 from workers.records.layout import Layout
+from workers.records.read_spec import load_spec
 from workers.records.request import RequestKind
-from workers.records.spec import load_spec
 
 
 @click.command("drain", short_help="Let running runs end and start no more.")

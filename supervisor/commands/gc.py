@@ -1,6 +1,5 @@
 """``supervisor gc``: retention of finished runs."""
 
-import os
 import re
 import time
 from dataclasses import dataclass, field
@@ -8,13 +7,12 @@ from typing import Any, Final
 
 import click
 
+from supervisor.commands.configured import settings_of
 from supervisor.commands.guess import unknown_name
 from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.core.retention import Decision, Going, Limits, decide
 from supervisor.edge.removal import look, remove, sweep
 from supervisor.errors import CannotWriteError, UsageError
-from supervisor.plan.load_settings import load_settings
-from supervisor.plan.root import project_file
 from supervisor.report.rows import tasks
 from supervisor.report.text import print_json, say, size, table, tell
 from workers.records.clock import utc_text
@@ -108,10 +106,9 @@ def _limits(
     keep_days: float | None,
     keep_bytes: int | None,
 ) -> Limits:
-    flags = {"keep_runs": keep_runs, "keep_days": keep_days, "keep_bytes": keep_bytes}
-    given = {key: value for key, value in flags.items() if value is not None}
-    project = project_file(layout.root, config)
-    settings = load_settings(flags=given, project=project, environ=os.environ)
+    settings = settings_of(
+        layout, config, keep_runs=keep_runs, keep_days=keep_days, keep_bytes=keep_bytes
+    )
     limits = Limits(
         keep_runs=settings.keep_runs, keep_days=settings.keep_days, keep_bytes=settings.keep_bytes
     )

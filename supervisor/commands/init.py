@@ -9,8 +9,6 @@ import click
 from supervisor.commands.options import root_option
 from supervisor.edge.drafts import write_new
 from supervisor.errors import UsageError
-from supervisor.plan.json_schema import batch_schema, config_schema
-from supervisor.plan.starter import starter_for
 from supervisor.report.text import say, tell
 from workers.records.files import is_dir
 
@@ -28,6 +26,10 @@ def command(root: str | None) -> int:
 
     Example: supervisor init
     """
+    # Heavy: who only asks for help or a completion needs neither.
+    from supervisor.plan.json_schema import batch_schema, config_schema
+    from supervisor.plan.starter import starter_for
+
     chosen = root or os.environ.get("SUPERVISOR_ROOT") or os.curdir
     top = os.path.realpath(chosen)
     if not is_dir(top):

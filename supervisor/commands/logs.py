@@ -14,7 +14,8 @@ from supervisor.report.find import find_run
 from supervisor.report.follow import Piece, RunFollower
 from supervisor.report.text import say
 from workers.records.layout import Layout
-from workers.records.spec import RunSpec, load_spec
+from workers.records.read_spec import load_spec
+from workers.records.spec import RunSpec
 
 
 class Printer:

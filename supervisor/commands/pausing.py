@@ -4,11 +4,10 @@ import os
 import time
 from typing import Final
 
+from supervisor.commands.configured import settings_of
 from supervisor.edge.flock import is_flocked
 from supervisor.errors import SetAsideError, UsageError
 from supervisor.plan.groups import unknown
-from supervisor.plan.load_settings import load_settings
-from supervisor.plan.root import project_file
 from supervisor.report.control import holds_now
 from workers.records.layout import Layout
 from workers.records.request import Request, RequestKind, now_text, publish
@@ -18,8 +17,7 @@ POLL_S: Final = 0.05
 
 def check_group(layout: Layout, config: str | None, group: str) -> None:
     """UsageError where a group is neither declared nor paused, ConfigError as the settings'."""
-    project = project_file(layout.root, config)
-    groups = load_settings(flags={}, project=project, environ=os.environ).groups
+    groups = settings_of(layout, config).groups
     known = {*groups, *dict(holds_now(layout).groups)}
     if group not in known:
         raise UsageError(why=unknown(group, known))

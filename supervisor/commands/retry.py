@@ -14,8 +14,9 @@ from supervisor.report.records import fold_now, load_manifest, requested
 from supervisor.report.text import print_json, tell
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL, Status
+from workers.records.read_spec import load_spec
 from workers.records.request import Request, RequestKind, publish
-from workers.records.spec import RunSpec, load_spec
+from workers.records.spec import RunSpec
 
 
 @click.command("retry", short_help="Make a run again, without the stages that succeeded.")

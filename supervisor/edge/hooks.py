@@ -21,13 +21,12 @@ from supervisor.edge.hook_process import HookEnd, HookProcess
 from supervisor.edge.log import Log
 from workers.descent import Process
 from workers.masking import Mask, secret_values
-from workers.records.atomic import create_file, replace_file, to_bytes, write_all
+from workers.records.atomic import create_file, replace_file, to_bytes, write_marker
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
 from workers.records.files import (
     is_dir,
     make_private,
-    open_regular,
     read_marker,
     read_object,
     sync_dir,
@@ -36,8 +35,9 @@ from workers.records.hooks import HookSpec
 from workers.records.identity import Identity, identity_of, is_alive
 from workers.records.ids import is_run_id, why_bad
 from workers.records.layout import Layout, RunDir
+from workers.records.read_spec import load_spec
 from workers.records.request import now_text
-from workers.records.spec import RunSpec, load_spec
+from workers.records.spec import RunSpec
 
 SCHEMA: Final = "pipeline-supervisor/hook/1"
 AT_ONCE_COUNT: Final = 4  # they tell others; a storm of endings must not become one of processes
@@ -116,12 +116,7 @@ class Hooks:
         if not spec.hooks_due(str(verdict.get("status"))) or spec.run_id in self._known:
             return
         make_private(self._layout.hooks)
-        fd = open_regular(self._layout.hook_marker(spec.run_id), os.O_WRONLY | os.O_CREAT)
-        try:
-            write_all(fd, f"{spec.task_id}\n".encode())
-            os.fdatasync(fd)
-        finally:
-            os.close(fd)
+        write_marker(self._layout.hook_marker(spec.run_id), spec.task_id)
         sync_dir(self._layout.hooks)
         self._enqueue(spec, verdict)
 

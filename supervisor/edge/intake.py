@@ -19,11 +19,11 @@ from workers.records.atomic import (
     publish_dir,
     replace_file,
     to_bytes,
-    write_all,
+    write_marker,
 )
 from workers.records.clock import Clock, utc_text
 from workers.records.errors import BadFileError, TypedError
-from workers.records.files import DIR_MODE, is_dir, make_dir, make_private, open_regular, sync_dir
+from workers.records.files import DIR_MODE, is_dir, make_dir, make_private, sync_dir
 from workers.records.journal import Event, Fact, read_journal
 from workers.records.layout import Layout, RunDir
 from workers.records.manifest import Observed, fold_manifest
@@ -87,12 +87,7 @@ class Intake:
         if specs:
             make_dir(self._layout.accepted)
         for spec in specs:
-            fd = open_regular(self._layout.marker(spec.run_id), os.O_WRONLY | os.O_CREAT)
-            try:
-                write_all(fd, f"{spec.task_id}\n".encode())
-                os.fdatasync(fd)
-            finally:
-                os.close(fd)
+            write_marker(self._layout.marker(spec.run_id), spec.task_id)
         if specs:
             sync_dir(self._layout.accepted)
 

@@ -25,8 +25,9 @@ from workers.records.ids import is_run_id, why_bad
 from workers.records.journal import Event
 from workers.records.known import check_manifest
 from workers.records.layout import RunDir
+from workers.records.read_spec import load_spec
 from workers.records.request import now_text, pending_requests
-from workers.records.spec import PipelineSpec, RunSpec, load_spec
+from workers.records.spec import PipelineSpec, RunSpec
 
 
 def recover(parts: Parts) -> list[Stimulus]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from supervisor.errors import Problem
-from supervisor.plan.near import near
+from supervisor.plan.near import mend
 from workers.records.spec import PipelineSpec
 
 if TYPE_CHECKING:
@@ -13,12 +13,8 @@ if TYPE_CHECKING:
 
 def unknown(group: str, groups: Iterable[str]) -> str:
     """Why a group cannot be meant."""
-    known = sorted(groups)
-    hint = near(group, known)
-    if hint is not None:
-        return f"there is no group {group!r}; did you mean {hint!r}?"
-    listed = f"there are: {', '.join(known)}" if known else "[supervisor.groups] declares none"
-    return f"there is no group {group!r}; {listed}"
+    told = mend(group, groups, none="[supervisor.groups] declares none")
+    return f"there is no group {group!r}; {told}"
 
 
 def groups_wrong(

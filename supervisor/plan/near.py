@@ -14,3 +14,18 @@ def near(name: str, known: Iterable[str]) -> str | None:
     lowered = {other.lower(): other for other in close}
     found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.65)
     return lowered[found[0]] if found else None
+
+
+def mend(name: str, known: Iterable[str], *, none: str) -> str:
+    """What to write instead of a wrong name: the one that was meant, or all that there are.
+
+    Args:
+        name: the wrong one.
+        known: the right ones.
+        none: what to say where there are none.
+    """
+    known = sorted(known)
+    hint = near(name, known)
+    if hint is not None:
+        return f"did you mean {hint!r}?"
+    return f"there are: {', '.join(known)}" if known else none

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from supervisor.errors import Problem
-from supervisor.plan.near import near
+from supervisor.plan.near import mend
 from workers.records.spec import PipelineSpec
 
 
@@ -13,9 +13,8 @@ def needs_wrong(pipeline: PipelineSpec) -> Iterator[tuple[str, str]]:
     for index, stage in enumerate(pipeline.stages):
         for place, need in enumerate(stage.needs or ()):
             if need not in known:
-                hint = near(need, known)
-                mend = f"did you mean {hint!r}?" if hint else f"there are: {', '.join(known)}"
-                text = f"there is no stage {need!r} in this pipeline; {mend}"
+                told = mend(need, known, none="")
+                text = f"there is no stage {need!r} in this pipeline; {told}"
                 yield f"stages[{index}].needs[{place}]", text
     import graphlib  # for who writes or reads configuration, not for who uses it
 
@@ -34,10 +33,6 @@ def uses_wrong(
         for index, stage in enumerate(pipeline.stages):
             for used in stage.uses:
                 if used not in slots:
-                    hint = near(used, slots)
-                    listed = (
-                        f"there are: {', '.join(sorted(slots))}" if slots else "none is declared"
-                    )
-                    mend = f"did you mean {hint!r}?" if hint else f"{listed}, in [supervisor.slots]"
+                    told = mend(used, slots, none="[supervisor.slots] declares none")
                     at = f"pipelines.{name}.stages[{index}].uses"
-                    yield Problem(places[name], at, f"there is no slot {used!r}; {mend}")
+                    yield Problem(places[name], at, f"there is no slot {used!r}; {told}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from supervisor.errors import Problem
-from supervisor.plan.near import near
+from supervisor.plan.near import mend
 from supervisor.plan.needs import needs_wrong
 from workers.records.spec import PipelineSpec
 
@@ -40,12 +40,7 @@ def references_wrong(
 
 def unknown(name: str, known: Iterable[str]) -> str:
     """Why a pipeline cannot be meant."""
-    known = sorted(known)
-    hint = near(name, known)
-    if hint is not None:
-        return f"there is no pipeline {name!r}; did you mean {hint!r}?"
-    listed = f"; there are: {', '.join(known)}" if known else "; none is configured"
-    return f"there is no pipeline {name!r}{listed}"
+    return f"there is no pipeline {name!r}; {mend(name, known, none='none is configured')}"
 
 
 def _circle(pipelines: Mapping[str, PipelineSpec]) -> list[str]:

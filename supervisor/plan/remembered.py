@@ -24,7 +24,7 @@ from workers.records.fields import Fields, plain
 from workers.records.files import parse_object, read_bytes
 from workers.records.layout import Layout
 from workers.records.limits import RECORD_LIMIT_BYTES
-from workers.records.spec import read_pipeline
+from workers.records.read_spec import read_pipeline
 
 # A file may be changed twice within one tick of the clock that stamps it, the second time unseen.
 _SETTLED_S: Final = 2.0

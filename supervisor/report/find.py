@@ -11,7 +11,7 @@ from workers.records.errors import TypedError
 from workers.records.history import read_lines
 from workers.records.ids import is_run_id
 from workers.records.layout import Layout
-from workers.records.spec import load_spec
+from workers.records.read_spec import load_spec
 
 CANDIDATES_SHOWN: int = 10
 

@@ -14,8 +14,9 @@ from workers.records.journal import Fact, read_journal
 from workers.records.known import check_manifest
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL, Observed, fold_manifest
+from workers.records.read_spec import load_spec
 from workers.records.request import now_text, pending_requests
-from workers.records.spec import RunSpec, load_spec
+from workers.records.spec import RunSpec
 
 
 def requested(layout: Layout) -> Iterator[RunSpec]:

@@ -15,7 +15,8 @@ from workers.records.known import check_manifest
 from workers.records.layout import Layout, RunDir
 from workers.records.limits import HEARTBEAT_FILE_LIMIT_BYTES, RECORD_LIMIT_BYTES
 from workers.records.manifest import FINAL, fold_manifest, observed_in
-from workers.records.spec import RunSpec, StageKind, load_spec
+from workers.records.read_spec import load_spec
+from workers.records.spec import RunSpec, StageKind
 
 # What the history says of a run from its manifest alone; the other figures were measured.
 _TOLD: Final = (

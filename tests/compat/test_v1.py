@@ -17,7 +17,7 @@ from workers.records.journal import JournalReader, verdict_in
 from workers.records.layout import Layout
 from workers.records.limits import Limits
 from workers.records.manifest import fold_manifest, observed_in
-from workers.records.spec import load_spec
+from workers.records.read_spec import load_spec
 
 DATA = Path(__file__).parent / "data" / "v1"
 

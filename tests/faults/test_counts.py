@@ -15,7 +15,7 @@ from tests.contract.worker.work import make, shell
 from tests.faults.engine.lab import LAST_CALL, Lab
 from tests.faults.engine.scenario import LIVING, Scenario
 from tests.faults.engine.shim import Crash, Role, calls
-from tests.root import Root
+from tests.root import LAUNCHER, Root
 
 MANY = 8
 REPOSITORY = Path(__file__).parents[2]
@@ -45,9 +45,10 @@ def test_what_a_further_run_costs_the_supervisor(lab: Lab) -> None:
     one, many = counted(lab, 1, Role.SUPERVISOR), counted(lab, 1 + MANY, Role.SUPERVISOR)
     each = {name: (many[name] - one[name]) / MANY for name in many}
     print(each)
-    # Eight are owed to every run; a busy machine may see a run on its way, which costs a manifest.
+    # Eight are owed to every run; a busy machine may see a run on its way, which costs a manifest,
+    # and where a worker is an interpreter of its own every run is seen.
     assert 8 <= each["flush"] <= 11
-    assert 2 <= each["rename"] <= 4
+    assert 2 <= each["rename"] <= (4 if LAUNCHER == "zygote" else 5)
     assert each["open"] <= 12
     assert each["mkdir"] <= 2.5  # and what filelock tries for every snapshot
     assert each["unlink"] <= 2.5

@@ -13,8 +13,8 @@ from supervisor.edge.flock import take_flock
 from supervisor.edge.removal import look, remove, sweep
 from supervisor.report.verify import verify
 from tests.root import Root, wait_until
+from workers.records.read_spec import load_spec
 from workers.records.request import Request, RequestKind, publish
-from workers.records.spec import load_spec
 
 PIPELINES = """
 [pipelines.good]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.records.errors import BadFileError
-from workers.records.files import FILE_MODE, make_dir, sync_dir
+from workers.records.files import FILE_MODE, make_dir, open_regular, sync_dir
 from workers.records.indented import indented
 from workers.records.proc import is_running, proc_stat
 
@@ -118,6 +118,22 @@ def create_file(path: str, data: bytes) -> None:
         write_all(fd, data)
         if data:
             os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_marker(path: str, task_id: str) -> None:
+    """Write the marker of a run of a task, over one that a crash has torn, and flush it.
+
+    Its name is the caller's to flush, once for many. ``files.read_marker`` reads it.
+
+    Raises:
+        BadFileError: something else stands in its place.
+    """
+    fd = open_regular(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        write_all(fd, f"{task_id}\n".encode())
+        os.fdatasync(fd)
     finally:
         os.close(fd)
 

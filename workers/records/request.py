@@ -29,6 +29,7 @@ from workers.records.identity import Identity
 from workers.records.ids import is_run_id, new_run_id
 from workers.records.layout import Layout
 from workers.records.limits import RECORD_LIMIT_BYTES
+from workers.records.read_spec import spec_of
 from workers.records.spec import RunSpec
 
 SCHEMA: Final = "pipeline-supervisor/request/1"
@@ -98,7 +99,7 @@ class Request:
             raise read.bad("run_ids", "must be a list of run ids")
         return Request(
             kind=RequestKind(kind),
-            runs=tuple(RunSpec.from_json(item, path) for item in data.get("runs") or ()),
+            runs=tuple(spec_of(item, path) for item in data.get("runs") or ()),
             batch=read.text_or_none("batch"),
             run_ids=run_ids,
             detail=read.text_or_none("detail"),

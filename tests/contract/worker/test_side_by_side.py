@@ -14,7 +14,8 @@ from workers.records.journal import read_journal
 from workers.records.layout import Layout
 from workers.records.manifest import Observed, fold_manifest
 from workers.records.proc import proc_stat
-from workers.records.spec import RetrySpec, load_spec
+from workers.records.read_spec import load_spec
+from workers.records.spec import RetrySpec
 
 # Each of two stages goes on only when the other has begun: one after the other they never end.
 MEET = "touch {mine}; while ! test -e {other}; do sleep 0.01; done"

@@ -12,6 +12,7 @@ from supervisor.plan.runs import Asking, Wish
 from supervisor.plan.secrets import written_down
 from supervisor.settings import Settings
 from workers.records.params import bound, given_to
+from workers.records.read_spec import spec_of
 from workers.records.spec import RunSpec
 
 ASKING = Asking(settings=Settings(), asked_by="submit")
@@ -58,7 +59,7 @@ def test_values_and_defaults_are_in_the_spec_as_commands_see_them(tmp_path: Path
     assert dict(spec.params) == told
     defaults = {"version": "1.2", "count": "2", "ratio": "0.5", "dry": "false", "where": "test"}
     assert dict(made(tmp_path, version="1.2").params) == defaults
-    assert RunSpec.from_json(spec.to_json(), "spec.json") == spec
+    assert spec_of(spec.to_json(), "spec.json") == spec
 
 
 @pytest.mark.parametrize("value", ["a b", "$(id)", "; rm -rf /", "'\"", "{param.count}", "", "-x"])

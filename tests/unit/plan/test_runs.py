@@ -10,7 +10,7 @@ from supervisor.plan.runs import Asking, Wish
 from supervisor.settings import Settings, limits_of
 from workers.records.errors import BadIdError
 from workers.records.ids import is_run_id
-from workers.records.spec import RunSpec
+from workers.records.read_spec import spec_of
 
 TEXT = '[pipelines.{0}]\n[[pipelines.{0}.stages]]\nid = "s"\n{1}\n'
 SETTINGS = Settings(default_task="mine", grace_s=3.0, secrets=["TOKEN"])
@@ -29,7 +29,7 @@ def test_a_run_holds_all_that_its_worker_needs(tmp_path: Path) -> None:
     assert (spec.task_id, spec.asked_by, spec.secrets) == ("mine", "submit", ("TOKEN",))
     assert spec.limits == limits_of(SETTINGS)
     assert [pipeline.id for pipeline in spec.pipelines] == ["b"]
-    assert RunSpec.from_json(spec.to_json(), "spec.json") == spec
+    assert spec_of(spec.to_json(), "spec.json") == spec
 
 
 def test_a_batch_makes_each_run_with_an_id_of_its_own(tmp_path: Path) -> None:
@@ -69,4 +69,4 @@ def test_a_commands_stage_is_called_like_its_program_where_that_may_be_an_id(
     assert spec.pipeline.id == "command"
     (stage,) = spec.pipeline.stages
     assert (stage.id, stage.command) == (stage_id, words)
-    assert RunSpec.from_json(spec.to_json(), "spec.json") == spec
+    assert spec_of(spec.to_json(), "spec.json") == spec

@@ -5,6 +5,7 @@ import pytest
 
 from tests.examples import run_spec
 from workers.records.errors import BadRecordError
+from workers.records.read_spec import spec_of
 from workers.records.spec import RunSpec
 
 
@@ -15,14 +16,14 @@ def as_read(spec: RunSpec) -> dict[str, Any]:
 
 def test_a_spec_survives_its_json() -> None:
     spec = run_spec()
-    assert RunSpec.from_json(as_read(spec), "spec.json") == spec
+    assert spec_of(as_read(spec), "spec.json") == spec
 
 
 def test_keys_of_a_later_version_are_ignored() -> None:
     data = as_read(run_spec())
     data["invented_later"] = {"x": 1}
     data["pipeline"]["stages"][0]["invented_later"] = True
-    assert RunSpec.from_json(data, "spec.json") == run_spec()
+    assert spec_of(data, "spec.json") == run_spec()
 
 
 def _at(data: dict[str, Any], path: str) -> tuple[Any, Any]:
@@ -59,6 +60,6 @@ def test_damage_is_named_by_file_and_key(path: str, value: object, key: str) -> 
     place, last = _at(data, path)
     place[last] = value
     with pytest.raises(BadRecordError) as caught:
-        RunSpec.from_json(data, "/r/spec.json")
+        spec_of(data, "/r/spec.json")
     assert "/r/spec.json" in str(caught.value)
     assert key in str(caught.value)
