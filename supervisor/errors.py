@@ -25,6 +25,13 @@ class UnknownRunError(TypedError):
     template = "no run is called {run!r}; 'supervisor status' lists the newest"
 
 
+class UnknownTaskError(TypedError):
+    """No task of this root with runs is called so. Facts: why."""
+
+    exit_code = 4
+    template = "{why}"
+
+
 class RunRemovedError(TypedError):
     """The run's directory is no more. Facts: run, task, status, ended, line (of the history)."""
 

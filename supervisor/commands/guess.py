@@ -17,4 +17,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f"there is no {kind} {name!r}; did you mean {near[0]!r}?"
+    if not known:
+        return f"there is no {kind} {name!r}, and no other"
     return f"there is no {kind} {name!r}; there are: {', '.join(known)}"

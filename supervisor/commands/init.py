@@ -38,8 +38,8 @@ def command(root: str | None) -> int:
     taken = [name for name in starter.files if os.path.lexists(os.path.join(top, name))]
     if taken:
         raise UsageError(
-            why=f"{' and '.join(taken)} stand in {top} already and were left as they are; "
-            "'supervisor validate' checks them"
+            why=f"there already, and left as it is: {' and '.join(taken)} in {top}; "
+            "'supervisor validate' checks it"
         )
     for name, schema in (("config", config_schema()), ("batch", batch_schema())):
         write_new(os.path.join(top, SCHEMAS, f"{name}.json"), json.dumps(schema, indent=2) + "\n")

@@ -5,10 +5,12 @@ import sys
 
 import click
 
+from supervisor.commands.guess import unknown_name
 from supervisor.commands.options import layout_of, root_options
-from supervisor.errors import UnknownRunError, UsageError
+from supervisor.errors import UnknownTaskError, UsageError
 from supervisor.report import run_page, task_page
 from supervisor.report.find import find_run
+from supervisor.report.rows import tasks
 from supervisor.report.tree import read_tree
 from workers.records.atomic import replace_file
 from workers.records.ids import check_id
@@ -32,8 +34,8 @@ def command(
     """Write RUN, or the newest runs of a task, as a page that stands alone.
 
     One file of HTML without scripts, which fetches nothing: verdicts, a timeline, stages, output
-    with its gaps marked, warnings; for a task its guardrails. The same records make the same page.
-    FILE is replaced as a whole, and only its owner may read it.
+    with its gaps marked, hooks, warnings; for a task its guardrails. The same records make the
+    same page. FILE is replaced as a whole, and only its owner may read it.
 
     Example: supervisor report latest -o report.html
     """
@@ -46,7 +48,7 @@ def command(
         task_id = check_id("task", task or "")
         rows = task_page.rows_of(layout, task_id, last)
         if not rows:
-            raise UnknownRunError(run=f"of task {task_id}")
+            raise UnknownTaskError(why=unknown_name("task", task_id, tasks(layout)))
         page = task_page.page(layout, task_id, rows)
     data = page.encode("utf-8", "backslashreplace")
     if output == "-":

@@ -22,12 +22,16 @@ def command(group: str | None, root: str | None, config: str | None) -> int:
     layout = layout_of(root, config)
     if group is not None:
         check_group(layout, config, group)
-    change(layout, RequestKind.RESUME, group)
+    what = "everything" if group is None else f"group {group}"
+    held = holds_now(layout)
+    if held == held.resumed(group):
+        say("nothing is paused" if group is None else f"{what} is not paused")
+    else:
+        change(layout, RequestKind.RESUME, group)
+        say(f"{what} is resumed")
     left = holds_now(layout)
     if left.since is not None:
         say("everything is still paused; 'supervisor resume' without --group lifts that")
     elif left:
         say(f"still paused: {', '.join(name for name, _ in left.groups)}")
-    else:
-        say("nothing is paused")
     return 0

@@ -1,7 +1,7 @@
 """``supervisor show RUN``: one run's record."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -11,6 +11,7 @@ from supervisor.errors import RunRemovedError
 from supervisor.report.clean import clean_line
 from supervisor.report.failure import Tail, tail_of
 from supervisor.report.find import find_run
+from supervisor.report.hooked import HEAD, Hooked, hooks_of, rows_of
 from supervisor.report.records import manifest_now
 from supervisor.report.terminal import columns
 from supervisor.report.text import duration, print_json, put, table, tell
@@ -23,7 +24,7 @@ from workers.records.layout import Layout, RunDir
 @root_options
 @json_option
 def command(run: str, timing: bool, root: str | None, config: str | None, as_json: bool) -> int:
-    """Show one RUN: its verdict, its stages, and the last lines of what failed.
+    """Show one RUN: its verdict, its stages, its hooks, and the last lines of what failed.
 
     RUN is a run id, a unique prefix of one, its last 8 digits, or "latest". With --timing: how
     long it was queued, each stage with its tries and the runs of sub-pipelines, the waits between
@@ -42,10 +43,13 @@ def command(run: str, timing: bool, root: str | None, config: str | None, as_jso
     if timing:
         return _timing(layout, task_id, run_id, as_json=as_json)
     manifest = manifest_now(layout, task_id, run_id)
+    directory = layout.run_dir(task_id, run_id)
+    hooks = hooks_of(directory)
     if as_json:
-        print_json("show", {"manifest": manifest})
+        print_json("show", {"manifest": manifest, "hooks": [hook.to_json() for hook in hooks]})
         return 0
-    _print(layout.run_dir(task_id, run_id), manifest)
+    _print(directory, manifest)
+    _print_hooks(hooks)
     return 0
 
 
@@ -144,6 +148,18 @@ def _exit(command: dict[str, Any], facts: dict[str, Any]) -> str:
     if command["exit_code"] is not None:
         return str(command["exit_code"])
     return str(facts.get("signal") or "-")
+
+
+def _print_hooks(hooks: Sequence[Hooked]) -> None:
+    if not hooks:
+        return
+    tell("")
+    tell(table(HEAD, rows_of(hooks)))
+    for hook in hooks:
+        if not hook.fine and hook.last_lines:
+            tell(f"\nlast lines of {hook.event} (all that was kept: {clean_line(hook.path)})")
+            for line in hook.last_lines:
+                tell(f"  output | {line}")
 
 
 def _print_error(tail: Tail, stage: str) -> None:

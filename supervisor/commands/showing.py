@@ -11,6 +11,7 @@ from supervisor.report.branches import Branches, to_json
 from supervisor.report.clean import clean_line
 from supervisor.report.control import held_lines
 from supervisor.report.find import find_run
+from supervisor.report.hooked import hooks_of
 from supervisor.report.listing import Line, lines_of
 from supervisor.report.overview import facts_of, paused, shown_rows
 from supervisor.report.records import row_now
@@ -19,6 +20,7 @@ from supervisor.report.terminal import coloured, columns
 from supervisor.report.text import print_json, put, say
 from supervisor.report.tree import read_tree
 from workers.records.layout import Layout
+from workers.records.proc import proc_stat
 
 
 def show(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list[str]:
@@ -76,10 +78,18 @@ def _named(layout: Layout, names: Iterable[str]) -> tuple[list[tuple[str, str]],
 def _headlines(layout: Layout) -> list[str]:
     """Who serves the root, and what is held back there."""
     holder = serving(layout)
-    served = "no supervisor is up" if holder is None else f"supervisor pid {holder.pid}"
     service = live_service(layout) if holder is not None else {}
+    served = "no supervisor is up" if holder is None else _served(holder.pid, service)
     held = held_lines(holds_in(paused(layout)), service, rejected(layout))
     return [clean_line(line) for line in (f"{layout.root}: {served}", *held)]
+
+
+def _served(pid: int, service: dict[str, Any]) -> str:
+    found = proc_stat(pid)
+    if found is not None and found.state in "Tt":
+        return f"supervisor pid {pid}, stopped; 'kill -CONT {pid}' lets it go on"
+    mode = service.get("mode")
+    return f"supervisor pid {pid}" + (f", {mode}" if mode in ("draining", "stopping") else "")
 
 
 def _print(layout: Layout, rows: list[Row]) -> None:
@@ -120,4 +130,5 @@ def _with_stages(layout: Layout, row: Row) -> dict[str, Any]:
         stages = to_json(layout, read_tree(layout, row.task_id, row.run_id))
     except FileNotFoundError:  # only the history knows it
         stages = []
-    return {**row.to_json(), "stages": stages}
+    hooks = hooks_of(layout.run_dir(row.task_id, row.run_id))
+    return {**row.to_json(), "stages": stages, "hooks": [hook.to_json() for hook in hooks]}

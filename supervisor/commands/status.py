@@ -20,10 +20,10 @@ def command(
     """Show the active runs and the newest 20; or each RUN named as a tree of its stages.
 
     RUN is a run id, a unique prefix of one, its last 8 digits, or "latest". A tree has the runs of
-    sub-pipelines in it, and the last lines of what failed. A run that a later version of this
-    program wrote is `unknown_schema`. Exits with 3 where a shown run failed, 4 where a RUN is
-    unknown. With --watch a terminal is redrawn in place; elsewhere, and with --json, each change
-    is a line.
+    sub-pipelines in it, the last lines of what failed, and hooks that did not go well. A run that
+    a later version of this program wrote is `unknown_schema`. Exits with 3 where a shown run
+    failed, 4 where a RUN is unknown. With --watch a terminal is redrawn in place; elsewhere, and
+    with --json, each change is a line.
 
     Example: supervisor status latest
     """

@@ -99,6 +99,9 @@ def _plan(given: Configured, asked: Asked) -> _Plan:
     asking = Asking(settings=given.settings, asked_by="start")
     if asked.params and not asked.pipelines:
         raise UsageError(why="--param is for the PIPELINEs named; a batch says its own")
+    if asked.pipelines and (asked.batch is not None or asked.again):
+        given_with = "--batch" if asked.batch is not None else "--again"
+        raise UsageError(why=f"name PIPELINEs or a batch, not both: {given_with} is for a batch")
     wish = given.wish(asked.task, asked.params)
     named = asking.all_named(given.catalog, asked.pipelines, wish)
     of_batch = not asked.pipelines and asked.lease_fd is None

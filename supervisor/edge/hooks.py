@@ -46,6 +46,12 @@ LEAVING_S: Final = 5.0  # a supervisor that was told to end gives a hook so long
 
 INTERRUPTED: Final = "the supervisor ended while it ran, or right before; it is not started again"
 
+_TOLD: Final = {
+    "timed-out": "timed out",
+    "stopped": "was stopped",
+    "not-started": "was not started",
+}
+
 
 @dataclass(slots=True, kw_only=True)
 class _Owed:
@@ -217,7 +223,7 @@ class Hooks:
                 timeout_s=self.timeout_s,
             )
         except (OSError, ValueError, TypedError) as error:
-            self._ended(owed, hook, record, HookEnd(status="not-started", reason=str(error)))
+            self._ended(owed, hook, record, HookEnd(status="not-started", reason=_why(error)))
             return False
         who = identity_of(process.process[0])
         if who is not None:
@@ -272,7 +278,8 @@ class Hooks:
         )
         if end.status != "succeeded":
             where = run.hook(hook.on)
-            self._tell(f"{run.run_id}: its {hook.on} hook is {end.status} ({how}); {where}")
+            what = _TOLD.get(end.status, end.status)
+            self._tell(f"{run.run_id}: its {hook.on} hook {what} ({how}); {where}")
 
     def _write(self, run: RunDir, hook: HookSpec, record: dict[str, Any]) -> None:
         try:
@@ -298,6 +305,13 @@ class Hooks:
         with contextlib.suppress(OSError):  # a marker that stays finds every hook claimed
             os.unlink(self._layout.hook_marker(run_id))
         self._known.discard(run_id)
+
+
+def _why(error: Exception) -> str:
+    """Why nothing was started, in words."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _verdict_of(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,14 @@
-"""A run as a tree of lines: its stages, the runs of its sub-pipelines, and what failures said."""
+"""A run as a tree of lines: its stages, the runs of its sub-pipelines, what failures said.
+
+Hooks are told below it where one did not go well.
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
 from supervisor.report.clean import clean_line
 from supervisor.report.failure import Tail, tail_of
+from supervisor.report.hooked import hooks_of, trouble_of
 from supervisor.report.listing import Line
 from supervisor.report.terminal import pad, width
 from supervisor.report.text import duration
@@ -33,6 +37,9 @@ class Branches:
         if run.detail or run.why:
             yield _line("  ", " - ".join(text for text in (run.detail, run.why) if text))
         yield from self._below(run, "")
+        for hook in hooks_of(self._layout.run_dir(run.task_id, run.run_id)):
+            if not hook.fine:
+                yield _line("", trouble_of(hook))
 
     def _below(self, run: RunNode, prefix: str) -> Iterator[Line]:
         names = max((width(clean_line(s.id)) for s in run.stages), default=0)

@@ -30,8 +30,9 @@ th{color:var(--soft);font-weight:600;white-space:nowrap}td.n{white-space:nowrap}
 pre{background:var(--well);border:1px solid var(--line);padding:.6rem;max-height:24rem;
 overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.4 ui-monospace,monospace}
 .gap{color:var(--failed);font-weight:700}.soft{color:var(--soft)}
-.succeeded{color:var(--succeeded)}.failed,.unreadable,.breached{color:var(--failed)}
-.cancelled,.skipped{color:var(--cancelled)}.in_progress,.running{color:var(--running)}
+.succeeded{color:var(--succeeded)}
+.failed,.unreadable,.breached,.timed-out,.not-started{color:var(--failed)}
+.cancelled,.skipped,.stopped,.interrupted{color:var(--cancelled)}.in_progress,.running,.started{color:var(--running)}
 .queued,.pending{color:var(--quiet)}b.s{font-weight:700}
 svg{width:100%;height:auto;font:12px system-ui,sans-serif}
 svg text{fill:currentColor;color:var(--ink)}

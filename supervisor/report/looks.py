@@ -101,7 +101,7 @@ def _requests(layout: Layout) -> Iterator[Finding]:
         "accepted": sum(map(is_run_id, _names(layout.accepted))),
     }
     for look, count in waiting.items():
-        what = "requests wait" if look == "inbox" else "runs are not yet in history and state"
+        what = "waiting" if look == "inbox" else "not yet in history and state"
         if count and not served:
             yield warn(look, f"{count} {what}", "'supervisor start' goes on with them")
         else:

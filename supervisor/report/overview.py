@@ -51,6 +51,7 @@ def facts_of(layout: Layout, runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "root": layout.root,
         "supervisor": None if holder is None else holder.to_json(),
+        "mode": service.get("mode"),
         "watch": service.get("watch"),
         "durability": service.get("durability"),
         "paused": paused(layout),

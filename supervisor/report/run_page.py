@@ -1,10 +1,11 @@
-"""The page of one run: verdict, timeline, stages, and what they said."""
+"""The page of one run: verdict, timeline, stages, hooks, and what they said."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from supervisor.report import html, timeline
 from supervisor.report.branches import failed_tail
+from supervisor.report.hooked import Hooked, hooks_of
 from supervisor.report.text import duration
 from supervisor.report.timing import timing_of
 from supervisor.report.tree import RunNode, StageNode
@@ -39,8 +40,14 @@ def _parts(layout: Layout, run: RunNode) -> Iterator[str]:
     yield html.table(
         ("stage", "status", "time", "tries", "ended by", "summary"), list(_rows(run, ""))
     )
+    hooks = hooks_of(layout.run_dir(run.task_id, run.run_id))
+    if hooks:
+        yield "<h2>Hooks</h2>"
+        yield html.table(("hook", "status", "time", "ended by", "why"), list(_hook_rows(hooks)))
     yield "<h2>Output</h2>"
     yield from _outputs(layout, run, "")
+    for hook in hooks:
+        yield from _said(hook)
 
 
 def _facts(layout: Layout, run: RunNode) -> Iterator[tuple[str, str]]:
@@ -95,6 +102,27 @@ def _rows(run: RunNode, above: str) -> Iterator[tuple[str, ...]]:
                 about = html.text(stage.run.why or "")
                 yield html.text(f"{name}/"), html.status(stage.run.status), "", "", "", about
             yield from _rows(stage.run, f"{name}/")
+
+
+def _hook_rows(hooks: Sequence[Hooked]) -> Iterator[tuple[str, ...]]:
+    for hook in hooks:
+        yield (
+            html.text(hook.event),
+            html.status(hook.status),
+            html.text(duration(hook.duration_s)),
+            html.text(hook.ended_by),
+            html.text(hook.reason or ""),
+        )
+
+
+def _said(hook: Hooked) -> Iterator[str]:
+    if hook.output:
+        head = f"{html.text(hook.event)} hook"
+        if hook.dropped_bytes:
+            head += f' <span class="gap">{hook.dropped_bytes} bytes were dropped</span>'
+        shown = "" if hook.fine else "open"
+        body = f"<pre>{html.output(hook.output)}</pre>"
+        yield f"<details {shown}><summary>{head}</summary>{body}</details>"
 
 
 def _outputs(layout: Layout, run: RunNode, above: str) -> Iterator[str]:

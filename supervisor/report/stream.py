@@ -119,7 +119,13 @@ class RootStream:
 
 
 def to_json(told: Told) -> dict[str, Any]:
-    """A fact as ``events`` prints it: whose it is, then the journal's own keys."""
+    """A fact as ``events`` prints it: when, what and whose, then the journal's other keys."""
     task_id, run_id, fact = told
-    head = {"task_id": task_id, "run_id": run_id, "seq": fact.seq, "at": fact.at}
-    return {**fact.data, **head, "mono_s": fact.mono_s, "event": fact.event, "by": fact.by}
+    head: dict[str, Any] = {
+        "at": fact.at,
+        "event": fact.event,
+        "run_id": run_id,
+        "task_id": task_id,
+    }
+    head |= {"seq": fact.seq, "mono_s": fact.mono_s, "by": fact.by}
+    return head | {key: value for key, value in fact.data.items() if key not in head}

@@ -231,6 +231,31 @@ def test_a_pause_without_a_supervisor_is_in_force_before_the_next_one_starts_any
     assert facts.index("paused") < facts.index("resumed") < facts.index("run_finished")
 
 
+def test_a_resume_of_what_is_not_paused_asks_for_nothing(root: Root) -> None:
+    root.configure(PIPELINES, settings=GROUPS)
+    assert root.call("resume").err == "supervisor: nothing is paused\n"
+    assert root.call("pause", "--group", "gpu").code == 0
+    assert root.call("resume", "--group", "gpu").err == "supervisor: group gpu is resumed\n"
+    handed_in = len(os.listdir(root.layout.inbox))
+    assert root.call("resume", "--group", "gpu").err == "supervisor: group gpu is not paused\n"
+    assert len(os.listdir(root.layout.inbox)) == handed_in
+
+
+def test_status_tells_a_supervisor_that_drains_or_is_stopped(root: Root) -> None:
+    root.configure(PIPELINES, settings=GROUPS)
+    process = root.popen("start")
+    submit(root, "--", "sh", "-c", HOLD.format(root.path / "go"))
+    wait_until(root.stages, "it runs")
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: f"pid {process.pid}, stopped;" in root.call("status").out, "it is told")
+    process.send_signal(signal.SIGCONT)
+    process.send_signal(signal.SIGTERM)
+    wait_until(lambda: f"pid {process.pid}, draining" in root.call("status").out, "it drains")
+    assert root.call("status", "--json").json()["mode"] == "draining"
+    root.call("cancel", "latest")
+    root.finish(process)
+
+
 def test_a_paused_group_holds_its_runs_alone_and_drain_returns_when_none_runs(root: Root) -> None:
     root.configure(PIPELINES, settings=GROUPS)
     process = root.serving()

@@ -125,7 +125,7 @@ def test_a_hook_that_fails_is_recorded_and_harms_nothing(
     record = hook(root, "on_finish")
     assert record["status"] == status
     assert {key: record[key] for key in told_how} == told_how
-    assert f"its on_finish hook is {status}" in done.err
+    assert f"its on_finish hook {status.replace(chr(45), chr(32))}" in done.err
     (line,) = [line for line in root.log() if line["event"] == "hook_ended"]
     assert (line["status"], line["hook"]) == (status, "on_finish")
     root.check_settled(count=1)
@@ -251,3 +251,55 @@ def test_without_hooks_nothing_is_made(root: Root) -> None:
     assert root.call("start", "--once", "good").code == 0
     assert not Path(root.layout.hooks).exists()
     assert not list((root.path / ".runs").glob("*/cli/*/hooks"))
+
+
+def test_reports_tell_what_became_of_hooks(root: Root) -> None:
+    ill = "echo no '<b>mail</b>' today >&2; exit 7"
+    root.configure(
+        PIPELINES,
+        settings=f'on_success = ["/nowhere/mailer"]\non_finish = {json.dumps(ill)}',
+    )
+    done = root.call("start", "--once", "good")
+    assert "its on_success hook was not started (/nowhere/mailer: No such file" in done.err
+    shown = root.call("show", "latest").out
+    assert "/nowhere/mailer: No such file or directory" in shown
+    assert "on_finish   failed       0." in shown
+    assert "  output | no <b>mail</b> today" in shown
+    tree = root.call("status", "latest")
+    assert tree.code == 0, "what a hook does changes nothing of its run"
+    assert "hook on_finish failed: exit code 7: no <b>mail</b> today" in tree.out
+    assert "hook on_success not-started: /nowhere/mailer" in tree.out
+    for facts in (
+        root.call("show", "latest", "--json").json(),
+        root.call("status", "latest", "--json").json()["runs"][0],
+    ):
+        assert [(h["hook"], h["status"], h["exit_code"]) for h in facts["hooks"]] == [
+            ("on_success", "not-started", None),
+            ("on_finish", "failed", 7),
+        ]
+    page = root.call("report", "latest", "-o", "-").out
+    assert "<h2>Hooks</h2>" in page
+    assert "no &lt;b&gt;mail&lt;/b&gt; today" in page
+
+
+def test_of_hooks_that_went_well_only_the_record_tells(root: Root) -> None:
+    root.configure(PIPELINES, settings='on_finish = "echo told them"')
+    root.call("start", "--once", "good")
+    assert "on_finish  succeeded  0." in root.call("show", "latest").out
+    assert "told them" in root.call("show", "latest").out
+    assert "hook" not in root.call("status", "latest").out
+    root.configure(PIPELINES)
+    root.call("run", "good")
+    assert "HOOK" not in root.call("show", "latest").out
+    assert root.call("show", "latest", "--json").json()["hooks"] == []
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"status": 3}', '{"status": "failed"', "\0"])
+def test_a_damaged_record_of_a_hook_is_named_and_ends_no_reader(root: Root, content: str) -> None:
+    root.configure(PIPELINES, settings='on_finish = "true"')
+    root.call("start", "--once", "good")
+    (path,) = (root.path / ".runs").glob("*/cli/*/hooks/on_finish.json")
+    path.write_text(content)
+    assert "hook on_finish unreadable" in root.call("status", "latest").out
+    assert root.call("show", "latest").code == 0
+    assert "unreadable" in root.call("report", "latest", "-o", "-").out

@@ -161,6 +161,8 @@ def test_what_cannot_be_reported_is_a_typed_error(loud: Root) -> None:
     assert loud.call("report", "-o", "-").code == 2
     assert loud.call("report", "latest", "--task", "default", "-o", "-").code == 2
     assert loud.call("report", "--task", "nobody", "-o", "-").code == 4
+    unknown = loud.call("report", "--task", "defualt", "-o", "-")
+    assert (unknown.code, "did you mean 'default'?" in unknown.err) == (4, True)
     assert loud.call("report", "--task", "../x", "-o", "-").code == 2
     assert loud.call("report", "latest", "-o", "missing/page.html").code == 73
     assert loud.call("report", "latest", "-o", "config").code == 73

@@ -33,6 +33,15 @@ stages = [{ id = "sleep", command = "sleep 30" }]
 NEW = '[pipelines.new]\nstages = [{ id = "s", command = "true" }]\n'
 
 
+@pytest.mark.parametrize("words", [("--batch", "batch.toml"), ("--again",)])
+def test_pipelines_and_a_batch_are_not_named_together(root: Root, words: tuple[str, ...]) -> None:
+    root.configure(PIPELINES)
+    root.write("batch.toml", '[[runs]]\npipeline = "good"\n')
+    done = root.call("start", "--once", "good", *words)
+    assert (done.code, words[0] in done.err) == (2, True)
+    assert not (root.path / ".runs").exists()
+
+
 def test_a_batch_is_run_to_its_end_and_every_run_is_on_record(root: Root) -> None:
     root.configure(PIPELINES)
     root.write("batch.toml", '[[runs]]\npipeline = "good"\ntask = "t"\ncount = 20\n')
