@@ -20,7 +20,8 @@ from supervisor.edge.spawner import ExecLauncher, Launcher
 from supervisor.edge.textfile import Textfile
 from supervisor.edge.watcher import Watcher
 from supervisor.edge.zygote import ZygoteLauncher
-from supervisor.engine.loop import Engine, Errand
+from supervisor.engine.leaving import Errand
+from supervisor.engine.loop import Engine
 from supervisor.engine.parts import Parts, Reporter
 from supervisor.engine.reload import Refused, Reloaded
 from supervisor.settings import Settings, limits_of

@@ -23,10 +23,11 @@ from workers.records.atomic import (
 )
 from workers.records.clock import Clock, utc_text
 from workers.records.errors import BadFileError, TypedError
+from workers.records.extensions import Observed
 from workers.records.files import DIR_MODE, is_dir, make_dir, make_private, sync_dir
 from workers.records.journal import Event, Fact, read_journal
 from workers.records.layout import Layout, RunDir
-from workers.records.manifest import Observed, fold_manifest
+from workers.records.manifest import fold_manifest
 from workers.records.spec import RunSpec
 
 _BEGINNINGS: Final = (Event.RUN_ACCEPTED, Event.RUN_STARTED)

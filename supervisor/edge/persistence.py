@@ -17,11 +17,12 @@ from supervisor.edge.state_store import TaskStateStore
 from workers.records.atomic import Receipt, to_bytes
 from workers.records.clock import Clock, utc_text
 from workers.records.errors import TypedError
+from workers.records.extensions import Observed
 from workers.records.history import history_line
 from workers.records.indented import indented
 from workers.records.layout import Layout
 from workers.records.limits import Limits
-from workers.records.manifest import FINAL, Observed, fold_manifest
+from workers.records.manifest import FINAL, fold_manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

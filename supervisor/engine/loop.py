@@ -8,18 +8,17 @@ import random
 import selectors
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import Final
 
 from supervisor.core import stimuli
 from supervisor.core.fleet import Fleet, Mode, Rules
-from supervisor.core.lifecycle import Recorded
 from supervisor.core.step import step
 from supervisor.core.stimuli import Stimulus
 from supervisor.core.timers import next_due
 from supervisor.edge.remains import reap_strangers
 from supervisor.engine import observe, requests
 from supervisor.engine.adopt import recover
+from supervisor.engine.leaving import Errand, Leaving
 from supervisor.engine.parts import Parts
 from supervisor.engine.perform import Performer
 from supervisor.engine.reload import Refused, Reloaded
@@ -28,21 +27,7 @@ from supervisor.engine.tenure import hold
 from supervisor.engine.view import View
 
 SCAN_S: Final = 1.0  # measured: a scan at 1 Hz costs 1 us per worker, an event 250
-SHUTDOWN_TRIES_S: Final = 3.0  # a disk that refuses a result at our end is asked thrice more
 STALL_INTERVALS: Final = 2  # fault P7: after a gap of ours longer than this, ages start again
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
-    """When the engine may leave.
-
-    Attributes:
-        until_done: leave when nothing is left to do; otherwise stay until told.
-        owed_wait_s: how long to stay for what the disk or a lock refuses when all else is done.
-    """
-
-    until_done: bool
-    owed_wait_s: float
 
 
 class Engine:
@@ -74,7 +59,7 @@ class Engine:
         self._parts = parts
         self._fleet = fleet
         self._rules = rules
-        self._errand = errand
+        self._leaving = Leaving(parts, errand)
         self._reload = reload
         self._performer = Performer(parts)
         self._view = View(parts)
@@ -82,11 +67,8 @@ class Engine:
         self._watched: dict[str, int] = {}
         self._random = random.Random()  # noqa: S311 - jitter, not secrecy
         self._scan_s = min(SCAN_S, rules.ages.interval_s)
-        self._leave = False
         self._batches: set[str] = set()
-        self._owed_since: float | None = None
         self._postponed: str | None = None
-        self._told_paused = False
         self.outcomes: dict[str, tuple[str, str | None]] = {}
         self.tasks: set[str] = set()
         self.ended_by: int | None = None
@@ -174,7 +156,7 @@ class Engine:
 
     def _hooks_run(self) -> bool:
         """Hooks keep us here: all of them with ``--once``, else those that run, for a moment."""
-        if self._leave or self._fleet.mode is not Mode.SERVING:
+        if self._leaving.at_once or self._fleet.mode is not Mode.SERVING:
             self._parts.hooks.leave()
         return self._parts.hooks.is_busy
 
@@ -226,7 +208,7 @@ class Engine:
                 note(line)
             return []
         self._rules = new.rules
-        self._errand = replace(self._errand, owed_wait_s=new.owed_wait_s)
+        self._leaving.change(owed_wait_s=new.owed_wait_s)
         log.write("reloaded", changes=list(new.changes))
         for line in (*new.notices, *(f"reloaded: {text}" for text in new.changes)):
             note(line)
@@ -247,7 +229,7 @@ class Engine:
             self._feed(found)
             self._view.write(self._fleet)
         taken.finish()
-        self._leave = self._leave or taken.leave
+        self._leaving.at_once = self._leaving.at_once or taken.leave
         self.refused_count += taken.refused_count
         self._postponed = taken.postponed
 
@@ -283,14 +265,6 @@ class Engine:
                         getattr(state, "detail", None),
                     )
 
-    def _tell_paused(self) -> None:
-        """Say once why we stay although nothing runs."""
-        count = 0 if self._fleet.active else self._fleet.paused_count()
-        if count and not self._told_paused:
-            what = "1 run is" if count == 1 else f"{count} runs are"
-            self._parts.reporter.note(f"{what} held back by a pause; 'supervisor resume' lifts it")
-        self._told_paused = count > 0
-
     def _watch_workers(self) -> None:
         for run_id, worker in self._parts.workers.items():
             if run_id not in self._watched and worker.pidfd is not None:
@@ -298,26 +272,4 @@ class Engine:
                 self._watched[run_id] = worker.pidfd
 
     def _done(self) -> bool:
-        if self._leave:
-            return True
-        fleet = self._fleet
-        leaving = self._errand.until_done or fleet.mode is not Mode.SERVING
-        if not leaving or not fleet.waits_for_disk_only():
-            self._owed_since = None
-            return False
-        if fleet.has_more_to_start():
-            self._tell_paused()
-            return False
-        serving = fleet.mode is Mode.SERVING
-        asked = self.postponed is not None
-        if not fleet.active and not asked:
-            return not self._parts.workers
-        now = self._parts.clock.mono_s()
-        if self._owed_since is None:
-            self._owed_since = now
-        refused = bool(fleet.unwritten())
-        owed = any(isinstance(r.state, Recorded) and r.state.owed for r in fleet.active.values())
-        patience_s = SHUTDOWN_TRIES_S if refused else 0.0
-        if serving:
-            patience_s = self._errand.owed_wait_s
-        return (owed or refused or asked) and now - self._owed_since >= patience_s
+        return self._leaving.is_time(self._fleet, asked=self.postponed is not None)

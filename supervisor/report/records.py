@@ -8,12 +8,13 @@ from typing import Any
 from supervisor.report.rows import UNKNOWN_SCHEMA, Row, active_ids, live_view
 from workers.records.clock import epoch_of
 from workers.records.errors import BadRecordError, NewerRecordError, TypedError
+from workers.records.extensions import Observed
 from workers.records.files import read_object
 from workers.records.heartbeat import last_beat
 from workers.records.journal import Fact, read_journal
 from workers.records.known import check_manifest
 from workers.records.layout import Layout
-from workers.records.manifest import FINAL, Observed, fold_manifest
+from workers.records.manifest import FINAL, fold_manifest
 from workers.records.read_spec import load_spec
 from workers.records.request import now_text, pending_requests
 from workers.records.spec import RunSpec

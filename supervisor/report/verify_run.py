@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from workers.records.clock import epoch_of
 from workers.records.errors import NewerRecordError, TypedError
+from workers.records.extensions import observed_in
 from workers.records.files import read_object
 from workers.records.heartbeat import last_beat
 from workers.records.history import history_line
@@ -14,7 +15,7 @@ from workers.records.journal import Event, Fact, JournalReader
 from workers.records.known import check_manifest
 from workers.records.layout import Layout, RunDir
 from workers.records.limits import HEARTBEAT_FILE_LIMIT_BYTES, RECORD_LIMIT_BYTES
-from workers.records.manifest import FINAL, fold_manifest, observed_in
+from workers.records.manifest import FINAL, fold_manifest
 from workers.records.read_spec import load_spec
 from workers.records.spec import RunSpec, StageKind
 

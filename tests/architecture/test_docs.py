@@ -23,10 +23,11 @@ from supervisor.plan.settings_table import SettingsTable
 from tests.architecture.test_floors import FLOORS
 from tests.examples import run_spec
 from workers.records.errors import TypedError
+from workers.records.extensions import Observed
 from workers.records.journal import Event
 from workers.records.layout import Layout
 from workers.records.limits import Limits
-from workers.records.manifest import Observed, Status, fold_manifest
+from workers.records.manifest import Status, fold_manifest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

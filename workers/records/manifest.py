@@ -7,16 +7,16 @@ The fields of the origin keep their names, types and meaning; what is ours alone
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from workers.records.extensions import Observed, extensions_of
+from workers.records.folded import Folded, folded
 from workers.records.journal import Event, Fact
 from workers.records.layout import Layout
 from workers.records.limits import SUMMARY_LIMIT_CHARS
 from workers.records.spec import RunSpec, StageKind, StageSpec
 
-SCHEMA: Final = {"name": "pipeline-supervisor/manifest", "version": 1}
 RUNNER: Final = "pipeline-supervisor"
 
 
@@ -31,82 +31,6 @@ class Status(StrEnum):
 
 
 FINAL: Final = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """What the journal does not tell.
-
-    Attributes:
-        updated_at: RFC 3339 UTC, when this manifest was made.
-        heartbeat_at: the newest beat.
-        warnings: what an operator should know: {"code", "message", ...}.
-        slowest_manifest_write_s: of this run so far, in seconds.
-        liveness: the supervisor's word for the worker: fresh, late, unresponsive, ...
-    """
-
-    updated_at: str
-    heartbeat_at: str | None = None
-    warnings: tuple[Mapping[str, Any], ...] = ()
-    slowest_manifest_write_s: float = 0.0
-    liveness: str | None = None
-
-
-def observed_in(manifest: Mapping[str, Any]) -> Observed:
-    """What a manifest holds that its journal does not tell."""
-    extensions = manifest.get("extensions")
-    extensions = extensions if isinstance(extensions, dict) else {}
-    return Observed(
-        updated_at=str(manifest.get("updated_at")),
-        heartbeat_at=manifest.get("heartbeat_at"),
-        slowest_manifest_write_s=extensions.get("slowest_manifest_write_s") or 0.0,
-        liveness=extensions.get("liveness"),
-    )
-
-
-@dataclass(slots=True)
-class _Fold:
-    """The facts, sorted by what they are about."""
-
-    accepted_at: str
-    started: Fact | None
-    verdict: Fact | None
-    begun: dict[str, Fact]
-    ended: dict[str, Fact]
-    kept: dict[str, str]
-    children: dict[str, Fact]
-    warnings: list[Mapping[str, Any]]
-
-
-def _sort(spec: RunSpec, facts: Iterable[Fact]) -> _Fold:
-    fold = _Fold(spec.asked_at, None, None, {}, {}, {}, {}, [])
-    for fact in facts:
-        stage = str(fact.data.get("stage"))
-        match fact.event:
-            case Event.RUN_ACCEPTED:
-                fold.accepted_at = fact.at
-            case Event.RUN_STARTED:
-                fold.started = fact
-            case Event.STAGE_STARTED:
-                fold.begun.setdefault(stage, fact)
-                fold.ended.pop(stage, None)
-            case Event.STAGE_ENDED:
-                fold.ended[stage] = fact
-            case Event.STAGE_KEPT:
-                fold.kept[stage] = str(fact.data.get("kept_from"))
-            case Event.CHILD_STARTED:
-                fold.begun.setdefault(stage, fact)
-                fold.children[stage] = fact
-            case Event.CHILD_ENDED:
-                fold.children[stage] = fact
-            case Event.WARNING:
-                fold.warnings.append(dict(fact.data))
-            case Event.VERDICT:
-                fold.verdict = fact
-                break  # what follows a verdict does not count
-            case _:
-                continue
-    return fold
 
 
 def status_of(facts: Iterable[Fact]) -> Status:
@@ -135,7 +59,7 @@ def fold_manifest(
         The content of manifest.json, every field of version 1 present.
     """
     facts = tuple(facts)
-    fold = _sort(spec, facts)
+    fold = folded(spec, facts)
     run = layout.run_dir(spec.task_id, spec.run_id)
     started_at = fold.started.at if fold.started else fold.accepted_at
     completed_at = max(fold.verdict.at, started_at) if fold.verdict else None
@@ -174,12 +98,12 @@ def fold_manifest(
         "run_summary_path": None,
         "instructions_hash": None,
         "instructions_sources": [],
-        "extensions": _extensions(spec, fold, observed),
+        "extensions": extensions_of(spec, fold, observed),
     }
 
 
 def _command(
-    layout: Layout, spec: RunSpec, index: int, stage: StageSpec, fold: _Fold
+    layout: Layout, spec: RunSpec, index: int, stage: StageSpec, fold: Folded
 ) -> dict[str, Any]:
     begun, ended = fold.begun.get(stage.id), fold.ended.get(stage.id)
     end: Mapping[str, Any] = ended.data if ended else {}
@@ -215,7 +139,7 @@ def _command(
     }
 
 
-def _unmet(fold: _Fold, stage: StageSpec) -> str | None:
+def _unmet(fold: Folded, stage: StageSpec) -> str | None:
     """Why a stage was never begun, None where it still may be, or nobody says."""
     need = fold.verdict and (fold.verdict.data.get("unmet") or {}).get(stage.id)
     if not need:
@@ -223,11 +147,11 @@ def _unmet(fold: _Fold, stage: StageSpec) -> str | None:
     return f"not begun: it needs {need}, which {'failed' if need in fold.ended else 'did not run'}"
 
 
-def _kept(fold: _Fold, stage: StageSpec) -> str:
+def _kept(fold: Folded, stage: StageSpec) -> str:
     return f"kept from run {fold.kept[stage.id]}"
 
 
-def _children(layout: Layout, spec: RunSpec, fold: _Fold) -> list[dict[str, Any]]:
+def _children(layout: Layout, spec: RunSpec, fold: Folded) -> list[dict[str, Any]]:
     return [
         {
             "run_id": fact.data.get("sub_run_id"),
@@ -241,7 +165,7 @@ def _children(layout: Layout, spec: RunSpec, fold: _Fold) -> list[dict[str, Any]
     ]
 
 
-def _summary(spec: RunSpec, fold: _Fold) -> str | None:
+def _summary(spec: RunSpec, fold: Folded) -> str | None:
     if fold.verdict is None:
         return None
     lines = []
@@ -253,68 +177,3 @@ def _summary(spec: RunSpec, fold: _Fold) -> str | None:
             lines.append(f"{stage.id}: {said}")
     reason = fold.verdict.data.get("reason")
     return "\n".join([*lines, str(reason)] if reason else lines) or None
-
-
-_STAGE_KEYS: Final = (
-    "status",
-    "reason",
-    "signal",
-    "duration_s",
-    "stdout",
-    "stderr",
-    "peak_rss_bytes",
-    "cpu_s",
-    "leftover_count",
-    "output_incomplete",
-)
-
-
-def _extensions(spec: RunSpec, fold: _Fold, observed: Observed) -> dict[str, Any]:
-    verdict: Mapping[str, Any] = fold.verdict.data if fold.verdict else {}
-    beats = verdict.get("heartbeat") or {}
-    return {
-        "schema": SCHEMA,
-        "accepted_at": fold.accepted_at,
-        "asked_by": spec.asked_by,
-        "batch": spec.batch,
-        "params": dict(spec.params),
-        "priority": spec.priority,
-        "group": spec.group,
-        "after": [leader.run_id for leader in spec.after],
-        "retry_of": spec.retry_of,
-        "kept": dict(fold.kept),
-        "worker": fold.started.data.get("identity") if fold.started else None,
-        "attempt": fold.started.data.get("attempt") if fold.started else None,
-        "liveness": observed.liveness,
-        "reason": verdict.get("reason"),
-        "verdict_by": fold.verdict.by if fold.verdict else None,
-        "duration_s": verdict.get("duration_s"),
-        "leftover_pids": verdict.get("leftover_pids") or [],
-        "stages": [_stage_extension(stage, fold) for stage in spec.pipeline.stages],
-        "warnings": [*fold.warnings, *observed.warnings],
-        "heartbeat": {
-            "interval_s": spec.limits.heartbeat_interval_s,
-            "stale_after_s": spec.limits.heartbeat_stale_after_s,
-            "writes_ok": beats.get("ok"),
-            "writes_failed": beats.get("failed"),
-            "slowest_s": beats.get("slowest_s"),
-        },
-        "slowest_manifest_write_s": observed.slowest_manifest_write_s,
-        "slowest_journal_write_s": verdict.get("slowest_journal_s"),
-    }
-
-
-def _stage_extension(stage: StageSpec, fold: _Fold) -> dict[str, Any]:
-    ended = fold.ended.get(stage.id)
-    begun = fold.begun.get(stage.id)
-    data: Mapping[str, Any] = ended.data if ended else {}
-    if stage.id in fold.kept:
-        data = {"status": str(Status.SUCCEEDED)}
-    facts: dict[str, Any] = {key: data.get(key) for key in _STAGE_KEYS}
-    for stream in ("stdout", "stderr"):
-        counts = facts[stream]
-        if isinstance(counts, dict):
-            dropped = counts.get("seen_bytes", 0) - counts.get("kept_bytes", 0)
-            facts[stream] = {**counts, "dropped_bytes": dropped}
-    tries = data.get("try") or (begun.data.get("try") if begun else None)
-    return {"id": stage.id, "tries": tries or 0, **facts}

@@ -10,9 +10,10 @@ from typing import Any
 from tests.contract.worker.work import DEADLINE_S, Run, make, shell, work
 from tests.examples import stage
 from tests.root import wait_until
+from workers.records.extensions import Observed
 from workers.records.journal import read_journal
 from workers.records.layout import Layout
-from workers.records.manifest import Observed, fold_manifest
+from workers.records.manifest import fold_manifest
 from workers.records.proc import proc_stat
 from workers.records.read_spec import load_spec
 from workers.records.spec import RetrySpec
