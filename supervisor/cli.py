@@ -19,33 +19,44 @@ from supervisor.report.text import say
 from supervisor.version import VERSION
 from workers.records.errors import TypedError
 
-VERBS: Final = {
-    "start": "Supervise: a batch, the named pipelines, and whatever is handed in.",
-    "run": "Make one run and follow it to its end.",
-    "submit": "Hand in a run and print its id.",
-    "status": "Show the active and the newest runs.",
-    "show": "Show one run's record.",
-    "logs": "Show a run's output.",
-    "events": "Print the facts of runs as NDJSON.",
-    "report": "Write a run or a task as an HTML page.",
-    "wait": "Wait for runs to end.",
-    "cancel": "End runs, and return when nothing of them is left.",
-    "retry": "Make a run again, without the stages that succeeded.",
-    "pause": "Hold new starts, of all runs or of a group.",
-    "resume": "Lift every pause, or that of a group.",
-    "drain": "Let running runs end and start no more.",
-    "stop": "Stop the supervisor of this root.",
-    "plan": "Show what a pipeline would run.",
-    "validate": "Check the configuration.",
-    "schema": "Print the JSON Schema of a file.",
-    "init": "Write a first configuration that runs.",
-    "verify": "Hold every record against the invariants.",
-    "gc": "Remove finished runs by count, age and bytes.",
-    "doctor": "Look at machine and root, and say what to do.",
-    "metrics": "Print figures for Prometheus.",
-    "completion": "Print what lets a shell complete.",
-    "unit": "Print a systemd user unit.",
+SECTIONS: Final = {
+    "Make runs": {
+        "start": "Supervise a batch, pipelines, and what is handed in.",
+        "run": "Make one run and follow it to its end.",
+        "submit": "Hand in a run and print its id.",
+        "retry": "Make a run again, without the stages that succeeded.",
+    },
+    "See them": {
+        "status": "Show the active and the newest runs.",
+        "show": "Show one run's record.",
+        "logs": "Show a run's output.",
+        "events": "Print the facts of runs as NDJSON.",
+        "report": "Write a run or a task as an HTML page.",
+        "wait": "Wait for runs to end.",
+    },
+    "Steer them": {
+        "cancel": "End runs, and return when nothing of them is left.",
+        "pause": "Hold new starts, of all runs or of a group.",
+        "resume": "Lift every pause, or that of a group.",
+        "drain": "Let running runs end and start no more.",
+        "stop": "Stop the supervisor of this root.",
+    },
+    "Configure": {
+        "init": "Write a first configuration that runs.",
+        "validate": "Check the configuration.",
+        "plan": "Show what a pipeline would run.",
+        "schema": "Print the JSON Schema of a file.",
+        "unit": "Print a systemd user unit.",
+        "completion": "Print what lets a shell complete.",
+    },
+    "Keep in order": {
+        "doctor": "Look at machine and root, and say what to do.",
+        "verify": "Hold every record against the invariants.",
+        "gc": "Remove finished runs by count, age and bytes.",
+        "metrics": "Print figures for Prometheus.",
+    },
 }
+VERBS: Final = {verb: text for verbs in SECTIONS.values() for verb, text in verbs.items()}
 
 
 COMPLETE: Final = "_SUPERVISOR_COMPLETE"  # set by the script that `completion` prints
@@ -87,9 +98,11 @@ class LazyGroup(click.Group):
         return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the verbs without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+        """List the verbs without importing them, by what they are for."""
+        longest = max(map(len, VERBS))
+        for name, verbs in SECTIONS.items():
+            with formatter.section(name):
+                formatter.write_dl([(verb.ljust(longest), text) for verb, text in verbs.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -13,7 +13,7 @@ from supervisor.report.control import held_lines
 from supervisor.report.find import find_run
 from supervisor.report.hooked import hooks_of
 from supervisor.report.listing import Line, lines_of
-from supervisor.report.overview import facts_of, paused, shown_rows
+from supervisor.report.overview import NEWEST_COUNT, facts_of, paused, shown_rows
 from supervisor.report.records import row_now
 from supervisor.report.rows import Row, live_service, rejected, row_of_line
 from supervisor.report.terminal import coloured, columns
@@ -95,10 +95,15 @@ def _served(pid: int, service: dict[str, Any]) -> str:
 def _print(layout: Layout, rows: list[Row]) -> None:
     for line in _headlines(layout):
         put(line)
-    if rows:
-        _put(lines_of(rows, columns(sys.stdout)))
-    else:
+    if not rows:
         put("no runs yet; 'supervisor run -- COMMAND' makes one")
+        return
+    limit = columns(sys.stdout)
+    queued = [row.run_id for row in rows if row.status == "queued"]
+    left_out = set() if limit is None else set(queued[NEWEST_COUNT:])
+    _put(lines_of([row for row in rows if row.run_id not in left_out], limit))
+    if left_out:  # on a terminal only: a flood of them would push everything else out of sight
+        put(f"... and more: {len(left_out)} queued")
 
 
 def _put(lines: Iterable[Line]) -> None:

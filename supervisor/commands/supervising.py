@@ -165,6 +165,8 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
         reporter.results.write("".join(f"{line}\n" for line in lines))
     for task_id in engine.owed_tasks():
         reporter.note(f"the state of task {task_id} is still owed; the next start writes it")
+    if not outcomes and not queued_count and engine.ended_by is None:
+        reporter.note("there was nothing to do: no PIPELINE named, no batch, nothing handed in")
     if queued_count:
         reporter.note(f"{_runs(queued_count)} stay queued; 'supervisor start' goes on with them")
     for run_id, why in engine.unwritten().items():

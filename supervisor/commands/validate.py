@@ -7,6 +7,7 @@ import click
 from supervisor.commands.configured import configure
 from supervisor.commands.options import json_option, root_options
 from supervisor.errors import ConfigError, Problem
+from supervisor.plan.root import ORIGIN
 from supervisor.report.text import print_json, tell
 
 
@@ -38,7 +39,10 @@ def command(batches: tuple[str, ...], root: str | None, config: str | None, as_j
     if as_json:
         print_json("validate", {"config": given.project, "pipelines": names, "batches": paths})
     else:
-        tell(f"{given.project or 'no configuration file'}: ok, {len(names)} pipelines")
+        origin = os.path.join(given.layout.root, ORIGIN)
+        files = [given.project, origin if os.path.lexists(origin) else None]
+        read = " and ".join(path for path in files if path) or "no configuration file"
+        tell(f"{read}: ok, {len(names)} pipeline{'' if len(names) == 1 else 's'}")
         for path in paths:
             tell(f"{path}: ok")
     return 0

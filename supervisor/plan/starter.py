@@ -22,6 +22,7 @@ BATCH: Final = os.path.join("config", "batches", "checks.toml")
 PIPELINE: Final = "checks"
 _NPM_NO_TEST: Final = "no test specified"  # what `npm init` writes: a script that only fails
 _TARGET: Final = re.compile(r"^(format-check|lint|typecheck|check|build|test)[ \t]*:(?!=)", re.M)
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # at the head of a requirement
 _SCRIPTS: Final = ("lint", "typecheck", "build", "test")
 _TIMEOUT_S: Final = 1800  # nobody's lint; a first guess that ends what hangs within the hour
 
@@ -139,14 +140,8 @@ def _checks(root: str) -> Iterator[Check]:
 
 
 def _python(root: str) -> Iterator[Check]:
-    path = os.path.join(root, "pyproject.toml")
-    tools: dict[str, Any] = {}
-    if os.path.isfile(path):
-        try:
-            table = tomllib.loads(_text(path)).get("tool", {})
-        except (tomllib.TOMLDecodeError, RecursionError):
-            table = {}
-        tools = table if isinstance(table, dict) else {}
+    project = _pyproject(os.path.join(root, "pyproject.toml"))
+    named = {*_table(project, "tool"), *_developing(project)}
     wanted = (
         ("lint", ("ruff", "check", "."), "ruff", ("ruff.toml", ".ruff.toml")),
         ("types", ("mypy", "."), "mypy", ("mypy.ini", ".mypy.ini")),
@@ -154,8 +149,32 @@ def _python(root: str) -> Iterator[Check]:
     )
     for name, command, tool, files in wanted:
         other = next((f for f in files if os.path.isfile(os.path.join(root, f))), None)
-        if tool in tools or other is not None:
+        if tool in named or other is not None:
             yield Check(id=name, command=command, why=other or "pyproject.toml")
+
+
+def _pyproject(path: str) -> dict[str, Any]:
+    if not os.path.isfile(path):
+        return {}
+    try:
+        return tomllib.loads(_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return {}
+
+
+def _table(above: dict[str, Any], key: str) -> dict[str, Any]:
+    value = above.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _developing(project: dict[str, Any]) -> Iterator[str]:
+    """The distributions that the project is developed with: of its groups and of its extras."""
+    extras = _table(_table(project, "project"), "optional-dependencies")
+    for wanted in (*_table(project, "dependency-groups").values(), *extras.values()):
+        for requirement in wanted if isinstance(wanted, list) else ():
+            found = _NAME.match(requirement) if isinstance(requirement, str) else None
+            if found is not None:
+                yield found[0].lower()
 
 
 def _node(root: str) -> Iterator[Check]:

@@ -97,6 +97,8 @@ def line_of(run: FinishedRun) -> str:
     """One finished run as a line behind its status; the reason of a failure is a second one."""
     spec = run.spec
     line = f"  {spec.run_id}  {duration(run.duration_s):>6}  {spec.task_id}  {spec.pipeline.id}"
+    if spec.parent_run_id is not None:
+        line += f" (of {spec.parent_run_id[-8:]})"
     if run.status == "succeeded":
         return clean_line(line)
     detail = clean_line(f"{line}  {run.detail or ''}").rstrip()
@@ -120,6 +122,7 @@ class JsonReporter(Tally):
             "run_id": run.spec.run_id,
             "task_id": run.spec.task_id,
             "pipeline_id": run.spec.pipeline.id,
+            "parent_run_id": run.spec.parent_run_id,
             "status": run.status,
             "status_detail": run.detail,
             "reason": run.reason,

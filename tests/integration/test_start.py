@@ -33,6 +33,12 @@ stages = [{ id = "sleep", command = "sleep 30" }]
 NEW = '[pipelines.new]\nstages = [{ id = "s", command = "true" }]\n'
 
 
+def test_a_start_that_finds_nothing_to_do_says_so(root: Root) -> None:
+    root.configure(PIPELINES)
+    done = root.call("start", "--once")
+    assert (done.code, done.out, "nothing to do" in done.err) == (0, "", True)
+
+
 @pytest.mark.parametrize("words", [("--batch", "batch.toml"), ("--again",)])
 def test_pipelines_and_a_batch_are_not_named_together(root: Root, words: tuple[str, ...]) -> None:
     root.configure(PIPELINES)
@@ -72,10 +78,12 @@ def test_a_failing_stage_fails_its_run_and_the_error_file_has_the_last_line(root
 
 def test_a_sub_pipeline_is_a_run_of_its_own_linked_both_ways(root: Root) -> None:
     root.configure(PIPELINES)
-    assert root.call("start", "--once", "parent", "--max-runs", "1").code == 0
+    done = root.call("start", "--once", "parent", "--max-runs", "1")
+    assert done.code == 0
     parent = next(m for m in root.manifests() if m["pipeline_id"] == "parent")
     child = next(m for m in root.manifests() if m["pipeline_id"] == "good")
     assert child["parent_run_id"] == parent["run_id"]
+    assert f"good (of {parent['run_id'][-8:]})" in done.out
     assert parent["commands"][1]["sub_run_id"] == child["run_id"]
     (link,) = parent["child_runs"]
     assert (link["run_id"], link["status"]) == (child["run_id"], "succeeded")

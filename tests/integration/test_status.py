@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.commands.configured import configure
+from supervisor.plan.runs import Asking
 from tests.root import Root, root_in, wait_until
 from tests.screen import seat
+from workers.records.request import Request, RequestKind, publish
 
 PIPELINES = """
 [pipelines.checks]
@@ -119,6 +122,23 @@ def test_on_a_terminal_no_line_is_wider_than_it(
     in_pipe = released.call(*words).out.splitlines()
     wrapped = (len(in_pipe[0]) - 1) // columns if words == ["status"] else 0  # the root's path
     assert len(lines) == len(in_pipe) + wrapped + 1, "one row for each line"
+
+
+def test_a_terminal_is_told_how_many_more_are_queued_and_a_pipe_has_them_all(root: Root) -> None:
+    root.configure('[pipelines.p]\nstages = [{ id = "s", command = "true" }]\n')
+    root.write("batch.toml", '[[runs]]\npipeline = "p"\ncount = 25\n')
+    given = configure(str(root.path), None)
+    asking = Asking(settings=given.settings, asked_by="submit")
+    batch = given.batch(str(root.path / "batch.toml"))
+    assert batch is not None
+    runs = tuple(asking.batch(batch, None))
+    publish(root.layout, Request(kind=RequestKind.RUNS, runs=runs))
+    with seat(root.path, "status") as place:
+        assert place.end() == 0
+        lines = place.screen.text()
+    assert len([line for line in lines if "queued" in line]) == 21
+    assert "... and more: 5 queued" in lines
+    assert root.call("status").out.count("queued") == 25
 
 
 def test_colours_are_for_terminals_that_want_them(released: Root) -> None:

@@ -34,6 +34,14 @@ def commands(root: Path, missing: str = "") -> dict[str, list[str]]:
             {"lint": ["ruff", "check", "."], "types": ["mypy", "."], "test": ["pytest", "-q"]},
         ),
         (
+            {"pyproject.toml": "[dependency-groups]\na = [{include-group = 'b'}, 'PyTest >= 8']\n"},
+            {"test": ["pytest", "-q"]},
+        ),
+        (
+            {"pyproject.toml": "[project.optional-dependencies]\na = ['ruff[x]; y']\nb = 1\n"},
+            {"lint": ["ruff", "check", "."]},
+        ),
+        (
             {"package.json": '{"scripts": {"test": "jest", "start": "x", "lint": "eslint"}}'},
             {"lint": ["npm", "run", "lint"], "test": ["npm", "run", "test"]},
         ),
