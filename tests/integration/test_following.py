@@ -206,6 +206,7 @@ def test_events_f_without_a_run_tells_of_every_run_that_comes_also_of_the_quicke
     root.configure('[pipelines.q]\nstages = [{ id = "s", command = "true" }]\n')
     process = root.serving()
     assert root.call("run", "q").code == 0
+    wait_until(lambda: not os.listdir(root.layout.accepted), "it is over for everybody")
     following = root.popen("events", "-f")
     held = root.call("submit", "--", "sh", "-c", "until test -e go; do sleep 0.02; done")
     assert following.stdout is not None

@@ -13,7 +13,7 @@ from supervisor.edge.flock import take_flock
 from supervisor.edge.removal import look, remove, sweep
 from supervisor.report.verify import verify
 from tests.root import Root, wait_until
-from workers.records.read_spec import load_spec
+from workers.records.read_spec import load_spec, spec_of
 from workers.records.request import Request, RequestKind, publish
 
 PIPELINES = """
@@ -153,7 +153,7 @@ def test_what_a_run_that_waits_names_is_kept(filled: Root) -> None:
     again["retry_of"] = old
     publish(
         filled.layout,
-        Request(kind=RequestKind.RUNS, runs=(type(spec).from_json(again, ""),)),
+        Request(kind=RequestKind.RUNS, runs=(spec_of(again, ""),)),
     )
     assert filled.call("gc", "--keep-runs", "0", "--yes").code == 0
     assert there(filled) == {old}

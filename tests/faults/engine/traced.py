@@ -30,6 +30,7 @@ CALLS = {
     "rmdir": "rmdir",
     "mkdir": "mkdir",
     "link": "link",
+    "linkat": "link",
     "chmod": "chmod",
     "fchmod": "chmod",
     "flock": "flock",
