@@ -35,7 +35,7 @@ stages = [{{ id = "s", command = "{MARK}; exit 3" }}]
 
 
 @pytest.mark.fault("P1")
-@pytest.mark.parametrize(("mode", "first"), [(Mode.BEFORE, 60), (Mode.AFTER, 63), (Mode.TORN, 66)])
+@pytest.mark.parametrize(("mode", "first"), [(Mode.BEFORE, 45), (Mode.AFTER, 48), (Mode.TORN, 51)])
 def test_a_supervisor_killed_at_a_call_starts_no_hook_twice(
     lab: Lab, mode: Mode, first: int
 ) -> None:
