@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.report.clean import clean_line, without_colours
+from supervisor.report.terminal import cut
 from supervisor.report.text import duration
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
@@ -16,6 +17,7 @@ from workers.records.layout import RunDir
 HEAD: Final = ("HOOK", "STATUS", "TIME", "ENDED BY", "SAID")
 FINE: Final = ("started", "succeeded")
 UNREADABLE: Final = "unreadable"
+SAID_LIMIT: Final = 240  # as a stage's summary
 LINES_COUNT: Final = 10  # of its output, as of a failed stage
 
 
@@ -63,8 +65,8 @@ class Hooked:
 
     @property
     def said(self) -> str:
-        """Why it did not go well, else its last line; clean."""
-        return clean_line(self.reason or next(reversed(self.last_lines), ""))
+        """Why it did not go well, else its last line; clean, at most SAID_LIMIT characters."""
+        return cut(clean_line(self.reason or next(reversed(self.last_lines), "")), SAID_LIMIT)
 
     def to_json(self) -> dict[str, Any]:
         """As ``show --json`` and ``status RUN --json`` print it."""

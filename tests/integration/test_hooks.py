@@ -294,6 +294,13 @@ def test_of_hooks_that_went_well_only_the_record_tells(root: Root) -> None:
     assert root.call("show", "latest", "--json").json()["hooks"] == []
 
 
+def test_a_hooks_long_line_is_cut_where_a_line_is_shown(root: Root) -> None:
+    root.configure(PIPELINES, settings="on_finish = 'printf %05000d 7; exit 1'")
+    root.call("start", "--once", "good")
+    (line,) = [x for x in root.call("status", "latest").out.splitlines() if "on_finish" in x]
+    assert len(line) < 400
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"status": 3}', '{"status": "failed"', "\0"])
 def test_a_damaged_record_of_a_hook_is_named_and_ends_no_reader(root: Root, content: str) -> None:
     root.configure(PIPELINES, settings='on_finish = "true"')
