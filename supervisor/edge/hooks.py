@@ -2,10 +2,10 @@
 
 A marker in ``.supervisor/hooks/`` is made, and flushed, before a run leaves the supervisor's hands;
 it stays until all its hooks have ended. Each hook is claimed in the run's directory
-(``hooks/<event>.json``, a new file, flushed) before it is started: a crash between the two leaves a
-hook that may have begun, and such a one is never started again; the next start says so in its file.
-A hook that was not claimed is started by the next start. What a hook does or fails to do changes
-nothing of its run.
+(``hooks/<event>.json``, there whole or not at all, and flushed) before it is started: a crash
+between the two leaves a hook that may have begun, and such a one is never started again; the next
+start says so in its file. A hook that was not claimed is started by the next start. What a hook
+does or fails to do changes nothing of its run.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from supervisor.edge.hook_process import HookEnd, HookProcess
 from supervisor.edge.log import Log
 from workers.descent import Process
 from workers.masking import Mask, secret_values
-from workers.records.atomic import create_file, replace_file, to_bytes, write_marker
+from workers.records.atomic import replace_file, to_bytes, write_marker
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
 from workers.records.files import (
@@ -196,15 +196,14 @@ class Hooks:
                 "status": "started",
                 "started_at": now_text(),
             }
-            try:
-                if is_dir(run.path):  # else it fails below: a directory is not made anew for it
-                    make_private(run.hooks)
-                create_file(run.hook(hook.on), to_bytes(record))
-                sync_dir(run.hooks)
-            except FileExistsError:
+            if os.path.lexists(run.hook(hook.on)):
                 owed.left.popleft()
                 self._settle(run, hook)
                 continue
+            try:
+                if is_dir(run.path):  # else it fails below: a directory is not made anew for it
+                    make_private(run.hooks)
+                replace_file(run.hook(hook.on), to_bytes(record))
             except (OSError, TypedError) as error:  # not claimed: the next start claims it
                 self._log.write("hook_postponed", run_id=run.run_id, why=str(error))
                 return
