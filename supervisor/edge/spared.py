@@ -35,6 +35,7 @@ class SparedFile:
         self._spare: str | None = None
         self._edition = 0
         self._spare_edition = -1
+        self._litter: set[str] = set()  # what the disk refused to remove so far
 
     def replace(self, data: bytes, *, new_edition: bool, last: bool) -> Receipt:
         """Put ``data`` in the place of the file, whole or not at all.
@@ -49,7 +50,8 @@ class SparedFile:
 
         Raises:
             BadFileError: a directory stands in its place.
-            OSError: the old file stands, and no temporary file is left.
+            OSError: the old file stands, and no temporary file is left; one that a disk refuses to
+                remove goes with the next replacement.
         """
         began = time.monotonic()
         edition = self._edition + new_edition
@@ -66,24 +68,29 @@ class SparedFile:
                 following = self._second_name()
             os.rename(temporary, self._path)
         except OSError as error:
-            for name in (temporary, following):
-                if name is not None:
-                    with contextlib.suppress(OSError):
-                        os.unlink(name)
+            self._remove(temporary, following)
             if isinstance(error, IsADirectoryError):
                 raise BadFileError(path=self._path, why="is a directory") from None
             raise
         self._spare, self._spare_edition, self._edition = following, self._edition, edition
+        self._remove(*self._litter)
         if last:
             sync_dir(self._directory)
         return Receipt(time.monotonic() - began, len(data))
 
     def close(self) -> None:
         """Keep no spare file."""
-        if self._spare is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._spare)
-            self._spare = None
+        self._remove(self._spare, *self._litter)
+        self._spare = None
+
+    def _remove(self, *names: str | None) -> None:
+        for name in names:
+            if name is not None:
+                self._litter.add(name)
+                with contextlib.suppress(OSError):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name)
+                    self._litter.discard(name)
 
     def _open(self, edition: int) -> tuple[str, int, bool]:
         """What to write into: its name, a descriptor, whether it holds this edition, flushed."""
@@ -92,8 +99,7 @@ class SparedFile:
             fd = _open_unused(spare)
             if fd is not None:
                 return spare, fd, self._spare_edition == edition
-            with contextlib.suppress(OSError):
-                os.unlink(spare)
+            self._remove(spare)
         name = os.path.join(self._directory, temporary_name(os.path.basename(self._path)))
         return name, os.open(name, _CREATE, FILE_MODE), False
 

@@ -1,5 +1,6 @@
 """Replacing one file again and again, with the old one to write the next into."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -108,3 +109,24 @@ def test_who_leaves_leaves_no_spare_file(path: Path) -> None:
     inodes(spared, path, 2)
     spared.close()
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_spare_that_the_disk_refuses_to_remove_goes_with_the_next_replacement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = SparedFile(str(tmp_path / "record"))
+    for data in (b"one", b"two"):
+        file.replace(data, new_edition=True, last=False)
+    assert len(list(tmp_path.iterdir())) == 2  # the record, and its spare
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        for call in ("rename", "unlink", "pwrite"):
+            patched.setattr(os, call, refuse)
+        with pytest.raises(OSError, match="Read-only"):
+            file.replace(b"three", new_edition=True, last=False)
+    file.replace(b"four", new_edition=True, last=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["record"]
+    assert (tmp_path / "record").read_bytes() == b"four"
