@@ -81,6 +81,7 @@ class RootStream:
         return [*found, *self._stream.read_new()]
 
     def _look(self) -> None:
+        recorded = frozenset(self._recorded)  # before we looked who is active
         active = active_ids(self._layout)
         runs = [(task_id, run_id) for run_id, task_id in active.items()]
         for task_id in tasks(self._layout):
@@ -90,7 +91,8 @@ class RootStream:
         new = [run for run in runs if run[1] not in self._known]
         self._stream.follow(new)
         self._known |= {run_id for _, run_id in new}
-        over = {run_id for run_id in self._recorded if run_id not in active}
+        # One that is recorded since may still be in the books, and would look new the next time.
+        over = recorded.difference(active)
         self._known -= over
         self._recorded -= over
 

@@ -10,6 +10,7 @@ import pytest
 from supervisor.commands.logs import last_lines
 from supervisor.report.facts import FactFollower
 from supervisor.report.follow import Piece
+from supervisor.report.stream import RootStream
 from tests.root import Root, root_in, wait_until
 from tests.screen import seat
 from workers.records.clock import SystemClock
@@ -250,3 +251,18 @@ def test_a_journal_that_is_replaced_or_cut_tells_nothing_twice(tmp_path: Path) -
     assert [fact.event for fact in follower.read_new()] == ["warning", "verdict"]
     assert follower.verdict is not None
     assert follower.read_new() == []
+
+
+def test_a_run_that_is_recorded_while_we_look_is_told_once(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root.configure('[pipelines.q]\nstages = [{ id = "s", command = "true" }]\n')
+    stream = RootStream(root.layout)
+    assert root.call("start", "--once", "q").code == 0
+    (run_id,) = [manifest["run_id"] for manifest in root.manifests()]
+    # Accepted behind our look at who is active, recorded before our look at the history, and still
+    # in the books at the look after.
+    looks = iter([{}, {run_id: "default"}, {run_id: "default"}, {}, {}])
+    monkeypatch.setattr("supervisor.report.stream.active_ids", lambda _: next(looks))
+    told = [fact.event for _ in range(5) for _, _, fact in stream.read_new()]
+    assert told.count("verdict") == told.count("run_accepted") == 1
