@@ -4,13 +4,14 @@ Where no stage of a pipeline says what it needs, each needs the one before it.
 """
 
 import itertools
+from bisect import insort
 from collections.abc import Iterator
 
 from workers.records.spec import PipelineSpec, StageSpec
 
 
 class Graph:
-    """Knows what has ended, what is on, and what that leaves.
+    """Knows what has ended, what is on, and what that leaves; an ending costs what needs it.
 
     Args:
         pipeline: its stages; ``needs`` names stages of it and leads in no circle.
@@ -18,41 +19,43 @@ class Graph:
 
     def __init__(self, pipeline: PipelineSpec) -> None:
         self._limit = pipeline.max_parallel
-        self._stages = {stage.id: (index, stage) for index, stage in enumerate(pipeline.stages, 1)}
-        self._needs = needs_of(pipeline)
-        self._waiting = list(self._stages)
-        self._on: set[str] = set()
-        self._met: set[str] = set()
+        self._stages = pipeline.stages
+        self._places = {stage.id: place for place, stage in enumerate(pipeline.stages)}
+        self._unmet = {stage: dict.fromkeys(needs) for stage, needs in needs_of(pipeline).items()}
+        self._needed_by: dict[str, list[str]] = {}
+        for stage_id, needs in self._unmet.items():
+            for need in needs:
+                self._needed_by.setdefault(need, []).append(stage_id)
+        self._ready = [self._places[name] for name, needs in self._unmet.items() if not needs]
+        self._on_count = 0
 
     def next(self) -> tuple[int, StageSpec] | None:
         """The next stage that may begin now, with its place from 1; None where none may."""
-        if self._limit is not None and len(self._on) >= self._limit:
+        if not self._ready or (self._limit is not None and self._on_count >= self._limit):
             return None
-        for stage_id in self._waiting:
-            if self._unmet_need(stage_id) is None:
-                return self._stages[stage_id]
-        return None
+        place = self._ready[0]
+        return place + 1, self._stages[place]
 
     def begin(self, stage_id: str) -> None:
         """A stage is on."""
-        self._waiting.remove(stage_id)
-        self._on.add(stage_id)
+        self._ready.remove(self._places[stage_id])
+        self._on_count += 1
 
     def ended(self, stage_id: str, status: str) -> None:
         """A stage has ended; what needs it may begin unless its status is ``failed``."""
-        self._on.discard(stage_id)
-        if status != "failed":
-            self._met.add(stage_id)
+        self._on_count -= 1
+        if status == "failed":
+            return
+        for other in self._needed_by.get(stage_id, ()):
+            del self._unmet[other][stage_id]
+            if not self._unmet[other]:
+                insort(self._ready, self._places[other])
 
     def unmet(self) -> Iterator[tuple[str, str]]:
         """The stages that may not begin, and a need of each that is not met."""
-        for stage_id in self._waiting:
-            need = self._unmet_need(stage_id)
-            if need is not None:
-                yield stage_id, need
-
-    def _unmet_need(self, stage_id: str) -> str | None:
-        return next((n for n in self._needs[stage_id] if n not in self._met), None)
+        for stage_id, needs in self._unmet.items():
+            if needs:
+                yield stage_id, next(iter(needs))
 
 
 def needs_of(pipeline: PipelineSpec) -> dict[str, tuple[str, ...]]:

@@ -45,6 +45,7 @@ class PipelineRun:
         self._pulse = pulse
         self._began = bench.clock.mono_s()
         self._graph = Graph(bench.spec.pipeline)
+        self._kept = {item.stage: item.run_id for item in bench.spec.kept}
         self._turns: Turns[str, StageOutcome] = Turns(bench.control)
         self._on: dict[str, CommandStage | SubpipelineStage] = {}
 
@@ -78,13 +79,14 @@ class PipelineRun:
         """Let every stage begin whose needs are met, until none is on and none may begin."""
         timeout_s = self._bench.spec.pipeline.timeout_s
         deadline = None if timeout_s is None else self._began + timeout_s
-        judgements: list[Judgement] = []
-        while True:
-            judgements += self._begin(deadline)
-            if not len(self._turns):
-                return min(judgements, key=_weight, default=self._all_made())
-            for stage_id, outcome in self._turns.turn():
+        judgements = list(self._begin(deadline))
+        while len(self._turns):
+            ended = self._turns.turn()
+            for stage_id, outcome in ended:
                 judgements += self._ended(stage_id, outcome)
+            if ended:  # nothing else lets a stage begin
+                judgements += self._begin(deadline)
+        return min(judgements, key=_weight, default=self._all_made())
 
     def _all_made(self) -> Judgement:
         """Nothing went wrong; a spec whose needs lead in a circle leaves stages, though."""
@@ -97,7 +99,6 @@ class PipelineRun:
     def _begin(self, deadline: float | None) -> Iterator[Judgement]:
         """Begin what may begin; yields what became of that at once."""
         bench, graph = self._bench, self._graph
-        kept = {item.stage: item.run_id for item in bench.spec.kept}
         while (found := graph.next()) is not None:
             index, stage = found
             if not len(self._turns):
@@ -109,8 +110,8 @@ class PipelineRun:
                 yield Judgement("failed", "timed-out", f"timed out before {stage.id} began")
                 return
             graph.begin(stage.id)
-            if stage.id in kept:
-                about = {"stage": stage.id, "index": index, "kept_from": kept[stage.id]}
+            if stage.id in self._kept:
+                about = {"stage": stage.id, "index": index, "kept_from": self._kept[stage.id]}
                 self._recorder.fact(Event.STAGE_KEPT, about, flush=False)
                 graph.ended(stage.id, "succeeded")
                 continue
