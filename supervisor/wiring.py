@@ -54,13 +54,11 @@ def rules_of(settings: Settings) -> Rules:
     )
 
 
-def _launcher(settings: Settings, stderr_path: str, by_fork: ZygoteLauncher | None) -> Launcher:
+def _launcher(settings: Settings, stderr_path: str, by_fork: ZygoteLauncher) -> Launcher:
     by_exec = ExecLauncher(stderr_path)
     if settings.launcher == "exec":
-        if by_fork is not None:
-            by_fork.close()
+        by_fork.close()
         return by_exec
-    by_fork = by_fork or ZygoteLauncher()
     by_fork.settle(stderr_path, by_exec)
     with contextlib.suppress(OSError):  # the first launch tries again, and tells
         by_fork.prepare()
@@ -77,8 +75,8 @@ def engine_for(
     until_done: bool,
     lease_fd: int | None,
     reload: Callable[[], Reloaded | Refused],
-    notifier: Notifier | None = None,
-    by_fork: ZygoteLauncher | None = None,
+    notifier: Notifier,
+    by_fork: ZygoteLauncher,
 ) -> Iterator[Engine]:
     """Take the lease and build an engine; give the lease back behind the block.
 
@@ -91,8 +89,8 @@ def engine_for(
         lease_fd: the lease's lock, where the process that started us took it; then only runs that
             somebody waits for are served.
         reload: called on SIGHUP.
-        notifier: tells the service manager that started us; None tells nobody.
-        by_fork: what forks workers, where it was started before; closed behind the block.
+        notifier: tells the service manager that started us.
+        by_fork: what forks workers; closed behind the block.
 
     Raises:
         LeaseHeldError: another supervisor serves the root.
@@ -110,8 +108,7 @@ def engine_for(
         aside.make_room(path, parses=False)
     become_subreaper()
     clock = SystemClock()
-    helpers = () if by_fork is None else by_fork.helpers()
-    strangers = frozenset(our_children()) - set(helpers)
+    strangers = frozenset(our_children()) - set(by_fork.helpers())
     launcher = _launcher(settings, workers_log, by_fork)
     intake = Intake(layout, clock)
     watcher = Watcher(layout.inbox)
@@ -148,7 +145,7 @@ def engine_for(
             timeout_s=settings.hook_timeout_s,
         ),
         textfile=Textfile(settings.metrics_textfile, layout, log),
-        notifier=notifier or Notifier(),
+        notifier=notifier,
         durability=durability,
     )
     fleet = Fleet(

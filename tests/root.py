@@ -182,6 +182,11 @@ class Root:
         wait_until((self.path / ".runs/.supervisor/status.json").exists, "the supervisor serves")
         return process
 
+    def stop(self, process: "subprocess.Popen[str]") -> None:
+        """End a supervisor that stays, as an operator does."""
+        assert self.call("stop").code == 0
+        self.finish(process)
+
     def wait_for_status(self, run_id: str, status: str, task: str = "default") -> None:
         def has_it() -> bool:
             for manifest in self.manifests(task):

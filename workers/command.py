@@ -94,7 +94,7 @@ class CommandStage:
         bench, limits = self._bench, self._bench.spec.limits
         work = Work(
             stage_id=self._stage.id,
-            argv=argv_of(self._stage),
+            argv=argv_of(self._stage.command or ()),
             cwd=os.path.normpath(
                 os.path.join(bench.layout.root, self._stage.cwd or bench.spec.pipeline.cwd or "")
             ),

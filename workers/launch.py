@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from workers.records.spec import StageSpec
-
 SHELL: Final = ("/bin/sh", "-c")
 
 # Python ignores these in itself; its children get them back.
@@ -28,11 +26,9 @@ class NotStarted:
     message: str
 
 
-def argv_of(stage: StageSpec) -> tuple[str, ...]:
-    """The words of a stage's command; a text goes to the shell."""
-    if isinstance(stage.command, str):
-        return (*SHELL, stage.command)
-    return stage.command or ()
+def argv_of(command: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The words of a command; a text goes to the shell."""
+    return (*SHELL, command) if isinstance(command, str) else command
 
 
 def launch(

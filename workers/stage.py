@@ -9,7 +9,6 @@ import functools
 import mmap
 import os
 import resource  # noqa: F401 - os.wait4 imports it when it is first called: once, before a fork
-import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from workers.containment import GIVE_UP_S, KILL_EVERY_S, Containment
 from workers.control import Control
 from workers.launch import NotStarted, launch
 from workers.pipe import Pipe
+from workers.records.identity import signal_name
 from workers.records.limits import LEFTOVER_GRACE_S, READ_BUFFER_BYTES
 from workers.turns import Steps, Wait
 
@@ -200,7 +200,7 @@ class Try:
                 self._ended()
                 code = os.waitstatus_to_exitcode(status)
                 self._ending.exit_code = code if code >= 0 else None
-                self._ending.signal = _signal_name(-code) if code < 0 else None
+                self._ending.signal = signal_name(-code) if code < 0 else None
                 self._ending.peak_rss_bytes = usage.ru_maxrss * 1024
                 self._ending.cpu_s = round(usage.ru_utime + usage.ru_stime, 3)
         self._containment.reap_orphans()
@@ -256,10 +256,3 @@ class Try:
 def _buffer() -> memoryview:
     """Where output is read into; the kernel gives it memory when there is some."""
     return memoryview(mmap.mmap(-1, READ_BUFFER_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal between the first and the last has no name
-        return f"SIG{number}"

@@ -59,9 +59,10 @@ class Configured:
         found = known or load_batch(path, root=self.layout.root, catalog=self.catalog)
         pipelines, places = found.catalog.pipelines, found.catalog.places
         told = written_down(pipelines.values(), places, self.settings.secrets, os.environ)
-        told += groups_wrong(pipelines, places, self.settings.groups)
-        told += uses_wrong(pipelines, places, self.settings.slots)
-        told += groups_wrong_in(found, path, self.settings.groups)
+        if known is None:
+            told += groups_wrong(pipelines, places, self.settings.groups)
+            told += uses_wrong(pipelines, places, self.settings.slots)
+            told += groups_wrong_in(found, path, self.settings.groups)
         for index, run in enumerate(found.runs):
             for name in told_in(dict(run.params), self.settings.secrets, os.environ):
                 what = f"holds the value of the secret {name}: {MEND}"
@@ -136,8 +137,7 @@ def configure(
         ConfigError: everything that is wrong in any file, at once; nothing was created.
     """
     layout = layout_of(root, config)
-    project = project_file(layout.root, config)
-    given = {key: value for key, value in flags.items() if value is not None}
+    project, given = project_file(layout.root, config), _given(flags)
     key = key_of(layout, project, given)
     known = recall(layout, key)
     settings, catalog = known or _read(layout, project, given)
@@ -163,14 +163,17 @@ def settings_of(layout: Layout, config: str | None, **flags: Any) -> Settings:  
     Raises:
         ConfigError: everything that is wrong in them.
     """
-    project = project_file(layout.root, config)
-    given = {key: value for key, value in flags.items() if value is not None}
+    project, given = project_file(layout.root, config), _given(flags)
     known = recall(layout, key_of(layout, project, given))
     if known is not None:
         return known[0]
     from supervisor.plan.load_settings import load_settings
 
     return load_settings(flags=given, project=project, environ=os.environ)
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in flags.items() if value is not None}
 
 
 def _read(

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -23,19 +24,7 @@ from supervisor.plan.root import PREFIX
 @click.option("--lease-fd", type=int, hidden=True)
 @root_options
 @json_option
-def command(
-    pipelines: tuple[str, ...],
-    once: bool,
-    batch: str | None,
-    again: bool,
-    task: str | None,
-    params: tuple[str, ...],
-    max_runs: int | None,
-    lease_fd: int | None,
-    root: str | None,
-    config: str | None,
-    as_json: bool,
-) -> int:
+def command(**words: Any) -> int:  # noqa: ANN401 - supervising.Asked spells them
     """Supervise the PIPELINEs named, or the batch, and whatever is handed in meanwhile.
 
     One supervisor serves a root. What a crash left is recovered first; a batch that is unfinished
@@ -52,20 +41,7 @@ def command(
     with _early() as by_fork:
         from supervisor.commands.supervising import Asked, supervise
 
-        asked = Asked(
-            pipelines=pipelines,
-            once=once,
-            batch=batch,
-            again=again,
-            task=task,
-            params=params,
-            max_runs=max_runs,
-            lease_fd=lease_fd,
-            root=root,
-            config=config,
-            as_json=as_json,
-        )
-        return supervise(asked, notifier, by_fork)
+        return supervise(Asked(**words), notifier, by_fork)
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ class _Plan:
     batch: Batch | None
 
 
-def supervise(asked: Asked, notifier: Notifier | None, by_fork: ZygoteLauncher) -> int:
+def supervise(asked: Asked, notifier: Notifier, by_fork: ZygoteLauncher) -> int:
     """Supervise to the end.
 
     Args:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from workers.descent import Process
+from workers.launch import argv_of
 from workers.records.files import open_regular
+from workers.records.identity import signal_name
 from workers.records.proc import proc_stat
 
 OUTPUT_LIMIT_BYTES: Final = 8192  # as much as an error file tells of a stream
@@ -69,7 +71,7 @@ class HookProcess:
         stdin_path: str,
         timeout_s: float,
     ) -> None:
-        words = ("/bin/sh", "-c", command) if isinstance(command, str) else command
+        words = argv_of(command)
         self._output = b""
         self._dropped_bytes = 0
         self._why = "timed-out"
@@ -141,11 +143,10 @@ class HookProcess:
 
     def _end(self, code: int) -> HookEnd:
         status = "succeeded" if code == 0 else "failed"
-        by = signal.Signals(-code).name if code < 0 and -code in set(signal.Signals) else None
         return HookEnd(
             status=self._why if self._is_ended else status,
             exit_code=code if code >= 0 else None,
-            signal=by or (f"SIG{-code}" if code < 0 else None),
+            signal=signal_name(-code) if code < 0 else None,
             duration_s=round(time.monotonic() - self._began, 3),
             output=self._output,
             dropped_bytes=self._dropped_bytes,

@@ -14,7 +14,7 @@ from supervisor.edge.flock import is_flocked
 from supervisor.edge.proctable import is_stopped
 from supervisor.engine.parts import Parts
 from workers.records.errors import TypedError
-from workers.records.identity import is_alive
+from workers.records.identity import is_alive, signal_name
 from workers.records.journal import Event
 
 
@@ -117,6 +117,6 @@ def _how(code: int | None) -> str:
             f"its worker exited with {code} and without a verdict; "
             "its last words are in .runs/.supervisor/workers.log"
         )
-    name = signal.Signals(-code).name
+    name = signal_name(-code)
     hint = " (out of memory?)" if code == -signal.SIGKILL else ""
     return f"its worker was killed by {name}{hint}"

@@ -5,6 +5,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -95,11 +96,7 @@ def live_service(layout: Layout) -> dict[str, Any]:
 
 def newest_of(layout: Layout, task_id: str, count: int) -> list[Row]:
     """The newest finished runs of one task, oldest first; errors as newest_lines."""
-    rows = []
-    for line in newest_lines(layout.history(task_id), count):
-        with contextlib.suppress(TypedError):  # parses, but is no line of ours: verify tells
-            rows.append(row_of_line(line))
-    return rows
+    return _rows_of(newest_lines(layout.history(task_id), count))
 
 
 def newest_rows(layout: Layout, count: int) -> tuple[list[Row], list[str]]:
@@ -112,11 +109,16 @@ def newest_rows(layout: Layout, count: int) -> tuple[list[Row], list[str]]:
         except (OSError, TypedError) as error:
             unread.append(str(error))
     lines.sort(key=lambda line: (str(line.get("timestamp")), str(line.get("runId"))))
+    return _rows_of(lines[-count:]), unread
+
+
+def _rows_of(lines: Iterable[dict[str, Any]]) -> list[Row]:
+    """The list entries of lines of a history; what parses and is no line of ours is passed over."""
     rows = []
-    for line in lines[-count:]:
-        with contextlib.suppress(TypedError):  # parses, but is no line of ours: verify tells
+    for line in lines:
+        with contextlib.suppress(TypedError):  # verify tells
             rows.append(row_of_line(line))
-    return rows, unread
+    return rows
 
 
 def row_of_line(data: dict[str, Any]) -> Row:

@@ -225,8 +225,7 @@ def test_a_pause_without_a_supervisor_is_in_force_before_the_next_one_starts_any
     root.wait_for_status(run_id, "queued")
     assert root.call("resume").code == 0
     assert root.call("wait", run_id).code == 0
-    assert root.call("stop").code == 0
-    root.finish(process)
+    root.stop(process)
     facts = [line["event"] for line in root.log()]
     assert facts.index("paused") < facts.index("resumed") < facts.index("run_finished")
 
@@ -273,8 +272,7 @@ def test_a_paused_group_holds_its_runs_alone_and_drain_returns_when_none_runs(ro
     assert "group gpu: 0 of 2 running, 1 queued; paused since" in root.call("status").out
     assert root.call("resume", "--group", "gpu").code == 0
     assert root.call("wait", held).code == 0
-    assert root.call("stop").code == 0
-    root.finish(process)
+    root.stop(process)
     root.check_settled(count=3)
 
 

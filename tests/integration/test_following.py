@@ -106,8 +106,7 @@ def test_logs_f_follows_from_stage_to_stage_to_the_runs_end(root: Root) -> None:
     root.write("go2", "")
     assert root.finish(following).out == "two\n"
     assert following.returncode == 0
-    assert root.call("stop").code == 0
-    root.finish(process)
+    root.stop(process)
 
 
 def test_stages_that_run_side_by_side_are_followed_side_by_side(root: Root) -> None:
@@ -129,8 +128,7 @@ def test_stages_that_run_side_by_side_are_followed_side_by_side(root: Root) -> N
     timing = root.call("show", run_id, "--timing", "--json").json()
     lengths = [stage["duration_s"] for stage in timing["stages"]]
     assert max(lengths) <= timing["stages_s"] < sum(lengths), "what overlaps counts once"
-    assert root.call("stop").code == 0
-    root.finish(process)
+    root.stop(process)
 
 
 def test_a_follower_whose_reader_goes_away_ends_without_a_word(root: Root) -> None:
@@ -147,8 +145,7 @@ def test_a_follower_whose_reader_goes_away_ends_without_a_word(root: Root) -> No
         assert following.wait(60) == 141
         assert following.stderr.read() == ""
     assert root.call("cancel", run_id).code == 0
-    assert root.call("stop").code == 0
-    root.finish(process)
+    root.stop(process)
 
 
 def test_logs_f_of_a_run_whose_directory_goes_away_ends_and_says_so(root: Root) -> None:
@@ -197,8 +194,7 @@ def test_followed_events_come_once_each_and_end_with_the_verdict_of_the_last_run
         mine = [e["seq"] for e in events if e["run_id"] == run_id]
         assert mine == [e["seq"] for e in root.events(run_id)]
     assert events[-1]["event"] == "verdict"
-    assert root.call("stop").code == 0
-    root.finish(process)
+    root.stop(process)
 
 
 def test_events_f_without_a_run_tells_of_every_run_that_comes_also_of_the_quickest(
@@ -222,8 +218,7 @@ def test_events_f_without_a_run_tells_of_every_run_that_comes_also_of_the_quicke
     following.send_signal(signal.SIGINT)
     assert root.finish(following).code == 130
     assert {line.split('"run_id": "')[1][:33] for line in got} == ids
-    assert root.call("stop").code == 0
-    root.finish(process)
+    root.stop(process)
 
 
 def test_a_journal_that_is_replaced_or_cut_tells_nothing_twice(tmp_path: Path) -> None:

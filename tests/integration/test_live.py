@@ -118,8 +118,7 @@ def test_watch_draws_on_the_other_screen_and_gives_the_terminal_back(root: Root)
         assert place.got.endswith(b"\x1b[?25h\x1b[?1049l"), "the cursor is back, too"
     root.write("go", "")
     assert root.call("wait", run_id).code == 0
-    assert root.call("stop").code == 0
-    root.finish(process)
+    root.stop(process)
 
 
 def test_watch_of_a_run_ends_with_it_and_leaves_its_tree(root: Root) -> None:
@@ -134,8 +133,7 @@ def test_watch_of_a_run_ends_with_it_and_leaves_its_tree(root: Root) -> None:
         lines = place.screen.text()
     assert lines[0].startswith(f"{run_id}  failed")
     assert lines[-2].split()[:3] == ["`-", "second", "failed"]
-    assert root.call("stop").code == 0
-    root.finish(process)
+    root.stop(process)
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -155,8 +153,7 @@ def test_watch_in_a_pipe_tells_each_change_in_a_line(root: Root, as_json: bool) 
     assert "succeeded" in told[-1]
     assert "\x1b" not in "".join(told)
     assert len(told) <= 4, "only changes are told"
-    assert root.call("stop").code == 0
-    root.finish(process)
+    root.stop(process)
 
 
 def test_a_watch_that_nobody_reads_ends(root: Root) -> None:
@@ -212,6 +209,5 @@ def test_the_view_of_the_supervisor_tells_how_far_runs_are(root: Root) -> None:
     wait_until(second, "the view tells the stage")
     root.write("go", "")
     assert root.call("wait", run_id).code == 0
-    assert root.call("stop").code == 0
-    root.finish(process)
+    root.stop(process)
     assert os.path.exists(root.layout.status)

@@ -92,3 +92,11 @@ def send_signal(pid: int, start_ticks: int, number: int) -> bool:
         return True
     finally:
         os.close(fd)
+
+
+def signal_name(number: int) -> str:
+    """``SIGTERM``; ``SIG35`` for one without a name, as most real-time signals are."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
