@@ -9,7 +9,7 @@ is on.
 import os
 from collections.abc import Iterator, Mapping
 
-from workers.descent import Process, children, descendants
+from workers.descent import Process, children, descendants, environment
 from workers.records.proc import proc_stat
 
 
@@ -26,7 +26,8 @@ def of_stage(stage_id: str, leaders: Mapping[str, int], run_id: str) -> Iterator
         stat = proc_stat(pid)
         if stat is None:
             continue
-        owner = stages.get(pid) or stages.get(stat.pgid) or _told_by(pid, run_id)
+        owner = stages.get(pid) or stages.get(stat.pgid)
+        owner = owner or _told_by(environment(pid, stat), run_id)
         if owner != stage_id:
             continue
         if not stat.has_ended:
@@ -34,13 +35,9 @@ def of_stage(stage_id: str, leaders: Mapping[str, int], run_id: str) -> Iterator
         yield from descendants(pid)
 
 
-def _told_by(pid: int, run_id: str) -> str | None:
-    """The stage that a process's environment names; None where it names none of this run."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            words = file.read().split(b"\0")
-    except OSError:
-        return None
+def _told_by(environ: bytes, run_id: str) -> str | None:
+    """The stage that an environment names; None where it names none of this run."""
+    words = environ.split(b"\0")
     told = dict(word.partition(b"=")[::2] for word in words if word.startswith(b"SUPERVISED_"))
     if told.get(b"SUPERVISED_RUN_ID") != run_id.encode():
         return None

@@ -9,8 +9,9 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from workers.records.files import read_bytes
 from workers.records.identity import open_pidfd, send_signal
-from workers.records.proc import proc_stat
+from workers.records.proc import ProcStat, proc_stat
 
 _PIDFD_SIGNAL_PROCESS_GROUP: Final = 4  # linux/pidfd.h, since 6.9; older kernels say EINVAL
 _STORM_ROUNDS_COUNT: Final = 50  # each stops what the one before did not see yet
@@ -52,6 +53,17 @@ def _children_by_scan(pid: int) -> list[int]:
             if stat is not None and stat.ppid == pid:
                 found.append(int(name))
     return found
+
+
+def environment(pid: int, stat: ProcStat) -> bytes:
+    """The environment that a process was started with, empty where it may not be read."""
+    with contextlib.suppress(OSError):
+        if stat.state != "Z":
+            return read_bytes(f"/proc/{pid}/environ")
+        for thread in os.listdir(f"/proc/{pid}/task"):  # its first thread has ended and has none
+            if found := read_bytes(f"/proc/{pid}/task/{thread}/environ"):
+                return found
+    return b""
 
 
 def kill_all(find: Callable[[], Iterable[Process]]) -> set[Process]:

@@ -15,8 +15,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from workers.descent import Process, children, descendants, kill_all
-from workers.records.files import read_bytes
+from workers.descent import Process, children, descendants, environment, kill_all
 from workers.records.proc import ProcStat, proc_stat
 
 
@@ -71,7 +70,7 @@ def kill_remains(
                 yield process
             elif stat.ppid in working:
                 continue  # a child of a living worker is that one's, whatever it was started with
-            elif mark in _environment(process[0], stat).split(b"\0"):
+            elif mark in environment(process[0], stat).split(b"\0"):
                 yield process
 
     found = kill_all(below_us) if lost.is_below_us else set()
@@ -133,14 +132,3 @@ def _in_session(stat: ProcStat, worker: Process | None) -> bool:
         return False
     leader = proc_stat(worker[0])
     return leader is None or leader.start_ticks == worker[1]
-
-
-def _environment(pid: int, stat: ProcStat) -> bytes:
-    """A process's environment, empty where it may not be read."""
-    with contextlib.suppress(OSError):
-        if stat.state != "Z":
-            return read_bytes(f"/proc/{pid}/environ")
-        for thread in os.listdir(f"/proc/{pid}/task"):  # its first thread has ended and has none
-            if found := read_bytes(f"/proc/{pid}/task/{thread}/environ"):
-                return found
-    return b""

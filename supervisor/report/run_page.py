@@ -7,7 +7,7 @@ from supervisor.report import html, timeline
 from supervisor.report.branches import failed_tail
 from supervisor.report.hooked import Hooked, hooks_of
 from supervisor.report.text import duration
-from supervisor.report.timing import timing_of
+from supervisor.report.timing import Timing, timing_of
 from supervisor.report.tree import RunNode, StageNode
 from workers.records.errors import TypedError
 from workers.records.files import open_regular, read_from
@@ -30,8 +30,8 @@ def page(layout: Layout, run: RunNode) -> str:
 
 
 def _parts(layout: Layout, run: RunNode) -> Iterator[str]:
-    yield html.facts(_facts(layout, run))
     timing = timing_of(run)
+    yield html.facts(_facts(layout, run, timing))
     tracks = list(timeline.tracks_of(run))
     if tracks:
         yield "<h2>Timeline</h2>"
@@ -50,8 +50,8 @@ def _parts(layout: Layout, run: RunNode) -> Iterator[str]:
         yield from _said(hook)
 
 
-def _facts(layout: Layout, run: RunNode) -> Iterator[tuple[str, str]]:
-    manifest, timing = run.manifest, timing_of(run)
+def _facts(layout: Layout, run: RunNode, timing: Timing) -> Iterator[tuple[str, str]]:
+    manifest = run.manifest
     detail = f" ({html.text(run.detail)})" if run.detail else ""
     yield "verdict" if run.ended else "status", html.status(run.status) + detail
     if run.why:
