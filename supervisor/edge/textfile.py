@@ -12,10 +12,12 @@ from typing import Final
 from supervisor.edge.log import Log
 from supervisor.report.figures import FiguresReader
 from supervisor.report.rows import tasks
-from workers.records.atomic import write_all
+from workers.records.atomic import replace_file
+from workers.records.errors import TypedError
 from workers.records.layout import Layout
 
 EVERY_S: Final = 5.0  # scrapers look every 15 s or more seldom
+_MODE: Final = 0o644
 
 
 class Textfile:
@@ -65,19 +67,9 @@ class Textfile:
         path = str(self._path)
         self._reader = self._reader or FiguresReader(self._layout)
         text = text_of(self._reader.read(up=up))
-        temporary = f"{path}.{os.getpid()}.tmp"  # a collector reads *.prom only
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(temporary, flags, 0o644)
-            try:
-                os.fchmod(fd, 0o644)
-                write_all(fd, text.encode())
-            finally:
-                os.close(fd)
-            os.rename(temporary, path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+            replace_file(path, text.encode(), flush=False, mode=_MODE)
+        except (OSError, TypedError) as error:
             if not self._refused:
                 self._log.write("metrics_textfile_refused", path=path, why=str(error))
             self._refused = True

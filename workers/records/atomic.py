@@ -46,7 +46,9 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def replace_file(path: str, data: bytes, *, flush: bool = True, flush_name: bool = True) -> Receipt:
+def replace_file(
+    path: str, data: bytes, *, flush: bool = True, flush_name: bool = True, mode: int = FILE_MODE
+) -> Receipt:
     """Put ``data`` in the place of ``path``, whole or not at all.
 
     Args:
@@ -54,6 +56,7 @@ def replace_file(path: str, data: bytes, *, flush: bool = True, flush_name: bool
         data: its new content.
         flush: False for a view that may be lost with the power, never for history.
         flush_name: False where a loss of power may leave the old file in its place.
+        mode: who may read it; another than a record's is given whatever the umask says.
 
     Raises:
         BadFileError: a directory stands in its place.
@@ -67,6 +70,8 @@ def replace_file(path: str, data: bytes, *, flush: bool = True, flush_name: bool
     )
     try:
         try:
+            if mode != FILE_MODE:
+                os.fchmod(fd, mode)
             write_all(fd, data)
             if flush:
                 os.fsync(fd)
