@@ -1,16 +1,18 @@
 """``supervisor plan``: what a pipeline would run."""
 
 import os
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from supervisor.commands.configured import configure
 from supervisor.commands.options import json_option, param_option, root_options
 from supervisor.plan.runs import Asking
-from supervisor.report.text import print_json, tell
+from supervisor.report.text import amounts, print_json, tell
 from workers.records.fields import plain
 from workers.records.spec import ParamSpec, PipelineSpec
+
+_LOCAL: Final = ("zygote", "exec")  # launchers that place nothing
 
 
 @click.command("plan", short_help="Show what a pipeline would run.")
@@ -39,6 +41,8 @@ def command(
     lines: list[str] = []
     for item in (chosen, *below):
         lines += _lines(item, given.layout.root)
+        if item.resources and item is chosen:
+            lines.insert(1, _taken(item, given.settings.launcher))
     tell("\n".join(lines))
     return 0
 
@@ -76,6 +80,12 @@ def _lines(pipeline: PipelineSpec, root: str) -> list[str]:
         if facts:
             lines.append(f"     {'; '.join(facts)}")
     return lines
+
+
+def _taken(pipeline: PipelineSpec, launcher: str) -> str:
+    """What a run takes of its host, and whether anybody asks."""
+    unasked = "" if launcher not in _LOCAL else f" (launcher {launcher} does not ask)"
+    return f"  takes {amounts(dict(pipeline.resources))} of its host{unasked}"
 
 
 def _param(item: ParamSpec) -> str:

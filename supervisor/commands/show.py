@@ -14,7 +14,7 @@ from supervisor.report.find import find_run
 from supervisor.report.hooked import HEAD, Hooked, hooks_of, rows_of
 from supervisor.report.records import manifest_now
 from supervisor.report.terminal import columns
-from supervisor.report.text import duration, print_json, put, table, tell
+from supervisor.report.text import amounts, duration, print_json, put, table, tell
 from workers.records.layout import Layout, RunDir
 
 
@@ -138,6 +138,8 @@ def _asked(extensions: dict[str, Any]) -> Iterator[tuple[str, str]]:
     pairs = params.items() if isinstance(params, dict) else ()
     yield "params", ", ".join(f"{name}={value}" for name, value in pairs)
     yield "group", str(extensions.get("group") or "")
+    resources = extensions.get("resources")
+    yield "takes", amounts(resources) if isinstance(resources, dict) else ""
     yield "priority", str(extensions.get("priority") or "")
     after = extensions.get("after")
     yield "after", ", ".join(map(str, after)) if isinstance(after, list) else ""

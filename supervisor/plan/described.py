@@ -25,6 +25,8 @@ DESCRIBED: Final[Mapping[str, Mapping[str, str]]] = {
         "group": "the concurrency group of its runs; [supervisor.groups] has the limits",
         "params": "the parameters that it takes, by name",
         "max_parallel": "so many of its stages at once, at most; default: as many as may run",
+        "resources": "what a run takes of the host on which Dask or Slurm places it, by name; "
+        "default: one slot of Dask, one task of Slurm",
         "on_success": "a command to start when a run of it has succeeded and is on record",
         "on_failure": "a command to start when a run of it has failed and is on record",
         "on_finish": "a command to start, last, when a run of it has ended in any way",

@@ -69,6 +69,7 @@ def pipeline_spec(pipeline_id: str, item: Pipeline) -> PipelineSpec:
         group=item.group,
         takes=tuple(_param(name, table) for name, table in item.params.items()),
         max_parallel=item.max_parallel,
+        resources=tuple(item.resources.items()),
     )
 
 

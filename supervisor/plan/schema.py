@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     WithJsonSchema,
     model_validator,
 )
@@ -23,6 +24,7 @@ from workers.records.limits import PRIORITY_LIMIT
 
 STAGES_LIMIT_COUNT = 10_000  # fault V11
 COUNT_LIMIT = 10_000
+AMOUNT_LIMIT = 1e15  # bytes of memory of the largest host, a thousandfold
 YEAR_S = 365 * 86_400.0
 RESERVED = "SUPERVISED_"  # docs/reference; run ids in it are how processes are found
 _PARAM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -72,6 +74,15 @@ def _scalar(value: object) -> object:
     return value
 
 
+def _amount(value: object) -> float:
+    """As it is written: to an engine 1 and 1.0 may differ."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic
+    if not 0 < value <= AMOUNT_LIMIT:
+        raise ValueError(f"must be more than 0 and at most {AMOUNT_LIMIT:g}")
+    return value
+
+
 Id = Annotated[
     str, AfterValidator(_id), WithJsonSchema({"type": "string", "pattern": f"^{ID_PATTERN}$"})
 ]
@@ -84,6 +95,11 @@ Scalar = Annotated[
     object,
     BeforeValidator(_scalar),
     WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
+Amount = Annotated[
+    float,
+    PlainValidator(_amount),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": AMOUNT_LIMIT}),
 ]
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 
@@ -189,6 +205,7 @@ class Pipeline(Strict):
     on_failure: Hook | None = None
     on_finish: Hook | None = None
     max_parallel: int | None = Field(None, ge=1, le=STAGES_LIMIT_COUNT)
+    resources: dict[Id, Amount] = {}
     stages: list[Stage] = Field(min_length=1, max_length=STAGES_LIMIT_COUNT)
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from supervisor.report.clean import clean, clean_line
@@ -26,6 +26,11 @@ def duration(seconds: float | None) -> str:
     if hours < 48:
         return f"{hours}h {minutes:02d}m"
     return f"{hours // 24}d {hours % 24:02d}h"
+
+
+def amounts(found: Mapping[str, object]) -> str:
+    """What is taken of a host, as it is written down: ``slot=1, gpu=0.5``."""
+    return ", ".join(f"{name}={value}" for name, value in found.items())
 
 
 def grid(

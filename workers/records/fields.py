@@ -8,14 +8,15 @@ import re
 from typing import Any, Final
 
 from workers.records.errors import BadRecordError, NewerRecordError
+from workers.records.ids import why_bad
 
-_PAIRS: Final = ("env", "params")  # fields that hold pairs of strings
+_PAIRS: Final = ("env", "params", "resources")  # fields that hold pairs of a name and a value
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")  # of a format
 _names_of: Final[dict[type, tuple[str, ...]]] = {}  # a dataclass's fields; none of another type
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, tuple or scalar of the protocol
-    """Turn dataclasses and tuples into what json can write; pairs of strings become an object."""
+    """Turn dataclasses and tuples into what json can write; pairs become an object."""
     kind = type(value)
     if kind is tuple:
         return [plain(item) for item in value]
@@ -161,6 +162,19 @@ class Fields:
         items = self._data.get(key, {})
         if not isinstance(items, dict) or not all(isinstance(v, str) for v in items.values()):
             raise self.bad(key, "must be an object of strings")
+        return tuple(items.items())
+
+    def amounts(self, key: str) -> tuple[tuple[str, float], ...]:
+        """An object of finite numbers above 0; missing means empty."""
+        items = self._data.get(key, {})
+        if not isinstance(items, dict):
+            raise self.bad(key, "must be an object of numbers")
+        read = Fields(items, self._path, f"{self._at}{key}.")
+        for name in items:
+            if read.number(name) == 0:
+                raise read.bad(name, "must be more than 0")
+            if why_bad(name):
+                raise self.bad(key, f"name {name!r}, which {why_bad(name)}")
         return tuple(items.items())
 
     def counts(self, key: str) -> dict[str, int]:

@@ -112,6 +112,7 @@ def read_pipeline(read: Fields) -> PipelineSpec:
         takes=tuple(_param(item) for item in read.children("takes")),
         hooks=read_hooks(read.children("hooks")),
         max_parallel=read.integer_or_none("max_parallel"),
+        resources=read.amounts("resources"),
     )
 
 

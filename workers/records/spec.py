@@ -15,6 +15,7 @@ from workers.records.limits import Limits
 
 SCHEMA: Final = "pipeline-supervisor/spec/1"
 Pairs = tuple[tuple[str, str], ...]
+Amounts = tuple[tuple[str, float], ...]
 
 
 class StageKind(StrEnum):
@@ -101,6 +102,8 @@ class PipelineSpec:
         group: the concurrency group of its runs, where nobody says another.
         takes: the parameters that it declares.
         max_parallel: how many of its stages are on at once; None means no limit.
+        resources: what a run of it takes of a host where an engine places it, by name, each more
+            than 0; empty means the engine's own: one ``slot`` of Dask, one task of Slurm.
     """
 
     id: str
@@ -115,6 +118,7 @@ class PipelineSpec:
     takes: tuple[ParamSpec, ...] = ()
     hooks: tuple[HookSpec, ...] = ()
     max_parallel: int | None = None
+    resources: Amounts = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

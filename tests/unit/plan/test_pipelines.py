@@ -17,6 +17,7 @@ tags = ["a", "b"]
 env = { A = "1" }
 cwd = "src"
 timeout_s = 60
+resources = { slot = 1, gpu = 0.5 }
 [[pipelines.build.stages]]
 id = "lint"
 title = "Lint"
@@ -57,6 +58,8 @@ def test_every_key_of_a_pipeline_arrives(tmp_path: Path) -> None:
     build, _ = catalog_of(FULL, tmp_path).resolve("build")
     assert (build.title, build.description, build.tags) == ("Build", "All of it", ("a", "b"))
     assert (build.env, build.cwd, build.timeout_s) == ((("A", "1"),), "src", 60.0)
+    assert build.resources == (("slot", 1), ("gpu", 0.5))
+    assert isinstance(build.resources[0][1], int), "an engine may want whole numbers"
     lint = build.stages[0]
     assert (lint.id, lint.title, lint.kind) == ("lint", "Lint", StageKind.COMMAND)
     assert lint.command == ("ruff", "check", "")

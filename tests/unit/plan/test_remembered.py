@@ -22,6 +22,7 @@ slots = { disk = 1 }
 group = "gpu"
 env = { A = "1" }
 max_parallel = 2
+resources = { slot = 1, gpu = 0.5 }
 [pipelines.build.params.level]
 type = "integer"
 default = 3
