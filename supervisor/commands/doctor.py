@@ -9,29 +9,47 @@ from supervisor.commands.configured import settings_of
 from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.edge.disk import look_at_disk, look_at_space
 from supervisor.edge.machine import look_at_machine
+from supervisor.edge.mounts import look_at_mount, mount_of
+from supervisor.edge.shared_folder import Ages, look_from_two_sides
 from supervisor.report.finding import Finding, Level, bad, ok
 from supervisor.report.looks import look_at_root
-from supervisor.report.text import print_json, table
+from supervisor.report.text import print_json, say, table
 from supervisor.settings import Settings, limits_of
+from workers.probe import echo as answer
+from workers.records.files import make_private
 from workers.records.layout import Layout
 
 UNFIT = 73  # docs/reference/exit-codes.md
+UNASKED = 124  # likewise
 
 
 @click.command("doctor", short_help="Look at machine and root, and say what to do.")
+@click.option(
+    "--hosts",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Look together with N others who answer; each says 'supervisor doctor --echo' there.",
+)
+@click.option("--echo", is_flag=True, help="Answer a doctor on another host, and nothing else.")
 @root_options
 @json_option
-def command(root: str | None, config: str | None, as_json: bool) -> int:
+def command(hosts: int, echo: bool, root: str | None, config: str | None, as_json: bool) -> int:
     """Look at the machine and the root, and say what to do where something is not as it should be.
 
-    Nothing is changed: two small files are made beside the supervisor's own and removed again;
-    where there is no root yet, nothing is made at all. "warn" works, but less well than it could;
-    with "bad" a start would refuse, or records could be lost: then it exits with 73.
+    Nothing is changed: small files are made beside the supervisor's own and removed again; where
+    there is no root yet, nothing is made at all. "warn" works, but less well than it could; with
+    "bad" a start would refuse, or records could be lost: then it exits with 73.
+
+    For a folder that hosts share: 'supervisor doctor --echo' on the others, which waits for up to
+    ten minutes, and 'supervisor doctor --hosts N' on one.
 
     Example: supervisor doctor --json
     """
     layout = layout_of(root, config)
-    found = list(_look(layout, settings_of(layout, config)))
+    if echo:
+        return _echo(layout)
+    found = list(_look(layout, settings_of(layout, config), hosts))
     if as_json:
         facts = {"root": layout.root, "findings": [finding.to_json() for finding in found]}
         print_json("doctor", facts)
@@ -40,7 +58,15 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
     return UNFIT if any(finding.level is Level.BAD for finding in found) else 0
 
 
-def _look(layout: Layout, settings: Settings) -> Iterator[Finding]:
+def _echo(layout: Layout) -> int:
+    make_private(layout.runs, layout.control)
+    if answer(layout.probe, tell=say):
+        return 0
+    say("nobody asked")
+    return UNASKED
+
+
+def _look(layout: Layout, settings: Settings, hosts_count: int) -> Iterator[Finding]:
     if not os.path.isdir(layout.root):
         yield bad("root", f"{layout.root} is no directory", "make it, or choose another --root")
         return
@@ -49,7 +75,14 @@ def _look(layout: Layout, settings: Settings) -> Iterator[Finding]:
     if os.path.isdir(layout.control):
         yield ok("root", layout.root)
         yield from look_at_root(layout)
-        yield from look_at_disk(layout.control)
+        yield from look_at_mount(mount_of(layout.control), launcher=settings.launcher)
+        disk = list(look_at_disk(layout.control))
+        yield from disk
+        if not any(finding.level is Level.BAD for finding in disk):
+            ages = Ages(
+                interval_s=settings.heartbeat_interval_s, hung_after_s=settings.hung_after_s
+            )
+            yield from look_from_two_sides(layout.probe, hosts_count=hosts_count, ages=ages)
     elif os.access(layout.root, os.W_OK | os.X_OK):
         yield ok(
             "root",

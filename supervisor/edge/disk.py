@@ -48,6 +48,7 @@ def _use(directory: str, path: str, newer: str) -> Iterator[Finding]:
     yield _file_clock(path)
     yield _locking(path)
     yield _replacing(path, newer)
+    yield _linking(path, newer)
     try:
         sync_dir(directory)
     except OSError as error:
@@ -110,6 +111,20 @@ def _replacing(path: str, newer: str) -> Finding:
     if content != b"new" or os.path.lexists(newer):
         return bad("replacing", "rename does not replace", mend)
     return ok("replacing", "rename replaces")
+
+
+def _linking(path: str, second: str) -> Finding:
+    """A file system without links works: claims are made by O_EXCL, manifests are made anew."""
+    try:
+        os.link(path, second, follow_symlinks=False)
+    except OSError as error:
+        return warn(
+            "linking",
+            f"a file gets no second name ({error.strerror})",
+            "nothing is lost but the logs of tries that were made again; another file system has "
+            "them",
+        )
+    return ok("linking", "files get second names")
 
 
 def look_at_space(root: str, *, max_runs: int, limits: Limits) -> Iterator[Finding]:

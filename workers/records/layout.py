@@ -149,6 +149,11 @@ class Layout:
         return f"{self.control}/rejected"
 
     @property
+    def probe(self) -> str:
+        """Where ``doctor`` meets who answers it."""
+        return f"{self.control}/probe"
+
+    @property
     def slots(self) -> str:
         """Where the slots are that all runs share."""
         return f"{self.control}/slots"
