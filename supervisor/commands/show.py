@@ -12,7 +12,7 @@ from supervisor.report.clean import clean_line
 from supervisor.report.failure import Tail, tail_of
 from supervisor.report.find import find_run
 from supervisor.report.hooked import HEAD, Hooked, hooks_of, rows_of
-from supervisor.report.records import manifest_now
+from supervisor.report.records import host_in, manifest_now
 from supervisor.report.terminal import columns
 from supervisor.report.text import amounts, duration, print_json, put, table, tell
 from workers.records.layout import Layout, RunDir
@@ -79,6 +79,7 @@ def _show_removed(line: dict[str, Any], *, as_json: bool) -> None:
         ("task", line.get("taskId")),
         ("pipeline", line.get("pipelineId")),
         ("status", f"{line.get('status')}{detail}"),
+        ("host", line.get("host") or "-"),
         ("started", line.get("startedAt")),
         ("ended", line.get("timestamp")),
         ("records", "removed by retention or by hand; this is what the history tells"),
@@ -99,6 +100,7 @@ def _print(run: RunDir, manifest: dict[str, Any]) -> None:
         ("ended", manifest["completed_at"] or "-"),
         ("time", duration(extensions.get("duration_s"))),
         ("heartbeat", manifest["heartbeat_at"] or "-"),
+        ("host", host_in(manifest) or "-"),
         ("records", run.path),
     ]
     rows += [(name, text) for name, text in _asked(extensions) if text]

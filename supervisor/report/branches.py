@@ -13,6 +13,7 @@ from supervisor.report.listing import Line
 from supervisor.report.terminal import pad, width
 from supervisor.report.text import duration
 from supervisor.report.tree import RunNode, StageNode
+from workers.records.identity import host_name
 from workers.records.ids import why_bad
 from workers.records.layout import Layout
 
@@ -32,7 +33,7 @@ class Branches:
     def lines(self, run: RunNode) -> Iterator[Line]:
         """The lines of a run, each of them clean."""
         lasted = duration((run.span or run.queued).length_s)
-        about = f"  {lasted}  {run.task_id}  {run.pipeline_id}"
+        about = f"  {lasted}  {run.task_id}  {run.pipeline_id}{_on(run.host)}"
         yield _line("", f"{run.run_id}  ", run.status, about)
         if run.detail or run.why:
             yield _line("  ", " - ".join(text for text in (run.detail, run.why) if text))
@@ -68,6 +69,11 @@ def _stage(stage: StageNode, prefix: str, names: int) -> Line:
     return _line(prefix, f"{pad(clean_line(stage.id), names)}  ", stage.status, words)
 
 
+def _on(host: str | None) -> str:
+    """Where a worker is, unless that is here."""
+    return "" if host in (None, host_name()) else f"  on {host}"
+
+
 def _line(prefix: str, text: str, status: str = "", rest: str = "") -> Line:
     """One line; what is foreign in it is cleaned."""
     shown = f"{clean_line(status):<11}" if status else ""
@@ -98,7 +104,7 @@ def _about(stage: StageNode) -> Iterator[str]:
     elif len(stage.tries) > 1:
         yield f"{len(stage.tries)} tries"
     if stage.run is not None:
-        yield f"{stage.run.pipeline_id} {stage.run.run_id[-8:]}"
+        yield f"{stage.run.pipeline_id} {stage.run.run_id[-8:]}{_on(stage.run.host)}"
     elif stage.facts["summary"] and not stage.tries:  # it could not begin, or was kept
         yield stage.facts["summary"]
 
@@ -133,6 +139,7 @@ def _run_json(layout: Layout, run: RunNode) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "pipeline_id": run.pipeline_id,
+        "host": run.host,
         "status": run.status,
         "status_detail": run.detail,
         "reason": run.why,

@@ -1,5 +1,6 @@
 """Runs as lines of a table that fits: for ``status``, and for what is drawn again and again."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -8,9 +9,9 @@ from supervisor.report.rows import Row
 from supervisor.report.terminal import cut, paint, width
 from supervisor.report.text import duration, grid
 
-HEAD: Final = ("RUN", "TASK", "PIPELINE", "STATUS", "TIME", "NOTE")
-_STATUS: Final = HEAD.index("STATUS")
-_FIRM: Final = (HEAD.index("RUN"), _STATUS, HEAD.index("TIME"))
+_HEAD: Final = ("RUN", "TASK", "PIPELINE", "STATUS", "TIME", "NOTE")
+_HEAD_OF_HOSTS: Final = ("RUN", "TASK", "PIPELINE", "HOST", "STATUS", "TIME", "NOTE")
+_FIRM: Final = ("RUN", "STATUS", "TIME")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Line:
 
 
 def lines_of(rows: Sequence[Row], limit: int | None) -> list[Line]:
-    """The table of some runs, its head first.
+    """The table of some runs, its head first; with their hosts where one was on another than ours.
 
     Args:
         rows: the runs.
@@ -59,13 +60,18 @@ def lines_of(rows: Sequence[Row], limit: int | None) -> list[Line]:
 
 
 def _lines(rows: Sequence[Row], *, short: bool, limit: int | None) -> list[Line]:
+    here = os.uname().nodename
+    far = any(row.host not in (None, here) for row in rows)
+    head = _HEAD_OF_HOSTS if far else _HEAD
+    at = head.index("STATUS")
     cells = grid(
-        HEAD,
+        head,
         [
             (
                 row.run_id[-8:] if short else row.run_id,
                 row.task_id,
                 row.pipeline_id,
+                *((row.host or "-",) if far else ()),
                 row.status,
                 duration(row.duration_s),
                 row.remark,
@@ -73,14 +79,14 @@ def _lines(rows: Sequence[Row], *, short: bool, limit: int | None) -> list[Line]
             for row in rows
         ],
         limit=limit,
-        firm=_FIRM,
+        firm=[head.index(word) for word in _FIRM],
     )
     statuses = ["", *(row.status for row in rows)]
     return [
         Line(
-            "".join(f"{cell}  " for cell in line[:_STATUS]),
-            line[_STATUS],
-            "".join(f"  {cell}" for cell in line[_STATUS + 1 :]),
+            "".join(f"{cell}  " for cell in line[:at]),
+            line[at],
+            "".join(f"  {cell}" for cell in line[at + 1 :]),
             status,
         )
         for line, status in zip(cells, statuses, strict=True)

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from supervisor.report.rows import UNKNOWN_SCHEMA, Row, active_ids, live_view
@@ -127,7 +127,15 @@ def row_of(manifest: dict[str, Any], *, note: str | None = None, pid: int | None
         stages_count=len(stages),
         stages_ended_count=sum(1 for s in stages if s["status"] not in ("pending", "running")),
         running=tuple(s["id"] for s in stages if s["status"] == "running"),
+        host=host_in(manifest),
     )
+
+
+def host_in(manifest: Mapping[str, Any]) -> str | None:
+    """The host that a run's worker is or was on; None where it had none."""
+    worker = (manifest.get("extensions") or {}).get("worker")
+    host = worker.get("host") if isinstance(worker, dict) else None
+    return host if isinstance(host, str) else None
 
 
 def _waits_for(manifest: dict[str, Any]) -> str | None:

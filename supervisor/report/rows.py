@@ -31,6 +31,8 @@ class Row:
         stages_count: of its pipeline; None where that is not known.
         stages_ended_count: those of them that have ended.
         running: the ids of the stages that are at work.
+        host: the host that its worker is or was on; None where it had none, or an old record does
+            not tell.
     """
 
     run_id: str
@@ -44,6 +46,7 @@ class Row:
     stages_count: int | None = None
     stages_ended_count: int | None = None
     running: tuple[str, ...] = ()
+    host: str | None = None
 
     @property
     def remark(self) -> str:
@@ -135,6 +138,7 @@ def row_of_line(data: dict[str, Any]) -> Row:
         duration_s=line.number_or_none("durationSeconds"),
         stages_count=sum(counts.values()) if counts else None,
         stages_ended_count=sum(counts.values()) - counts.get("pending", 0) if counts else None,
+        host=line.text_or_none("host"),
     )
 
 

@@ -61,6 +61,8 @@ def _facts(layout: Layout, run: RunNode, timing: Timing) -> Iterator[tuple[str, 
     extensions = manifest.get("extensions") or {}
     yield "accepted", html.text(extensions.get("accepted_at") or manifest.get("started_at"))
     yield "ended", html.text(manifest.get("completed_at") or "-")
+    if run.host is not None:
+        yield "host", html.text(run.host)
     for name, seconds in (
         ("total time", timing.total_s),
         ("queued", timing.queued_s),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from supervisor.report.records import manifest_now
+from supervisor.report.records import host_in, manifest_now
 from supervisor.report.rows import UNKNOWN_SCHEMA
 from supervisor.report.span import Moment, Span, after, moment_of, places
 from supervisor.report.tries import Try, tries_in, waited_in
@@ -85,6 +85,11 @@ class RunNode:
     span: Span | None = None
     stages: tuple[StageNode, ...] = ()
     manifest: dict[str, Any]
+
+    @property
+    def host(self) -> str | None:
+        """The host that its worker is or was on; None where it had none."""
+        return host_in(self.manifest)
 
     @property
     def ended(self) -> bool:

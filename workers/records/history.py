@@ -46,6 +46,7 @@ def history_line(manifest: Mapping[str, Any], manifest_path: str) -> dict[str, A
         "slowestHeartbeatSeconds": beats["slowest_s"] or 0.0,
         "slowestManifestSeconds": extensions["slowest_manifest_write_s"],
         "leftAlive": len(extensions["leftover_pids"]),
+        "host": (extensions["worker"] or {}).get("host"),
     }
 
 
