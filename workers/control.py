@@ -64,7 +64,7 @@ class Control:
 
     def on_beat(self) -> None:
         """Called by the pulse: ring if somebody left the file."""
-        if self.detail is None and os.path.lexists(self._cancel_path):
+        if self.detail is None and os.access(self._cancel_path, os.F_OK):
             self._is_told = True
             with contextlib.suppress(BlockingIOError):
                 os.write(self._ring_fd, b"!")

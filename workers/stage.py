@@ -22,7 +22,7 @@ from workers.records.identity import signal_name
 from workers.records.limits import LEFTOVER_GRACE_S, READ_BUFFER_BYTES
 from workers.turns import Steps, Wait
 
-LOOK_EVERY_S: Final = 10.0  # a child's end rings the bell; this is for what it forgot
+LOOK_EVERY_S: Final = 60.0  # a child's end rings the bell; this is for what it forgot
 REFRESH_S: Final = 0.25  # how old the end of a running stage's log may be, for who follows it
 DRAIN_S: Final = 0.5  # a pipe holds 1 MiB; more than that comes from somebody who will not end
 # Many small writes would wake us for each. While they come, let 2 ms of them gather in the pipe. A

@@ -89,7 +89,9 @@ class Fleet:
         accepted_count: how many runs were ever queued.
         active: by run id, every other state.
         beats: by run id, when a heartbeat was last seen to move, on our monotonic clock. Apart from
-            the runs, so that a beat costs a number and no new run.
+            the runs, as the next two are: so what is usual costs a number, and no new run.
+        written: by run id, when its manifest was last written.
+        tried: by run id, when that was last tried for a beat alone, or done for any reason.
         snapshots: by task id, where the state on disk lacks a recorded run.
         only_waited_for: serve only the runs that a ``supervisor run`` waits for.
     """
@@ -106,6 +108,8 @@ class Fleet:
     accepted_count: int = 0
     active: Mapping[str, Run] = field(default_factory=dict)
     beats: Mapping[str, float] = field(default_factory=dict)
+    written: Mapping[str, float] = field(default_factory=dict)
+    tried: Mapping[str, float] = field(default_factory=dict)
     snapshots: Mapping[str, Snapshot] = field(default_factory=dict)
 
     def find(self, run_id: str) -> Run | None:
@@ -177,8 +181,11 @@ class Draft:
         self.delayed: Mapping[str, float] = fleet.delayed
         self.followers: Mapping[str, tuple[str, ...]] = fleet.followers
         self._queue: Queue | None = None
-        self.active = dict(fleet.active)
+        self.active: Mapping[str, Run] = fleet.active
+        self._own_active: dict[str, Run] | None = None
         self.beats = dict(fleet.beats)
+        self.written = dict(fleet.written)
+        self.tried = dict(fleet.tried)
         self.snapshots = dict(fleet.snapshots)
         self.actions: list[Action] = []
 
@@ -191,11 +198,18 @@ class Draft:
         if run.run_id in self.queued:
             self._own_queue().remove(run.run_id)
         if isinstance(run.state, Queued):
-            self.active.pop(run.run_id, None)
+            if run.run_id in self.active:
+                del self._own()[run.run_id]
             self._own_queue().add(run)
         else:
-            self.active[run.run_id] = run
+            self._own()[run.run_id] = run
         return run
+
+    def _own(self) -> dict[str, Run]:
+        """The active runs, copied when the first of them changes."""
+        if self._own_active is None:
+            self.active = self._own_active = dict(self._base.active)
+        return self._own_active
 
     def _own_queue(self) -> Queue:
         """The queue, copied when it is first changed."""
@@ -238,8 +252,10 @@ class Draft:
 
     def drop(self, run: Run) -> None:
         """Let a run leave the fleet."""
-        self.active.pop(run.run_id, None)
-        self.beats.pop(run.run_id, None)
+        if run.run_id in self.active:
+            del self._own()[run.run_id]
+        for book in (self.beats, self.written, self.tried):
+            book.pop(run.run_id, None)
         if run.run_id in self.queued:
             self._own_queue().remove(run.run_id)
 
@@ -262,5 +278,7 @@ class Draft:
             accepted_count=self.accepted_count,
             active=self.active,
             beats=self.beats,
+            written=self.written,
+            tried=self.tried,
             snapshots=self.snapshots,
         )

@@ -146,8 +146,6 @@ class Run:
             (Fleet.beats), on our monotonic clock.
         liveness: the word that liveness.judge found.
         hung_looks_count: looks in a row that found it hung.
-        manifest_mono_s: when its manifest was last written.
-        manifest_asked_mono_s: when that was last tried for a beat alone, or done for any reason.
         retry_mono_s: when to write verdict or record (again).
         refused: why the last try to write verdict or record failed, None where it did not.
         remains: processes of it may still be alive and are being killed.
@@ -169,8 +167,6 @@ class Run:
     age_from_mono_s: float = 0.0
     liveness: Liveness = Liveness.FRESH
     hung_looks_count: int = 0
-    manifest_mono_s: float = 0.0
-    manifest_asked_mono_s: float = 0.0
     retry_mono_s: float = 0.0
     refused: str | None = None
     remains: bool = False

@@ -55,9 +55,8 @@ def _verdict_refused(draft: Draft, s: stimuli.VerdictRefused, _: Jitter) -> None
 
 
 def _manifest_written(draft: Draft, s: stimuli.ManifestWritten, _: Jitter) -> None:
-    run = draft.find(s.run_id)
-    if run is not None:
-        draft.change(run, manifest_mono_s=draft.now, manifest_asked_mono_s=draft.now)
+    if draft.find(s.run_id) is not None:
+        draft.written[s.run_id] = draft.tried[s.run_id] = draft.now
 
 
 def _run_recorded(draft: Draft, s: stimuli.RunRecorded, _: Jitter) -> None:

@@ -31,7 +31,11 @@ def run(draft: Draft) -> None:
     written_by = draft.now - draft.rules.manifest_throttle_s
     for run_id in list(draft.active):
         item = draft.active[run_id]  # as it is now: losing a parent moves its children
-        if item.remains or item.manifest_mono_s <= written_by or type(item.state) is not Running:
+        if (
+            type(item.state) is not Running
+            or item.remains
+            or draft.written.get(run_id, 0.0) <= written_by
+        ):
             _one(draft, item)  # the others are most: they run, and nothing of them is due
     for task_id, book in draft.snapshots.items():
         if book.due_mono_s <= draft.now:
@@ -64,12 +68,12 @@ def _one(draft: Draft, item: Run) -> None:
             draft.act(Record(item.run_id))
             item = draft.change(item, retry_mono_s=now + rules.record_retry_s)
         case Starting() | Running() | Stopping():
-            has_beaten = draft.beats.get(item.run_id, 0.0) > item.manifest_asked_mono_s
-            waited_s = now - item.manifest_mono_s
+            has_beaten = draft.beats.get(item.run_id, 0.0) > draft.tried.get(item.run_id, 0.0)
+            waited_s = now - draft.written.get(item.run_id, 0.0)
             if has_beaten and waited_s >= wait_s(item.run_id, rules.manifest_throttle_s):
                 draft.act(WriteManifest(item.run_id))
                 # Held back until it beats again: a disk that refuses is not asked at every turn.
-                item = draft.change(item, manifest_asked_mono_s=now)
+                draft.tried[item.run_id] = now
         case _:
             pass
     if item.remains and now >= item.clear_mono_s:

@@ -18,16 +18,19 @@ class KeptFile:
 
     Args:
         path: the file; it need not be there yet.
+
+    Attributes:
+        fd: the kept descriptor, -1 where none is.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._fd = -1
+        self.fd = -1
         self._seen: tuple[int, int] | None = None
 
     def size(self) -> int | None:
         """The size by the kept descriptor, also of a file that was deleted; None without one."""
-        return None if self._fd < 0 else os.lseek(self._fd, 0, os.SEEK_END)
+        return None if self.fd < 0 else os.lseek(self.fd, 0, os.SEEK_END)
 
     def stat(self) -> os.stat_result:
         """Look at the file that has the name now, and keep it open if there is room.
@@ -35,7 +38,7 @@ class KeptFile:
         Raises:
             OSError: there is none, or it cannot be looked at.
         """
-        found = os.fstat(self._fd) if self._fd >= 0 else None
+        found = os.fstat(self.fd) if self.fd >= 0 else None
         if found is None or found.st_nlink == 0:
             found = self.by_name()
         return found
@@ -61,10 +64,10 @@ class KeptFile:
         if fd >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
             os.close(fd)
             return
-        self._fd = fd
+        self.fd = fd
 
     def close(self) -> None:
         """Keep nothing open; the next look is by name."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

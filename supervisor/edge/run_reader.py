@@ -1,10 +1,12 @@
 """Reading what a worker writes: each fact once, and whether the heartbeat moved. Never writes."""
 
+import os
+
 from supervisor.edge.kept import KeptFile
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
 from workers.records.files import sync_file
-from workers.records.heartbeat import last_beat
+from workers.records.heartbeat import last_beat, newest_beat
 from workers.records.identity import Identity
 from workers.records.journal import Event, Fact, JournalReader, verdict_in
 from workers.records.layout import Layout, RunDir
@@ -80,12 +82,29 @@ class RunReader:
                     return None
         return None
 
-    def has_news(self) -> bool:
-        """Tell whether ``read`` is worth a call: the journal grew, or is not what it was."""
+    def is_quiet(self) -> bool:
+        """Tell whether, by kept descriptors, the files are as they were; False without them."""
+        journal, heartbeat = self._kept_journal.fd, self._kept_heartbeat.fd
+        return (
+            journal >= 0
+            and heartbeat >= 0
+            and os.lseek(journal, 0, os.SEEK_END) == self._journal_size
+            and os.lseek(heartbeat, 0, os.SEEK_END) == self._beat_bytes
+            and not self._unsure
+        )
+
+    def has_news(self, *, by_name: bool) -> bool:
+        """Tell whether ``read`` is worth a call: the journal grew, or is not what it was.
+
+        Args:
+            by_name: look at the name too, since what is kept may have been moved away.
+        """
+        kept = self._kept_journal
         try:
-            return self._kept_journal.stat().st_size != self._journal_size or bool(self._unsure)
+            size = (kept.by_name() if by_name else kept.stat()).st_size
         except OSError:
             return True
+        return size != self._journal_size or bool(self._unsure)
 
     def beat_moved(self, *, sure: bool) -> bool:
         """Tell whether the heartbeat moved since the last call.
@@ -116,6 +135,7 @@ class RunReader:
     def heartbeat_at(self) -> str | None:
         """The newest beat, None where there is none that can be read."""
         try:
-            return last_beat(self.run.heartbeat)
+            kept = self._kept_heartbeat.fd
+            return last_beat(self.run.heartbeat) if kept < 0 else newest_beat(kept)
         except (OSError, TypedError):
             return None

@@ -35,15 +35,18 @@ def scan(parts: Parts, runs: Iterable[Run]) -> list[Stimulus]:
             continue
         run_id = run.run_id
         reader, is_fresh = readers[run_id], run.liveness is Liveness.FRESH
-        has_moved = reader.beat_moved(sure=is_fresh)
-        (moved if has_moved else still).append(run_id)
-        if has_moved or not is_fresh or reader.has_news():
-            news += facts(parts, run_id)
-        # Only who is late is asked for its state: that costs fifty times what a look does.
-        if not has_moved and not is_fresh:
-            worker = parts.worker_identity(run_id)
-            if worker is not None and is_stopped(worker.pid):
-                stopped.append(run_id)
+        if is_fresh and reader.is_quiet():
+            still.append(run_id)
+        else:
+            has_moved = reader.beat_moved(sure=is_fresh)
+            (moved if has_moved else still).append(run_id)
+            if not is_fresh or reader.has_news(by_name=has_moved):
+                news += facts(parts, run_id)
+            # Only who is late is asked for its state: that costs fifty times what a look does.
+            if not has_moved and not is_fresh:
+                worker = parts.worker_identity(run_id)
+                if worker is not None and is_stopped(worker.pid):
+                    stopped.append(run_id)
         if run_id not in workers:
             losses += gone(parts, run_id, "its worker is gone")
     looks = stimuli.Looked(moved=tuple(moved), still=tuple(still), stopped=frozenset(stopped))
@@ -61,6 +64,7 @@ def facts(parts: Parts, run_id: str) -> list[Stimulus]:
         parts.log.write("journal_unreadable", run_id=run_id, why=str(error))
         return []
     found: list[Stimulus] = []
+    parts.news_count += bool(new)
     for fact in new:
         if fact.event == Event.RUN_STARTED:
             found.append(stimuli.Started(run_id))

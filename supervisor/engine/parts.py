@@ -69,6 +69,7 @@ class Parts:
         textfile: the figures for a collector.
         notifier: tells the service manager that started us.
         durability: "full", or what of it this file system cannot give.
+        news_count: how often new facts of a run were read.
     """
 
     layout: Layout
@@ -86,6 +87,7 @@ class Parts:
     textfile: Textfile
     notifier: Notifier = field(default_factory=Notifier)
     durability: str = "full"
+    news_count: int = 0
     readers: dict[str, RunReader] = field(default_factory=dict)
     workers: dict[str, LaunchedWorker] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,7 +57,7 @@ class _Shown:
 class View:
     """Writes status.json when the fleet looks different from what was written last.
 
-    What did not change costs a comparison for each run: it is shown as it was.
+    What did not change costs a comparison for each run, and nothing where no run did.
 
     Args:
         parts: the effects and the books.
@@ -67,6 +67,9 @@ class View:
         self._parts = parts
         self._last: dict[str, Any] | None = None
         self._shown: dict[str, _Shown] = {}
+        self._active: Mapping[str, Run] = {}
+        self._counts: Counter[str | None] = Counter()
+        self._news_count = 0
 
     def write(self, fleet: Fleet) -> None:
         """Write the view if it changed; a disk that refuses costs only the view."""
@@ -89,6 +92,10 @@ class View:
 
     def _look(self, fleet: Fleet) -> bool:
         """Bring up to date what is shown of each run; tell whether any of it changed."""
+        if fleet.active is self._active and self._parts.news_count == self._news_count:
+            return False
+        self._active, self._news_count = fleet.active, self._parts.news_count
+        self._counts = live_counts(fleet)
         changed = False
         readers, workers, before = self._parts.readers, self._parts.workers, self._shown
         for run_id, run in fleet.active.items():
@@ -129,7 +136,7 @@ class View:
 
     def _head(self, fleet: Fleet) -> dict[str, Any]:
         """What is shown of the whole."""
-        counts = live_counts(fleet)
+        counts = self._counts
         queued = Counter[str | None]()
         for lane, places in fleet.lanes.items():
             queued[lane.group] += len(places)

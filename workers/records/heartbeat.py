@@ -12,6 +12,7 @@ from workers.records.clock import utc_text
 from workers.records.files import open_regular, read_from
 from workers.records.limits import HEARTBEAT_FILE_LIMIT_BYTES, HEARTBEAT_LINE_BYTES
 
+_MINUTE_CHARS: Final = len("2025-10-31T22:56:")
 _LAST_START: Final = HEARTBEAT_FILE_LIMIT_BYTES - HEARTBEAT_LINE_BYTES
 
 
@@ -26,10 +27,15 @@ class HeartbeatWriter:
         self._fd = open_regular(path, os.O_WRONLY | os.O_CREAT)
         size = os.fstat(self._fd).st_size
         self._offset = size - size % HEARTBEAT_LINE_BYTES
+        self._minute = -1
+        self._text = b""
 
     def beat(self, epoch_s: float) -> None:
         """Write one line; OSError where the system refuses, and the next beat tries again."""
-        line = f"{utc_text(epoch_s)}\n".encode()
+        minute, millis = divmod(int(epoch_s * 1000), 60_000)
+        if minute != self._minute:
+            self._minute, self._text = minute, utc_text(minute * 60)[:_MINUTE_CHARS].encode()
+        line = b"%b%02d.%03dZ\n" % (self._text, *divmod(millis, 1000))
         if self._offset > _LAST_START:
             os.pwrite(self._fd, line, 0)
             os.ftruncate(self._fd, len(line))
@@ -50,8 +56,13 @@ def last_beat(path: str) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        data = read_from(fd, 0, 2 * HEARTBEAT_FILE_LIMIT_BYTES)
+        return newest_beat(fd)
     finally:
         os.close(fd)
+
+
+def newest_beat(fd: int) -> str | None:
+    """The newest whole line of an open heartbeat file, or None where there is none."""
+    data = read_from(fd, 0, 2 * HEARTBEAT_FILE_LIMIT_BYTES)
     lines = data[: data.rfind(b"\n") + 1].splitlines()
     return lines[-1].decode("ascii", "replace") if lines else None

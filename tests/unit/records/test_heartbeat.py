@@ -20,6 +20,18 @@ def test_the_newest_beat_is_the_last_line_and_the_file_never_needs_a_second_bloc
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_beat_says_any_instant_as_every_record_does(tmp_path: Path) -> None:
+    path = tmp_path / ".heartbeat"
+    writer = HeartbeatWriter(str(path))
+    for millis in (0, 999, 59_999, 60_000, 60_001, 1_761_951_395_120, 59_999, 253_402_300_799_000):
+        writer.beat(millis / 1000)
+        assert last_beat(str(path)) == utc_text(millis / 1000)
+    for strange in (-1e12, -0.5, 1e15):  # a clock that is broken spoils a date and nothing else
+        writer.beat(strange)
+        assert path.stat().st_size % 25 == 0
+    writer.close()
+
+
 def test_a_missing_or_torn_heartbeat_is_no_error(tmp_path: Path) -> None:
     path = tmp_path / ".heartbeat"
     assert last_beat(str(path)) is None
