@@ -15,6 +15,7 @@ from supervisor.report.hooked import HEAD, Hooked, hooks_of, rows_of
 from supervisor.report.records import host_in, manifest_now
 from supervisor.report.terminal import columns
 from supervisor.report.text import amounts, duration, print_json, put, table, tell
+from workers.records.identity import host_name
 from workers.records.layout import Layout, RunDir
 
 
@@ -74,16 +75,17 @@ def _show_removed(line: dict[str, Any], *, as_json: bool) -> None:
         print_json("show", {"manifest": None, "history": line})
         return
     detail = f" ({line.get('statusDetail')})" if line.get("statusDetail") else ""
-    rows = (
+    rows = [
         ("run", line.get("runId")),
         ("task", line.get("taskId")),
         ("pipeline", line.get("pipelineId")),
         ("status", f"{line.get('status')}{detail}"),
-        ("host", line.get("host") or "-"),
         ("started", line.get("startedAt")),
         ("ended", line.get("timestamp")),
         ("records", "removed by retention or by hand; this is what the history tells"),
-    )
+    ]
+    if line.get("host") not in (None, host_name()):
+        rows.append(("host", line["host"]))
     for name, value in rows:
         tell(f"{name:<10}{clean_line(str(value))}")
 
@@ -100,9 +102,11 @@ def _print(run: RunDir, manifest: dict[str, Any]) -> None:
         ("ended", manifest["completed_at"] or "-"),
         ("time", duration(extensions.get("duration_s"))),
         ("heartbeat", manifest["heartbeat_at"] or "-"),
-        ("host", host_in(manifest) or "-"),
         ("records", run.path),
     ]
+    host = host_in(manifest)
+    if host not in (None, host_name()):
+        rows.append(("host", host))
     rows += [(name, text) for name, text in _asked(extensions) if text]
     if extensions.get("reason"):
         rows.append(("reason", extensions["reason"]))

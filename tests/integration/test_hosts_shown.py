@@ -76,7 +76,8 @@ def test_programs_are_always_told(near: Root, far: Root, words: list[str]) -> No
     assert far.manifests()[0]["extensions"]["worker"]["host"] == THERE
 
 
-def test_the_record_and_the_page_tell_it(far: Root) -> None:
+def test_the_record_and_the_page_tell_it(near: Root, far: Root) -> None:
+    assert "host" not in near.call("show", "latest").out
     run = far.manifests()[0]["run_id"]
     assert f"host      {THERE}" in far.call("show", run).out
     assert THERE in far.call("report", run, "-o", "-").out
