@@ -62,7 +62,7 @@ def _cat(count: int, words: list[str]) -> float:
 
 
 def _memory_kib() -> list[float]:
-    """Each worker's most, over a few looks while all of them capture, less that of a quiet one."""
+    """Each worker's most, over a few looks while its stage runs, less that of a quiet one."""
     with directory() as root, alive(root, AT_ONCE) as live:
         time.sleep(1.0)
         quiet = statistics.median(own_bytes(pid) for pid in live.ours() if worker_of(pid))
@@ -75,7 +75,9 @@ def _memory_kib() -> list[float]:
             for pid in descendants(process.pid):
                 if worker_of(pid) is not None:
                     try:
-                        most[pid] = max(most.get(pid, 0), own_bytes(pid))
+                        found = own_bytes(pid)
+                        if descendants(pid):  # what ending costs is not the capture's
+                            most[pid] = max(most.get(pid, 0), found)
                     except (OSError, ValueError):  # it has just ended
                         continue
             time.sleep(0.05)

@@ -15,8 +15,8 @@ from supervisor.core.actions import Action
 from supervisor.core.backoff import Backoff
 from supervisor.core.holds import Holds
 from supervisor.core.lanes import CHILDREN, Lane, Place, lane_of
-from supervisor.core.lifecycle import Move, Queued, Recorded, Run, State, check, next_story
-from supervisor.core.liveness import Ages
+from supervisor.core.lifecycle import Move, Queued, Recorded, Run, Running, State, check, next_story
+from supervisor.core.liveness import Ages, Liveness
 from supervisor.core.queue import Queue
 
 
@@ -88,9 +88,11 @@ class Fleet:
         followers: the queued runs that wait for another one to succeed, by that one's run id.
         accepted_count: how many runs were ever queued.
         active: by run id, every other state.
+        busy: the active runs that do not just run and are on time: of the others nothing can fall
+            due but a manifest.
         beats: by run id, when a heartbeat was last seen to move, on our monotonic clock. Apart from
             the runs, as the next two are: so what is usual costs a number, and no new run.
-        written: by run id, when its manifest was last written.
+        due: by run id, from when on its manifest may be written for a beat alone.
         tried: by run id, when that was last tried for a beat alone, or done for any reason.
         snapshots: by task id, where the state on disk lacks a recorded run.
         only_waited_for: serve only the runs that a ``supervisor run`` waits for.
@@ -107,8 +109,9 @@ class Fleet:
     followers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     accepted_count: int = 0
     active: Mapping[str, Run] = field(default_factory=dict)
+    busy: Mapping[str, None] = field(default_factory=dict)
     beats: Mapping[str, float] = field(default_factory=dict)
-    written: Mapping[str, float] = field(default_factory=dict)
+    due: Mapping[str, float] = field(default_factory=dict)
     tried: Mapping[str, float] = field(default_factory=dict)
     snapshots: Mapping[str, Snapshot] = field(default_factory=dict)
 
@@ -183,8 +186,9 @@ class Draft:
         self._queue: Queue | None = None
         self.active: Mapping[str, Run] = fleet.active
         self._own_active: dict[str, Run] | None = None
+        self.busy = dict(fleet.busy)
         self.beats = dict(fleet.beats)
-        self.written = dict(fleet.written)
+        self.due = dict(fleet.due)
         self.tried = dict(fleet.tried)
         self.snapshots = dict(fleet.snapshots)
         self.actions: list[Action] = []
@@ -198,12 +202,23 @@ class Draft:
         if run.run_id in self.queued:
             self._own_queue().remove(run.run_id)
         if isinstance(run.state, Queued):
-            if run.run_id in self.active:
-                del self._own()[run.run_id]
+            self._withdraw(run.run_id)
             self._own_queue().add(run)
+            return run
+        self._own()[run.run_id] = run
+        self.due.setdefault(run.run_id, 0.0)
+        if type(run.state) is Running and run.liveness is Liveness.FRESH and not run.remains:
+            self.busy.pop(run.run_id, None)
         else:
-            self._own()[run.run_id] = run
+            self.busy[run.run_id] = None
         return run
+
+    def _withdraw(self, run_id: str) -> None:
+        """Let a run be active no more."""
+        if run_id in self.active:
+            del self._own()[run_id]
+            for book in (self.busy, self.beats, self.due, self.tried):
+                book.pop(run_id, None)
 
     def _own(self) -> dict[str, Run]:
         """The active runs, copied when the first of them changes."""
@@ -252,10 +267,7 @@ class Draft:
 
     def drop(self, run: Run) -> None:
         """Let a run leave the fleet."""
-        if run.run_id in self.active:
-            del self._own()[run.run_id]
-        for book in (self.beats, self.written, self.tried):
-            book.pop(run.run_id, None)
+        self._withdraw(run.run_id)
         if run.run_id in self.queued:
             self._own_queue().remove(run.run_id)
 
@@ -277,8 +289,9 @@ class Draft:
             followers=self.followers,
             accepted_count=self.accepted_count,
             active=self.active,
+            busy=self.busy,
             beats=self.beats,
-            written=self.written,
+            due=self.due,
             tried=self.tried,
             snapshots=self.snapshots,
         )

@@ -62,7 +62,7 @@ def refused(draft: Draft, task_id: str, reason: str, jitter: Jitter) -> None:
 
 def leave(draft: Draft) -> None:
     """Let every settled run go whose processes are all gone."""
-    for run in list(draft.active.values()):
+    for run in [draft.active[run_id] for run_id in draft.busy]:
         if run.settled and not run.remains:
             draft.drop(run)
             draft.act(Forget(run.run_id))

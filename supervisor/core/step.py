@@ -13,6 +13,7 @@ from supervisor.core.backoff import Jitter
 from supervisor.core.fleet import Draft, Fleet, Rules
 from supervisor.core.lifecycle import Ended, Judged, Move, Recorded
 from supervisor.core.stimuli import Stimulus
+from supervisor.core.throttle import wait_s
 
 
 def step(
@@ -56,7 +57,8 @@ def _verdict_refused(draft: Draft, s: stimuli.VerdictRefused, _: Jitter) -> None
 
 def _manifest_written(draft: Draft, s: stimuli.ManifestWritten, _: Jitter) -> None:
     if draft.find(s.run_id) is not None:
-        draft.written[s.run_id] = draft.tried[s.run_id] = draft.now
+        draft.due[s.run_id] = draft.now + wait_s(s.run_id, draft.rules.manifest_throttle_s)
+        draft.tried[s.run_id] = draft.now
 
 
 def _run_recorded(draft: Draft, s: stimuli.RunRecorded, _: Jitter) -> None:

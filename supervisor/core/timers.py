@@ -11,32 +11,26 @@ from supervisor.core.actions import (
 from supervisor.core.admission import admitted
 from supervisor.core.fleet import Draft, Fleet, Rules
 from supervisor.core.lifecycle import (
+    LOOKED_AT,
     Ended,
     Judged,
     Move,
     Queued,
     Run,
-    Running,
     Starting,
     Stopping,
 )
 from supervisor.core.seen import lose
 from supervisor.core.snapshots import leave
-from supervisor.core.throttle import wait_s
 
 
 def run(draft: Draft) -> None:
     """Emit every action that is due; each is held back until its outcome is told."""
     draft.release_delayed()
-    written_by = draft.now - draft.rules.manifest_throttle_s
-    for run_id in list(draft.active):
-        item = draft.active[run_id]  # as it is now: losing a parent moves its children
-        if (
-            type(item.state) is not Running
-            or item.remains
-            or draft.written.get(run_id, 0.0) <= written_by
-        ):
-            _one(draft, item)  # the others are most: they run, and nothing of them is due
+    for run_id in list(draft.busy):
+        _one(draft, draft.active[run_id])  # as it is now: losing a parent moves its children
+    for run_id in [name for name, due in draft.due.items() if due <= draft.now]:
+        _renew(draft, draft.active[run_id])
     for task_id, book in draft.snapshots.items():
         if book.due_mono_s <= draft.now:
             draft.act(WriteSnapshot(task_id))
@@ -67,18 +61,22 @@ def _one(draft: Draft, item: Run) -> None:
         case Ended() if now >= item.retry_mono_s:
             draft.act(Record(item.run_id))
             item = draft.change(item, retry_mono_s=now + rules.record_retry_s)
-        case Starting() | Running() | Stopping():
-            has_beaten = draft.beats.get(item.run_id, 0.0) > draft.tried.get(item.run_id, 0.0)
-            waited_s = now - draft.written.get(item.run_id, 0.0)
-            if has_beaten and waited_s >= wait_s(item.run_id, rules.manifest_throttle_s):
-                draft.act(WriteManifest(item.run_id))
-                # Held back until it beats again: a disk that refuses is not asked at every turn.
-                draft.tried[item.run_id] = now
         case _:
             pass
     if item.remains and now >= item.clear_mono_s:
         draft.act(Clear(item.run_id))
         draft.change(item, clear_mono_s=now + rules.clear_every_s)
+
+
+def _renew(draft: Draft, item: Run) -> None:
+    """Write a manifest for a beat alone, unless there was none since that was last tried.
+
+    So a disk that refuses is not asked at every turn.
+    """
+    has_beaten = draft.beats.get(item.run_id, 0.0) > draft.tried.get(item.run_id, 0.0)
+    if has_beaten and isinstance(item.state, LOOKED_AT):
+        draft.act(WriteManifest(item.run_id))
+        draft.tried[item.run_id] = draft.now
 
 
 def admit(fleet: Fleet, draft: Draft) -> None:
@@ -101,11 +99,10 @@ def next_due(fleet: Fleet, rules: Rules) -> float | None:
     A manifest for beats alone is none of it: it is written behind the look that saw a beat.
     """
     found = [book.due_mono_s for book in fleet.snapshots.values()]
-    for item in fleet.active.values():
+    for run_id in fleet.busy:
+        item = fleet.active[run_id]
         if item.remains:
             found.append(item.clear_mono_s)
-        elif type(item.state) is Running:
-            continue  # most are
         match item.state:
             case Stopping(since_mono_s=since):
                 found.append(since + rules.grace_s + rules.stop_margin_s)

@@ -8,6 +8,7 @@ their files are looked at by name. The other half is for workers, requests and r
 
 import os
 import resource
+from collections.abc import Callable
 
 from workers.records.errors import TypedError
 from workers.records.files import open_regular
@@ -21,11 +22,13 @@ class KeptFile:
 
     Attributes:
         fd: the kept descriptor, -1 where none is.
+        on_close: called when that is closed.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self.fd = -1
+        self.on_close: Callable[[], None] | None = None
         self._seen: tuple[int, int] | None = None
 
     def size(self) -> int | None:
@@ -68,6 +71,10 @@ class KeptFile:
 
     def close(self) -> None:
         """Keep nothing open; the next look is by name."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        if self.fd < 0:
+            return
+        if self.on_close is not None:
+            self.on_close()
+            self.on_close = None
+        os.close(self.fd)
+        self.fd = -1

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from workers.descent import Process, children, descendants, environment, kill_all
-from workers.records.proc import ProcStat, proc_stat
+from workers.records.proc import ProcStat, is_running, proc_stat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +41,9 @@ def kill_remains(
 ) -> tuple[int, ...]:
     """Kill, once, whatever is left of a run.
 
-    What has come to us is looked at first: as long as there is some of it, killing it is all that
-    is to be done, and the whole of /proc is read only where the run may have something elsewhere,
-    or nothing of it is left below us. That nothing is left is only ever told by the whole.
+    Of a run whose worker we started everything is below us or has just ended there, because its
+    orphans come to us: there, and only there, it is looked for, which costs the same whatever else
+    runs. Of another run the whole of /proc is read.
 
     Args:
         lost: the run.
@@ -52,16 +52,19 @@ def kill_remains(
 
     Returns:
         The pids that were alive at this look or had ended since the last; empty means that nothing
-        is left: whatever forks, something of it is always below us or has just ended there.
+        is left.
     """
     mark = f"SUPERVISED_RUN_ID={lost.run_id}".encode()
     spared = {*workers, *others}
     working = {pid for pid, _ in workers}
 
     def below_us() -> Iterator[Process]:
-        return _below_us(spared)
+        if lost.worker is not None and is_running(*lost.worker):  # a fork of the zygote
+            yield lost.worker
+            yield from descendants(lost.worker[0])
+        yield from _below_us(spared)
 
-    def look() -> Iterator[Process]:
+    def everywhere() -> Iterator[Process]:
         yield from below_us()
         for process, stat in _processes(lost.since_ticks):
             if process in spared:
@@ -73,8 +76,8 @@ def kill_remains(
             elif mark in environment(process[0], stat).split(b"\0"):
                 yield process
 
-    found = kill_all(below_us) if lost.is_below_us else set()
-    return tuple(pid for pid, _ in found or kill_all(look))
+    found = kill_all(below_us if lost.is_below_us else everywhere)
+    return tuple(pid for pid, _ in found)
 
 
 def our_children() -> list[Process]:

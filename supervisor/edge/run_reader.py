@@ -1,7 +1,6 @@
 """Reading what a worker writes: each fact once, and whether the heartbeat moved. Never writes."""
 
-import os
-
+from supervisor.edge.glance import Glance
 from supervisor.edge.kept import KeptFile
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
@@ -82,29 +81,19 @@ class RunReader:
                     return None
         return None
 
-    def is_quiet(self) -> bool:
-        """Tell whether, by kept descriptors, the files are as they were; False without them."""
-        journal, heartbeat = self._kept_journal.fd, self._kept_heartbeat.fd
-        return (
-            journal >= 0
-            and heartbeat >= 0
-            and os.lseek(journal, 0, os.SEEK_END) == self._journal_size
-            and os.lseek(heartbeat, 0, os.SEEK_END) == self._beat_bytes
-            and not self._unsure
-        )
+    def note_in(self, glance: Glance) -> None:
+        """Let a glance tell when the journal is worth a look; one that must be read again is so."""
+        if self._unsure:
+            glance.forget(self.spec.run_id)
+        else:
+            glance.note(self.spec.run_id, self._kept_journal, self._journal_size)
 
-    def has_news(self, *, by_name: bool) -> bool:
-        """Tell whether ``read`` is worth a call: the journal grew, or is not what it was.
-
-        Args:
-            by_name: look at the name too, since what is kept may have been moved away.
-        """
-        kept = self._kept_journal
+    def has_news(self) -> bool:
+        """Tell whether ``read`` is worth a call: the journal grew, or was replaced or deleted."""
         try:
-            size = (kept.by_name() if by_name else kept.stat()).st_size
+            return self._kept_journal.stat().st_size != self._journal_size or bool(self._unsure)
         except OSError:
             return True
-        return size != self._journal_size or bool(self._unsure)
 
     def beat_moved(self, *, sure: bool) -> bool:
         """Tell whether the heartbeat moved since the last call.

@@ -8,7 +8,11 @@ says so and requests are found by the scan.
 import contextlib
 import os
 import threading
-from typing import Any
+import time
+from typing import Any, Final
+
+_OLD_NS: Final = 2_000_000_000  # longer than any file system's tick: the next change is seen
+_LOOK_ANYWAY_EVERY: Final = 10
 
 
 class Watcher:
@@ -26,6 +30,8 @@ class Watcher:
         self.fd, self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._observer: Any = None
         self._directory = directory
+        self._empty_since_ns: int | None = None
+        self._passed_count = 0
         self.state = self._start()
 
     def _start(self) -> str:
@@ -59,6 +65,33 @@ class Watcher:
             self.stop()
             self.state = "polling (the observer died)"
         return self.state
+
+    def found_empty(self, seen_ns: int | None) -> None:
+        """Nothing was found in the directory.
+
+        Args:
+            seen_ns: what ``touched_ns`` was before that look; None where something was found.
+        """
+        old = seen_ns is not None and time.time_ns() - seen_ns > _OLD_NS
+        self._empty_since_ns = seen_ns if old else None
+        self._passed_count = 0
+
+    def touched_ns(self) -> int | None:
+        """When the directory last changed, by the clock of its file system; None if unknown."""
+        try:
+            return os.stat(self._directory).st_mtime_ns
+        except OSError:
+            return None
+
+    def may_pass(self) -> bool:
+        """Tell whether the directory is as it was when it was found empty: a look can be spared.
+
+        Every tenth time it is looked at all the same.
+        """
+        if self._empty_since_ns is None or self._passed_count >= _LOOK_ANYWAY_EVERY:
+            return False
+        self._passed_count += 1
+        return self.touched_ns() == self._empty_since_ns
 
     def drain(self) -> None:
         """Quieten the bell."""

@@ -67,6 +67,7 @@ class Engine:
         self._watched: dict[str, int] = {}
         self._random = random.Random()  # noqa: S311 - jitter, not secrecy
         self._scan_s = min(SCAN_S, rules.ages.interval_s)
+        self._scans_count = 0
         self._batches: set[str] = set()
         self._postponed: str | None = None
         self.outcomes: dict[str, tuple[str, str | None]] = {}
@@ -217,9 +218,14 @@ class Engine:
         return [stimuli.LimitChanged(new.max_runs, new.groups)]
 
     def _scan(self) -> None:
-        self._feed(observe.scan(self._parts, list(self._fleet.active.values())))
+        self._scans_count += 1
+        per_beat = max(1, int(self._rules.ages.interval_s / self._scan_s))
+        self._feed(
+            observe.scan(self._parts, self._fleet, turn=self._scans_count, per_beat=per_beat)
+        )
         reap_strangers(self._parts.known_pids)
-        self._take_requests()
+        if not self._parts.watcher.may_pass():
+            self._take_requests()
         self._view.write(self._fleet)
 
     def _take_requests(self, found: Iterable[Stimulus] = ()) -> None:

@@ -7,7 +7,8 @@ import signal
 from collections.abc import Iterable
 
 from supervisor.core import stimuli
-from supervisor.core.lifecycle import LOOKED_AT, Run
+from supervisor.core.fleet import Fleet
+from supervisor.core.lifecycle import LOOKED_AT
 from supervisor.core.liveness import Liveness
 from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import is_flocked
@@ -18,39 +19,53 @@ from workers.records.identity import is_alive, signal_name
 from workers.records.journal import Event
 
 
-def scan(parts: Parts, runs: Iterable[Run]) -> list[Stimulus]:
+def scan(parts: Parts, fleet: Fleet, *, turn: int, per_beat: int) -> list[Stimulus]:
     """Look once at every live run: new facts, the beat, and whether it still has an owner.
 
-    A quiet run costs two looks by kept descriptors; that it has beaten, one by name, because a
-    directory that was moved away is beaten in nevertheless.
+    A run that is on time and whose journal is as it was costs a glance; its heartbeat is looked at
+    once in the time of a beat. A directory that was moved away, in which the worker goes on, is
+    missed by the next manifest.
+
+    Args:
+        parts: the effects and the books.
+        fleet: all runs.
+        turn: the number of this scan.
+        per_beat: how many scans there are from one beat to the next, 1 at least.
     """
     news: list[Stimulus] = []
     losses: list[Stimulus] = []
     moved: list[str] = []
     still: list[str] = []
     stopped: list[str] = []
-    readers, workers = parts.readers, parts.workers
-    for run in runs:
-        if type(run.state) not in LOOKED_AT:
+    readers, workers, glance = parts.readers, parts.workers, parts.glance
+    for run_id in _worth_a_look(parts, fleet, glance.share(turn, per_beat)):
+        run = fleet.active.get(run_id)
+        if run is None or type(run.state) not in LOOKED_AT:
             continue
-        run_id = run.run_id
         reader, is_fresh = readers[run_id], run.liveness is Liveness.FRESH
-        if is_fresh and reader.is_quiet():
-            still.append(run_id)
-        else:
-            has_moved = reader.beat_moved(sure=is_fresh)
-            (moved if has_moved else still).append(run_id)
-            if not is_fresh or reader.has_news(by_name=has_moved):
-                news += facts(parts, run_id)
-            # Only who is late is asked for its state: that costs fifty times what a look does.
-            if not has_moved and not is_fresh:
-                worker = parts.worker_identity(run_id)
-                if worker is not None and is_stopped(worker.pid):
-                    stopped.append(run_id)
+        has_moved = reader.beat_moved(sure=is_fresh)
+        (moved if has_moved else still).append(run_id)
+        if not is_fresh or reader.has_news():
+            news += facts(parts, run_id)
+            reader.note_in(glance)
+        elif run_id not in glance.names():
+            reader.note_in(glance)
+        # Only who is late is asked for its state: that costs fifty times what a look does.
+        if not has_moved and not is_fresh:
+            worker = parts.worker_identity(run_id)
+            if worker is not None and is_stopped(worker.pid):
+                stopped.append(run_id)
         if run_id not in workers:
             losses += gone(parts, run_id, "its worker is gone")
     looks = stimuli.Looked(moved=tuple(moved), still=tuple(still), stopped=frozenset(stopped))
     return [*news, looks, *losses]
+
+
+def _worth_a_look(parts: Parts, fleet: Fleet, due: list[str]) -> Iterable[str]:
+    """Who is not just running and on time, has news, cannot be glanced at, or is due, once each."""
+    glance, active = parts.glance, fleet.active.keys()
+    unwatched = (active - glance.names()) | (active - parts.workers.keys())
+    return dict.fromkeys((*fleet.busy, *glance.changed(), *sorted(unwatched), *due))
 
 
 def facts(parts: Parts, run_id: str) -> list[Stimulus]:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from supervisor.core.outcome import FinishedRun
 from supervisor.edge.aside import Aside
+from supervisor.edge.glance import Glance
 from supervisor.edge.holds import HoldsFile
 from supervisor.edge.hooks import Hooks
 from supervisor.edge.intake import Intake
@@ -69,6 +70,7 @@ class Parts:
         textfile: the figures for a collector.
         notifier: tells the service manager that started us.
         durability: "full", or what of it this file system cannot give.
+        glance: tells which journals have grown.
         news_count: how often new facts of a run were read.
     """
 
@@ -87,6 +89,7 @@ class Parts:
     textfile: Textfile
     notifier: Notifier = field(default_factory=Notifier)
     durability: str = "full"
+    glance: Glance = field(default_factory=Glance)
     news_count: int = 0
     readers: dict[str, RunReader] = field(default_factory=dict)
     workers: dict[str, LaunchedWorker] = field(default_factory=dict)

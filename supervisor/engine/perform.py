@@ -18,7 +18,7 @@ from supervisor.edge.flock import take_flock
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchFailure
 from supervisor.engine.clearing import clear
-from supervisor.engine.observe import verdict
+from supervisor.engine.observe import facts, verdict
 from supervisor.engine.parts import Parts
 from supervisor.errors import TaskStateStoreLockError
 from workers.records.atomic import replace_file, to_bytes
@@ -138,7 +138,8 @@ class Performer:
             )
         except (OSError, TypedError) as error:
             self._parts.log.write("manifest_failed", run_id=action.run_id, why=str(error))
-            return []
+            gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+            return facts(self._parts, action.run_id) if gone else []
         return [stimuli.ManifestWritten(action.run_id)]
 
     def _verdict(self, action: actions.WriteVerdict) -> list[Stimulus]:

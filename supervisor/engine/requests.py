@@ -49,12 +49,14 @@ class Taken:
 def take(parts: Parts) -> Taken:
     """Look into the inbox once, oldest request first."""
     taken = Taken()
+    touched_ns = parts.watcher.touched_ns()
     try:
         paths = request_paths(parts.layout)
     except OSError as error:
         parts.log.write("inbox_unreadable", why=str(error))
         taken.postponed = str(error)
         return taken
+    parts.watcher.found_empty(None if paths else touched_ns)
     held: set[str] = set()  # runs that are postponed; who cancels one waits behind it
     for path in paths:
         request = None

@@ -100,11 +100,12 @@ BROKEN = """
 import sys
 from workers import __main__ as program, stage
 def bug(self, now):
-    import os
-    if os.path.exists("begun"):
-        raise RuntimeError("a bug")
-    return False
+    import os, time
+    while not os.path.exists("begun"):
+        time.sleep(0.01)
+    raise RuntimeError("a bug")
 stage.Try._advance = bug
+stage.LOOK_EVERY_S = 0.0
 sys.exit(program.main(["workers", sys.argv[1]]))
 """
 
@@ -137,6 +138,7 @@ def bug(self, now):
         raise RuntimeError("a bug")
     return advance(self, now)
 stage.Try._advance = bug
+stage.LOOK_EVERY_S = 0.1
 sys.exit(program.main(["workers", sys.argv[1]]))
 """
 
