@@ -1,9 +1,10 @@
-"""``python -m workers RUN_DIR [--owner-fd N]``: run one run to its verdict.
+"""``python -m workers RUN_DIR [--owner-fd N | --claim N]``: run one run to its verdict.
 
 Whoever starts it takes the run's owner lock before and passes the locked descriptor, so that the
-run is owned without a gap; started by hand, it takes the lock itself. Exit codes: 0 the verdict is
-in the journal, 1 a bug (it has become the verdict), 2 usage, 65 a bad spec, 73 the verdict could
-not be written, 75 the run is being worked on, or was begun before.
+run is owned without a gap; started by hand, it takes the lock itself. With ``--claim`` it is what
+an engine has placed on this host as attempt N (``keeper``). Exit codes: 0 the verdict is in the
+journal, 1 a bug (it has become the verdict), 2 usage, 65 a bad spec, 73 the verdict could not be
+written, 75 the run is being worked on, was begun before, or was taken away from us.
 """
 
 import os
@@ -22,24 +23,24 @@ from workers.records.errors import TypedError
 from workers.records.layout import Layout, RunDir
 from workers.records.spec import RunSpec
 
-USAGE = "usage: python -m workers RUN_DIR [--owner-fd N]"
-BUG, BAD_USAGE, CANNOT_WRITE = 1, 2, 73
+USAGE = "usage: python -m workers RUN_DIR [--owner-fd N | --claim N]"
+BUG, BAD_USAGE, CANNOT_WRITE, NOT_OURS = 1, 2, 73, 75
 
 
-def _begin(ready: Ready, control: Control) -> int:
+def _begin(ready: Ready, control: Control, attempt: int) -> int:
     """Run a run that is ready; returns the exit code, and raises where its spec is bad."""
     recorder = Recorder(ready.journal, control)
     try:
         if not isinstance(ready.spec, RunSpec):
             _say_unreadable(recorder, ready.spec)
             raise ready.spec
-        return _run(ready, ready.spec, control, recorder)
+        return _run(ready, ready.spec, control, recorder, attempt)
     finally:
         control.retire()
         ready.journal.close()
 
 
-def _run(ready: Ready, spec: RunSpec, control: Control, recorder: Recorder) -> int:
+def _run(ready: Ready, spec: RunSpec, control: Control, recorder: Recorder, attempt: int) -> int:
     path = ready.run.path
     bench = Bench(
         layout=Layout(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(path))))),
@@ -49,12 +50,14 @@ def _run(ready: Ready, spec: RunSpec, control: Control, recorder: Recorder) -> i
         control=control,
         containment=Containment(spec.run_id),
         clock=SystemClock(),
+        attempt=attempt,
     )
     pulse = Pulse(ready.run.heartbeat, spec.limits.heartbeat_interval_s, control.on_beat)
     pipeline = PipelineRun(bench, recorder, pulse)
     try:
         become_subreaper()
-        return 0 if pipeline.run() else CANNOT_WRITE
+        written = pipeline.run()
+        return NOT_OURS if control.is_fenced() else 0 if written else CANNOT_WRITE
     except Exception as error:  # noqa: BLE001 - the boundary: a bug becomes a verdict
         traceback.print_exc()
         pipeline.fail(error)
@@ -77,22 +80,26 @@ def _say_unreadable(recorder: Recorder, error: Exception) -> None:
     recorder.verdict(verdict, on_wait=lambda: None)
 
 
-def work(run: RunDir, owner_fd: int | None, ready: Ready | None = None) -> int:
+def work(
+    run: RunDir, owner_fd: int | None, ready: Ready | None = None, attempt: int | None = None
+) -> int:
     """Run one run, and tell on stderr why it cannot be run. ``set_handlers`` comes before.
 
     Args:
         run: its directory, by its real path.
         owner_fd: its locked owner file; None where the lock is to be taken.
         ready: the same run, where it was made ready before.
+        attempt: the attempt that we have claimed; None where a supervisor of this host starts us.
 
     Returns:
         The exit code.
     """
-    control = Control(run.cancel)
+    claim = None if attempt is None else run.claim(attempt)
+    control = Control(run.cancel, claim)
     control.install()
     try:
-        ready = ready or make_ready(run, owner_fd, dict(os.environ))
-        return 0 if ready is None else _begin(ready, control)
+        ready = ready or make_ready(run, owner_fd, dict(os.environ), claim=claim)
+        return 0 if ready is None else _begin(ready, control, attempt or 1)
     except TypedError as error:
         print(f"worker: {error}", file=sys.stderr)
         return error.exit_code
@@ -107,7 +114,12 @@ def work(run: RunDir, owner_fd: int | None, ready: Ready | None = None) -> int:
 def main(argv: list[str]) -> int:
     """Parse the words and work."""
     words = argv[1:]
-    is_passed = len(words) == 3 and words[1] == "--owner-fd" and words[2].isdecimal()
+    has_number = len(words) == 3 and words[2].isdecimal()
+    if has_number and words[1] == "--claim":
+        from workers.keeper import keep  # a worker of this host has no keeper
+
+        return keep(RunDir(os.path.realpath(words[0])), int(words[2]))
+    is_passed = has_number and words[1] == "--owner-fd"
     if not is_passed and len(words) != 1:
         print(USAGE, file=sys.stderr)
         return BAD_USAGE

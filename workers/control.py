@@ -3,7 +3,8 @@
 Handlers only note and ring a bell; the loop looks later. They belong to the process, so a zygote
 sets them once for all that it forks; they tell whoever is ``install``-ed. The file carries the
 status_detail of the coming verdict and works where no signal reaches; it is looked for at every
-beat.
+beat. So is the claim of a worker that was placed: where it has been taken away, the run is to end
+too, and nothing of it is told any more.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from typing import Final
 
 from workers.launch import PYTHON_IGNORES
 from workers.records.errors import TypedError
-from workers.records.files import read_object
+from workers.records.files import is_gone, read_object
 from workers.records.proc import read_small
 
 # Whoever starts us blocks these until we have our handlers; Control.install unblocks them.
@@ -28,6 +29,7 @@ class Control:
 
     Args:
         cancel_path: the file.
+        claim_path: our claim; None for a worker that a supervisor of this host has started.
 
     Attributes:
         bell_fd: readable when something happened: a signal, a child's end, a wish to stop.
@@ -35,8 +37,10 @@ class Control:
         stop_count: how often somebody told us to stop by a signal.
     """
 
-    def __init__(self, cancel_path: str) -> None:
+    def __init__(self, cancel_path: str, claim_path: str | None = None) -> None:
         self._cancel_path = cancel_path
+        self._claim_path = claim_path
+        self._fenced = False
         self._is_told = False
         self.bell_fd, self._ring_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.detail: str | None = None
@@ -63,11 +67,17 @@ class Control:
         self.stop_count += 1
 
     def on_beat(self) -> None:
-        """Called by the pulse: ring if somebody left the file."""
-        if self.detail is None and os.access(self._cancel_path, os.F_OK):
+        """Called by the pulse: ring if somebody left the file, or took our claim away."""
+        if self.detail is None and (os.access(self._cancel_path, os.F_OK) or self.is_fenced()):
             self._is_told = True
             with contextlib.suppress(BlockingIOError):
                 os.write(self._ring_fd, b"!")
+
+    def is_fenced(self) -> bool:
+        """Tell whether our claim was taken away: somebody else speaks for the run now."""
+        if self._claim_path is not None and not self._fenced:
+            self._fenced = is_gone(self._claim_path)
+        return self._fenced
 
     def look(self) -> str | None:
         """Quieten the bell and tell the detail if the run is to end."""

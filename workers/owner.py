@@ -1,12 +1,26 @@
 """Owning a run: the flock on its ``.owner``, and the question whether there is anything to do."""
 
+import errno
 import fcntl
 import os
+import time
+from typing import Final
 
 from workers.records.errors import BadFileError, OwnedError
-from workers.records.files import open_regular, read_bytes
+from workers.records.files import is_gone, open_regular, read_bytes
 from workers.records.journal import Event, read_journal, verdict_in
 from workers.records.layout import RunDir
+
+_NO_LOCKS: Final = (
+    errno.ENOLCK,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EINVAL,
+    errno.ENOSYS,
+)
+# Whoever asks whether a run is owned holds its lock for microseconds, a gc for three calls: 1 s.
+_TRIES_COUNT: Final = 50
+_TRY_S: Final = 0.02
 
 
 class PlacedError(OwnedError):
@@ -16,6 +30,12 @@ class PlacedError(OwnedError):
         "{run_dir}: a worker has begun this run before and left no verdict; the supervisor gives "
         "it one, and `supervisor retry` makes a new run"
     )
+
+
+class RevokedError(OwnedError):
+    """The claim of a worker was taken away before it began. Facts: run_dir."""
+
+    template = "{run_dir}: this attempt was taken away from us; nothing of it was begun here"
 
 
 def own(run: RunDir, owner_fd: int | None) -> int:
@@ -37,8 +57,33 @@ def own(run: RunDir, owner_fd: int | None) -> int:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # succeeds on what our starter locked
     except BlockingIOError:
+        if owner_fd is None:
+            os.close(fd)
         raise OwnedError(run_dir=run.path) from None
     return fd
+
+
+def own_by_claim(run: RunDir, claim: str) -> None:
+    """Hold the owner lock of a run that we have claimed, where its folder has locks.
+
+    Raises:
+        OwnedError: another process holds the lock.
+        RevokedError: the claim was taken away meanwhile.
+    """
+    for left in reversed(range(_TRIES_COUNT)):
+        try:
+            own(run, None)
+            break
+        except OwnedError:
+            if not left:
+                raise
+            time.sleep(_TRY_S)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            break  # the claim alone has to do
+    if is_gone(claim):
+        raise RevokedError(run_dir=run.path)
 
 
 def _check(fd: int, run: RunDir) -> None:

@@ -56,7 +56,10 @@ class PipelineRun:
         identity = identity_of(os.getpid())
         self._recorder.fact(
             Event.RUN_STARTED,
-            {"identity": None if identity is None else identity.to_json(), "attempt": 1},
+            {
+                "identity": None if identity is None else identity.to_json(),
+                "attempt": bench.attempt,
+            },
         )
         try:
             make_private(bench.run.commands)

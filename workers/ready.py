@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workers.owner import is_done, own
+from workers.owner import is_done, own, own_by_claim
 from workers.records.clock import SystemClock
 from workers.records.errors import TypedError
 from workers.records.journal import JournalWriter
@@ -33,13 +33,16 @@ class Ready:
     spec: RunSpec | OSError | TypedError
 
 
-def make_ready(run: RunDir, owner_fd: int | None, environ: Mapping[str, str]) -> Ready | None:
+def make_ready(
+    run: RunDir, owner_fd: int | None, environ: Mapping[str, str], *, claim: str | None = None
+) -> Ready | None:
     """Make a run ready.
 
     Args:
         run: its directory, by its real path.
         owner_fd: its locked owner file; None where the lock is to be taken.
         environ: our environment.
+        claim: our claim, where we were placed.
 
     Returns:
         The run; None where it has its verdict.
@@ -50,7 +53,10 @@ def make_ready(run: RunDir, owner_fd: int | None, environ: Mapping[str, str]) ->
         OSError: the system refused.
     """
     os.stat(run.journal)  # before .owner is made where there is no run
-    own(run, owner_fd)
+    if claim is None:
+        own(run, owner_fd)
+    else:
+        own_by_claim(run, claim)
     if is_done(run):
         return None
     journal = JournalWriter(run.journal, by="worker", clock=SystemClock())

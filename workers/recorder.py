@@ -34,6 +34,7 @@ class Bench:
     control: Control
     containment: Containment
     clock: Clock
+    attempt: int = 1
 
 
 class Recorder:
@@ -41,7 +42,8 @@ class Recorder:
 
     Args:
         journal: the journal.
-        control: a new wish to stop ends the patience for the verdict.
+        control: a new wish to stop ends the patience for the verdict; one whose claim was taken
+            away tells nothing more.
     """
 
     def __init__(self, journal: JournalWriter, control: Control) -> None:
@@ -65,7 +67,7 @@ class Recorder:
         self._owed.append((event, data, flush))
         delay_s = WRITE_DELAY_S
         for left in reversed(range(tries)):
-            if self._pay():
+            if self._pay() or self._control.is_fenced():
                 return
             if left:
                 time.sleep(delay_s)
@@ -83,14 +85,14 @@ class Recorder:
             on_wait: called before each further try; keeps the heart beating.
 
         Returns:
-            False where it could not be written.
+            False where it could not be written, or is not ours to tell any more.
         """
         told = self._control.stop_count
         self._owed.append((Event.VERDICT, data, True))
         delay_s = WRITE_DELAY_S
         while not self._pay():
             self._control.look()
-            if self._control.stop_count > told:
+            if self._control.stop_count > told or self._control.is_fenced():
                 return False
             on_wait()
             select.select([self._control.bell_fd], [], [], delay_s)
@@ -98,8 +100,10 @@ class Recorder:
         return True
 
     def _pay(self) -> bool:
-        """Write what is owed, in order; False where the system refuses."""
+        """Write what is owed, in order; False where the system refuses, or we may not speak."""
         while self._owed:
+            if self._control.is_fenced():
+                return False
             event, data, flush = self._owed[0]
             try:
                 if event is Event.VERDICT and self._refused_count:

@@ -5,7 +5,8 @@ directory. A reader sees the old or the new file and needs no lock. A failed fsy
 on the same descriptor (the kernel may have dropped the pages): the caller writes the file anew.
 Temporary files are called ``.<name>.<pid>-<start ticks>-<serial>.tmp`` after their writer; what a
 dead writer left is swept by the supervisor's next start, also when its pid belongs to somebody else
-by then.
+by then. A worker that was placed on some host adds its boot: only there can anybody tell whether it
+lives.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from workers.records.errors import BadFileError
 from workers.records.files import FILE_MODE, make_dir, open_regular, sync_dir
@@ -24,6 +25,8 @@ from workers.records.proc import is_running, proc_stat
 
 _LINE = json.JSONEncoder()  # json.dumps with separators would make one each time
 _serial = itertools.count()
+_boot: Final[dict[str, str]] = {}
+_BOOT_CHARS: Final = 8  # of 36: enough to tell two boots apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,12 @@ def replace_file(
 
 def temporary_name(name: str) -> str:
     """A new name for a temporary file of this process that stands for ``name``."""
-    return f".{name[:180]}.{_writer(os.getpid())}-{next(_serial)}.tmp"
+    return f".{name[:180]}.{_writer(os.getpid())}-{next(_serial)}{_boot.get('mark', '')}.tmp"
+
+
+def name_boot(boot_id: str) -> None:
+    """From now on this process's temporary files say of which boot they are."""
+    _boot["mark"] = f"-{boot_id[:_BOOT_CHARS]}"
 
 
 @functools.lru_cache(maxsize=1)
@@ -102,12 +110,24 @@ def _writer(pid: int) -> str:
 
 
 def is_abandoned(name: str) -> bool:
-    """Tell whether a file name is that of a temporary file whose writer does not live any more."""
+    """Tell whether a file name is that of a temporary file whose writer does not live any more.
+
+    Of one that was written on another host nobody can tell.
+    """
     if not name.endswith(".tmp"):
         return False
     pid, _, rest = name[: -len(".tmp")].rpartition(".")[2].partition("-")
-    ticks = rest.partition("-")[0]
+    ticks, _, serial = rest.partition("-")
+    boot = serial.partition("-")[2]
+    if boot and not _is_this_boot(boot):
+        return False
     return not (pid.isdigit() and ticks.isdigit() and is_running(int(pid), int(ticks)))
+
+
+def _is_this_boot(mark: str) -> bool:
+    from workers.records.identity import boot_id  # for the few names that tell one
+
+    return boot_id().startswith(mark)
 
 
 def create_file(path: str, data: bytes) -> None:

@@ -10,7 +10,7 @@ import os
 import stat
 from typing import Any, Final
 
-from workers.records.errors import BadFileError, BadRecordError
+from workers.records.errors import BadFileError, BadRecordError, TypedError
 from workers.records.limits import MARKER_LIMIT_BYTES, RECORD_LIMIT_BYTES
 
 DIR_MODE: Final = 0o700
@@ -214,3 +214,17 @@ def sync_file(path: str) -> None:
         os.fdatasync(fd)
     finally:
         os.close(fd)
+
+
+def is_gone(path: str) -> bool:
+    """Tell whether a file has been taken away.
+
+    It is opened, not only looked at: a shared folder asks its server then.
+    """
+    try:
+        os.close(open_regular(path, os.O_RDONLY))
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, TypedError):
+        return False  # the folder does not say; it does not say that it is gone either
+    return False

@@ -7,6 +7,7 @@
         <task>/metrics.json
         <task>/cli/<run-id>/                   a run's directory; appears whole, by rename
             spec.json  .owner  journal.ndjson  .heartbeat  manifest.json  cancel.json
+            placement.json  .claim.N  .claim.N.revoked
             commands/NN-<slug>.stdout.log      .stderr.log; earlier tries NN-<slug>.try-K.…
             errors/NN-<slug>.json
         .supervisor/                           lease.lock lease.json paused.json status.json …
@@ -65,6 +66,19 @@ class RunDir:
     def cancel(self) -> str:
         """The supervisor's wish that the worker end the run."""
         return f"{self.path}/cancel.json"
+
+    @property
+    def placement(self) -> str:
+        """Where an engine was asked to place the run's newest attempt, and with what resources."""
+        return f"{self.path}/placement.json"
+
+    def claim(self, attempt: int) -> str:
+        """Who has begun an attempt, or has taken it back; made once, by whoever comes first."""
+        return f"{self.path}/.claim.{attempt}"
+
+    def revoked_claim(self, attempt: int) -> str:
+        """The claim of a worker that may not tell anything any more."""
+        return f"{self.claim(attempt)}.revoked"
 
     @property
     def commands(self) -> str:
