@@ -14,7 +14,7 @@ from workers.records.limits import Limits
 _LIMITS: Final = Limits()
 LOCK_WAIT_LIMIT_S: Final = 3.0  # docs/reference: a held lock costs no more
 Command = str | list[str]
-Launcher = Literal["zygote", "exec"]
+Launcher = Literal["zygote", "exec", "dask", "slurm"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,8 @@ class Settings:
     batch: str | None = None
     history_limit: int = 1000
     launcher: Launcher = "zygote"
+    dask_scheduler: str | None = None
+    slurm_options: list[str] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
     lock_attempts: int = 5
     lock_delay_s: float = 0.1

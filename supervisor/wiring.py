@@ -1,8 +1,11 @@
 """The one place where things are constructed and joined."""
 
 import contextlib
+import json
 import os
+import sys
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from supervisor.core.backoff import Backoff
 from supervisor.core.fleet import Fleet, Rules
@@ -15,6 +18,7 @@ from supervisor.edge.lease import Lease, take_lease
 from supervisor.edge.log import Log
 from supervisor.edge.notify import Notifier
 from supervisor.edge.persistence import PersistenceCoordinator
+from supervisor.edge.placed import PlacedLauncher
 from supervisor.edge.remains import our_children
 from supervisor.edge.spawner import ExecLauncher, Launcher
 from supervisor.edge.textfile import Textfile
@@ -54,9 +58,29 @@ def rules_of(settings: Settings) -> Rules:
     )
 
 
+AGENTS: Final[dict[str, tuple[str, ...]]] = {
+    "dask": (sys.executable, "-I", "-m", "supervisor.placement.dask_agent"),
+    "slurm": (sys.executable, "-I", "-m", "supervisor.placement.slurm_agent"),
+}
+"""The agents of the engines that place runs on other hosts, by the name of the setting."""
+
+
+def placer_of(settings: Settings, stderr_path: str) -> PlacedLauncher | None:
+    """What hands runs to an engine; None where workers are started here."""
+    words = AGENTS.get(settings.launcher)
+    if words is None:
+        return None
+    options = {
+        "dask_scheduler": settings.dask_scheduler,
+        "slurm_options": settings.slurm_options,
+        "grace_s": settings.grace_s,
+    }
+    return PlacedLauncher(settings.launcher, words, json.dumps(options), stderr_path)
+
+
 def _launcher(settings: Settings, stderr_path: str, by_fork: ZygoteLauncher) -> Launcher:
     by_exec = ExecLauncher(stderr_path)
-    if settings.launcher == "exec":
+    if settings.launcher != "zygote":
         by_fork.close()
         return by_exec
     by_fork.settle(stderr_path, by_exec)
@@ -110,6 +134,7 @@ def engine_for(
     clock = SystemClock()
     strangers = frozenset(our_children()) - set(by_fork.helpers())
     launcher = _launcher(settings, workers_log, by_fork)
+    placer = placer_of(settings, workers_log)
     intake = Intake(layout, clock)
     watcher = Watcher(layout.inbox)
     durability = "full" if sync_dir(layout.control) else "files only"
@@ -134,6 +159,7 @@ def engine_for(
         log=log,
         reporter=reporter,
         strangers=strangers,
+        placer=placer,
         aside=aside,
         lease=lease,
         holds=holds,
@@ -168,6 +194,8 @@ def engine_for(
     finally:
         log.write("supervisor_ended", pid=lease.identity.pid)
         launcher.close()
+        if placer is not None:
+            placer.close()
         watcher.close()
         parts.persistence.close()
         lease.release()

@@ -20,6 +20,7 @@ from workers.ready import Ready, make_ready
 from workers.recorder import Bench, Recorder
 from workers.records.clock import SystemClock
 from workers.records.errors import TypedError
+from workers.records.files import HeldFile
 from workers.records.layout import Layout, RunDir
 from workers.records.spec import RunSpec
 
@@ -81,7 +82,12 @@ def _say_unreadable(recorder: Recorder, error: Exception) -> None:
 
 
 def work(
-    run: RunDir, owner_fd: int | None, ready: Ready | None = None, attempt: int | None = None
+    run: RunDir,
+    owner_fd: int | None,
+    ready: Ready | None = None,
+    *,
+    attempt: int = 1,
+    claim: HeldFile | None = None,
 ) -> int:
     """Run one run, and tell on stderr why it cannot be run. ``set_handlers`` comes before.
 
@@ -89,17 +95,17 @@ def work(
         run: its directory, by its real path.
         owner_fd: its locked owner file; None where the lock is to be taken.
         ready: the same run, where it was made ready before.
-        attempt: the attempt that we have claimed; None where a supervisor of this host starts us.
+        attempt: which attempt of it this is.
+        claim: our claim of it; None where a supervisor of this host starts us.
 
     Returns:
         The exit code.
     """
-    claim = None if attempt is None else run.claim(attempt)
     control = Control(run.cancel, claim)
     control.install()
     try:
         ready = ready or make_ready(run, owner_fd, dict(os.environ), claim=claim)
-        return 0 if ready is None else _begin(ready, control, attempt or 1)
+        return 0 if ready is None else _begin(ready, control, attempt)
     except TypedError as error:
         print(f"worker: {error}", file=sys.stderr)
         return error.exit_code

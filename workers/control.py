@@ -15,7 +15,7 @@ from typing import Final
 
 from workers.launch import PYTHON_IGNORES
 from workers.records.errors import TypedError
-from workers.records.files import is_gone, read_object
+from workers.records.files import HeldFile, read_object
 from workers.records.proc import read_small
 
 # Whoever starts us blocks these until we have our handlers; Control.install unblocks them.
@@ -29,7 +29,7 @@ class Control:
 
     Args:
         cancel_path: the file.
-        claim_path: our claim; None for a worker that a supervisor of this host has started.
+        claim: our claim; None for a worker that a supervisor of this host has started.
 
     Attributes:
         bell_fd: readable when something happened: a signal, a child's end, a wish to stop.
@@ -37,9 +37,9 @@ class Control:
         stop_count: how often somebody told us to stop by a signal.
     """
 
-    def __init__(self, cancel_path: str, claim_path: str | None = None) -> None:
+    def __init__(self, cancel_path: str, claim: HeldFile | None = None) -> None:
         self._cancel_path = cancel_path
-        self._claim_path = claim_path
+        self._claim = claim
         self._fenced = False
         self._is_told = False
         self.bell_fd, self._ring_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -75,8 +75,8 @@ class Control:
 
     def is_fenced(self) -> bool:
         """Tell whether our claim was taken away: somebody else speaks for the run now."""
-        if self._claim_path is not None and not self._fenced:
-            self._fenced = is_gone(self._claim_path)
+        if self._claim is not None and not self._fenced:
+            self._fenced = self._claim.is_gone()
         return self._fenced
 
     def look(self) -> str | None:

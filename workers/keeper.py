@@ -19,6 +19,7 @@ from workers.control import TAKEN, set_handlers
 from workers.libc import become_subreaper
 from workers.records.atomic import name_boot
 from workers.records.claim import WORKER, WorkerEnd, take_claim, tell_ended
+from workers.records.files import HeldFile
 from workers.records.identity import boot_id, signal_name
 from workers.records.layout import RunDir
 
@@ -71,8 +72,9 @@ def _be_worker(run: RunDir, attempt: int, fd: int) -> NoReturn:
     code = program.BUG
     try:
         os.setsid()
+        claim = HeldFile.of(run.claim(attempt), fd)
         os.close(fd)
-        code = program.work(run, None, attempt=attempt)
+        code = program.work(run, None, attempt=attempt, claim=claim)
     except BaseException:  # noqa: BLE001 - what an interpreter of its own would print
         traceback.print_exc()
     finally:

@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from workers.records.errors import BadFileError, OwnedError
-from workers.records.files import is_gone, open_regular, read_bytes
+from workers.records.files import HeldFile, open_regular, read_bytes
 from workers.records.journal import Event, read_journal, verdict_in
 from workers.records.layout import RunDir
 
@@ -63,7 +63,7 @@ def own(run: RunDir, owner_fd: int | None) -> int:
     return fd
 
 
-def own_by_claim(run: RunDir, claim: str) -> None:
+def own_by_claim(run: RunDir, claim: HeldFile) -> None:
     """Hold the owner lock of a run that we have claimed, where its folder has locks.
 
     Raises:
@@ -82,7 +82,7 @@ def own_by_claim(run: RunDir, claim: str) -> None:
             if error.errno not in _NO_LOCKS:
                 raise
             break  # the claim alone has to do
-    if is_gone(claim):
+    if claim.is_gone():
         raise RevokedError(run_dir=run.path)
 
 

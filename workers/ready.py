@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from workers.owner import is_done, own, own_by_claim
 from workers.records.clock import SystemClock
 from workers.records.errors import TypedError
+from workers.records.files import HeldFile
 from workers.records.journal import JournalWriter
 from workers.records.layout import RunDir
 from workers.records.read_spec import load_spec
@@ -34,7 +35,7 @@ class Ready:
 
 
 def make_ready(
-    run: RunDir, owner_fd: int | None, environ: Mapping[str, str], *, claim: str | None = None
+    run: RunDir, owner_fd: int | None, environ: Mapping[str, str], *, claim: HeldFile | None = None
 ) -> Ready | None:
     """Make a run ready.
 

@@ -35,6 +35,8 @@ class Rules:
     Attributes:
         stop_margin_s: beyond ``grace_s``, how long a stopping worker may take to write its verdict
             (it looks for what it killed for up to 10 s) before it is killed itself.
+        far_margin_s: the same for a worker on another host: what it has to see, and what it writes,
+            may be a minute late (NFS keeps what it knows of a directory for acdirmax, 60 s).
         clear_within_s: how long killing may take before the verdict is written with what is left.
         clear_first_s: between the first two rounds of it; then as long again as it has taken so
             far, ``clear_every_s`` at most; ``remains_every_s`` once the verdict is written.
@@ -49,6 +51,7 @@ class Rules:
     grace_s: float
     manifest_throttle_s: float
     stop_margin_s: float = 12.0
+    far_margin_s: float = 90.0
     clear_within_s: float = 1.0
     clear_first_s: float = 0.002
     clear_every_s: float = 0.05
@@ -56,6 +59,10 @@ class Rules:
     give_up_s: float = 10.0
     owed_retry_s: float = 0.5
     record_retry_s: float = 1.0
+
+    def stopping_s(self, run: Run) -> float:
+        """How long a run may take to end once it was asked to."""
+        return self.grace_s + (self.stop_margin_s if run.host is None else self.far_margin_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,6 +141,7 @@ class Run:
         group: the concurrency group that it counts against.
         after: the runs that must have succeeded before it starts, and have not yet.
         number: its place in the order of acceptance.
+        host: the other host that its worker is on; None where it is on ours, or not known.
         waited_for: somebody's ``supervisor run`` waits for it (or its parent's).
         age_from_mono_s: from when on its heartbeat is waited for, where it has not moved since
             (Fleet.beats), on our monotonic clock.
@@ -163,6 +164,7 @@ class Run:
     group: str | None = None
     after: tuple[str, ...] = ()
     number: int = 0
+    host: str | None = None
     waited_for: bool = False
     age_from_mono_s: float = 0.0
     liveness: Liveness = Liveness.FRESH

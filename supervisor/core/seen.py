@@ -84,6 +84,13 @@ def started(draft: Draft, s: stimuli.Started, _: Jitter) -> None:
         draft.move(run, Move.START, Running(since_mono_s=draft.now), age_from_mono_s=draft.now)
 
 
+def hosted(draft: Draft, s: stimuli.Hosted, _: Jitter) -> None:
+    """The worker is on another host: only its silence can tell that it is gone."""
+    run = draft.find(s.run_id)
+    if run is not None and isinstance(run.state, LIVE) and run.host != s.host:
+        draft.change(run, host=s.host)
+
+
 def moved(draft: Draft, s: stimuli.Moved, _: Jitter) -> None:
     """The manifest is out of date."""
     run = draft.find(s.run_id)
@@ -126,13 +133,16 @@ def _stop_children(draft: Draft, run: Run) -> None:
 def worker_gone(draft: Draft, s: stimuli.WorkerGone, _: Jitter) -> None:
     """Nobody can finish the run: clear up, then judge."""
     run = draft.find(s.run_id)
-    if run is None:
-        return
+    if run is not None:
+        _gone(draft, run, s.reason)
+
+
+def _gone(draft: Draft, run: Run, reason: str) -> None:
     match run.state:
         case Stopping(detail=detail):
-            lose(draft, run, status="cancelled", detail=detail, reason=s.reason)
+            lose(draft, run, status="cancelled", detail=detail, reason=reason)
         case Starting() | Running():
-            lose(draft, run, status="failed", detail="worker-lost", reason=s.reason)
+            lose(draft, run, status="failed", detail="worker-lost", reason=reason)
         case _:
             return
 
@@ -180,9 +190,14 @@ def _judge(draft: Draft, run: Run, *, stopped: bool) -> None:
     looks_count = run.hung_looks_count + 1 if word is Liveness.HUNG else 0
     if word != run.liveness or looks_count != run.hung_looks_count:
         run = draft.change(run, liveness=word, hung_looks_count=looks_count)
-    if looks_count >= HUNG_LOOKS_COUNT:
+    if looks_count < HUNG_LOOKS_COUNT:
+        return
+    if run.host is None:
         reason = f"no heartbeat for {age_s:.0f} s although its process was not stopped"
         lose(draft, run, status="failed", detail="worker-hung", reason=reason)
+        return
+    # It may be cut off, or gone with its host, or hang: who is not there cannot tell them apart.
+    _gone(draft, run, f"no heartbeat from host {run.host} for {age_s:.0f} s")
 
 
 def stalled(draft: Draft, _s: stimuli.Stalled, _: Jitter) -> None:

@@ -93,6 +93,7 @@ _HANDLERS: Final[dict[type, Callable[[Draft, Any, Jitter], None]]] = {
     stimuli.Adopted: seen.adopted,
     stimuli.LaunchFailed: seen.launch_failed,
     stimuli.Started: seen.started,
+    stimuli.Hosted: seen.hosted,
     stimuli.Moved: seen.moved,
     stimuli.VerdictSeen: seen.verdict_seen,
     stimuli.WorkerGone: seen.worker_gone,

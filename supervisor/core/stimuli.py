@@ -50,6 +50,14 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Hosted:
+    """The run's worker is on another host, where we can look at nothing but what it writes."""
+
+    run_id: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """The journal has new facts, so the manifest is out of date."""
 
@@ -198,6 +206,7 @@ Stimulus = (
     | Adopted
     | LaunchFailed
     | Started
+    | Hosted
     | Moved
     | VerdictSeen
     | WorkerGone

@@ -40,10 +40,10 @@ def run(draft: Draft) -> None:
 def _one(draft: Draft, item: Run) -> None:
     rules, now = draft.rules, draft.now
     match item.state:
-        case Stopping(since_mono_s=since, detail=detail) if (
-            now >= since + rules.grace_s + rules.stop_margin_s
-        ):
+        case Stopping(since_mono_s=since, detail=detail) if now >= since + rules.stopping_s(item):
             reason = "it did not end in time and was killed"
+            if item.host is not None:
+                reason = f"it was not seen to end in time on {item.host}"
             item = lose(draft, item, status="cancelled", detail=detail, reason=reason)
         case Judged(status=status, detail=detail, reason=reason, leftover_pids=pids) if (
             now >= item.retry_mono_s
@@ -105,7 +105,7 @@ def next_due(fleet: Fleet, rules: Rules) -> float | None:
             found.append(item.clear_mono_s)
         match item.state:
             case Stopping(since_mono_s=since):
-                found.append(since + rules.grace_s + rules.stop_margin_s)
+                found.append(since + rules.stopping_s(item))
             case Judged() | Ended():
                 found.append(item.retry_mono_s)
             case _:

@@ -16,6 +16,7 @@ from supervisor.edge.run_reader import RunReader
 from workers.records.atomic import (
     create_file,
     is_abandoned,
+    is_foreign,
     publish_dir,
     replace_file,
     to_bytes,
@@ -206,16 +207,20 @@ class Intake:
         """Remove what dead writers left in the supervisor's own directories; how much it was."""
         return self.sweep_files(self._layout.inbox, self._layout.control)
 
-    def sweep_files(self, *directories: str) -> int:
+    def sweep_files(self, *directories: str, foreign: bool = False) -> int:
         """Remove the temporary files of dead writers, and return how many there were.
 
         What the disk refuses to remove stays until the next sweep; it is in nobody's way.
+
+        Args:
+            directories: where to look; one that is missing holds nothing.
+            foreign: those of other hosts too, since nobody else may write there any more.
         """
         count = 0
         for directory in directories:
             with contextlib.suppress(OSError):
                 for name in os.listdir(directory):
-                    if is_abandoned(name):
+                    if is_abandoned(name) or (foreign and is_foreign(name)):
                         os.unlink(os.path.join(directory, name))
                         count += 1
         return count

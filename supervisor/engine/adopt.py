@@ -10,12 +10,14 @@ import os
 from supervisor.core import stimuli
 from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import is_flocked
+from supervisor.edge.placements import load_placement
 from supervisor.edge.proctable import living_pidfd
 from supervisor.edge.removal import sweep as sweep_removed
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker
+from supervisor.engine import placing
+from supervisor.engine.facts import facts, verdict
 from supervisor.engine.leaders import accepted
-from supervisor.engine.observe import facts, verdict
 from supervisor.engine.parts import Parts
 from supervisor.report.rows import tasks
 from workers.records.errors import BadFileError, NewerRecordError, TypedError
@@ -129,6 +131,12 @@ def _take_up(parts: Parts, task_id: str, run_id: str) -> list[Stimulus]:
         return [about, verdict(run_id, parts)]
     if any(isinstance(s, stimuli.DirectoryGone) for s in seen):
         return [about, stimuli.DirectoryGone(run_id)]
+    placement = load_placement(run)
+    if placement is not None:
+        placed = placing.take_up(parts, placement, about, started=started)
+        if placed is not None:
+            adopted, *more = placed
+            return [adopted, *_cancelled(reader), *more]
     if _is_owned(parts, reader):
         _watch(parts, run_id)
         parts.log.write("run_adopted", run_id=run_id)

@@ -1,11 +1,14 @@
 """Clearing up after a run: what is left of it is killed, and nothing that is somebody else's."""
 
 from supervisor.edge.remains import Lost, kill_remains
+from supervisor.engine import placing
 from supervisor.engine.parts import Parts
 
 
 def clear(parts: Parts, run_id: str) -> tuple[int, ...]:
     """Kill, once, whatever is left of a run; its worker too, where that lives.
+
+    On another host nothing is looked at or signalled: there its keeper has killed what it could.
 
     Returns:
         The pids that were found; empty means that nothing is left.
@@ -13,6 +16,8 @@ def clear(parts: Parts, run_id: str) -> tuple[int, ...]:
     Raises:
         OSError: no descriptor is left to look with.
     """
+    if run_id in parts.placements and not placing.is_here(parts, run_id):
+        return placing.left_over(parts, run_id)
     worker = parts.worker_identity(run_id)
     lost = Lost(
         run_id=run_id,
@@ -20,8 +25,10 @@ def clear(parts: Parts, run_id: str) -> tuple[int, ...]:
         is_below_us=run_id in parts.started,
         since_ticks=0 if worker is None else worker.start_ticks,
     )
+    placer = () if parts.placer is None else parts.placer.helpers()
+    others = {worker.process for other, worker in parts.workers.items() if other != run_id}
     return kill_remains(
         lost,
-        {worker.process for other, worker in parts.workers.items() if other != run_id},
-        parts.strangers | {*parts.launcher.helpers(), *parts.hooks.processes()},
+        others | placing.working_here(parts, but=run_id),
+        parts.strangers | {*parts.launcher.helpers(), *placer, *parts.hooks.processes()},
     )

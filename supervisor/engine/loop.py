@@ -1,7 +1,8 @@
 """The loop: wait, look, step, perform, until there is nothing left to do.
 
 One thread, one value (the fleet), one place that waits. It wakes for a worker's exit (pidfd), a
-signal, a hint from the inbox, the scan once a second, and whatever falls due in the core.
+signal, a hint from the inbox, what an engine's agent says, the scan once a second, and whatever
+falls due in the core.
 """
 
 import random
@@ -16,7 +17,7 @@ from supervisor.core.step import step
 from supervisor.core.stimuli import Stimulus
 from supervisor.core.timers import next_due
 from supervisor.edge.remains import reap_strangers
-from supervisor.engine import observe, requests
+from supervisor.engine import observe, placing, requests
 from supervisor.engine.adopt import recover
 from supervisor.engine.leaving import Errand, Leaving
 from supervisor.engine.parts import Parts
@@ -120,6 +121,8 @@ class Engine:
         with Signals() as signals:
             self._selector.register(signals.fd, selectors.EVENT_READ, None)
             self._selector.register(self._parts.watcher.fd, selectors.EVENT_READ, None)
+            if self._parts.placer is not None:
+                self._selector.register(self._parts.placer.fd, selectors.EVENT_READ, None)
             last = next_scan = self._parts.clock.mono_s()
             self._parts.notifier.ready()
             while not self._finished():
@@ -167,12 +170,15 @@ class Engine:
         wake = min(due for due in dues if due is not None)
         found: list[Stimulus] = []
         inbox_changed = False
+        placer = self._parts.placer
         for key, _ in self._selector.select(max(0.0, wake - now)):
             if key.fd == signals.fd:
                 found += self._signals(signals.take())
             elif key.fd == self._parts.watcher.fd:
                 self._parts.watcher.drain()
                 inbox_changed = True
+            elif placer is not None and key.fd == placer.fd:
+                found += placing.heard(self._parts, placer.hear())
             else:
                 self._selector.unregister(key.fd)
                 self._watched.pop(key.data, None)
@@ -218,6 +224,9 @@ class Engine:
         return [stimuli.LimitChanged(new.max_runs, new.groups)]
 
     def _scan(self) -> None:
+        placer = self._parts.placer
+        if placer is not None:
+            placing.heard(self._parts, placer.tend(self._parts.clock.mono_s()))
         self._scans_count += 1
         per_beat = max(1, int(self._rules.ages.interval_s / self._scan_s))
         self._feed(

@@ -8,15 +8,16 @@ from collections.abc import Iterable
 
 from supervisor.core import stimuli
 from supervisor.core.fleet import Fleet
-from supervisor.core.lifecycle import LOOKED_AT
+from supervisor.core.lifecycle import LOOKED_AT, Run
 from supervisor.core.liveness import Liveness
 from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.proctable import is_stopped
+from supervisor.engine import placing
+from supervisor.engine.facts import facts
 from supervisor.engine.parts import Parts
 from workers.records.errors import TypedError
 from workers.records.identity import is_alive, signal_name
-from workers.records.journal import Event
 
 
 def scan(parts: Parts, fleet: Fleet, *, turn: int, per_beat: int) -> list[Stimulus]:
@@ -38,9 +39,18 @@ def scan(parts: Parts, fleet: Fleet, *, turn: int, per_beat: int) -> list[Stimul
     still: list[str] = []
     stopped: list[str] = []
     readers, workers, glance = parts.readers, parts.workers, parts.glance
+    placements = parts.placements
     for run_id in _worth_a_look(parts, fleet, glance.share(turn, per_beat)):
         run = fleet.active.get(run_id)
         if run is None or type(run.state) not in LOOKED_AT:
+            continue
+        if run_id in placements:
+            seen, beat = placing.look(parts, run)
+            news += seen
+            if beat is not None:
+                (moved if beat else still).append(run_id)
+            if beat is False and _is_stopped_here(parts, run):
+                stopped.append(run_id)
             continue
         reader, is_fresh = readers[run_id], run.liveness is Liveness.FRESH
         has_moved = reader.beat_moved(sure=is_fresh)
@@ -68,35 +78,11 @@ def _worth_a_look(parts: Parts, fleet: Fleet, due: list[str]) -> Iterable[str]:
     return dict.fromkeys((*fleet.busy, *glance.changed(), *sorted(unwatched), *due))
 
 
-def facts(parts: Parts, run_id: str) -> list[Stimulus]:
-    """Read what is new in a journal."""
-    reader = parts.readers[run_id]
-    try:
-        new = reader.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return [stimuli.DirectoryGone(run_id)]
-    except (OSError, TypedError) as error:
-        parts.log.write("journal_unreadable", run_id=run_id, why=str(error))
-        return []
-    found: list[Stimulus] = []
-    parts.news_count += bool(new)
-    for fact in new:
-        if fact.event == Event.RUN_STARTED:
-            found.append(stimuli.Started(run_id))
-        elif fact.event == Event.VERDICT:
-            return [*found, verdict(run_id, parts)]
-    return [*found, stimuli.Moved(run_id)] if new else found
-
-
-def verdict(run_id: str, parts: Parts) -> Stimulus:
-    """The verdict that the journal holds, as a stimulus."""
-    fact = parts.readers[run_id].verdict
-    if fact is None:
-        raise LookupError(f"no verdict in the journal of {run_id}")
-    detail = fact.data.get("detail")
-    return stimuli.VerdictSeen(
-        run_id, str(fact.data.get("status")), None if detail is None else str(detail)
-    )
+def _is_stopped_here(parts: Parts, run: Run) -> bool:
+    if run.liveness is Liveness.FRESH or not placing.is_here(parts, run.run_id):
+        return False
+    worker = parts.worker_identity(run.run_id)
+    return worker is not None and is_stopped(worker.pid)
 
 
 def gone(parts: Parts, run_id: str, reason: str) -> list[Stimulus]:

@@ -14,6 +14,8 @@ from supervisor.edge.lease import Lease
 from supervisor.edge.log import Log
 from supervisor.edge.notify import Notifier
 from supervisor.edge.persistence import PersistenceCoordinator
+from supervisor.edge.placed import PlacedLauncher
+from supervisor.edge.placements import Placement
 from supervisor.edge.proctable import works_on
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker, Launcher
@@ -62,6 +64,8 @@ class Parts:
         started: the runs whose worker we have started ourselves.
         proven: every worker that we knew alive, by run id, for as long as its run is ours.
         strangers: children that we had before we started anything; of no run.
+        placer: hands runs to an engine of other hosts; None where workers are started here.
+        placements: the runs that an engine was asked to place, whoever asked, by run id.
         unreadable: accepted runs that could not be taken up, by run id, and why.
         aside: makes room where something else stands in a record's place.
         lease: our claim to the root.
@@ -96,6 +100,8 @@ class Parts:
     started: set[str] = field(default_factory=set)
     proven: dict[str, Identity] = field(default_factory=dict)
     strangers: frozenset[Process] = frozenset()
+    placer: PlacedLauncher | None = None
+    placements: dict[str, Placement] = field(default_factory=dict)
 
     def launched(self, run_id: str, worker: LaunchedWorker) -> None:
         """A worker was started by us."""
@@ -126,9 +132,11 @@ class Parts:
         return self.proven[run_id]
 
     def known_pids(self) -> set[int]:
-        """The processes whose end we see otherwise: workers and hooks."""
+        """The processes whose end we see otherwise: workers, hooks and an engine's agent."""
         hooks = (pid for pid, _ in self.hooks.processes())
-        return {*hooks, *(worker.pid for worker in self.workers.values())}
+        placer = () if self.placer is None else self.placer.helpers()
+        agents = (pid for pid, _ in placer)
+        return {*hooks, *agents, *(worker.pid for worker in self.workers.values())}
 
     def same_boot(self, run_id: str) -> bool:
         """Tell whether a run was begun on this host since it booted, so that our clock is its."""
@@ -143,3 +151,6 @@ class Parts:
             reader.close()
         self.proven.pop(run_id, None)
         self.started.discard(run_id)
+        placement = self.placements.pop(run_id, None)
+        if placement is not None and self.placer is not None:
+            self.placer.forget(placement.key)

@@ -17,8 +17,9 @@ from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import take_flock
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchFailure
+from supervisor.engine import placing
 from supervisor.engine.clearing import clear
-from supervisor.engine.observe import facts, verdict
+from supervisor.engine.facts import facts, verdict
 from supervisor.engine.parts import Parts
 from supervisor.errors import TaskStateStoreLockError
 from workers.records.atomic import replace_file, to_bytes
@@ -85,6 +86,8 @@ class Performer:
         parts = self._parts
         reader = parts.readers[run_id]
         try:
+            if parts.placer is not None:
+                return placing.place(parts, run_id)
             if not is_dir(reader.run.path):
                 return [stimuli.DirectoryGone(run_id)]
             owner_fd = take_flock(reader.run.owner)
@@ -105,9 +108,13 @@ class Performer:
         return []
 
     def _ask_stop(self, run_id: str, detail: str) -> list[Stimulus]:
-        reader = self._parts.readers[run_id]
+        cancel = self._parts.readers[run_id].run.cancel
         with contextlib.suppress(OSError, TypedError):  # the signal alone ends it, as "stopped"
-            replace_file(reader.run.cancel, to_bytes({"detail": detail}))
+            replace_file(cancel, to_bytes({"detail": detail}))
+        if run_id in self._parts.placements:
+            found = placing.ask_stop(self._parts, run_id)
+            if found or not placing.is_here(self._parts, run_id):
+                return found
         launched = self._parts.workers.get(run_id)
         worker = self._parts.worker_identity(run_id)
         if launched is not None and launched.pidfd is not None:  # needs no descriptor more
@@ -143,23 +150,27 @@ class Performer:
         return [stimuli.ManifestWritten(action.run_id)]
 
     def _verdict(self, action: actions.WriteVerdict) -> list[Stimulus]:
-        """Take the lock, look again, and only then speak."""
+        """Take the lock, look again, and only then speak.
+
+        Of a worker on another host the claim is taken away instead: nobody could wait for its lock.
+        """
         parts, run_id = self._parts, action.run_id
         try:
             if action.detail == "run-dir-deleted":
                 parts.readers[run_id].close()
                 parts.readers[run_id] = parts.intake.rebuild(parts.readers[run_id])
-            owner_fd = take_flock(parts.readers[run_id].run.owner)
+            is_ours = placing.silence(parts, run_id)
+            owner_fd = take_flock(parts.readers[run_id].run.owner) if is_ours else None
         except (OSError, TypedError) as error:
             self._make_way(error)
             return [stimuli.VerdictRefused(run_id, str(error))]
-        if owner_fd is None:
+        if owner_fd is None and is_ours:
             return [stimuli.VerdictRefused(run_id, "its owner lock is held")]
         try:
             reader = self._restore_journal(run_id)
             # nobody else may write here: what a killed worker was replacing stays half written
             run = reader.run
-            parts.intake.sweep_files(run.path, run.commands, run.errors)
+            parts.intake.sweep_files(run.path, run.commands, run.errors, foreign=True)
             reader.read()
             if reader.verdict is None:
                 self._append_verdict(action)
@@ -169,7 +180,8 @@ class Performer:
             parts.log.write("verdict_failed", run_id=run_id, why=str(error))
             return [stimuli.VerdictRefused(run_id, str(error))]
         finally:
-            os.close(owner_fd)
+            if owner_fd is not None:
+                os.close(owner_fd)
         return [verdict(run_id, parts)]
 
     def _restore_journal(self, run_id: str) -> RunReader:

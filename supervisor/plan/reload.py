@@ -29,7 +29,16 @@ AT_ONCE: Final = frozenset(
     }
 )
 NEXT_START: Final = frozenset(
-    {"batch", "history_limit", "launcher", "write_deadline_s", "hook_timeout_s", "metrics_textfile"}
+    {
+        "batch",
+        "history_limit",
+        "launcher",
+        "dask_scheduler",
+        "slurm_options",
+        "write_deadline_s",
+        "hook_timeout_s",
+        "metrics_textfile",
+    }
 )
 NEW_RUNS: Final = frozenset(Settings.__dataclass_fields__) - AT_ONCE - NEXT_START
 _UNSAID: Final = frozenset({"secrets", "on_success", "on_failure", "on_finish"})

@@ -29,6 +29,12 @@ def _secrets(value: list[str]) -> list[str]:
     return value
 
 
+def _word(value: str) -> str:
+    if not value or "\0" in value:
+        raise ValueError("must be a word of a command line")
+    return value
+
+
 def _hook(value: str | list[str]) -> str | list[str]:
     words = [value] if isinstance(value, str) else value
     if not words or not words[0].strip() or any("\0" in word for word in words):
@@ -59,6 +65,12 @@ class SettingsTable(BaseModel):
         _DEFAULT.history_limit, ge=1, le=1_000_000, description="runs in state.json"
     )
     launcher: Launcher = Field(_DEFAULT.launcher, description="how workers are started")
+    dask_scheduler: Annotated[str, Field(min_length=1)] | None = Field(
+        _DEFAULT.dask_scheduler, description="address of the scheduler that places runs"
+    )
+    slurm_options: list[Annotated[str, AfterValidator(_word)]] = Field(
+        _DEFAULT.slurm_options, description="more words for every `sbatch`"
+    )
     secrets: Annotated[list[str], AfterValidator(_secrets)] = Field(
         _DEFAULT.secrets, description="variables whose values are masked"
     )

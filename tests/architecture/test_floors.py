@@ -14,6 +14,7 @@ FLOORS = {
     "supervisor.version": 2,
     "supervisor.core": 3,
     "supervisor.edge": 4,
+    "supervisor.placement": 4,
     "supervisor.plan": 4,
     "supervisor.settings": 4,
     "supervisor.report": 4,

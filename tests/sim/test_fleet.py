@@ -141,6 +141,11 @@ class World(RuleBasedStateMachine):
         if run_id in self.workers:
             self.feed(stimuli.Started(run_id), stimuli.Moved(run_id))
 
+    @rule(run_id=runs)
+    def be_elsewhere(self, run_id: str) -> None:
+        if run_id in self.workers:
+            self.feed(stimuli.Hosted(run_id, "other"))
+
     @rule(run_id=runs, status=st.sampled_from(STATUSES))
     def end(self, run_id: str, status: str) -> None:
         if run_id in self.workers:

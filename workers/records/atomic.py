@@ -14,6 +14,7 @@ import functools
 import itertools
 import json
 import os
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +28,7 @@ _LINE = json.JSONEncoder()  # json.dumps with separators would make one each tim
 _serial = itertools.count()
 _boot: Final[dict[str, str]] = {}
 _BOOT_CHARS: Final = 8  # of 36: enough to tell two boots apart
+_FOREIGN: Final = re.compile(r"\.\d+-\d+-\d+-([0-9a-f]{8})\.tmp\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +116,21 @@ def is_abandoned(name: str) -> bool:
 
     Of one that was written on another host nobody can tell.
     """
-    if not name.endswith(".tmp"):
+    if not name.endswith(".tmp") or is_foreign(name):
         return False
     pid, _, rest = name[: -len(".tmp")].rpartition(".")[2].partition("-")
-    ticks, _, serial = rest.partition("-")
-    boot = serial.partition("-")[2]
-    if boot and not _is_this_boot(boot):
-        return False
+    ticks = rest.partition("-")[0]
     return not (pid.isdigit() and ticks.isdigit() and is_running(int(pid), int(ticks)))
 
 
-def _is_this_boot(mark: str) -> bool:
-    from workers.records.identity import boot_id  # for the few names that tell one
+def is_foreign(name: str) -> bool:
+    """Tell whether a file name is that of a temporary file which was written on another host."""
+    mark = _FOREIGN.search(name)
+    if mark is None:
+        return False
+    from workers.records.identity import boot_id  # for the few names that have one
 
-    return boot_id().startswith(mark)
+    return not boot_id().startswith(mark[1])
 
 
 def create_file(path: str, data: bytes) -> None:

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import stat
+from dataclasses import dataclass
 from typing import Any, Final
 
 from workers.records.errors import BadFileError, BadRecordError, TypedError
@@ -216,15 +217,33 @@ def sync_file(path: str) -> None:
         os.close(fd)
 
 
-def is_gone(path: str) -> bool:
-    """Tell whether a file has been taken away.
+@dataclass(frozen=True, slots=True)
+class HeldFile:
+    """A file of ours that somebody may take away: its name, and which file it is."""
 
-    It is opened, not only looked at: a shared folder asks its server then.
-    """
-    try:
-        os.close(open_regular(path, os.O_RDONLY))
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except (OSError, TypedError):
-        return False  # the folder does not say; it does not say that it is gone either
-    return False
+    path: str
+    device: int
+    inode: int
+
+    @staticmethod
+    def of(path: str, fd: int) -> "HeldFile":
+        """The file that is open as ``fd``."""
+        found = os.fstat(fd)
+        return HeldFile(path, found.st_dev, found.st_ino)
+
+    def is_gone(self) -> bool:
+        """Tell whether the name does not lead to it any more.
+
+        It is opened, not only looked at: a shared folder asks its server then.
+        """
+        try:
+            fd = open_regular(self.path, os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except (OSError, TypedError):
+            return False  # the folder does not say; it does not say that it is gone either
+        try:
+            found = os.fstat(fd)
+        finally:
+            os.close(fd)
+        return (found.st_dev, found.st_ino) != (self.device, self.inode)

@@ -1,0 +1,164 @@
+"""Attempts that are placed: what an engine was asked for, and who has begun it.
+
+``placement.json`` is on disk before an engine hears of an attempt, so whoever starts after a crash
+knows that it may begin at any time. The claim beside it tells whether it has, and whose it is.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from workers.records.atomic import replace_file, to_bytes
+from workers.records.claim import SUPERVISOR, Claim, read_claim, take_claim
+from workers.records.clock import Clock
+from workers.records.errors import TypedError
+from workers.records.fields import Fields, check_schema
+from workers.records.files import read_object, sync_dir
+from workers.records.layout import RunDir
+
+SCHEMA: Final = "pipeline-supervisor/placement/1"
+_CLAIM: Final = re.compile(r"\.claim\.(\d+)(?:\.revoked)?")
+
+
+class Stand(StrEnum):
+    """What has become of an attempt."""
+
+    UNCLAIMED = "unclaimed"
+    CLAIMED = "claimed"
+    TAKEN_BACK = "taken-back"
+    REVOKED = "revoked"
+
+
+@dataclass(slots=True, kw_only=True)
+class Placement:
+    """An attempt that an engine was asked to place.
+
+    Attributes:
+        run: the run's files.
+        attempt: which attempt, from 1.
+        launcher: the engine, "" where that cannot be read any more.
+        resources: what it takes of a host.
+        claim: who has begun it, as it was read last.
+        stand: what has become of it, as far as we have seen.
+        owed: why it is to be taken back, where the disk has refused that so far; and whether trying
+            again may help.
+    """
+
+    run: RunDir
+    attempt: int
+    launcher: str
+    resources: Mapping[str, float] = field(default_factory=dict)
+    claim: Claim | None = None
+    stand: Stand = Stand.UNCLAIMED
+    owed: tuple[str, bool] | None = None
+
+    @property
+    def key(self) -> str:
+        """As engines know the attempt."""
+        return f"{self.run.run_id}.{self.attempt}"
+
+    def store(self) -> None:
+        """Put it on disk; OSError or BadFileError where that is refused."""
+        record = {
+            "schema": SCHEMA,
+            "attempt": self.attempt,
+            "launcher": self.launcher,
+            "resources": dict(self.resources),
+        }
+        replace_file(self.run.placement, to_bytes(record))
+
+    def look(self) -> Claim | None:
+        """Read the claim; what cannot be read now is read at the next look."""
+        if self.stand in (Stand.UNCLAIMED, Stand.CLAIMED):
+            with contextlib.suppress(OSError, TypedError):
+                found = read_claim(self.run.claim(self.attempt))
+                if found is not None:
+                    self.claim = found
+                    self.stand = Stand.TAKEN_BACK if found.by == SUPERVISOR else Stand.CLAIMED
+        return self.claim
+
+    def take_back(self, clock: Clock) -> bool:
+        """See to it that nobody begins the attempt any more.
+
+        Returns:
+            False where somebody has begun it.
+
+        Raises:
+            OSError: the disk refuses; somebody may begin it yet.
+        """
+        if self.stand is Stand.UNCLAIMED:
+            fd = take_claim(self.run, self.attempt, by=SUPERVISOR, at_epoch_s=clock.epoch_s())
+            if fd is not None:
+                os.close(fd)
+                self.stand = Stand.TAKEN_BACK
+            else:
+                self.stand = Stand.CLAIMED  # a folder may show the claim later than it counts
+                self.look()
+        return self.stand is Stand.TAKEN_BACK
+
+    def silence(self, clock: Clock) -> None:
+        """See to it that no worker speaks for the run any more. OSError where the disk refuses."""
+        if not self.take_back(clock) and self.stand is Stand.CLAIMED:
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.run.claim(self.attempt), self.run.revoked_claim(self.attempt))
+                sync_dir(self.run.path)
+            self.stand = Stand.REVOKED
+
+
+def load_placement(run: RunDir) -> Placement | None:
+    """The newest attempt of a run that an engine was asked for, None where there is none.
+
+    Where its record is damaged, the claims tell which attempts there were.
+    """
+    try:
+        data = read_object(run.placement)
+        check_schema(data, SCHEMA, run.placement)
+        read = Fields(data, run.placement)
+        placement = Placement(
+            run=run,
+            attempt=read.integer("attempt"),
+            launcher=read.text("launcher"),
+            resources=_numbers(data.get("resources")),
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except TypedError:
+        placement = Placement(run=run, attempt=_last_attempt(run), launcher="")
+    placement.look()
+    if placement.claim is None:
+        placement.claim = read_claim(run.revoked_claim(placement.attempt))
+        if placement.claim is not None:
+            placement.stand = Stand.REVOKED
+    return placement
+
+
+def _numbers(found: Any) -> dict[str, float]:  # noqa: ANN401 - a value of a record
+    if not isinstance(found, dict):
+        return {}
+    return {
+        str(name): value
+        for name, value in found.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _last_attempt(run: RunDir) -> int:
+    names = map(_CLAIM.fullmatch, os.listdir(run.path))
+    return max((int(name[1]) for name in names if name is not None), default=1)
+
+
+def may_be_at_work(run: RunDir) -> bool:
+    """Tell whether a run that is not on record may have a worker somewhere, or get one.
+
+    For readers, of a run whose ``.owner`` nobody holds here.
+    """
+    with contextlib.suppress(OSError, TypedError):
+        placement = load_placement(run)
+        if placement is not None:
+            ended = placement.claim is not None and placement.claim.ended is not None
+            return placement.stand in (Stand.UNCLAIMED, Stand.CLAIMED) and not ended
+    return False

@@ -1,0 +1,1 @@
+"""Processes of their own that talk to the engines which place runs on other hosts."""

@@ -1,0 +1,103 @@
+"""The launchers that the contract holds for, each with a root of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.contract.launcher.loopback import PLACE
+from tests.root import Root, alive, kill_all, root_in, wait_until
+
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Bench(Root):
+    """A root whose workers come from one launcher.
+
+    Attributes:
+        kind: the launcher.
+        program: what stands before the words of a command.
+        environ: what commands get beside their environment.
+        settings: more settings, for every configuration.
+    """
+
+    kind: str = "exec"
+    program: Sequence[str] = (sys.executable, "-m", "supervisor")
+    environ: Mapping[str, str] = field(default_factory=dict)
+    settings: str = ""
+
+    @property
+    def is_placed(self) -> bool:
+        return self.kind not in ("exec", "zygote")
+
+    def configure(self, pipelines: str = "", settings: str = "", launcher: str = "") -> None:
+        name = {"placed": "dask"}.get(self.kind, self.kind)
+        super().configure(pipelines, self.settings + settings, launcher or name)
+
+    def popen(
+        self, *words: str, env: Mapping[str, str] | None = None, under: Sequence[str] = ()
+    ) -> "subprocess.Popen[str]":
+        return self._popen([*under, *self.program, *words], {**self.environ, **(env or {})})
+
+    def agents(self, supervisor_pid: int) -> list[int]:
+        """The agents of a supervisor."""
+        marker = str(HERE / "loopback.py") if self.kind == "placed" else f"{self.kind}_agent"
+        return [pid for pid in alive(marker) if f"PPid:\t{supervisor_pid}\n" in _status(pid)]
+
+    def kill_agent(self, supervisor_pid: int) -> None:
+        """Kill the agent of a supervisor, and wait until there is another."""
+        before = wait_until(lambda: self.agents(supervisor_pid), "there is an agent")
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: set(self.agents(supervisor_pid)) - set(before), "there is another")
+
+    def claims(self) -> list[Path]:
+        return sorted(self.path.glob(".runs/*/cli/*/.claim.*"))
+
+
+def _status(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return ""
+
+
+@contextmanager
+def _local(kind: str, tmp_path: Path) -> Iterator[Bench]:
+    with root_in(tmp_path / "root") as made:
+        bench = Bench(made.path, made.started, kind=kind)
+        bench.configure()
+        yield bench
+
+
+@contextmanager
+def _placed(tmp_path: Path) -> Iterator[Bench]:
+    place = tmp_path / "engine"
+    place.mkdir()
+    with root_in(tmp_path / "root") as made:
+        bench = Bench(
+            made.path,
+            made.started,
+            kind="placed",
+            program=(sys.executable, str(HERE / "supervised.py")),
+            environ={PLACE: str(place), "PYTHONPATH": str(HERE.parents[2])},
+        )
+        bench.configure()
+        try:
+            yield bench
+        finally:
+            kill_all(str(place))
+
+
+Kind = Callable[[Path], AbstractContextManager[Bench]]
+
+KINDS: dict[str, Kind] = {
+    "exec": lambda path: _local("exec", path),
+    "zygote": lambda path: _local("zygote", path),
+    "placed": _placed,
+}
