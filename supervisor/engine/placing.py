@@ -45,7 +45,7 @@ def resources_of(spec: RunSpec) -> dict[str, float]:
     """
     if spec.parent_run_id is not None:
         return {}
-    return dict(getattr(spec.pipeline, "resources", None) or _SLOT)
+    return dict(spec.pipeline.resources or _SLOT)
 
 
 def place(parts: Parts, run_id: str) -> list[Stimulus]:
