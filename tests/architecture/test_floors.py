@@ -32,6 +32,8 @@ HOMES = {
     "filelock": {"supervisor.edge.locks"},
     "prometheus_client": {"supervisor.report.prometheus"},
     "rich": {"supervisor.report.live"},
+    "dask": {"supervisor.placement.dask_agent"},
+    "distributed": {"supervisor.placement.dask_agent"},
 }
 MODULES = sorted(
     path for package in ("supervisor", "workers") for path in (ROOT / package).rglob("*.py")

@@ -17,6 +17,8 @@ HEAVY = (
     "rich",
     "psutil",
     "prometheus_client",
+    "dask",
+    "distributed",
 )
 
 

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,9 @@ def test_every_dependency_has_one_version_and_a_hash(lock: Path) -> None:
 
 def test_no_locked_version_is_below_what_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    asked = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     floors = {m[1].lower(): m[2] for text in asked if (m := FLOOR.match(text))}
-    assert {"filelock", "psutil", "watchdog"} <= set(floors)
+    assert {"filelock", "psutil", "watchdog", "distributed"} <= set(floors)
     for lock in LOCKS:
         for name, text in entries(lock).items():
             found = ENTRY.match(text)

@@ -1,14 +1,19 @@
 """The launchers that the contract holds for, each with a root of its own."""
 
+import atexit
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from tests.contract.launcher.dask_cluster import Cluster, cluster_in
 from tests.contract.launcher.loopback import PLACE
 from tests.root import Root, alive, kill_all, root_in, wait_until
 
@@ -68,9 +73,10 @@ def _status(pid: int) -> str:
 
 
 @contextmanager
-def _local(kind: str, tmp_path: Path) -> Iterator[Bench]:
+def bench_of(kind: str, tmp_path: Path, settings: str = "") -> Iterator[Bench]:
+    """A root with a launcher that needs nothing beside it."""
     with root_in(tmp_path / "root") as made:
-        bench = Bench(made.path, made.started, kind=kind)
+        bench = Bench(made.path, made.started, kind=kind, settings=settings)
         bench.configure()
         yield bench
 
@@ -94,10 +100,31 @@ def _placed(tmp_path: Path) -> Iterator[Bench]:
             kill_all(str(place))
 
 
+_shared: list[Cluster] = []
+
+
+def _scheduler() -> str:
+    """The one that the tests of this process share; it is closed when the process ends."""
+    if not _shared:
+        held = ExitStack()
+        place = Path(held.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        _shared.append(held.enter_context(cluster_in(place, 20)))
+        atexit.register(held.close)
+    return _shared[0].address
+
+
+@contextmanager
+def _dask(tmp_path: Path) -> Iterator[Bench]:
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    with bench_of("dask", tmp_path, f'dask_scheduler = "{_scheduler()}"\n') as bench:
+        yield bench
+
+
 Kind = Callable[[Path], AbstractContextManager[Bench]]
 
 KINDS: dict[str, Kind] = {
-    "exec": lambda path: _local("exec", path),
-    "zygote": lambda path: _local("zygote", path),
+    "exec": lambda path: bench_of("exec", path),
+    "zygote": lambda path: bench_of("zygote", path),
     "placed": _placed,
+    "dask": _dask,
 }
