@@ -9,6 +9,7 @@ from supervisor.commands.options import group_option, layout_of, root_options
 from supervisor.commands.pausing import POLL_S, change, check_group
 from supervisor.commands.serving import end_supervisor
 from supervisor.edge.flock import is_flocked
+from supervisor.edge.placements import may_be_at_work
 from supervisor.report.rows import active_ids
 from supervisor.report.text import say
 from workers.records.errors import TypedError
@@ -40,10 +41,12 @@ def command(group: str | None, root: str | None, config: str | None) -> int:
 
 
 def _is_running(layout: Layout, group: str) -> bool:
-    """A worker of one of the group's runs holds its owner lock."""
+    """A worker of one of the group's runs holds its owner lock, or is placed on some host."""
     for run_id, task_id in active_ids(layout).items():
         run = layout.run_dir(task_id, run_id)
         with contextlib.suppress(OSError, TypedError):  # it has left, or is of a later version
-            if load_spec(run.spec).group == group and is_flocked(run.owner):
+            if load_spec(run.spec).group != group:
+                continue
+            if is_flocked(run.owner) or may_be_at_work(run):
                 return True
     return False

@@ -1,0 +1,195 @@
+"""Workers on another host: only what they write tells of them, and they are never signalled."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.launcher.kinds import KINDS, Bench
+from tests.contract.launcher.test_contract import (
+    PIPELINES,
+    holding,
+    ran,
+    verdict_of,
+    worker_of,
+)
+from tests.contract.launcher.test_placed import run_dir, tell
+from tests.root import alive, wait_until
+from workers.records.claim import read_claim
+from workers.records.layout import RunDir
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A root whose workers are on a host called far."""
+    with KINDS["placed"](tmp_path) as made:
+        made.configure(PIPELINES)
+        tell(made, "elsewhere", "far")
+        yield made
+
+
+def impatient(bench: Bench) -> None:
+    """Let silence tell after a second."""
+    config = bench.path / "config/supervisor.toml"
+    text = config.read_text().replace("stale_after_s = 1.0", "stale_after_s = 0.5")
+    config.write_text(text.replace("hung_after_s = 30.0", "hung_after_s = 1.0"))
+
+
+def keeper_of(bench: Bench, run_id: str) -> int:
+    claim = read_claim(str(run_dir(bench, run_id) / ".claim.1"))
+    assert claim is not None
+    assert claim.who is not None
+    return claim.who.pid
+
+
+def of_run(run_id: str) -> list[int]:
+    """What is alive of a run: its keeper, its worker and what that has started."""
+    return alive(run_id)
+
+
+def send(pids: list[int], number: int) -> None:
+    for pid in pids:
+        os.kill(pid, number)
+
+
+def test_runs_end_with_the_verdict_that_their_workers_tell(bench: Bench) -> None:
+    done = bench.call("start", "--once", "good", "bad", "sub")
+    assert done.code == 10, done.err
+    assert len(ran(bench)) == 3
+    for manifest in bench.manifests():
+        assert manifest["extensions"]["worker"]["host"] == "far"
+    bench.check_settled(count=4)
+
+
+def test_a_keepers_word_makes_its_killed_worker_lost_at_once(bench: Bench) -> None:
+    tell(bench, "mute")
+    process = bench.serving()
+    (run_id,) = holding(bench, 1)
+    os.kill(worker_of(bench, run_id), signal.SIGKILL)
+    assert bench.call("wait", run_id, "--timeout", "10").code == 12
+    verdict = verdict_of(bench, run_id)
+    assert verdict["detail"] == "worker-lost"
+    assert verdict["reason"] == "its worker was killed by SIGKILL on far (out of memory?)"
+    assert not bench.stages()
+    assert os.path.exists(RunDir(str(run_dir(bench, run_id))).revoked_claim(1))
+    bench.stop(process)
+    bench.check_settled(count=1)
+
+
+def test_a_silent_host_is_named_and_nothing_of_it_is_touched(bench: Bench) -> None:
+    impatient(bench)
+    tell(bench, "mute")
+    process = bench.serving()
+    (run_id,) = holding(bench, 1)
+    for pid in (keeper_of(bench, run_id), worker_of(bench, run_id)):
+        os.kill(pid, signal.SIGKILL)
+    assert bench.call("wait", run_id).code == 12
+    verdict = verdict_of(bench, run_id)
+    assert verdict["detail"] == "worker-lost"
+    assert "no heartbeat from host far for" in str(verdict["reason"])
+    assert bench.stages(), "a number of another host is nobody's here"
+    bench.write("go", "")
+    bench.stop(process)
+    bench.check_settled(count=1)
+
+
+def test_a_worker_that_was_cut_off_ends_what_it_started_and_tells_nothing(bench: Bench) -> None:
+    impatient(bench)
+    process = bench.serving()
+    (run_id,) = holding(bench, 1)
+    asleep = [keeper_of(bench, run_id), worker_of(bench, run_id)]
+    send(asleep, signal.SIGSTOP)
+    assert bench.call("wait", run_id).code == 12
+    journal = (run_dir(bench, run_id) / "journal.ndjson").read_bytes()
+    assert set(asleep) <= set(of_run(run_id)), "nothing was killed"
+    send(asleep, signal.SIGCONT)
+    wait_until(lambda: not of_run(run_id), "it has ended what it started")
+    assert (run_dir(bench, run_id) / "journal.ndjson").read_bytes() == journal
+    bench.stop(process)
+    bench.check_settled(count=1)
+
+
+def test_a_supervisor_that_is_started_again_waits_for_the_beat_of_a_silent_host(
+    bench: Bench,
+) -> None:
+    process = bench.serving()
+    (run_id,) = holding(bench, 1)
+    asleep = [keeper_of(bench, run_id), worker_of(bench, run_id)]
+    process.kill()
+    process.wait()
+    send(asleep, signal.SIGSTOP)
+    process = bench.serving()
+    wait_until(lambda: "run_adopted" in json.dumps(bench.log()), "it is adopted")
+    send(asleep, signal.SIGCONT)
+    bench.write("go", "")
+    assert bench.call("wait", run_id).code == 0
+    assert ran(bench) == [run_id]
+    bench.stop(process)
+    bench.check_settled(count=1)
+
+
+def test_a_cancelled_run_is_told_by_its_file_alone(bench: Bench) -> None:
+    process = bench.serving()
+    (run_id,) = holding(bench, 1)
+    assert bench.call("cancel", run_id).code == 0
+    assert bench.call("wait", run_id).code == 11
+    verdict = verdict_of(bench, run_id)
+    assert (verdict["detail"], verdict["by"]) == ("cancelled-by-user", "worker")
+    wait_until(lambda: not of_run(run_id), "nothing of it is left")
+    bench.stop(process)
+    bench.check_settled(count=1)
+
+
+def test_what_a_living_worker_of_another_host_is_writing_is_swept_by_nobody(
+    bench: Bench,
+) -> None:
+    process = bench.serving()
+    (run_id,) = holding(bench, 1)
+    half = run_dir(bench, run_id) / ".spec.json.99999-1-0-00000000.tmp"
+    half.write_text("half")
+    half.chmod(0o600)
+    process.kill()
+    process.wait()
+    process = bench.serving()
+    wait_until(lambda: "run_adopted" in json.dumps(bench.log()), "it is adopted")
+    assert half.exists()
+    assert bench.call("verify").code == 0, "nobody here can say that its writer is dead"
+    os.kill(worker_of(bench, run_id), signal.SIGKILL)
+    assert bench.call("wait", run_id).code == 12
+    assert not half.exists(), "nobody may write there any more"
+    bench.stop(process)
+    bench.check_settled(count=1)
+
+
+def test_a_drained_group_waits_for_what_runs_elsewhere_and_for_what_may_begin(
+    bench: Bench,
+) -> None:
+    bench.configure(PIPELINES, "groups = { far = 5 }\n")
+    tell(bench, "slots", "1")
+    process = bench.serving()
+    words = ("submit", "--group", "far", "hold")
+    ids = [bench.call(*words).out.strip()]
+    wait_until(lambda: ran(bench), "it is at work")
+    ids.append(bench.call(*words).out.strip())
+    wait_until((run_dir(bench, ids[1]) / "placement.json").exists, "it waits in the engine")
+    drain = bench.popen("drain", "--group", "far")
+    wait_until(
+        lambda: (
+            json.loads((bench.path / ".runs/.supervisor/paused.json").read_text())["groups"]
+            if (bench.path / ".runs/.supervisor/paused.json").exists()
+            else None
+        ),
+        "paused",
+    )
+    assert drain.poll() is None
+    tell(bench, "slots", "2")
+    bench.write("go", "")
+    assert bench.finish(drain).code == 0
+    assert {line["runId"] for line in bench.history()} <= set(ids)
+    assert bench.call("resume", "--group", "far").code == 0
+    assert bench.call("wait", *ids).code == 0
+    bench.stop(process)
+    bench.check_settled(count=2)
