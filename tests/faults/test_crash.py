@@ -7,6 +7,7 @@ from tests.faults.engine.scenario import (
     AGAIN,
     FAILING,
     FAMILY,
+    PLACED,
     REQUESTS,
     SEVERAL,
     STEERED,
@@ -16,7 +17,13 @@ from tests.faults.engine.scenario import (
 from tests.faults.engine.shim import Crash, Mode, Role
 
 KILLED = [Mode.BEFORE, Mode.AFTER, Mode.TORN]
-SCENARIOS = {"several": SEVERAL, "family": FAMILY, "requests": REQUESTS, "steered": STEERED}
+SCENARIOS = {
+    "several": SEVERAL,
+    "family": FAMILY,
+    "requests": REQUESTS,
+    "steered": STEERED,
+    "placed": PLACED,
+}
 
 
 @pytest.mark.fault("P1")
@@ -28,8 +35,9 @@ SCENARIOS = {"several": SEVERAL, "family": FAMILY, "requests": REQUESTS, "steere
         (FAMILY, Mode.AFTER, 7),
         (REQUESTS, Mode.BEFORE, 1),
         (STEERED, Mode.BEFORE, 2),
+        (PLACED, Mode.AFTER, 5),
     ],
-    ids=["several", "several-torn", "family-after", "requests", "steered"],
+    ids=["several", "several-torn", "family-after", "requests", "steered", "placed"],
 )
 def test_a_supervisor_killed_at_a_call_loses_nothing(
     lab: Lab, scenario: Scenario, mode: Mode, first: int
@@ -64,7 +72,7 @@ def test_a_supervisor_killed_at_every_call_loses_nothing(lab: Lab, name: str, mo
 @pytest.mark.fault("P5")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("mode", KILLED)
-@pytest.mark.parametrize("scenario", [FAMILY, AGAIN], ids=["family", "again"])
+@pytest.mark.parametrize("scenario", [FAMILY, AGAIN, PLACED], ids=["family", "again", "placed"])
 def test_a_worker_killed_at_every_call_leaves_one_verdict(
     lab: Lab, scenario: Scenario, mode: Mode
 ) -> None:

@@ -44,7 +44,11 @@ class Server:
         order: dict[str, Any] = {
             "root": str(place.root),
             "words": words,
-            "env": {**environment(place, crash), "MARKS": str(place.notes / "marks")},
+            "env": {
+                **environment(place, crash),
+                "MARKS": str(place.notes / "marks"),
+                "LOOPBACK": str(place.notes / "engine"),
+            },
             "out": str(out),
             "err": str(err),
             "plants": list(plants),

@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from supervisor import wiring
 from supervisor.edge import intake, persistence, run_reader, state_store
 from supervisor.engine import adopt, loop, perform
 from workers import __main__ as program
 from workers import owner, ready, zygote
 from workers.records import atomic, journal
 
+LOOPBACK = str(Path(__file__).parents[2] / "contract/launcher/loopback.py")
 Plant = Callable[[], None]
 UNFLUSHED = "verdict-unflushed-by-its-writer"
 """No bug on its own: the supervisor flushes what it acts on."""
@@ -128,6 +131,11 @@ def batch_again() -> None:
     loop.Engine.batches = lambda *_: set()  # type: ignore[method-assign, assignment, misc]
 
 
+def placed() -> None:
+    """No bug: the loopback engine of the launcher's contract stands in Dask's place."""
+    wiring.AGENTS["dask"] = (sys.executable, LOOPBACK)
+
+
 def _planted_worker(name: str) -> Plant:
     def plant() -> None:
         real = subprocess.Popen
@@ -186,6 +194,7 @@ PLANTS: dict[str, Plant] = {
     "living-taken-for-dead": living_taken_for_dead,
     "verdict-unflushed": verdict_unflushed,
     "batch-again": batch_again,
+    "placed": placed,
     **{name: _planted_worker(name) for name in IN_WORKERS},
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 from tests.faults.engine.client import Died, Server
 from tests.faults.engine.scenario import PROJECT, Scenario
 from tests.faults.engine.shim import Crash, Mode, Place, Role, calls, clear
-from tests.root import Root, alive, kill_all, wait_until
+from tests.root import LAUNCHER, Root, alive, kill_all, wait_until
 from workers.records.ids import is_run_id
 from workers.records.manifest import FINAL
 
@@ -40,7 +40,14 @@ class Point:
         self.place.root.mkdir()
         self.place.notes.mkdir()
         root = self._root
-        root.configure("" if self.scenario.batch else PROJECT, self.settings)
+        launcher = LAUNCHER
+        if self.scenario.engine is not None:
+            launcher = "dask"
+            self.plants = (*self.plants, "placed")
+            (self.place.notes / "engine").mkdir()
+            for name in self.scenario.engine:
+                (self.place.notes / "engine" / name).touch()
+        root.configure("" if self.scenario.batch else PROJECT, self.settings, launcher)
         if self.scenario.batch:
             root.write("batch.toml", self.scenario.batch)
         for words in self.scenario.before:

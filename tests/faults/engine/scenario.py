@@ -18,6 +18,7 @@ class Scenario:
         expected: the status of each pipeline's runs when nothing goes wrong.
         runs_count: how many runs there are in the end, children included.
         codes: the exit codes when nothing goes wrong; with None where it was killed.
+        engine: what the loopback engine, which places the runs then, is told; None: no engine does.
     """
 
     batch: str = ""
@@ -26,6 +27,7 @@ class Scenario:
     expected: Mapping[str, str]
     runs_count: int
     codes: frozenset[int]
+    engine: tuple[str, ...] | None = None
 
 
 def _stage(name: str, then: str = "") -> str:
@@ -78,6 +80,28 @@ stages = [{_stage("s", "; sleep 0.7")}]
     codes=frozenset({0}),
 )
 """Its workers are still at work when the next supervisor starts."""
+
+PLACED = Scenario(
+    batch=f"""
+[[runs]]
+pipeline = "good"
+count = 2
+[[runs]]
+pipeline = "parent"
+[pipelines.good]
+stages = [{_stage("s")}]
+[pipelines.parent]
+stages = [{{ id = "sub", pipeline = "child" }}]
+[pipelines.child]
+stages = [{_stage("inner", "; exit 3")}]
+""",
+    words=("start", "--once", "--batch", "batch.toml"),
+    expected={"good": "succeeded", "parent": "failed", "child": "failed"},
+    runs_count=4,
+    codes=frozenset({10}),
+    engine=("lose",),
+)
+"""An engine places its runs, and loses the first of them."""
 
 FAMILY = Scenario(
     batch=f"""
