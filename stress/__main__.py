@@ -4,6 +4,7 @@ Exit code 0 only where nothing is breached, 1 otherwise, 2 for usage.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import secrets
@@ -13,10 +14,12 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from stress.chaos.outcome import lines_of as chaos_lines
 from stress.chaos.outcome import to_json as chaos_json
 from stress.chaos.run import run as run_chaos
+from stress.cluster import Cluster, cluster_in
 from stress.drive import Round
 from stress.evidence import gather
 from stress.judge import Judgement, judge
@@ -36,7 +39,13 @@ class Result:
 
 
 def stress(
-    plan: Plan, directory: str, *, rounds_count: int, beat_s: float, deadline_s: float
+    plan: Plan,
+    directory: str,
+    *,
+    rounds_count: int,
+    beat_s: float,
+    deadline_s: float,
+    cluster: Cluster | None = None,
 ) -> Result:
     """Run rounds in one root, so that its history accumulates; the first breach ends it.
 
@@ -46,15 +55,27 @@ def stress(
         rounds_count: at most so many.
         beat_s: the heartbeat's interval in seconds.
         deadline_s: for each round, in seconds.
+        cluster: a Dask cluster that places the runs, two of whose processes are killed in each
+            round; None where workers are started as always.
     """
     layout = Layout(os.path.join(os.path.realpath(directory), "root"))
     os.makedirs(layout.root)
-    write_config(plan, layout, beat_s=beat_s)
+    address = None if cluster is None else cluster.address
+    write_config(plan, layout, beat_s=beat_s, dask_scheduler=address)
     outsides: list[Outside] = []
     duration_s = 0.0
+
+    def trouble() -> None:
+        if cluster is not None:
+            cluster.kill(cluster.workers.pop(0))
+            cluster.kill(cluster.scheduler)
+            cluster.start_scheduler()
+            cluster.start_worker(plan.runs_count)
+
     while True:
         began = time.monotonic()
-        outsides.append(Round(plan, layout, directory, deadline_s).run())
+        breaks = None if cluster is None else trouble
+        outsides.append(Round(plan, layout, directory, deadline_s, breaks).run())
         duration_s += time.monotonic() - began
         evidence = gather(layout, TASK)
         judgement = judge(plan, evidence, outsides, lease_free=lease_is_free(layout))
@@ -73,6 +94,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, metavar="S", help="repeat what was left to chance")
     add("--beat", type=float, default=0.5, metavar="S", help="heartbeat in seconds (default: 0.5)")
     add("--deadline", type=float, metavar="S", help="for a round (default: 60 s and 2 s per run)")
+    add("--launcher", choices=("zygote", "dask"), default="zygote", help="what starts workers")
     add("--chaos", action="store_true", help="break everything at random, and hold the invariants")
     add("--seconds", type=float, default=10.0, metavar="S", help="of chaos (default: 10)")
     add("--json", action="store_true", help="print one object and nothing else")
@@ -100,13 +122,20 @@ def main(words: list[str] | None = None) -> int:
     directory = tempfile.mkdtemp(prefix="stress-")
     keep = given.keep
     try:
-        result = stress(
-            plan,
-            directory,
-            rounds_count=given.rounds,
-            beat_s=given.beat,
-            deadline_s=given.deadline,
-        )
+        with contextlib.ExitStack() as held:
+            cluster = None
+            if given.launcher == "dask":
+                place = Path(directory, "dask")
+                slots = (plan.runs_count + 1) // 2
+                cluster = held.enter_context(cluster_in(place, slots, slots))
+            result = stress(
+                plan,
+                directory,
+                rounds_count=given.rounds,
+                beat_s=given.beat,
+                deadline_s=given.deadline,
+                cluster=cluster,
+            )
         keep = keep or bool(result.judgement.breaches)
     finally:
         if keep:
@@ -140,8 +169,9 @@ def _print(given: argparse.Namespace, result: Result, kept: str | None) -> None:
         print(json.dumps(facts | to_json(result.judgement)))
         return
     print("\n".join(lines_of(result.judgement)))
+    where = " on Dask" if given.launcher == "dask" else ""
     about = (
-        f"{given.scenario}, {given.runs} runs at once, rounds {result.rounds_count}, "
+        f"{given.scenario}{where}, {given.runs} runs at once, rounds {result.rounds_count}, "
         f"{result.duration_s:.1f} s, seed {given.seed}"
     )
     print(f"\n{verdict_line(result.judgement, about)}")

@@ -17,6 +17,7 @@ from workers.records.identity import send_signal
 from workers.records.layout import Layout
 from workers.records.proc import proc_stat
 
+KEEPERS_S: Final = 5.0  # it only tells that its worker has ended, and ends
 _LOOK_EVERY_S: Final = 0.02
 
 
@@ -29,12 +30,15 @@ class Round:
         layout: the root, configured.
         side: a directory beside the root for the supervisor's own output.
         deadline_s: for the whole round, in seconds.
+        trouble: called once all gated stages wait; breaks what is beside the supervisor, which is
+            killed and started again behind it.
     """
 
     plan: Plan
     layout: Layout
     side: str
     deadline_s: float
+    trouble: Callable[[], None] | None = None
     _until: float = 0.0
     _gate: Gate | None = None
     _hog: Hog | None = None
@@ -54,7 +58,9 @@ class Round:
                 self._problems.append(str(missed))
             self._release()
             code = self._await_supervisor()
-            left = processes_of(self.layout.root)
+            if self.trouble is not None and code == 0:
+                code = self.plan.exit_code  # the one that was killed may have seen what failed
+            left = self._left_alive()
             said = [os.path.join(self.side, "stderr"), self.layout.control + "/workers.log"]
             return Outside(
                 exit_code=code,
@@ -94,6 +100,13 @@ class Round:
 
     def _meddle(self, owed_before: int, lines_before: int) -> None:
         plan = self.plan
+        if self.trouble is not None:
+            self._await(self._all_wait, "all gated stages wait")
+            self.trouble()
+            if self._supervisor is not None:
+                self._supervisor.kill()
+                self._supervisor.wait()
+            self._supervisor = self._start()
         if plan.hogged:
             self._await(lambda: self._history_count() > lines_before, "a first run ends")
             self._hog = Hog(self.layout.state_lock(TASK))
@@ -101,13 +114,16 @@ class Round:
                 raise Missed("the hog did not get the task's lock")
         gate = self._gate
         if gate is not None:
-            self._await(lambda: gate.waiting_count() >= plan.gated_count, "all gated stages wait")
+            self._await(self._all_wait, "all gated stages wait")
             gate.open()
         if plan.hogged:
             self._await(
                 lambda: self._logged("snapshot_owed") > owed_before, "a snapshot becomes owed"
             )
             self._await(self._owed_is_shown, "a manifest shows the owed snapshot")
+
+    def _all_wait(self) -> bool:
+        return self._gate is None or self._gate.waiting_count() >= self.plan.gated_count
 
     def _await(self, true: Callable[[], bool], what: str) -> None:
         """Wait until something is so; Missed where the supervisor leaves or time ends before."""
@@ -119,6 +135,13 @@ class Round:
             if time.monotonic() >= self._until:
                 raise Missed(f"not within {self.deadline_s:g} s: {what}")
             time.sleep(_LOOK_EVERY_S)
+
+    def _left_alive(self) -> list[int]:
+        """What outlives the supervisor; a keeper that an engine started may just be ending."""
+        until = time.monotonic() + (0.0 if self.trouble is None else KEEPERS_S)
+        while (left := processes_of(self.layout.root)) and time.monotonic() < until:
+            time.sleep(_LOOK_EVERY_S)
+        return left
 
     def _release(self) -> None:
         """Let go of gate and lock; the hog ends with its stdin."""

@@ -139,16 +139,25 @@ def make_plan(name: str, runs_count: int, seed: int) -> Plan:
     return Plan(name=name, pipelines=(_one(name, commands[name], runs_count),))
 
 
-def write_config(plan: Plan, layout: Layout, *, beat_s: float) -> None:
+def write_config(
+    plan: Plan, layout: Layout, *, beat_s: float, dask_scheduler: str | None = None
+) -> None:
     """Write ``config/supervisor.toml`` and the batch.
 
     Args:
         plan: the round.
         layout: the root, which exists.
         beat_s: the heartbeat's interval in seconds; every guardrail keeps its default limit.
+        dask_scheduler: places the runs; None where their workers are started as always.
     """
     os.makedirs(os.path.join(layout.root, "config"))
-    settings = {"max_runs": plan.runs_count, "default_task": TASK, "heartbeat_interval_s": beat_s}
+    settings: dict[str, object] = {
+        "max_runs": plan.runs_count,
+        "default_task": TASK,
+        "heartbeat_interval_s": beat_s,
+    }
+    if dask_scheduler is not None:
+        settings |= {"launcher": "dask", "dask_scheduler": dask_scheduler}
     settings["grace_s"] = 2.0  # nothing is terminated but what the littering stage leaves
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     _write(layout, "config/supervisor.toml", ["[supervisor]", *lines])

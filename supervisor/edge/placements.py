@@ -23,6 +23,8 @@ from workers.records.layout import RunDir
 SCHEMA: Final = "pipeline-supervisor/placement/1"
 _CLAIM: Final = re.compile(r"\.claim\.(\d+)(?:\.revoked)?")
 
+_HALF: Final = re.compile(r"\.\.claim\.\d+\..*\.tmp")
+
 
 class Stand(StrEnum):
     """What has become of an attempt."""
@@ -99,6 +101,13 @@ class Placement:
                 self.stand = Stand.CLAIMED  # a folder may show the claim later than it counts
                 self.look()
         return self.stand is Stand.TAKEN_BACK
+
+    def sweep(self) -> None:
+        """Remove the claims that somebody died writing; nobody may claim the run any more."""
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.run.path):
+                if _HALF.fullmatch(name):
+                    os.unlink(os.path.join(self.run.path, name))
 
     def silence(self, clock: Clock) -> None:
         """See to it that no worker speaks for the run any more. OSError where the disk refuses."""

@@ -219,6 +219,8 @@ class Performer:
     def _record(self, run_ids: list[str]) -> list[Stimulus]:
         parts = self._parts
         readers = [parts.readers[run_id] for run_id in run_ids]
+        for run_id in parts.placements.keys() & set(run_ids):
+            parts.placements[run_id].sweep()
         found: list[Stimulus] = []
         for run_id, why in parts.persistence.record(readers).items():
             if why is not None:

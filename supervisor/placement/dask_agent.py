@@ -14,6 +14,7 @@ Measured of Dask, and why this is as it is:
 """
 
 import contextlib
+import logging
 import os
 import queue
 import sys
@@ -317,7 +318,8 @@ def _allowed_failures(dask_scheduler: Any) -> int:  # noqa: ANN401 - distributed
 
 
 def make(options: Mapping[str, Any]) -> Dask:
-    """The engine that the settings name."""
+    """The engine that the settings name. What it loses we tell ourselves, once and in words."""
+    logging.disable(logging.CRITICAL)
     return Dask(options.get("dask_scheduler"))
 
 

@@ -13,7 +13,7 @@ from tests.root import wait_until
 
 pytest.importorskip("distributed", reason="Dask is not installed")
 
-from tests.contract.launcher.dask_cluster import ENVIRON, Cluster, cluster_in
+from stress.cluster import ENVIRON, Cluster, cluster_in
 
 RAN = "echo $SUPERVISED_RUN_ID >> ran"
 PIPELINES = f"""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.launcher.dask_cluster import Cluster, cluster_in
+from stress.cluster import Cluster, cluster_in
 from tests.contract.launcher.loopback import PLACE
 from tests.root import Root, alive, kill_all, root_in, wait_until
 

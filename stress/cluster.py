@@ -5,17 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-from tests.root import alive, wait_until
-
-ENVIRON = {
-    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
-    "DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "spawn",
-}
+START_S: Final = 60.0  # sized for two busy cores; it takes a second
+ENVIRON: Final = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+_THREADS: Final = "100"  # they only wait, and sub-pipelines take one each beside the slots
 
 
 @dataclass
@@ -29,6 +28,7 @@ class Cluster:
 
     @property
     def address(self) -> str:
+        """The scheduler's."""
         return f"tcp://127.0.0.1:{self.port}"
 
     def _start(self, module: str, *words: str) -> "subprocess.Popen[bytes]":
@@ -50,12 +50,16 @@ class Cluster:
         file.unlink(missing_ok=True)
         words = ("--host", "127.0.0.1", "--port", str(self.port), "--scheduler-file", str(file))
         self.scheduler = self._start("dask_scheduler", *words)
-        wait_until(lambda: file.exists() and file.read_text(), "the scheduler is up")
+        until = time.monotonic() + START_S
+        while not (file.exists() and file.read_text()):
+            if time.monotonic() > until or self.scheduler.poll() is not None:
+                raise TimeoutError(f"no Dask scheduler came up; its words are in {self.place}")
+            time.sleep(0.01)
         self.port = int(json.loads(file.read_text())["address"].rpartition(":")[2])
 
     def start_worker(self, slots: int) -> "subprocess.Popen[bytes]":
         """Start a worker and its nanny, which offer slots."""
-        words = ("--nthreads", "100", "--resources", f"slot={slots}", "--death-timeout", "60")
+        words = ("--nthreads", _THREADS, "--resources", f"slot={slots}", "--death-timeout", "60")
         place = ("--local-directory", str(self.place), "--host", "127.0.0.1")
         worker = self._start("dask_worker", self.address, *words, *place)
         self.workers.append(worker)
@@ -69,13 +73,20 @@ class Cluster:
             process.wait()
 
     def close(self) -> None:
+        """Kill all of it, and what it has started."""
         for process in (*self.workers, self.scheduler):
             self.kill(process)
-        for pid in alive(f"TMPDIR={self.place}"):
-            try:
+        for pid in self._left():  # nannies start their workers in sessions of their own
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+
+    def _left(self) -> list[int]:
+        marker, found = f"TMPDIR={self.place}".encode(), []
+        for name in os.listdir("/proc"):
+            with suppress(OSError, ValueError):
+                if marker in Path("/proc", name, "environ").read_bytes().split(b"\0"):
+                    found.append(int(name))
+        return found
 
 
 @contextmanager
