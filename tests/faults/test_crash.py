@@ -72,11 +72,23 @@ def test_a_supervisor_killed_at_every_call_loses_nothing(lab: Lab, name: str, mo
 @pytest.mark.fault("P5")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("mode", KILLED)
-@pytest.mark.parametrize("scenario", [FAMILY, AGAIN, PLACED], ids=["family", "again", "placed"])
+@pytest.mark.parametrize("scenario", [FAMILY, AGAIN], ids=["family", "again"])
 def test_a_worker_killed_at_every_call_leaves_one_verdict(
     lab: Lab, scenario: Scenario, mode: Mode
 ) -> None:
     assert lab.every(scenario, mode=mode, role=Role.WORKER) > 20
+
+
+@pytest.mark.fault("P5", "P31")
+@pytest.mark.parametrize(
+    ("role", "mode", "least"),
+    [(Role.WORKER, Mode.BEFORE, 7), (Role.WORKER, Mode.AFTER, 7), (Role.KEPT, Mode.TORN, 8)],
+    ids=["keeper-before", "keeper-after", "kept"],
+)
+def test_a_placed_worker_or_its_keeper_killed_at_a_call_leaves_one_verdict(
+    lab: Lab, role: Role, mode: Mode, least: int
+) -> None:
+    assert lab.every(PLACED, mode=mode, role=role) >= least
 
 
 @pytest.mark.slow

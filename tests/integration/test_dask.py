@@ -92,6 +92,7 @@ def test_no_run_waits_while_a_worker_has_room(held: ExitStack, tmp_path: Path) -
     settled(bench, ids)
 
 
+@pytest.mark.fault("P33")
 def test_a_killed_dask_worker_costs_no_run_and_makes_none_twice(
     held: ExitStack, tmp_path: Path
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_killed_dask_worker_costs_no_run_and_makes_none_twice(
     settled(bench, ids)
 
 
+@pytest.mark.fault("P33")
 def test_a_killed_scheduler_costs_no_run_whether_it_had_begun_or_not(
     held: ExitStack, tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_keepers_word_makes_its_killed_worker_lost_at_once(bench: Bench) -> No
     bench.check_settled(count=1)
 
 
+@pytest.mark.fault("P32", "P16")
 def test_a_silent_host_is_named_and_nothing_of_it_is_touched(bench: Bench) -> None:
     impatient(bench)
     tell(bench, "mute")
@@ -96,6 +97,7 @@ def test_a_silent_host_is_named_and_nothing_of_it_is_touched(bench: Bench) -> No
     bench.check_settled(count=1)
 
 
+@pytest.mark.fault("P32")
 def test_a_worker_that_was_cut_off_ends_what_it_started_and_tells_nothing(bench: Bench) -> None:
     impatient(bench)
     process = bench.serving()

@@ -65,6 +65,7 @@ def test_a_childs_run_takes_no_slot(bench: Bench) -> None:
     assert placement(bench, child)["resources"] == {}
 
 
+@pytest.mark.fault("P31")
 def test_a_second_placement_does_nothing_and_says_so(bench: Bench) -> None:
     tell(bench, "twice")
     bench.write("go", "")
@@ -98,6 +99,7 @@ def test_a_run_that_waits_in_the_engine_is_not_judged_and_is_cancelled_at_once(
     bench.check_settled(count=2)
 
 
+@pytest.mark.fault("P31")
 def test_a_lost_job_is_taken_back_and_placed_again(bench: Bench) -> None:
     tell(bench, "lose")
     assert bench.call("start", "--once", "good").code == 0
@@ -135,6 +137,7 @@ def test_what_may_help_is_tried_again(bench: Bench) -> None:
     bench.check_settled(count=1)
 
 
+@pytest.mark.fault("P33")
 def test_a_killed_agent_is_replaced_and_told_what_is_outstanding(bench: Bench) -> None:
     tell(bench, "slots", "1")
     process = bench.serving()
@@ -181,6 +184,7 @@ def test_a_worker_whose_keeper_is_killed_too_is_lost_and_cleared_up(bench: Bench
     bench.check_settled(count=1)
 
 
+@pytest.mark.fault("P31")
 def test_a_run_that_waited_while_its_supervisor_was_killed_begins_once(bench: Bench) -> None:
     tell(bench, "slots", "0")
     process = bench.serving()

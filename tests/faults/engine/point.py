@@ -64,7 +64,7 @@ class Point:
         """Run the scenario's command line to its point; False where the point was not reached."""
         settled = self._words() != list(self.scenario.words)  # it was killed so late before
         died = self.run(crash)
-        if crash.role is Role.WORKER or crash.mode is Mode.CUT:
+        if crash.role is not Role.SUPERVISOR or crash.mode is Mode.CUT:
             self.harmed = True
         reached = len(calls(self.place)) >= crash.at
         if died.code is not None:

@@ -33,10 +33,14 @@ class Mode(StrEnum):
 
 
 class Role(StrEnum):
-    """Whose calls are counted: the supervisor's, or those of the first worker that begins."""
+    """Whose calls are counted: the supervisor's, or those of the first worker that begins.
+
+    Of a run that an engine places, the worker that begins is the keeper, and what it forks is kept.
+    """
 
     SUPERVISOR = "supervisor"
     WORKER = "-m workers"
+    KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +80,10 @@ def build(directory: Path, source: Path = SOURCE) -> Path:
 def environment(place: Place, crash: Crash) -> Mapping[str, str]:
     """What tells an exec'd process that it is the one, and the shim which flushes to leave out."""
     told = {"CRASHPOINT_BELOW": str(place.root), "CRASHPOINT_SKIP": place.skip}
-    if crash.role is Role.WORKER and crash.at:
+    if crash.role is not Role.SUPERVISOR and crash.at:
         told |= {
-            "CRASHPOINT_ROLE": crash.role,
-            "CRASHPOINT_FORKER": "workers.zygote",
+            "CRASHPOINT_ROLE": Role.WORKER,
+            "CRASHPOINT_FORKER": "--claim" if crash.role is Role.KEPT else "workers.zygote",
             "CRASHPOINT_CLAIM": str(place.notes / "claim"),
             "CRASHPOINT_AT": str(crash.at),
             "CRASHPOINT_MODE": crash.mode,
