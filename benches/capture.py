@@ -1,5 +1,6 @@
 """What keeping output costs: a gibibyte through a stage, beside the same through ``cat``."""
 
+import contextlib
 import statistics
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from benches.look import own_bytes, worker_of
 from benches.measure import rounds, run
 from benches.place import TRUE, directory, start, write_batch
 from benches.programs import program
-from benches.row import Row, ratio_row, worst_row
+from benches.row import Row, plain_row, ratio_row, worst_row
 from benches.skip import skipping
 from benches.tree import descendants, tree
 
@@ -36,7 +37,9 @@ def rows(rounds_count: int) -> Iterator[Row]:
         yield from found
     name = f"memory of a capture beyond its worker's, {AT_ONCE} at once"
     with skipping(name, goal=256.0) as found:
-        found.append(worst_row(name, "KiB", _memory_kib(), 256.0))
+        memory = _memory_kib()
+        found.append(plain_row(f"{name}, median", "KiB", memory, 256.0))
+        found.append(worst_row(f"{name}, worst", "KiB", memory))
     yield from found
 
 
@@ -62,7 +65,10 @@ def _cat(count: int, words: list[str]) -> float:
 
 
 def _memory_kib() -> list[float]:
-    """Each worker's most, over a few looks while its stage runs, less that of a quiet one."""
+    """Each worker's most, over looks while most stages run, less that of a quiet one.
+
+    What only one maps counts as its own: so where others have ended, what was shared would too.
+    """
     with directory() as root, alive(root, AT_ONCE) as live:
         time.sleep(1.0)
         quiet = statistics.median(own_bytes(pid) for pid in live.ours() if worker_of(pid))
@@ -72,14 +78,13 @@ def _memory_kib() -> list[float]:
         write_batch(root, AT_ONCE, words)
         process = mine.start(start(root), root)
         while process.poll() is None:
+            found: dict[int, int] = {}
             for pid in descendants(process.pid):
-                if worker_of(pid) is not None:
-                    try:
-                        found = own_bytes(pid)
-                        if descendants(pid):  # what ending costs is not the capture's
-                            most[pid] = max(most.get(pid, 0), found)
-                    except (OSError, ValueError):  # it has just ended
-                        continue
+                with contextlib.suppress(OSError, ValueError):  # it has just ended
+                    if worker_of(pid) is not None:
+                        found[pid] = own_bytes(pid)
+            if sum(bool(descendants(pid)) for pid in found) >= AT_ONCE // 2:
+                most |= {pid: max(most.get(pid, 0), found[pid]) for pid in found}
             time.sleep(0.05)
         mine.settle()
     return [(found - quiet) / 1024 for found in most.values()]

@@ -88,6 +88,20 @@ class BoundedLog:
         self.stored_bytes += size
         self._ring.clear()
 
+    def room(self) -> tuple[memoryview, memoryview] | None:
+        """Where output can be read to without being fed, in order; None where it must be fed.
+
+        What is read there is to be told by ``read_into_room``.
+        """
+        return None if self.window_bytes is None else self._ring.room()
+
+    def read_into_room(self, size: int) -> None:
+        """So many bytes of output are in ``room``."""
+        self.seen_bytes += size
+        self.stored_bytes += size
+        self.dirty = True
+        self._ring.wrote(size)
+
     def feed(self, data: bytes | memoryview) -> None:
         """Take some output."""
         self.seen_bytes += len(data)
@@ -110,8 +124,8 @@ class BoundedLog:
     def _append_head(self) -> None:
         """The head goes to the file as it comes."""
         if self._written < len(self._head):
-            new = bytes(memoryview(self._head)[self._written :])  # a view would forbid growth
-            self._write_at(self._written, [memoryview(new)])
+            with memoryview(self._head) as head, head[self._written :] as new:
+                self._write_at(self._written, [new])
             self._written = len(self._head)
 
     def refresh(self) -> None:

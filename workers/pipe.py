@@ -13,7 +13,6 @@ from workers.capture import BoundedLog
 
 _WIDE_BYTES: Final = 1 << 20  # the kernel's default limit for a pipe (pipe-max-size)
 _SKIP_LEAST_BYTES: Final = 1 << 17  # below it a read costs no more
-_MASKED_READ_BYTES: Final = 16_384  # hiding secrets copies what was read; 256 KiB are for all
 
 
 @functools.lru_cache(maxsize=1)
@@ -53,16 +52,17 @@ class Pipe:
             return 0
         if skipped := self._skip():
             return skipped
-        if self.log.is_masked:
-            buffer = buffer[:_MASKED_READ_BYTES]
+        room = self.log.room()
         try:
-            size = os.readv(self.read_fd, [buffer])
+            size = os.readv(self.read_fd, [buffer] if room is None else room)
         except BlockingIOError:
             return 0
         if size == 0:
             self.ended = True
-        else:
+        elif room is None:
             self.log.feed(buffer[:size])
+        else:
+            self.log.read_into_room(size)
         return size
 
     def _skip(self) -> int:

@@ -31,6 +31,18 @@ class Ring:
         self._at = (self._at + size) % self.size
         self.filled_bytes = min(self.size, self.filled_bytes + size)
 
+    def room(self) -> tuple[memoryview, memoryview]:
+        """All of it as two views in order, to be written into from outside; then ``wrote``."""
+        if not self._data:
+            self._data = bytearray(self.size)
+        view = memoryview(self._data)
+        return view[self._at :], view[: self._at]
+
+    def wrote(self, size: int) -> None:
+        """So many bytes, at most ``self.size``, were written into ``room``."""
+        self._at = (self._at + size) % self.size
+        self.filled_bytes = min(self.size, self.filled_bytes + size)
+
     def clear(self) -> None:
         """Forget what is there: bytes that follow it were never seen."""
         self._at = self.filled_bytes = 0

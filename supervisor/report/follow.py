@@ -17,10 +17,9 @@ from workers.records.errors import TypedError
 from workers.records.files import open_regular, read_from
 from workers.records.journal import Event, Fact
 from workers.records.layout import Layout, RunDir
-from workers.records.limits import READ_BUFFER_BYTES
 
 _GAP: Final = re.compile(rb"\n?\[supervisor: (\d+) bytes dropped\]\n")
-
+_WHOLE_BYTES: Final = 262_144  # at a look; a log is 65,536 unless its limit was raised
 _READS_COUNT: Final = 3  # head, gap, end: enough for a finished log, and bounded for a flood
 
 
@@ -100,7 +99,7 @@ class LogFollower:
             except (OSError, TypedError):
                 continue
             try:
-                return read_from(fd, 0, 4 * READ_BUFFER_BYTES)
+                return read_from(fd, 0, _WHOLE_BYTES)
             finally:
                 os.close(fd)
         return b""

@@ -11,7 +11,7 @@ HEARTBEAT_FILE_LIMIT_BYTES: Final = 4096  # one disk block: beating never needs 
 SUMMARY_LIMIT_CHARS: Final = 240  # docs/reference
 RECORD_LIMIT_BYTES: Final = 64 * 1024 * 1024  # larger is not a record of ours: refused unread
 MARKER_LIMIT_BYTES: Final = 200  # an id of 100 characters, and room
-READ_BUFFER_BYTES: Final = 65_536  # one full pipe
+READ_BUFFER_BYTES: Final = 16_384  # for a log's beginning; its end is read into its place
 LEFTOVER_GRACE_S: Final = 2.0  # fault P23: a stage is over 2 s after its main process
 PRIORITY_LIMIT: Final = 1000  # as far as words for it go: nobody needs two thousand kinds of urgent
 

@@ -25,12 +25,24 @@ CHUNKS = st.lists(
 )
 
 
-def capture(chunks: list[bytes], limit: int, *, refresh_after: int = 3) -> tuple[bytes, BoundedLog]:
+def feed(log: BoundedLog, chunk: bytes, *, directly: bool) -> None:
+    """Feed it, or read it into the log's own room, where there is some."""
+    while directly and chunk and (room := log.room()) is not None:
+        for view in room:
+            part, chunk = chunk[: len(view)], chunk[len(view) :]
+            view[: len(part)] = part
+            log.read_into_room(len(part))
+    log.feed(chunk)
+
+
+def capture(
+    chunks: list[bytes], limit: int, *, refresh_after: int = 3, direct_after: int = 1
+) -> tuple[bytes, BoundedLog]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "log")
         log = BoundedLog(str(path), limit, None)
         for index, chunk in enumerate(chunks):
-            log.feed(chunk)
+            feed(log, chunk, directly=index % direct_after == 0)
             if index % refresh_after == 0:
                 log.refresh()
                 assert path.stat().st_size <= limit
@@ -39,12 +51,12 @@ def capture(chunks: list[bytes], limit: int, *, refresh_after: int = 3) -> tuple
 
 
 @settings(max_examples=400, deadline=None)
-@given(CHUNKS, st.integers(256, 2000), st.integers(1, 4))
+@given(CHUNKS, st.integers(256, 2000), st.integers(1, 4), st.integers(1, 3))
 def test_head_tail_and_counts_equal_a_naive_reference(
-    chunks: list[bytes], limit: int, refresh_after: int
+    chunks: list[bytes], limit: int, refresh_after: int, direct_after: int
 ) -> None:
     whole = b"".join(chunks)
-    data, log = capture(chunks, limit, refresh_after=refresh_after)
+    data, log = capture(chunks, limit, refresh_after=refresh_after, direct_after=direct_after)
     assert log.seen_bytes == len(whole)
     assert len(data) <= limit
     if len(whole) <= limit:
