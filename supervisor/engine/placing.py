@@ -31,7 +31,7 @@ from workers.descent import Process
 from workers.records.claim import WorkerEnd
 from workers.records.errors import TypedError
 from workers.records.files import is_dir
-from workers.records.identity import Identity, is_alive
+from workers.records.identity import Identity, is_alive, pid_namespace
 from workers.records.spec import RunSpec
 
 UNKNOWN_HOST = "of an unknown name"
@@ -89,8 +89,10 @@ def who(parts: Parts, run_id: str) -> Identity | None:
 
 
 def is_here(parts: Parts, run_id: str) -> bool:
-    """Tell whether a placed run was begun on our host, since it booted."""
-    found, mine = who(parts, run_id), parts.mine
+    """Tell whether a placed run was begun on our host, since it booted, and its pids are ours."""
+    found, mine, claim = who(parts, run_id), parts.mine, parts.placements[run_id].claim
+    if claim is not None and claim.pid_ns is not None and claim.pid_ns != pid_namespace():
+        return False  # a container of this machine, by whatever name
     return found is not None and (found.host, found.boot_id) == (mine.host, mine.boot_id)
 
 

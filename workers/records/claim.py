@@ -2,13 +2,15 @@
 
 ::
 
-    {"by": "worker", "identity": {"host", "boot_id", "pid", "start_ticks"}, "at": "…"}
+    {"by": "worker", "identity": {"host", "boot_id", "pid", "start_ticks"}, "pid_ns": 4, "at": "…"}
     {"ended_at": "…", "exit_code": 0, "signal": null, "leftover_pids": []}
 
 It comes to be whole and once, whoever tries: it is written under another name, which is then linked
-to this one (O_EXCL where the file system has no links). ``by`` is "supervisor" where the supervisor
-has taken the attempt back: nobody begins it any more. The second line is the keeper's: its worker
-has ended. A worker whose claim is gone, because the supervisor renamed it, tells nothing more.
+to this one (O_EXCL where the file system has no links). ``pid_ns`` is the inode of the namespace in
+which the pid is meant: containers of one machine share its boot, and may share a name. ``by`` is
+"supervisor" where the supervisor has taken the attempt back: nobody begins it any more. The second
+line is the keeper's: its worker has ended. A worker whose claim is gone, because the supervisor
+renamed it, tells nothing more.
 """
 
 import contextlib
@@ -22,7 +24,7 @@ from workers.records.clock import utc_text
 from workers.records.errors import BadRecordError, TypedError
 from workers.records.fields import Fields
 from workers.records.files import FILE_MODE, parse_object, read_bytes, sync_dir
-from workers.records.identity import Identity, identity_of
+from workers.records.identity import Identity, identity_of, pid_namespace
 from workers.records.layout import RunDir
 
 WORKER: Final = "worker"
@@ -56,9 +58,11 @@ class Claim:
         who: the process that made it: a worker's keeper, or a supervisor; None where that cannot be
             read.
         ended: how the worker ended, None where nobody has told.
+        pid_ns: in which namespace the pid of ``who`` is meant; None where nobody has told.
     """
 
     by: str = WORKER
+    pid_ns: int | None = None
     who: Identity | None = None
     ended: WorkerEnd | None = None
 
@@ -81,7 +85,8 @@ def take_claim(run: RunDir, attempt: int, *, by: str, at_epoch_s: float) -> int 
     """
     me = identity_of(os.getpid())
     identity = None if me is None else me.to_json()
-    line = to_line({"by": by, "identity": identity, "at": utc_text(at_epoch_s)})
+    facts = {"by": by, "identity": identity, "pid_ns": pid_namespace()}
+    line = to_line({**facts, "at": utc_text(at_epoch_s)})
     path = run.claim(attempt)
     temporary = os.path.join(run.path, temporary_name(os.path.basename(path)))
     fd = os.open(temporary, _CREATE, FILE_MODE)
@@ -151,7 +156,7 @@ def read_claim(path: str) -> Claim | None:
         return None
     except BadRecordError:
         return Claim()
-    by, who, ended = WORKER, None, None
+    by, who, ended, pid_ns = WORKER, None, None, None
     for line in data[: data.rfind(b"\n") + 1].splitlines():
         with contextlib.suppress(TypedError):
             found = parse_object(line, path)
@@ -160,8 +165,9 @@ def read_claim(path: str) -> Claim | None:
             elif found.get("by") == SUPERVISOR:
                 by = SUPERVISOR
             if "identity" in found:
+                pid_ns = Fields(found, path).integer_or_none("pid_ns")
                 who = Identity.from_fields(Fields(found, path).child("identity"))
-    return Claim(by=by, who=who, ended=ended)
+    return Claim(by=by, who=who, ended=ended, pid_ns=pid_ns)
 
 
 def _end(read: Fields) -> WorkerEnd:

@@ -49,6 +49,17 @@ def host_name() -> str:
     return os.uname().nodename
 
 
+def pid_namespace() -> int | None:
+    """The namespace in which this process's pids are meant, by its inode; None where not told.
+
+    Of one kernel: two hosts that have booted have the same number, and no boot id in common.
+    """
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return None
+
+
 def identity_of(pid: int) -> Identity | None:
     """The identity of a process of this host, or None where there is none."""
     stat = proc_stat(pid)

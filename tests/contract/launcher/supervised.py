@@ -1,5 +1,9 @@
-"""The command line with the loopback engine in the place of Dask: ``supervised.py WORD...``."""
+"""The command line with an engine for tests in the place of Dask: ``supervised.py WORD...``.
 
+TEST_AGENT names another file of this directory than the loopback engine's.
+"""
+
+import os
 import sys
 from pathlib import Path
 
@@ -7,7 +11,8 @@ from supervisor import wiring
 from supervisor.__main__ import main
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
-wiring.AGENTS["dask"] = (sys.executable, str(Path(__file__).parent / "loopback.py"))
+_AGENT = Path(__file__).parent / os.environ.get("TEST_AGENT", "loopback.py")
+wiring.AGENTS["dask"] = (sys.executable, str(_AGENT))
 
 if __name__ == "__main__":
     main()
