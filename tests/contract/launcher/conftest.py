@@ -7,8 +7,11 @@ import pytest
 
 from tests.contract.launcher.kinds import KINDS, Bench
 
+# Daemons take their time: with these, the suite is one for .ci/long.
+_SLOW = {"slurm": pytest.mark.slow}
 
-@pytest.fixture(params=list(KINDS))
+
+@pytest.fixture(params=[pytest.param(kind, marks=_SLOW.get(kind, ())) for kind in KINDS])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """A root with one launcher; everything started from it is gone afterwards."""
     with KINDS[request.param](tmp_path) as made:

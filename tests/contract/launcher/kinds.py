@@ -16,6 +16,7 @@ import pytest
 from stress.cluster import Cluster, cluster_in
 from tests.contract.launcher.loopback import PLACE
 from tests.root import Root, alive, kill_all, root_in, wait_until
+from tests.slurm_cluster import slurm_cluster
 
 HERE = Path(__file__).parent
 
@@ -120,6 +121,14 @@ def _dask(tmp_path: Path) -> Iterator[Bench]:
         yield bench
 
 
+@contextmanager
+def _slurm(tmp_path: Path) -> Iterator[Bench]:
+    with slurm_cluster(cpus=4) as cluster, root_in(tmp_path / "root") as made:
+        bench = Bench(made.path, made.started, kind="slurm", environ=cluster.env)
+        bench.configure()
+        yield bench
+
+
 Kind = Callable[[Path], AbstractContextManager[Bench]]
 
 KINDS: dict[str, Kind] = {
@@ -127,4 +136,5 @@ KINDS: dict[str, Kind] = {
     "zygote": lambda path: bench_of("zygote", path),
     "placed": _placed,
     "dask": _dask,
+    "slurm": _slurm,
 }
