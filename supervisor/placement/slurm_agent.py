@@ -111,6 +111,7 @@ class SlurmEngine:
         self._away_delay_s = AWAY_FIRST_S
         self._retry_mono_s = 0.0
         self._is_away: bool | None = None  # None: it was not asked yet
+        self._full_mono_s: float | None = None  # until then it takes no more jobs of ours
 
     @property
     def every_s(self) -> float:
@@ -120,6 +121,7 @@ class SlurmEngine:
         else:
             due = [end.due_mono_s for end in self._ends.values()]
             due += [self._look_mono_s] if self._jobs or self._ends else []
+            due += [self._full_mono_s] if self._waiting and self._full_mono_s else []
         return max(0.0, min([self._now() + IDLE_S, *due]) - self._now())
 
     def fileno(self) -> None:
@@ -190,19 +192,30 @@ class SlurmEngine:
         return JobEnded(key, words)
 
     def _hand_in(self) -> Iterator[Answer]:
+        if self._full_mono_s is not None and self._now() < self._full_mono_s:
+            return
         while self._waiting:
             if self._listed is None:
                 yield from self._list()
             key, order = next(iter(self._waiting.items()))
-            job = self._listed.get(key) if self._listed is not None else None
-            if job is not None:
-                answer: Answer = Placed(key, job.id)
-                self._jobs[key] = job.id
-            else:
-                answer = self._submit(order)
+            job = (self._listed or {}).get(key)
+            answer: Answer = self._submit(order) if job is None else Placed(key, job.id)
+            if isinstance(answer, Refused) and answer.transient and self._has_jobs():
+                # The limit counts what we have there: there is room when some of it has ended.
+                if self._full_mono_s is None:
+                    yield Note(f"Slurm takes no more jobs now, and is asked again: {answer.why}")
+                self._full_mono_s = self._now() + LOOK_MAX_S
+                return
+            self._full_mono_s = None
             self._waiting.pop(key, None)
+            if isinstance(answer, Placed):
+                self._jobs[key] = answer.job
             self._look_soon()
             yield answer
+
+    def _has_jobs(self) -> bool:
+        listed = (self._listed or {}).values()
+        return bool(self._jobs) or any(not job.has_ended for job in listed)
 
     def _submit(self, order: Place) -> Answer:
         try:
@@ -216,7 +229,6 @@ class SlurmEngine:
         done = self._call(words, slurm_words.script(order, self._python))
         job = None if done.code else slurm_words.parse_submitted(done.out)
         if job is not None:
-            self._jobs[order.key] = job
             self._listed = known
             return Placed(order.key, job)
         why = done.err or f"sbatch ended with {done.code} and said {done.out[:200]!r}"

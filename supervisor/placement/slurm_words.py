@@ -182,9 +182,9 @@ def parse_listing(text: str) -> dict[str, Job]:
 
 
 def parse_submitted(text: str) -> str | None:
-    """The number of the job that --parsable prints, with the cluster's name where there is one."""
-    match = re.match(r"(\d+)(;|\s|$)", text)
-    return None if match is None else match[1]
+    """The number of the job that --parsable prints in a line, whatever a site prints beside it."""
+    found = re.findall(r"^(\d+)(?:;.*)?$", text, flags=re.MULTILINE)
+    return found[-1] if found else None
 
 
 def refusal_of(words: str) -> Refusal:

@@ -156,6 +156,7 @@ def test_runs_with_the_same_process_ids_on_two_hosts_are_told_apart(two: Many) -
     bench.check_settled(count=2)
 
 
+@pytest.mark.slow
 def test_a_run_on_another_host_is_cancelled_by_its_worker(one: Many) -> None:
     bench, (host,) = one.bench, one.others
     process = one.start()
@@ -169,6 +170,7 @@ def test_a_run_on_another_host_is_cancelled_by_its_worker(one: Many) -> None:
     bench.check_settled(count=1)
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_host_that_vanishes_are_lost_and_it_is_named(two: Many) -> None:
     bench = two.bench
     process = two.start()
@@ -206,6 +208,7 @@ def test_a_host_that_comes_back_after_the_verdict_ends_its_run_and_tells_nothing
     bench.check_settled(count=1)
 
 
+@pytest.mark.slow
 def test_a_host_that_loses_the_folder_ends_its_run_and_tells_nothing(one: Many) -> None:
     bench, (host,) = one.bench, one.others
     process = one.start()
@@ -220,6 +223,7 @@ def test_a_host_that_loses_the_folder_ends_its_run_and_tells_nothing(one: Many) 
     bench.check_settled(count=1)
 
 
+@pytest.mark.slow
 def test_a_host_that_was_slow_for_a_while_costs_nothing(one: Many) -> None:
     bench, (host,) = one.bench, one.others
     one.configure(hung_after_s=60.0)
@@ -269,8 +273,21 @@ def forge(path: Path, who: dict[str, Any], ticks: int) -> None:
         file.write(data.replace(old.encode(), new.encode()))
 
 
-@pytest.mark.parametrize("name", ["b", "head"], ids=["another name", "the same name"])
-@pytest.mark.parametrize("what", ["cancel", "worker killed", "host stands still"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("b", id="another name", marks=pytest.mark.slow),
+        pytest.param("head", id="the same name"),
+    ],
+)
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param("cancel", marks=pytest.mark.slow),
+        pytest.param("worker killed", marks=pytest.mark.slow),
+        "host stands still",
+    ],
+)
 def test_no_signal_goes_to_a_process_of_ours_that_has_the_pid_and_start_of_one_elsewhere(
     tmp_path: Path, name: str, what: str
 ) -> None:

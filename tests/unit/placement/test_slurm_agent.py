@@ -132,9 +132,27 @@ def test_what_slurm_will_never_take_is_refused_with_its_words(bench: Bench) -> N
     assert bench.place("r.1")[-1] == Refused("r.1", bench.slurm.refuses, transient=False)
 
 
-def test_what_slurm_does_not_take_now_may_be_handed_in_later(bench: Bench) -> None:
-    bench.slurm.refuses = "Job violates accounting/QOS policy (job submit limit)"
-    assert bench.place("r.1")[-1] == Refused("r.1", bench.slurm.refuses, transient=True)
+LIMIT = "Job violates accounting/QOS policy (job submit limit)"
+
+
+def test_what_is_over_a_limit_waits_until_there_is_room_and_the_operator_is_told_once(
+    bench: Bench,
+) -> None:
+    bench.place("a.1")
+    bench.slurm.refuses = LIMIT
+    (note,) = bench.place("b.1")
+    assert isinstance(note, Note)
+    assert bench.place("c.1") == []
+    for _ in range(60):
+        assert bench.look(later_s=1) == []
+    assert len(bench.slurm.said_by("sbatch")) < 8
+    bench.slurm.refuses = ""
+    assert bench.look(later_s=15) == [Placed("b.1", "2"), Placed("c.1", "3")]
+
+
+def test_a_limit_that_no_other_job_explains_is_a_refusal(bench: Bench) -> None:
+    bench.slurm.refuses = LIMIT
+    assert bench.place("r.1")[-1] == Refused("r.1", LIMIT, transient=True)
 
 
 def test_a_run_whose_directory_is_gone_is_refused(bench: Bench, tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ def test_a_state_that_is_not_known_to_be_the_end_is_none(state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "job"), [("17\n", "17"), ("17;cluster\n", "17"), ("", None), ("hello 17", None)]
+    ("text", "job"),
+    [("17\n", "17"), ("17;cluster\n", "17"), ("welcome\n17\n", "17"), ("hello 17", None)],
 )
 def test_the_number_of_a_job_is_read(text: str, job: str | None) -> None:
     assert slurm_words.parse_submitted(text) == job
