@@ -9,7 +9,6 @@ tried again; since a submission without an answer may have arrived, the jobs are
 
 import os
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,14 +17,12 @@ from typing import Any, Final
 
 from supervisor.placement import slurm_words
 from supervisor.placement.agent import main
+from supervisor.placement.slurm_call import AwayError, Done, call
 from supervisor.placement.slurm_words import Job, Refusal
 from supervisor.placement.wire import Answer, Cancel, JobEnded, Note, Place, Placed, Ready, Refused
 from workers.records.errors import TypedError
 from workers.records.files import open_regular
 
-COMMAND_S: Final = (
-    30.0  # a client itself gives up after 10 s without a controller, 50 without munge
-)
 LOOK_FIRST_S: Final = 2.0
 LOOK_MAX_S: Final = 15.0
 AWAY_FIRST_S: Final = 1.0
@@ -34,39 +31,6 @@ IDLE_S: Final = 60.0
 # What a worker takes at most to end: its grace, then 10 s in which it looks for what it killed.
 END_MARGIN_S: Final = 20.0
 KILL_AGAIN_S: Final = 30.0  # Slurm's own default between TERM and KILL (KillWait)
-
-
-class AwayError(Exception):
-    """Slurm does not answer, or nobody can ask it; its words say why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def call(words: Sequence[str], text: str = "") -> Done:
-    """Run one of Slurm's commands; AwayError where it does not end, or is not there."""
-    try:
-        done = subprocess.run(
-            words,
-            input=text,
-            env=slurm_words.environment(os.environ),
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=COMMAND_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise AwayError(f"{words[0]} did not end within {COMMAND_S:g} s") from None
-    except OSError as error:
-        raise AwayError(f"{words[0]}: {error.strerror}") from None
-    return Done(done.returncode, done.stdout, slurm_words.cleaned(done.stderr))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.placement.slurm_agent import LOOK_MAX_S, AwayError, Done, SlurmEngine
+from supervisor.placement.slurm_agent import LOOK_MAX_S, SlurmEngine
+from supervisor.placement.slurm_call import AwayError, Done
 from supervisor.placement.wire import Answer, Cancel, JobEnded, Note, Place, Placed, Ready, Refused
 
 
