@@ -5,9 +5,9 @@ supervisor, 78 configuration.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 
 

@@ -5,10 +5,11 @@ sources stand above each other is in ``plan.load_settings``.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal
 
 from supervisor.core.backoff import Backoff
+from workers.records.dataclass import dataclass
 from workers.records.limits import Limits
 
 _LIMITS: Final = Limits()

@@ -6,11 +6,12 @@ reads that run's journal until the verdict; whoever serves the root makes the ru
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from workers.control import Control
 from workers.records.clock import utc_text
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.ids import new_run_id
 from workers.records.journal import Fact, JournalReader, verdict_in

@@ -4,10 +4,10 @@ JSON swells a quote to two bytes and a control character to six, so a limit in b
 only be held by counting what each character costs.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from workers.cuts import begin_of_tail
+from workers.records.dataclass import dataclass
 
 _SHORT_ESCAPES: Final = frozenset('"\\\b\f\n\r\t')
 _LONE_FIRST: Final = 0xDC80  # "surrogateescape" spells the byte 0x80 so, and 0xff is the last

@@ -5,7 +5,6 @@ anything is written: the facts first, then stderr, then stdout, of which a littl
 """
 
 import json
-from dataclasses import dataclass
 from typing import Any, Final
 
 from workers.capture import BoundedLog
@@ -13,6 +12,7 @@ from workers.cuts import SEQUENCE_LIMIT_BYTES
 from workers.ends import End, begin_of, end_of
 from workers.masking import Mask
 from workers.records.atomic import Receipt, replace_file
+from workers.records.dataclass import dataclass
 from workers.records.limits import Limits
 
 _COMMAND_JSON_BYTES: Final = 1_500  # of the command's text, so that output keeps its room

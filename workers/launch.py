@@ -4,8 +4,9 @@ import errno
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from workers.records.dataclass import dataclass
 
 SHELL: Final = ("/bin/sh", "-c")
 

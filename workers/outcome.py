@@ -1,6 +1,6 @@
 """What came of a stage."""
 
-from dataclasses import dataclass
+from workers.records.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

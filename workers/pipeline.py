@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from workers.command import CommandStage
@@ -10,6 +9,7 @@ from workers.graph import Graph
 from workers.outcome import StageOutcome
 from workers.pulse import Pulse
 from workers.recorder import Bench, Recorder
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.files import make_private
 from workers.records.identity import identity_of

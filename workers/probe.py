@@ -16,10 +16,10 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from workers.records.atomic import create_file, replace_file, to_line
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.files import make_private, read_bytes, read_object
 from workers.records.identity import host_name

@@ -6,10 +6,10 @@ a worker of its own interpreter does it itself.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from workers.owner import is_done, own, own_by_claim
 from workers.records.clock import SystemClock
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.files import HeldFile
 from workers.records.journal import JournalWriter

@@ -11,13 +11,14 @@ import os
 import resource  # noqa: F401 - os.wait4 imports it when it is first called: once, before a fork
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from workers.containment import GIVE_UP_S, KILL_EVERY_S, Containment
 from workers.control import Control
 from workers.launch import NotStarted, launch
 from workers.pipe import Pipe
+from workers.records.dataclass import dataclass
 from workers.records.identity import signal_name
 from workers.records.limits import LEFTOVER_GRACE_S, READ_BUFFER_BYTES
 from workers.turns import Steps, Wait

@@ -7,10 +7,11 @@ in a stage needs a lock, and the journal has one writer.
 import select
 import time
 from collections.abc import Generator, Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Generic, TypeVar
 
 from workers.control import Control
+from workers.records.dataclass import dataclass
 
 Key = TypeVar("Key", bound=Hashable)
 Outcome = TypeVar("Outcome")

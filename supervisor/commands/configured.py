@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from supervisor.commands.options import layout_of
@@ -26,6 +25,7 @@ from supervisor.plan.runs import Wish
 from supervisor.plan.secrets import MEND, hooks_written_down, told_in, written_down
 from supervisor.report.text import say
 from supervisor.settings import Settings
+from workers.records.dataclass import dataclass
 from workers.records.layout import Layout
 from workers.records.spec import AfterSpec
 

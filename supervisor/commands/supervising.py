@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-from dataclasses import dataclass
 
 from supervisor.commands.configured import Configured, configure
 from supervisor.commands.reloading import Reloading
@@ -18,6 +17,7 @@ from supervisor.report.progress import JsonReporter, PlainReporter, Tally
 from supervisor.report.terminal import moves
 from supervisor.report.text import duration, json_line
 from supervisor.wiring import engine_for
+from workers.records.dataclass import dataclass
 from workers.records.request import Request, RequestKind, pending_requests, publish
 from workers.records.spec import RunSpec
 

@@ -4,13 +4,13 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.core.outcome import exit_code
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.helper import start_helper
 from supervisor.errors import HelperError
+from workers.records.dataclass import dataclass
 from workers.records.errors import NewerRecordError, TypedError
 from workers.records.files import read_object
 from workers.records.known import check_manifest

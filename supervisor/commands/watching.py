@@ -4,7 +4,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
@@ -15,6 +14,7 @@ from supervisor.report.listing import Line, counts_of
 from supervisor.report.rows import Row
 from supervisor.report.terminal import moves
 from supervisor.report.text import put
+from workers.records.dataclass import dataclass
 
 LOOK_S: Final = 1.0  # as often as the supervisor itself looks
 DRAW_S: Final = 0.25  # a terminal that is dragged wants an answer

@@ -1,6 +1,6 @@
 """What the core asks the shell to do. The shell performs each and reports with stimuli."""
 
-from dataclasses import dataclass
+from workers.records.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

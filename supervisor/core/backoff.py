@@ -5,7 +5,8 @@ simultaneous writers into none, where the same tries without jitter kept collidi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from workers.records.dataclass import dataclass
 
 Jitter = Callable[[], float]
 """Draws from 0 (included) to 1 (excluded)."""

@@ -7,7 +7,7 @@ many stimuli copies the fleet once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +18,7 @@ from supervisor.core.lanes import CHILDREN, Lane, Place, lane_of
 from supervisor.core.lifecycle import Move, Queued, Recorded, Run, Running, State, check, next_story
 from supervisor.core.liveness import Ages, Liveness
 from supervisor.core.queue import Queue
+from workers.records.dataclass import dataclass
 
 
 class Mode(StrEnum):

@@ -4,10 +4,10 @@ PRD: the seed's product document. Aim: what we hold ourselves to beyond it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.core.metrics import LockCounts, Totals
+from workers.records.dataclass import dataclass
 from workers.records.limits import Limits
 
 HEARTBEAT_FAILURE_RATIO: Final = 0.01  # PRD: below 1 %

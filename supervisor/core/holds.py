@@ -1,8 +1,9 @@
 """What the operator has paused: everything, or groups. It holds new starts and nothing else."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from workers.records.dataclass import dataclass
 from workers.records.errors import BadRecordError
 from workers.records.fields import Fields
 

@@ -5,10 +5,10 @@ groups. What waits for a predecessor or for a later instant stands in none.
 """
 
 from bisect import bisect_left, insort
-from dataclasses import dataclass
 from typing import Final
 
 from supervisor.core.lifecycle import Run
+from workers.records.dataclass import dataclass
 
 Place = tuple[int, int, str]
 """Priority, the negative number of acceptance, run id: the largest starts first."""

@@ -15,12 +15,12 @@ to it, and nothing is half done.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from supervisor.core.liveness import Liveness
 from supervisor.errors import IllegalMoveError
+from workers.records.dataclass import dataclass
 
 STORY_MOVES_COUNT: Final = 16  # enough for a whole life with retries of its launch
 

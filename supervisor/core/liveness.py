@@ -4,9 +4,10 @@
 looks, and never for a process that somebody stopped (state T) nor during our own stall.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from workers.records.dataclass import dataclass
 
 HUNG_LOOKS_COUNT: Final = 3  # docs/explanation/liveness.md: death needs more than one look
 LATE_INTERVALS: Final = 2  # docs/explanation/liveness.md

@@ -4,8 +4,10 @@ Because it is a fold of the history, a crash can neither lose nor double a figur
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any, Final
+
+from workers.records.dataclass import dataclass
 
 PERCENTILES: Final = (50, 90, 99)
 

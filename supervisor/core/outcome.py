@@ -1,9 +1,9 @@
 """Finished runs, and the exit codes that they mean: 0 ok, 10 failed, 11 cancelled, 12 lost."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
+from workers.records.dataclass import dataclass
 from workers.records.spec import RunSpec
 
 OK: Final = 0

@@ -8,8 +8,9 @@ one of its runs is not finished, or is named by a run that is kept (as the one t
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from workers.records.dataclass import dataclass
 
 DAY_S: Final = 86_400.0
 

@@ -1,9 +1,10 @@
 """What the core is told. Each is a fact that the shell has seen, never a wish to change a state."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from supervisor.core.holds import Holds
+from workers.records.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

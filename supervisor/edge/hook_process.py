@@ -12,11 +12,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from workers.descent import Process
 from workers.launch import argv_of
+from workers.records.dataclass import dataclass
 from workers.records.files import open_regular
 from workers.records.identity import signal_name
 from workers.records.proc import proc_stat

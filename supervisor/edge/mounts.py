@@ -6,10 +6,10 @@ What matters is whether other hosts see the same files, and how soon: nfs(5), mo
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from supervisor.report.finding import Finding, ok, warn
+from workers.records.dataclass import dataclass
 
 # Kinds that keep their files on this machine, as far as anybody else is concerned.
 _LOCAL: Final = re.compile(

@@ -6,7 +6,7 @@ state. Only the state waits for a lock; the manifest is written even where the s
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from supervisor.edge.aside import Aside
@@ -16,6 +16,7 @@ from supervisor.edge.spared import SparedFile
 from supervisor.edge.state_store import TaskStateStore
 from workers.records.atomic import Receipt, to_bytes
 from workers.records.clock import Clock, utc_text
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.extensions import Observed
 from workers.records.history import history_line

@@ -13,9 +13,9 @@ that started something in the background and then became the supervisor loses no
 import contextlib
 import os
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 
 from workers.descent import Process, children, descendants, environment, kill_all
+from workers.records.dataclass import dataclass
 from workers.records.proc import ProcStat, is_running, proc_stat
 
 

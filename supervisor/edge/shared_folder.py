@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.report.finding import Finding, bad, ok, warn
@@ -26,6 +25,7 @@ from workers.probe import (
     win,
 )
 from workers.records.atomic import replace_file, to_line
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.files import make_private, read_object
 

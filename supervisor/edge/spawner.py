@@ -12,11 +12,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from workers.control import TAKEN
 from workers.descent import Process
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.files import open_regular
 from workers.records.identity import open_pidfd

@@ -1,11 +1,12 @@
 """When the engine leaves: when its errand is done, and what is refused was waited for."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from supervisor.core.fleet import Fleet, Mode
 from supervisor.core.lifecycle import Recorded
 from supervisor.engine.parts import Parts
+from workers.records.dataclass import dataclass
 
 SHUTDOWN_TRIES_S: Final = 3.0  # a disk that refuses a result at our end is asked thrice more
 

@@ -1,9 +1,9 @@
 """What a second reading of the configuration gives the engine."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from supervisor.core.fleet import Rules
+from workers.records.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

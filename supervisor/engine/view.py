@@ -3,7 +3,6 @@
 import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.core.admission import live_counts
@@ -14,6 +13,7 @@ from supervisor.edge.spawner import LaunchedWorker
 from supervisor.engine.parts import Parts
 from supervisor.report.rows import Row
 from workers.records.atomic import replace_file, to_bytes
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.indented import indented
 from workers.records.journal import Event, Fact

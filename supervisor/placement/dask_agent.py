@@ -20,7 +20,6 @@ import queue
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import dask
@@ -37,6 +36,7 @@ from supervisor.placement.wire import (
     Ready,
 )
 from workers.hosted import host
+from workers.records.dataclass import dataclass
 from workers.records.layout import RunDir
 
 CONNECT_S: Final = 10.0

@@ -12,7 +12,6 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.placement import slurm_words
@@ -20,6 +19,7 @@ from supervisor.placement.agent import main
 from supervisor.placement.slurm_call import AwayError, Done, call
 from supervisor.placement.slurm_words import Job, Refusal
 from supervisor.placement.wire import Answer, Cancel, JobEnded, Note, Place, Placed, Ready, Refused
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.files import open_regular
 

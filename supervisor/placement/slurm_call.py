@@ -3,10 +3,10 @@
 import os
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from supervisor.placement import slurm_words
+from workers.records.dataclass import dataclass
 
 # A client gives up by itself: after 10 s without a controller, after 50 s without munge.
 COMMAND_S: Final = 60.0

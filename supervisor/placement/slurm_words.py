@@ -10,11 +10,11 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from supervisor.placement.wire import Place
+from workers.records.dataclass import dataclass
 
 SLOT: Final = "slot"  # of our own counting elsewhere; here the CPUs of the cluster are the slots
 _WHY_LIMIT_CHARS: Final = 500

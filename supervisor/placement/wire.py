@@ -15,10 +15,11 @@ A key is RUN_ID.ATTEMPT. Nothing that an agent says is believed about a run: it 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from workers.records.atomic import to_line
+from workers.records.dataclass import dataclass
 
 LINE_LIMIT_BYTES: Final = 1_048_576  # a path, a few resources, an engine's words
 

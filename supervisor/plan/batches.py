@@ -1,12 +1,12 @@
 """Batches: a file that names runs to make together."""
 
 import os
-from dataclasses import dataclass
 
 from supervisor.errors import ConfigError, Problem
 from supervisor.plan.catalog import Catalog
 from supervisor.plan.params import resolved, wrong_with
 from supervisor.plan.references import unknown
+from workers.records.dataclass import dataclass
 from workers.records.spec import Pairs
 
 

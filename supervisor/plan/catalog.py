@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from supervisor.errors import ConfigError, Problem, UsageError
 from supervisor.plan import params
 from supervisor.plan.references import reachable, references_wrong, unknown
 from supervisor.plan.root import ORIGIN, is_json
+from workers.records.dataclass import dataclass
 from workers.records.spec import PipelineSpec
 
 

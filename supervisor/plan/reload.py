@@ -5,10 +5,10 @@ next start. No value is told that could be a secret.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from supervisor.settings import Settings
+from workers.records.dataclass import dataclass
 from workers.records.spec import PipelineSpec
 
 AT_ONCE: Final = frozenset(

@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from supervisor.errors import UsageError
 from supervisor.plan.batches import Batch
@@ -14,6 +14,7 @@ from supervisor.plan.hooks import hook_specs
 from supervisor.plan.params import resolved, wrong_with
 from supervisor.settings import Settings, limits_of
 from workers.records.clock import utc_text
+from workers.records.dataclass import dataclass
 from workers.records.ids import check_id, new_run_id, why_bad
 from workers.records.params import bound
 from workers.records.spec import AfterSpec, Pairs, PipelineSpec, RunSpec, SlotSpec, StageSpec

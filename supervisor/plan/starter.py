@@ -10,13 +10,13 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.errors import ConfigError
 from supervisor.plan.origin import read_origin
 from supervisor.plan.root import CONFIG, ORIGIN
 from supervisor.plan.sources import read_text
+from workers.records.dataclass import dataclass
 
 BATCH: Final = os.path.join("config", "batches", "checks.toml")
 PIPELINE: Final = "checks"

@@ -1,10 +1,10 @@
 """What a failed stage said last, from its error file."""
 
 import os
-from dataclasses import dataclass
 from typing import Final
 
 from supervisor.report.clean import clean
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
 from workers.records.files import read_object

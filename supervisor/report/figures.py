@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from supervisor.core.fleet import Mode
@@ -22,6 +22,7 @@ from supervisor.report.records import requested
 from supervisor.report.rows import live_service, tasks
 from supervisor.version import VERSION
 from workers.records.clock import epoch_of
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.files import read_object
 from workers.records.history import STATUSES, read_lines

@@ -1,7 +1,8 @@
 """One look of ``supervisor doctor``: what was found, how bad it is, and what to do about it."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from workers.records.dataclass import dataclass
 
 
 class Level(StrEnum):

@@ -8,11 +8,12 @@ it prints each byte once and says where bytes are missing.
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from supervisor.report.facts import FactFollower
 from workers.cuts import SEQUENCE_LIMIT_BYTES
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.files import open_regular, read_from
 from workers.records.journal import Event, Fact

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.report.clean import clean_line, without_colours
 from supervisor.report.terminal import cut
 from supervisor.report.text import duration
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
 from workers.records.files import read_object

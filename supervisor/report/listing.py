@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from supervisor.report.rows import Row
 from supervisor.report.terminal import cut, paint, width
 from supervisor.report.text import duration, grid
+from workers.records.dataclass import dataclass
 
 _HEAD: Final = ("RUN", "TASK", "PIPELINE", "STATUS", "TIME", "NOTE")
 _HEAD_OF_HOSTS: Final = ("RUN", "TASK", "PIPELINE", "HOST", "STATUS", "TIME", "NOTE")

@@ -6,9 +6,9 @@
 import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
+from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
 from workers.records.files import read_marker, read_object

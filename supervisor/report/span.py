@@ -6,9 +6,9 @@ wall clock bridges the gap.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from workers.records.clock import epoch_of
+from workers.records.dataclass import dataclass
 from workers.records.journal import Fact
 
 

@@ -1,7 +1,6 @@
 """A timeline as inline SVG: one row for each stage or run, a rectangle for each stretch of it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from supervisor.report.html import text
@@ -9,6 +8,7 @@ from supervisor.report.span import Span
 from supervisor.report.terminal import cut
 from supervisor.report.text import duration
 from supervisor.report.tree import RunNode
+from workers.records.dataclass import dataclass
 
 _WIDTH, _LABEL, _ROW, _AXIS = 900, 230, 20, 24  # pixels at the page's full width
 _LEAST_BAR: Final = 2.0

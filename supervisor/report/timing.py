@@ -6,11 +6,11 @@ ended last before it, and so on. What lies between is overhead.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.report.span import Span, covered_s
 from supervisor.report.tree import RunNode, StageNode
+from workers.records.dataclass import dataclass
 
 LEAST_S: Final = 0.0005  # what is shorter is shown as nothing: records have milliseconds
 _SLACK_S: Final = 0.002  # the end of a stage and the begin of the next are written apart

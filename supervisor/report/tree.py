@@ -6,7 +6,6 @@ page of ``report``. Times are Spans, in seconds since the run at the top was acc
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.report.records import host_in, manifest_now
@@ -14,6 +13,7 @@ from supervisor.report.rows import UNKNOWN_SCHEMA
 from supervisor.report.span import Moment, Span, after, moment_of, places
 from supervisor.report.tries import Try, tries_in, waited_in
 from workers.records.clock import epoch_of
+from workers.records.dataclass import dataclass
 from workers.records.errors import NewerRecordError, TypedError
 from workers.records.identity import boot_id, host_name
 from workers.records.ids import is_run_id

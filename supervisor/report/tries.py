@@ -1,9 +1,10 @@
 """The tries of a stage, as the facts of a journal tell them, each in its place in time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from supervisor.report.span import Span
+from workers.records.dataclass import dataclass
 from workers.records.journal import Event, Fact
 
 

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from workers.records.clock import epoch_of
+from workers.records.dataclass import dataclass
 from workers.records.errors import NewerRecordError, TypedError
 from workers.records.extensions import observed_in
 from workers.records.files import read_object

@@ -16,9 +16,9 @@ import json
 import os
 import re
 import time
-from dataclasses import dataclass
 from typing import Any, Final
 
+from workers.records.dataclass import dataclass
 from workers.records.errors import BadFileError
 from workers.records.files import FILE_MODE, make_dir, open_regular, sync_dir
 from workers.records.indented import indented

@@ -16,11 +16,11 @@ renamed it, tells nothing more.
 import contextlib
 import errno
 import os
-from dataclasses import dataclass
 from typing import Final
 
 from workers.records.atomic import temporary_name, to_line, write_all
 from workers.records.clock import utc_text
+from workers.records.dataclass import dataclass
 from workers.records.errors import BadRecordError, TypedError
 from workers.records.fields import Fields
 from workers.records.files import FILE_MODE, parse_object, read_bytes, sync_dir

@@ -1,9 +1,9 @@
 """The manifest's ``extensions``: what is ours alone, and what the supervisor saw of a run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from workers.records.dataclass import dataclass
 from workers.records.folded import Folded
 from workers.records.spec import RunSpec, StageSpec
 

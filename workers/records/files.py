@@ -8,9 +8,9 @@ import errno
 import json
 import os
 import stat
-from dataclasses import dataclass
 from typing import Any, Final
 
+from workers.records.dataclass import dataclass
 from workers.records.errors import BadFileError, BadRecordError, TypedError
 from workers.records.limits import MARKER_LIMIT_BYTES, RECORD_LIMIT_BYTES
 

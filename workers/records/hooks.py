@@ -6,10 +6,10 @@ of the one of that name in the settings.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from workers.records.dataclass import dataclass
 from workers.records.fields import Fields
 
 

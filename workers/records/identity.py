@@ -7,9 +7,9 @@ name one process for ever, up to the tick (10 ms) in which a pid could be reused
 import functools
 import os
 import signal
-from dataclasses import dataclass
 from typing import Any
 
+from workers.records.dataclass import dataclass
 from workers.records.fields import Fields, plain
 from workers.records.proc import is_running, proc_stat, read_small
 

@@ -13,13 +13,14 @@ ignores what follows it.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
 from workers.records.atomic import replace_file, to_line, write_all
 from workers.records.clock import Clock, utc_text
+from workers.records.dataclass import dataclass
 from workers.records.errors import BadRecordError
 from workers.records.fields import Fields
 from workers.records.files import open_regular, parse_object, read_from

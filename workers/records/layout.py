@@ -16,8 +16,8 @@
 """
 
 import os
-from dataclasses import dataclass
 
+from workers.records.dataclass import dataclass
 from workers.records.ids import check_id, check_run_id
 
 

@@ -3,8 +3,9 @@
 PRD: the seed's product document. Origin: the Node.js system that the document describes.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from workers.records.dataclass import dataclass
 
 HEARTBEAT_LINE_BYTES: Final = 25  # 24 characters of instant and a newline
 HEARTBEAT_FILE_LIMIT_BYTES: Final = 4096  # one disk block: beating never needs a new one

@@ -1,8 +1,9 @@
 """What the kernel tells of a process, in /proc/PID/stat."""
 
 import os
-from dataclasses import dataclass
 from typing import Final
+
+from workers.records.dataclass import dataclass
 
 _LIMIT_BYTES: Final = 4096  # a line of /proc is shorter
 

@@ -16,12 +16,12 @@ nothing) and removes the file when the outcome is on disk. Kinds::
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.clock import utc_text
+from workers.records.dataclass import dataclass
 from workers.records.errors import BadFileError, BadRecordError, RequestTooLargeError
 from workers.records.fields import Fields, check_schema
 from workers.records.files import make_private, parse_object, read_bytes

@@ -5,10 +5,11 @@ sub-pipeline, the limits in force and the *names* of secret variables (never a v
 ignore keys that they do not know; ``schema`` names the format. ``read_spec`` reads it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Final
 
+from workers.records.dataclass import dataclass
 from workers.records.fields import plain
 from workers.records.hooks import HookSpec, due
 from workers.records.limits import Limits
