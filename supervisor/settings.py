@@ -16,6 +16,7 @@ _LIMITS: Final = Limits()
 LOCK_WAIT_LIMIT_S: Final = 3.0  # docs/reference: a held lock costs no more
 Command = str | list[str]
 Launcher = Literal["zygote", "exec", "dask", "slurm"]
+PLACED: Final = ("dask", "slurm")  # launchers that have an engine place runs on other hosts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,12 @@ from typing import TypedDict
 
 import click
 
-from supervisor.commands.configured import configure
+from supervisor.commands.configured import Configured, configure
 from supervisor.commands.options import Decorated, json_option, param_option, root_options
 from supervisor.errors import UsageError
 from supervisor.plan.runs import Asking
 from supervisor.plan.secrets import told_in
+from supervisor.settings import PLACED
 from workers.records.layout import Layout
 from workers.records.limits import PRIORITY_LIMIT
 from workers.records.spec import RunSpec
@@ -77,9 +78,11 @@ def ask_for(
         UsageError: it is neither one pipeline nor a command behind ``--``, a parameter is wrong,
             there is no such group, or a secret is in it.
         UnknownRunError: no run is called as ``--after`` says.
-        ConfigError: the configuration is wrong.
+        ConfigError: the configuration is wrong, or nobody serves and its launcher is missing.
     """
     given = configure(root, config)
+    if asked_by == "run" and given.settings.launcher in PLACED:
+        _check_engine(given)
     wish = given.wish(**wished)
     asking = Asking(settings=given.settings, asked_by=asked_by)
     if _behind_dashes(words):
@@ -96,6 +99,15 @@ def ask_for(
             + " ".join(words)
         )
     return given.layout, asking.named(given.catalog, words[0], wish)
+
+
+def _check_engine(given: Configured) -> None:
+    """Where nobody serves the root we start who does: what that one would lack is told before."""
+    from supervisor.edge.flock import is_flocked
+    from supervisor.plan.engines import check_engine
+
+    if not is_flocked(given.layout.lease_lock):
+        check_engine(given.settings)
 
 
 def _behind_dashes(words: tuple[str, ...]) -> bool:

@@ -11,6 +11,7 @@ from supervisor.edge.disk import look_at_disk, look_at_space
 from supervisor.edge.machine import look_at_machine
 from supervisor.edge.mounts import look_at_mount, mount_of
 from supervisor.edge.shared_folder import Ages, look_from_two_sides
+from supervisor.plan.engines import missing_for
 from supervisor.report.finding import Finding, Level, bad, ok
 from supervisor.report.looks import look_at_root
 from supervisor.report.text import print_json, say, table
@@ -58,6 +59,11 @@ def command(hosts: int, echo: bool, root: str | None, config: str | None, as_jso
     return UNFIT if any(finding.level is Level.BAD for finding in found) else 0
 
 
+def _unusable(launcher: str, why: str) -> Finding:
+    what, _, mend = why.partition("; ")
+    return bad("launcher", f"{launcher}: {what}", mend)
+
+
 def _echo(layout: Layout) -> int:
     make_private(layout.runs, layout.control)
     if answer(layout.probe, tell=say):
@@ -71,6 +77,8 @@ def _look(layout: Layout, settings: Settings, hosts_count: int) -> Iterator[Find
         yield bad("root", f"{layout.root} is no directory", "make it, or choose another --root")
         return
     yield from look_at_machine(max_runs=settings.max_runs, watched=layout.root)
+    why = missing_for(settings.launcher)
+    yield ok("launcher", settings.launcher) if why is None else _unusable(settings.launcher, why)
     yield from look_at_space(layout.root, max_runs=settings.max_runs, limits=limits_of(settings))
     if os.path.isdir(layout.control):
         yield ok("root", layout.root)

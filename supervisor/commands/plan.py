@@ -1,7 +1,7 @@
 """``supervisor plan``: what a pipeline would run."""
 
 import os
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -9,10 +9,9 @@ from supervisor.commands.configured import configure
 from supervisor.commands.options import json_option, param_option, root_options
 from supervisor.plan.runs import Asking
 from supervisor.report.text import amounts, print_json, tell
+from supervisor.settings import PLACED
 from workers.records.fields import plain
 from workers.records.spec import ParamSpec, PipelineSpec
-
-_LOCAL: Final = ("zygote", "exec")  # launchers that place nothing
 
 
 @click.command("plan", short_help="Show what a pipeline would run.")
@@ -84,7 +83,7 @@ def _lines(pipeline: PipelineSpec, root: str) -> list[str]:
 
 def _taken(pipeline: PipelineSpec, launcher: str) -> str:
     """What a run takes of its host, and whether anybody asks."""
-    unasked = "" if launcher not in _LOCAL else f" (launcher {launcher} does not ask)"
+    unasked = "" if launcher in PLACED else f" (launcher {launcher} does not ask)"
     return f"  takes {amounts(dict(pipeline.resources))} of its host{unasked}"
 
 

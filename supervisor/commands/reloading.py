@@ -1,6 +1,8 @@
 """What SIGHUP does: the configuration is read again, held against the old one, and told."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from supervisor.commands.configured import Configured, configure
 from supervisor.engine.reload import Refused, Reloaded
@@ -16,22 +18,22 @@ class Reloading:
         given: what was read at the start.
         root: ``--root``.
         config: ``--config``.
-        max_runs: ``--max-runs``, which wins over what is read.
+        flags: the settings of the command line, which win over what is read.
     """
 
     def __init__(
-        self, given: Configured, root: str | None, config: str | None, *, max_runs: int | None
+        self, given: Configured, root: str | None, config: str | None, flags: Mapping[str, Any]
     ) -> None:
         self._given = given
         self._root = root or given.layout.root
         self._config = config
-        self._max_runs = max_runs
+        self._flags = flags
 
     def __call__(self) -> Reloaded | Refused:
         """What was read, or why the old configuration stays."""
         notices: list[str] = []
         try:
-            new = configure(self._root, self._config, tell=notices.append, max_runs=self._max_runs)
+            new = configure(self._root, self._config, tell=notices.append, **self._flags)
         except ConfigError as error:
             return Refused(problems=tuple(map(str, error.problems)))
         old, self._given = self._given, new

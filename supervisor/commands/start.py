@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -11,6 +11,7 @@ from supervisor.commands.options import json_option, param_option, root_options
 from supervisor.edge.notify import notifier_of
 from supervisor.edge.zygote import ZygoteLauncher
 from supervisor.plan.root import PREFIX
+from supervisor.settings import Launcher
 
 
 @click.command("start", short_help="Supervise runs.")
@@ -21,6 +22,14 @@ from supervisor.plan.root import PREFIX
 @click.option("--task", metavar="ID", help="The task of runs that name none.")
 @param_option
 @click.option("--max-runs", type=int, metavar="N", help="Runs at once.")
+@click.option(
+    "--launcher", type=click.Choice(get_args(Launcher)), help="How, or by whom, runs are started."
+)
+@click.option(
+    "--dask-scheduler",
+    metavar="ADDRESS",
+    help="Who places runs with --launcher dask: tcp://HOST:PORT.",
+)
 @click.option("--lease-fd", type=int, hidden=True)
 @root_options
 @json_option
@@ -38,14 +47,14 @@ def command(**words: Any) -> int:  # noqa: ANN401 - supervising.Asked spells the
     Example: supervisor start --once --batch config/batches/diagnostics.toml
     """
     notifier = notifier_of(os.environ, os.getpid())
-    with _early() as by_fork:
+    with _early(words["launcher"]) as by_fork:
         from supervisor.commands.supervising import Asked, supervise
 
         return supervise(Asked(**words), notifier, by_fork)
 
 
 @contextlib.contextmanager
-def _early() -> Iterator[ZygoteLauncher]:
+def _early(launcher: str | None) -> Iterator[ZygoteLauncher]:
     """Start what forks workers before anything else is imported, which takes as long.
 
     It knows no root yet and touches nothing; where nothing comes of this start, or a file asks for
@@ -53,7 +62,7 @@ def _early() -> Iterator[ZygoteLauncher]:
     """
     by_fork = ZygoteLauncher()
     try:
-        if os.environ.get(f"{PREFIX}LAUNCHER") != "exec":
+        if (launcher or os.environ.get(f"{PREFIX}LAUNCHER") or "zygote") == "zygote":
             with contextlib.suppress(OSError):  # wiring tries again
                 by_fork.prepare()
         yield by_fork

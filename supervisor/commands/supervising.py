@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from typing import Any
 
 from supervisor.commands.configured import Configured, configure
 from supervisor.commands.reloading import Reloading
@@ -12,6 +13,7 @@ from supervisor.edge.zygote import ZygoteLauncher
 from supervisor.engine.loop import Engine
 from supervisor.errors import CannotWriteError, UsageError
 from supervisor.plan.batches import Batch
+from supervisor.plan.engines import check_engine
 from supervisor.plan.runs import Asking
 from supervisor.report.progress import JsonReporter, PlainReporter, Tally
 from supervisor.report.terminal import moves
@@ -35,10 +37,18 @@ class Asked:
     task: str | None
     params: tuple[str, ...]
     max_runs: int | None
+    launcher: str | None
+    dask_scheduler: str | None
     lease_fd: int | None
     root: str | None
     config: str | None
     as_json: bool
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """The settings that it says; they win over every file."""
+        keys = ("max_runs", "launcher", "dask_scheduler")
+        return {key: value for key in keys if (value := getattr(self, key)) is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +76,10 @@ def supervise(asked: Asked, notifier: Notifier, by_fork: ZygoteLauncher) -> int:
         UsageError: the command line is.
         LeaseHeldError: another supervisor serves the root.
     """
-    given = configure(asked.root, asked.config, max_runs=asked.max_runs)
+    given = configure(asked.root, asked.config, **asked.flags)
+    if asked.dask_scheduler is not None and given.settings.launcher != "dask":
+        raise UsageError(why="--dask-scheduler is for --launcher dask")
+    check_engine(given.settings)
     plan = _plan(given, asked)
     reporter = _reporter(asked.as_json)
     with engine_for(
@@ -76,7 +89,7 @@ def supervise(asked: Asked, notifier: Notifier, by_fork: ZygoteLauncher) -> int:
         reporter=reporter,
         until_done=asked.once,
         lease_fd=asked.lease_fd,
-        reload=Reloading(given, asked.root, asked.config, max_runs=asked.max_runs),
+        reload=Reloading(given, asked.root, asked.config, asked.flags),
         notifier=notifier,
         by_fork=by_fork,
     ) as engine:

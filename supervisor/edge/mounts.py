@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from supervisor.report.finding import Finding, ok, warn
+from supervisor.settings import PLACED
 from workers.records.dataclass import dataclass
 
 # Kinds that keep their files on this machine, as far as anybody else is concerned.
@@ -86,7 +87,7 @@ def look_at_mount(mount: Mount | None, *, launcher: str) -> Iterator[Finding]:
         mount: what it stands on.
         launcher: the setting.
     """
-    placed = launcher not in ("zygote", "exec")
+    placed = launcher in PLACED
     if mount is None:
         yield warn("file system", "/proc/self/mountinfo does not tell", "mount /proc")
     elif not mount.shared and placed:
