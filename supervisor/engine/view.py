@@ -9,6 +9,7 @@ from supervisor.core.admission import live_counts
 from supervisor.core.fleet import Fleet
 from supervisor.core.lifecycle import Run
 from supervisor.core.liveness import Liveness
+from supervisor.edge.placements import Stand
 from supervisor.edge.spawner import LaunchedWorker
 from supervisor.engine.parts import Parts
 from supervisor.report.rows import Row
@@ -130,6 +131,8 @@ class View:
             "stages_count": row.stages_count,
             "stages_ended_count": row.stages_ended_count,
             "running": list(row.running),
+            "host": row.host,
+            "placed": self._placed(run, found),
         }
         text = indented(facts, "\n    ")
         return _Shown(run=run, worker=worker, far=found, row=row, text=text)
@@ -159,6 +162,12 @@ class View:
             "groups": groups,
         }
 
+    def _placed(self, run: Run, found: Far) -> str | None:
+        """The engine in whose queue a run waits; None where it waits in none."""
+        placement = self._parts.placements.get(run.run_id)
+        waits = placement is not None and placement.stand is Stand.UNCLAIMED
+        return placement.launcher if placement and waits and found.started_at is None else None
+
     def _row(self, run: Run, worker: LaunchedWorker | None, found: Far) -> Row:
         spec = self._parts.readers[run.run_id].spec
         return Row(
@@ -173,6 +182,7 @@ class View:
             stages_count=len(spec.pipeline.stages),
             stages_ended_count=found.ended_count,
             running=found.running,
+            host=run.host or (None if found.started_at is None else self._parts.mine.host),
         )
 
 

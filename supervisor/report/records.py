@@ -3,9 +3,10 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from supervisor.report.rows import UNKNOWN_SCHEMA, Row, active_ids, live_view
+from supervisor.report.rows import UNKNOWN_SCHEMA, Row, active_ids, live_view, placed_note
 from workers.records.clock import epoch_of
 from workers.records.errors import BadRecordError, NewerRecordError, TypedError
 from workers.records.extensions import Observed
@@ -155,7 +156,10 @@ def active_rows(layout: Layout) -> list[Row]:
         word = live.get("liveness")
         note = word if word not in (None, "fresh") else None
         try:
-            rows.append(row_now(layout, task_id, run_id, note=note, pid=live.get("pid")))
+            row = row_now(layout, task_id, run_id, note=note, pid=live.get("pid"))
+            if row.status == "queued" and isinstance(live.get("placed"), str):
+                row = replace(row, note=placed_note(live["placed"]))
+            rows.append(row)
         except (OSError, TypedError) as error:
             rows.append(_unreadable(run_id, task_id, error))
     rows += [row_of(fold_now(layout, spec)) for spec in requested(layout)]

@@ -62,6 +62,11 @@ class Row:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+def placed_note(launcher: str) -> str:
+    """What is said of a run that an engine has and nobody has begun."""
+    return f"placed, waiting for {launcher}"
+
+
 def tasks(layout: Layout) -> list[str]:
     """The tasks that have runs or a history."""
     found = set()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.root import Root, root_in
+from tests.contract.launcher.kinds import KINDS
+from tests.root import Root, root_in, wait_until
 from tests.screen import seat
 
 HERE = os.uname().nodename
@@ -85,3 +86,26 @@ def test_the_record_and_the_page_tell_it(near: Root, far: Root) -> None:
 
 def test_a_run_whose_directory_is_gone_has_its_host_in_the_history(near: Root) -> None:
     assert {line["host"] for line in near.history()} == {HERE}
+
+
+def test_what_an_engine_has_is_told_from_what_waits_for_a_slot(tmp_path: Path) -> None:
+    with KINDS["placed"](tmp_path) as bench:
+        slots = tmp_path / "engine" / "slots"
+        slots.write_text("0")
+        bench.configure(PIPELINES, "max_runs = 1\n")
+        process = bench.serving()
+        placed, queued = (bench.call("submit", "--", "true").out.strip() for _ in range(2))
+        told = "placed, waiting for dask"
+
+        def notes() -> dict[str, str | None]:
+            found = bench.call("status", "--json").json()["runs"]
+            return {row["run_id"]: row["note"] for row in found if row["status"] == "queued"}
+
+        wait_until(lambda: notes() == {placed: told, queued: None}, "one is placed")
+        assert told in bench.call("status", placed).out
+        assert told not in bench.call("status", queued).out
+        assert bench.call("status").out.count(told) == 1
+        slots.write_text("2")
+        assert bench.call("wait", placed, queued).code == 0
+        assert notes() == {}
+        bench.stop(process)
