@@ -103,9 +103,12 @@ STRACE: Final = ("strace", "-f", "-qq", "-y", "-ttt", "-s", "0")
 
 @contextmanager
 def batch(
-    launcher: str, count: int, command: str, *more: str, trace: bool = True
+    launcher: str, count: int, command: str, *more: str, trace: bool = True, apart: bool = False
 ) -> Iterator[tuple[Path, Path, int]]:
-    """Run a batch, below strace; the root, what strace writes, and the pid. It is ended."""
+    """Run a batch, below strace; the root, what strace writes, and the pid. It is ended.
+
+    With ``apart`` the runs are handed in one by one, before.
+    """
     with directory() as place:
         root, engine = place / "root", place / "engine"
         root.mkdir()
@@ -114,11 +117,14 @@ def batch(
         write_batch(root, count, command)
         program, environ = words(launcher)
         settings = {"SUPERVISOR_LAUNCHER": "zygote" if launcher == "local" else "dask"}
+        for _ in range(count if apart else 0):
+            hand_in = [*program, "submit", "--root", str(root), "--", command]
+            subprocess.run(hand_in, env=environ, check=True, capture_output=True, timeout=60)
         # Not with --seccomp-bpf: what outlives strace would have its calls refused.
         under = [*STRACE, "-o", str(place / "trace"), "-e", f"trace={','.join(KIND_OF)}"]
         line = [*(under if trace else ()), *program, "start", "--root", str(root)]
         process = subprocess.Popen(
-            [*line, "--batch", "batch.toml", "--max-runs", str(count), *more],
+            [*line, *(() if apart else ("--batch", "batch.toml")), "--max-runs", str(count), *more],
             cwd=root,
             env={**environ, **settings, "LOOPBACK": str(engine)},
             stdout=subprocess.DEVNULL,
@@ -143,11 +149,11 @@ def quiet(launcher: str, *, trace: bool = True) -> Iterator[tuple[Path, Path, in
         yield found
 
 
-def per_run(launcher: str) -> tuple[Counts, Counts]:
+def per_run(launcher: str, *, apart: bool = False) -> tuple[Counts, Counts]:
     """Calls of one more run of ``true``: the supervisor's, and everybody else's."""
     totals = []
     for count in (1, 1 + MORE):
-        with batch(launcher, count, "true", "--once") as (root, trace, pid):
+        with batch(launcher, count, "true", "--once", apart=apart) as (root, trace, pid):
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             totals.append(_split(calls_in(trace, root)))
     (one_ours, one_theirs), (many_ours, many_theirs) = totals
@@ -220,6 +226,9 @@ def tables() -> Iterator[str]:
     for launcher in ("local", "placed"):
         ours, theirs = per_run(launcher)
         sides += [(f"{launcher}, supervisor", ours), (f"{launcher}, worker", theirs)]
+    asked, _ = per_run("local", apart=True)
+    alone = {kind: max(0.0, asked[kind] - sides[0][1][kind]) for kind in KINDS}
+    sides.append(("supervisor, a request for it alone", alone))
     yield "Calls of one run of `true`:\n"
     yield from _table(sides, 1)
     rates: list[tuple[str, Counts]] = []
@@ -245,15 +254,16 @@ def _table(sides: list[tuple[str, Counts]], digits: int) -> Iterator[str]:
 def _limits(per_run: Mapping[str, Counts], rates: Mapping[str, Counts]) -> Iterator[str]:
     ends, looks = (requests(found["placed, supervisor"]) for found in (per_run, rates))
     all_ends = ends + requests(per_run["placed, worker"])
-    all_rate = looks + requests(rates["placed, worker"])
+    beats = requests(rates["placed, worker"])
     yield "\nWhat follows for placed runs of ten minutes each:\n"
     heads = [f"{count:,}" for count in COUNTS]
     yield f"| live runs | {' | '.join(heads)} |"
     yield "|---|" + "---:|" * len(COUNTS)
     rows = [
         ("runs that end, per second", [n / RUN_S for n in COUNTS]),
-        ("requests per second, of quiet runs", [n * all_rate for n in COUNTS]),
-        ("requests per second, of runs that begin and end", [n / RUN_S * all_ends for n in COUNTS]),
+        ("requests per second, by beats of workers", [n * beats for n in COUNTS]),
+        ("requests per second, by runs that begin and end", [n / RUN_S * all_ends for n in COUNTS]),
+        ("requests of one scan", [n * looks for n in COUNTS]),
     ]
     for ms in LATENCIES_MS:
         rows.append((f"one scan at {ms:g} ms a request, s", [n * looks * ms / 1e3 for n in COUNTS]))
@@ -261,7 +271,13 @@ def _limits(per_run: Mapping[str, Counts], rates: Mapping[str, Counts]) -> Itera
         share = [n / RUN_S * ends * ms / 1e3 for n in COUNTS]
         rows.append((f"beginnings and ends at {ms:g} ms, s of each second", share))
     for name, values in rows:
-        yield f"| {name} | {' | '.join(f'{value:,.3g}' for value in values)} |"
+        yield f"| {name} | {' | '.join(map(_figure, values))} |"
+
+
+def _figure(value: float) -> str:
+    """Two figures, which is as much as any of this is worth."""
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
 
 
 def main(argv: list[str]) -> int:

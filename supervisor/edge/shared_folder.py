@@ -221,7 +221,7 @@ def _lock(peer: Peer, who: str) -> Finding:
 def _clocks(peer: Peer, who: str, told: Mapping[str, Any]) -> Finding:
     """Both clocks against the one that stamps files; no run is judged by any of them."""
     ours_s = file_clock_s(os.path.join(peer.place, "clock.ours"))
-    apart_s = ours_s - float(told["file_clock_s"])
+    apart_s = round(ours_s - float(told["file_clock_s"]), 2) or 0.0
     what = f"{apart_s:+.2f} s from ours, by the times of files; Python {told.get('python')}"
     if abs(apart_s) <= _CLOCKS_S:
         return ok(f"{who}: clock", what)

@@ -16,6 +16,7 @@ A page that says ``<!-- typed in by FILE -->`` has a test of its own, which is t
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -140,8 +141,8 @@ class Reader:
 
     def _start(self, commands: list[str], until: str) -> None:
         (command,) = commands
-        out = self.root.path / "stays.txt"
-        self._shell(f"exec {command} >stays.txt 2>&1", ".")
+        out = self.root.path / f"stays-{len(self.root.started)}.txt"
+        self._shell(f"exec {command} >{out.name} 2>&1", ".")
         wait_until(lambda: out.exists() and until in out.read_text(), until)
 
     def _compare(self, command: str, expected: list[str], found: list[str]) -> None:
@@ -159,6 +160,13 @@ class Reader:
         assert "..." in expected or not over, f"$ {command}\nalso prints: {list(over)}"
 
 
+def free_port() -> int:
+    """A port of this host that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if runnable(page)],
@@ -169,6 +177,11 @@ def test_a_page_shows_what_its_commands_print(page: Path, root: Root) -> None:
     script = root.write(".bin/supervisor", f'#!/bin/sh\nexec {sys.executable} -m supervisor "$@"\n')
     script.chmod(0o755)
     reader = Reader(root)
+    if page.name == "run-on-several-hosts.md":
+        pytest.importorskip("distributed")
+        dask = root.write(".bin/dask", f'#!/bin/sh\nexec {sys.executable} -m dask "$@"\n')
+        dask.chmod(0o755)
+        reader.known["8786"] = str(free_port())
     for block in blocks(page):
         if "not run" in block.marks:
             continue
@@ -179,7 +192,7 @@ def test_a_page_shows_what_its_commands_print(page: Path, root: Root) -> None:
                 error.add_note(f"{page.relative_to(REPO)}, line {block.line}")
                 raise
         elif block.name is not None:
-            root.write(block.name, block.text)
+            root.write(block.name, reader.ours(block.text))
 
 
 def test_commands_stand_in_console_blocks() -> None:
