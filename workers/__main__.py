@@ -53,7 +53,12 @@ def _run(ready: Ready, spec: RunSpec, control: Control, recorder: Recorder, atte
         clock=SystemClock(),
         attempt=attempt,
     )
-    pulse = Pulse(ready.run.heartbeat, spec.limits.heartbeat_interval_s, control.on_beat)
+    pulse = Pulse(
+        ready.run.heartbeat,
+        spec.limits.heartbeat_interval_s,
+        control.on_beat,
+        shared=control.is_placed,
+    )
     pipeline = PipelineRun(bench, recorder, pulse)
     try:
         become_subreaper()

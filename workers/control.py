@@ -66,6 +66,11 @@ class Control:
         self._is_told = True
         self.stop_count += 1
 
+    @property
+    def is_placed(self) -> bool:
+        """An engine has started us, on whatever host."""
+        return self._claim is not None
+
     def on_beat(self) -> None:
         """Called by the pulse: ring if somebody left the file, or took our claim away."""
         if self.detail is None and (os.access(self._cancel_path, os.F_OK) or self.is_fenced()):

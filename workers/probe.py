@@ -22,6 +22,7 @@ from workers.records.atomic import create_file, replace_file, to_line
 from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.files import make_private, read_bytes, read_object
+from workers.records.heartbeat import HeartbeatWriter
 from workers.records.identity import host_name
 from workers.records.proc import proc_stat
 
@@ -58,8 +59,12 @@ def _nothing(_: str) -> None:
 
 
 def _grow(path: str) -> None:
-    with open(path, "ab") as file:
-        file.write(b"x")
+    writer = HeartbeatWriter(path)  # kept open until we end, as a worker does
+    writer.beat(time.time())
+    writer.send()
+    for earlier in _beating:
+        earlier.close()
+    _beating[:] = [writer]
 
 
 def _is_listed(path: str) -> bool:
@@ -69,6 +74,8 @@ def _is_listed(path: str) -> bool:
 def _renew(path: str) -> None:
     replace_file(path, b"new", flush=False)
 
+
+_beating: Final[list[HeartbeatWriter]] = []
 
 # As our records change: a cancellation, a request, a heartbeat, a manifest, a claim taken away.
 CHANGES: Final = {

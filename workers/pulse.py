@@ -16,14 +16,18 @@ class Pulse:
         path: the heartbeat file.
         interval_s: between two beats.
         on_beat: called after each beat; looks whether the run is to end.
+        shared: others than this host have to see the beats.
 
     Attributes:
         ok_count, failed_count: beats that were written, and that the system refused.
         slowest_s: the longest single write.
     """
 
-    def __init__(self, path: str, interval_s: float, on_beat: Callable[[], None]) -> None:
+    def __init__(
+        self, path: str, interval_s: float, on_beat: Callable[[], None], *, shared: bool = False
+    ) -> None:
         self._path = path
+        self._shared = shared
         self._interval_s = interval_s
         self._on_beat = on_beat
         self._writer: HeartbeatWriter | None = None
@@ -74,6 +78,8 @@ class Pulse:
             if self._writer is None:
                 self._writer = HeartbeatWriter(self._path)
             self._writer.beat(time.time())
+            if self._shared:
+                self._writer.send()
         except (OSError, TypedError):
             self.failed_count += 1
         else:

@@ -10,6 +10,7 @@ from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.edge.disk import look_at_disk, look_at_space
 from supervisor.edge.machine import look_at_machine
 from supervisor.edge.mounts import look_at_mount, mount_of
+from supervisor.edge.scheduler import look_at_scheduler
 from supervisor.edge.shared_folder import Ages, look_from_two_sides
 from supervisor.plan.engines import missing_for
 from supervisor.report.finding import Finding, Level, bad, ok
@@ -79,6 +80,8 @@ def _look(layout: Layout, settings: Settings, hosts_count: int) -> Iterator[Find
     yield from look_at_machine(max_runs=settings.max_runs, watched=layout.root)
     why = missing_for(settings.launcher)
     yield ok("launcher", settings.launcher) if why is None else _unusable(settings.launcher, why)
+    if settings.launcher == "dask" and settings.dask_scheduler is not None:
+        yield look_at_scheduler(settings.dask_scheduler)
     yield from look_at_space(layout.root, max_runs=settings.max_runs, limits=limits_of(settings))
     if os.path.isdir(layout.control):
         yield ok("root", layout.root)

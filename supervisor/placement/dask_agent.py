@@ -198,7 +198,7 @@ class Dask:
             yield from self._tell_once("lost", f"lost the Dask scheduler at {self._where()}")
         try:
             self._client = self._new_client()
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, TypeError, ValueError) as error:  # the last two: TLS
             self._due_mono_s = time.monotonic() + self._delay_s
             self._delay_s = min(2 * self._delay_s, MAX_DELAY_S)
             yield from self._tell_once(

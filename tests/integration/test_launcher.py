@@ -1,6 +1,7 @@
 """A launcher is chosen by a flag; one that cannot be used here is refused before all else."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,21 @@ def test_doctor_tells_a_launcher_that_cannot_be_used(root: Root, launcher: str) 
     (found,) = (f for f in done.json()["findings"] if f["look"] == "launcher")
     assert (done.code, found["level"]) == (73, "bad")
     assert found["mend"]
+
+
+def test_doctor_looks_whether_anybody_is_at_the_scheduler(root: Root) -> None:
+    root.configure(GOOD, launcher="dask")
+
+    def looked(address: str) -> dict[str, str]:
+        env = {"SUPERVISOR_DASK_SCHEDULER": address}
+        findings = root.call("doctor", "--json", env=env).json()["findings"]
+        (found,) = (f for f in findings if f["look"] == "scheduler")
+        return dict(found)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        assert looked(address)["level"] == "ok"
+    gone = looked(address)
+    assert (gone["level"], "runs wait" in gone["mend"]) == ("warn", True)
+    assert looked("inproc://somewhere")["level"] == "warn"
+    assert looked("tcp://host:99999")["level"] == "bad"

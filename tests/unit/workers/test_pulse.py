@@ -1,6 +1,9 @@
 import _thread
+import os
 import time
 from pathlib import Path
+
+import pytest
 
 from workers.pulse import Pulse
 
@@ -46,3 +49,16 @@ def test_a_stopped_pulse_leaves_no_thread(tmp_path: Path) -> None:
     pulse.stop()
     pulse.stop()
     until(lambda: _thread._count() == before)  # the next time that it wakes
+
+
+def test_beats_that_other_hosts_have_to_see_are_sent_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda *words: sent.append(words[-1]))
+    for shared in (False, True):
+        pulse = Pulse(str(tmp_path / "beat"), 60.0, lambda: None, shared=shared)
+        pulse.start()
+        pulse.beat()
+        pulse.stop()
+        assert sent == ([os.POSIX_FADV_DONTNEED] * 2 if shared else [])
