@@ -54,8 +54,13 @@ MaxJobCount=2000
 """
 
 
+_does_not_start: Final[list[str]] = []  # why not, once it was tried
+
+
 def missing() -> str | None:
     """What keeps a cluster from being started here; None where nothing is known to."""
+    if _does_not_start:
+        return _does_not_start[0]
     lacks = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
     if lacks:
         return f"Slurm cannot be started here: {', '.join(lacks)} not installed"
@@ -104,7 +109,8 @@ class SlurmCluster:
         try:
             self.wait_until_up()
         except AssertionError:
-            pytest.skip(f"Slurm does not start here: {self._last_words()}")
+            _does_not_start.append(f"Slurm does not start here: {self._last_words()}")
+            pytest.skip(_does_not_start[0])
 
     def start_controller(self) -> None:
         """Start slurmctld, with the state that it left."""

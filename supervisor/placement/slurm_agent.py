@@ -12,6 +12,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any, Final
 
 from supervisor.placement import slurm_words
@@ -30,6 +31,7 @@ AWAY_MAX_S: Final = 60.0
 IDLE_S: Final = 60.0
 # What a worker takes at most to end: its grace, then 10 s in which it looks for what it killed.
 END_MARGIN_S: Final = 20.0
+CHILD_S: Final = 60.0  # so long a sub-pipeline's run waits before its parent is thought of
 KILL_AGAIN_S: Final = 30.0  # Slurm's own default between TERM and KILL (KillWait)
 
 
@@ -70,6 +72,7 @@ class SlurmEngine:
         self._ends: dict[str, _End] = {}
         self._listed: dict[str, Job] | None = None  # None: it is not known what Slurm has
         self._told_reasons: set[str] = set()
+        self._children: dict[str, float] = {}  # the runs of sub-pipelines: when Slurm got them
         self._look_delay_s = LOOK_FIRST_S
         self._look_mono_s = now()
         self._away_delay_s = AWAY_FIRST_S
@@ -148,10 +151,14 @@ class SlurmEngine:
             elif job.held_back_by is not None and job.held_back_by not in self._told_reasons:
                 self._told_reasons.add(job.held_back_by)
                 yield Note(f"Slurm does not start job {job.id} ({key}): {job.held_back_by}")
+            elif job.state == "PENDING" and self._children.get(key, inf) <= self._now() - CHILD_S:
+                del self._children[key]
+                what = f"{key}, a sub-pipeline's, waits for a CPU, and its parent has one meanwhile"
+                yield Note(f"{what}: max_runs has to stay below the CPUs that Slurm gives us")
 
     def _ended(self, key: str, words: str) -> JobEnded:
-        self._jobs.pop(key, None)
-        self._ends.pop(key, None)
+        for books in (self._jobs, self._ends, self._children):
+            books.pop(key, None)
         self._look_soon()
         return JobEnded(key, words)
 
@@ -174,6 +181,8 @@ class SlurmEngine:
             self._waiting.pop(key, None)
             if isinstance(answer, Placed):
                 self._jobs[key] = answer.job
+                if not order.resources:  # see wire.Place
+                    self._children[key] = self._now()
             self._look_soon()
             yield answer
 

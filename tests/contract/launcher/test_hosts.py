@@ -171,6 +171,7 @@ def test_a_run_on_another_host_is_cancelled_by_its_worker(one: Many) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault("P32")
 def test_the_runs_of_a_host_that_vanishes_are_lost_and_it_is_named(two: Many) -> None:
     bench = two.bench
     process = two.start()
@@ -188,6 +189,7 @@ def test_the_runs_of_a_host_that_vanishes_are_lost_and_it_is_named(two: Many) ->
     bench.check_settled(count=2)
 
 
+@pytest.mark.fault("P32")
 def test_a_host_that_comes_back_after_the_verdict_ends_its_run_and_tells_nothing(
     one: Many,
 ) -> None:
@@ -209,6 +211,7 @@ def test_a_host_that_comes_back_after_the_verdict_ends_its_run_and_tells_nothing
 
 
 @pytest.mark.slow
+@pytest.mark.fault("P32")
 def test_a_host_that_loses_the_folder_ends_its_run_and_tells_nothing(one: Many) -> None:
     bench, (host,) = one.bench, one.others
     process = one.start()
@@ -273,6 +276,7 @@ def forge(path: Path, who: dict[str, Any], ticks: int) -> None:
         file.write(data.replace(old.encode(), new.encode()))
 
 
+@pytest.mark.fault("P16", "S12")
 @pytest.mark.parametrize(
     "name",
     [

@@ -101,6 +101,7 @@ def test_a_run_is_a_job_that_has_its_key_as_name_and_nothing_of_our_environment(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("P31")
 def test_of_fifty_runs_none_is_missed_and_none_runs_twice(large_slurm: Slurm) -> None:
     bench = large_slurm.bench
     bench.write("batch.toml", '[[runs]]\npipeline = "good"\ncount = 50\n')
@@ -123,6 +124,7 @@ def test_a_job_that_slurm_will_never_take_is_spawn_failed_in_its_own_words(slurm
 
 
 @pytest.mark.slow
+@pytest.mark.fault("P33")
 def test_runs_go_on_when_the_daemon_of_their_node_is_killed(slurm: Slurm) -> None:
     bench = slurm.bench
     process = bench.serving()
@@ -136,6 +138,7 @@ def test_runs_go_on_when_the_daemon_of_their_node_is_killed(slurm: Slurm) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.fault("P33")
 def test_a_run_goes_on_when_slurms_own_keeper_of_its_job_is_killed(slurm: Slurm) -> None:
     bench = slurm.bench
     process = bench.serving()
@@ -149,6 +152,7 @@ def test_a_run_goes_on_when_slurms_own_keeper_of_its_job_is_killed(slurm: Slurm)
 
 
 @pytest.mark.slow
+@pytest.mark.fault("P31", "P33")
 @pytest.mark.parametrize("later", ["at once", "when it runs"])
 def test_a_controller_that_dies_after_the_submission_costs_no_verdict_and_makes_no_second_one(
     slurm: Slurm, later: str
@@ -180,6 +184,7 @@ def test_a_controller_that_dies_after_the_submission_costs_no_verdict_and_makes_
 
 
 @pytest.mark.slow
+@pytest.mark.fault("P31")
 def test_a_cancelled_job_that_slurm_brings_back_does_nothing(slurm: Slurm) -> None:
     bench, cluster = slurm.bench, slurm.cluster
     process = bench.serving()
@@ -208,6 +213,7 @@ def test_a_cancelled_job_that_slurm_brings_back_does_nothing(slurm: Slurm) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.fault("P33")
 def test_while_the_controller_is_away_runs_wait_and_the_operator_is_told(slurm: Slurm) -> None:
     bench = slurm.bench
     process = bench.serving()
@@ -226,6 +232,7 @@ def test_while_the_controller_is_away_runs_wait_and_the_operator_is_told(slurm: 
 
 
 @pytest.mark.slow
+@pytest.mark.fault("P30", "P33")
 def test_a_supervisor_killed_while_slurm_is_away_finds_its_runs_again(slurm: Slurm) -> None:
     bench = slurm.bench
     process = bench.serving()

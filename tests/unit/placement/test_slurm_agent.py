@@ -61,7 +61,8 @@ class Bench:
     folder: Path
     heard: list[Answer] = field(default_factory=list)
 
-    def place(self, key: str, **resources: float) -> list[Answer]:
+    def place(self, key: str, *, slots: int = 1) -> list[Answer]:
+        resources = {"slot": slots} if slots else {}
         order = Place(key=key, run_dir=str(self.folder), attempt=1, resources=resources)
         return self.hear(self.engine.place(order))
 
@@ -206,6 +207,17 @@ def test_a_job_that_may_never_start_is_told_to_the_operator_once(bench: Bench) -
     assert isinstance(note, Note)
     assert "PartitionConfig" in note.text
     assert bench.look(later_s=60) == []
+
+
+def test_a_child_for_which_there_is_no_room_is_told_once_with_what_mends_it(bench: Bench) -> None:
+    bench.place("parent.1")
+    bench.place("child.1", slots=0)
+    assert [answer for s in range(50) for answer in bench.look(later_s=1)] == []
+    notes = [answer for s in range(600) for answer in bench.look(later_s=1)]
+    (note,) = notes
+    assert isinstance(note, Note)
+    assert note.text.startswith("child.1, ")
+    assert "max_runs" in note.text
 
 
 def test_what_waits_here_is_taken_back_without_slurm(bench: Bench) -> None:
