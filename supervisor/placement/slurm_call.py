@@ -40,6 +40,8 @@ def call(words: Sequence[str], text: str = "") -> Done:
         )
     except subprocess.TimeoutExpired:
         raise AwayError(f"{words[0]} did not end within {COMMAND_S:g} s") from None
+    except FileNotFoundError:
+        raise AwayError(f"{words[0]} is not installed here") from None
     except OSError as error:
         raise AwayError(f"{words[0]}: {error.strerror}") from None
     return Done(done.returncode, done.stdout, slurm_words.cleaned(done.stderr))

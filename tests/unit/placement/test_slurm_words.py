@@ -5,6 +5,7 @@ import shlex
 import pytest
 
 from supervisor.placement import slurm_words
+from supervisor.placement.slurm_call import AwayError, call
 from supervisor.placement.slurm_words import Job, Refusal
 from supervisor.placement.wire import Place
 
@@ -99,3 +100,8 @@ def test_the_words_of_a_failed_command_come_in_one_line_and_once() -> None:
     text = "sbatch: error: invalid partition specified: nope\nsbatch: error: Batch failed\n"
     text += "sbatch: error: Batch failed\n\n"
     assert slurm_words.cleaned(text) == "invalid partition specified: nope; Batch failed"
+
+
+def test_a_command_that_is_not_there_is_told_by_its_name() -> None:
+    with pytest.raises(AwayError, match="squeue-of-nobody is not installed here"):
+        call(["squeue-of-nobody"])
