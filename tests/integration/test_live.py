@@ -78,7 +78,7 @@ def test_finished_runs_and_their_reasons_stay_above_what_is_under_way(root: Root
     )
     with seat(root.path, "start", "--once", "hold", "bad") as place:
         lines = place.until(
-            lambda seen: working(seen) == 1 and "failed" in seen[0], "one failed, one is at work"
+            lambda seen: working(seen) == 1 and ":failed" in seen[0], "one failed, one is at work"
         )
         assert "stage:s:failed" in lines[0]
         assert lines[1].strip() == "s: exit code 3: why"
