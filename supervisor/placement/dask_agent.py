@@ -39,7 +39,7 @@ from workers.hosted import host
 from workers.records.dataclass import dataclass
 from workers.records.layout import RunDir
 
-CONNECT_S: Final = 10.0
+CONNECT_S: Final = 5.0
 FIRST_DELAY_S: Final = 1.0
 MAX_DELAY_S: Final = 30.0
 LOOK_S: Final = 1.0
@@ -224,16 +224,23 @@ class Dask:
         )
 
     def _own_cluster(self) -> LocalCluster:
-        """A cluster in this process: no port, no dashboard, a slot for each core."""
+        """A cluster in this process: no dashboard, a slot for each core.
+
+        Its two HTTP servers cannot be left out: they have no pages, and listen on loopback.
+        """
         if self._cluster is None:
-            dask.config.set({_FAILURES: 0})
-            slots = len(os.sched_getaffinity(0))
+            routes: dict[str, list[str]] = {
+                f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")
+            }
+            dask.config.set({_FAILURES: 0, **routes})
             self._cluster = LocalCluster(
                 n_workers=1,
                 threads_per_worker=WAITING_COUNT,
                 processes=False,
-                dashboard_address=None,
-                resources={"slot": max(1, slots)},
+                dashboard_address="127.0.0.1:0",
+                worker_dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                resources={"slot": len(os.sched_getaffinity(0))},
             )
         return self._cluster
 

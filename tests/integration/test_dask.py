@@ -59,6 +59,18 @@ def noted(bench: Bench, text: str) -> bool:
     return any(text in note for note in notes)
 
 
+def listening(pid: int) -> list[str]:
+    """The addresses that a process listens on, as /proc/net tells them."""
+    links = (os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir())
+    sockets = {link[8:-1] for link in links if link.startswith("socket:[")}
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path("/proc/net", name).read_text().splitlines()[1:]
+    ]
+    return [row[1].partition(":")[0] for row in rows if row[3] == "0A" and row[9] in sockets]
+
+
 def settled(bench: Bench, ids: list[str]) -> None:
     """All runs succeed, each stage ran once, and the records say so."""
     bench.write("go", "")
@@ -218,7 +230,8 @@ def test_without_a_scheduler_a_cluster_on_this_host_does_to_try_it(
     process = bench.serving()
     first = submit(bench, "hold", 1)
     wait_until(lambda: ran(bench), "it is at work")
-    for pid in bench.agents(process.pid):
-        os.kill(pid, signal.SIGKILL)  # the cluster dies with it, and no run does
+    (agent,) = bench.agents(process.pid)
+    assert set(listening(agent)) <= {"0100007F"}, "nobody else can reach it"
+    os.kill(agent, signal.SIGKILL)  # the cluster dies with it, and no run does
     ids = first + submit(bench, "good", 2)
     settled(bench, ids)
