@@ -162,22 +162,24 @@ class Dask:
         """Hand in what there is room for, in order; what is too large for now is passed over."""
         if not self._queue and not self._tasks:
             return
-        rooms = client.sync(client._run_on_scheduler, _rooms, callback_timeout=CONNECT_S)
+        rooms, unknown = client.sync(
+            client._run_on_scheduler, _rooms, list(self._tasks), callback_timeout=CONNECT_S
+        )
         for task in list(self._tasks.values()):
             if task.worker is not None and task.worker not in rooms:
                 self._withdraw(task.order.key, task.future)
                 self._keep_again(task)
+            elif task.worker is not None and task.order.key in unknown:  # it is on its way there
+                _take(rooms[task.worker], task.order.resources)
         for order in list(self._queue.values()):
-            wanted = dict(order.resources)
-            if not wanted:
-                worker = None
-            elif (worker := _roomiest(rooms, wanted)) is None:
+            worker = _roomiest(rooms, order.resources) if order.resources else None
+            if order.resources and worker is None:
                 yield from self._check(order, rooms)
                 continue
             del self._queue[order.key]
             self._submit(client, order, worker)
-            for name, amount in wanted.items():
-                rooms[worker][name][0] -= amount
+            if worker is not None:
+                _take(rooms[worker], order.resources)
 
     def _is_connected(self) -> bool:
         return self._client is not None and self._client.status == "running"
@@ -308,16 +310,23 @@ def _roomiest(rooms: Rooms, wanted: Mapping[str, float]) -> str | None:
     return max(found)[1] if found else None
 
 
+def _take(room: dict[str, list[float]], wanted: Mapping[str, float]) -> None:
+    for name, amount in wanted.items():
+        if name in room:
+            room[name][0] -= amount
+
+
 # Both are sent to the scheduler as they stand here, since this module is the agent's main one.
-def _rooms(dask_scheduler: Any) -> Rooms:  # noqa: ANN401 - distributed's Scheduler
-    return {
-        address: {
-            name: [supply - worker.used_resources.get(name, 0), supply]
+def _rooms(keys: list[str], dask_scheduler: Any) -> tuple[Rooms, set[str]]:  # noqa: ANN401
+    """What room each worker has, and which of the keys the scheduler has not heard of."""
+    rooms = {}
+    for address, worker in dask_scheduler.workers.items():
+        is_open = worker.status.name == "running"
+        rooms[address] = {
+            name: [supply - worker.used_resources.get(name, 0) if is_open else 0, supply]
             for name, supply in worker.resources.items()
         }
-        for address, worker in dask_scheduler.workers.items()
-        if worker.status.name == "running"
-    }
+    return rooms, {key for key in keys if key not in dask_scheduler.tasks}
 
 
 def _allowed_failures(dask_scheduler: Any) -> int:  # noqa: ANN401 - distributed's Scheduler
