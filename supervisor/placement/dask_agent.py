@@ -141,21 +141,23 @@ class Dask:
                 del self._tasks[key]
                 yield JobEnded(key, _how(future))
             else:
-                self._keep_again(task)
+                yield from self._keep_again(task, "its scheduler was lost")
         client = self._client
         if client is not None and self._is_connected():
             with contextlib.suppress(OSError, TimeoutError):
                 yield from self._fill(client)
 
-    def _keep_again(self, task: _Task) -> None:
-        """Its scheduler or its worker is gone: keep what nobody has begun, forget the rest.
+    def _keep_again(self, task: _Task, why: str) -> Iterable[Answer]:
+        """Its scheduler or its worker is gone: keep what nobody has begun.
 
         Where somebody has begun it, the claim tells what becomes of it.
         """
         order = task.order
         del self._tasks[order.key]
         task.future.release()
-        if not os.path.lexists(RunDir(order.run_dir).claim(order.attempt)):
+        if os.path.lexists(RunDir(order.run_dir).claim(order.attempt)):
+            yield JobEnded(order.key, why)
+        else:
             self._queue[order.key] = order
 
     def _fill(self, client: Client) -> Iterable[Answer]:
@@ -168,7 +170,7 @@ class Dask:
         for task in list(self._tasks.values()):
             if task.worker is not None and task.worker not in rooms:
                 self._withdraw(task.order.key, task.future)
-                self._keep_again(task)
+                yield from self._keep_again(task, f"its Dask worker at {task.worker} is gone")
             elif task.worker is not None and task.order.key in unknown:  # it is on its way there
                 _take(rooms[task.worker], task.order.resources)
         for order in list(self._queue.values()):
@@ -195,7 +197,7 @@ class Dask:
                 self._client.close(CLOSE_S)
             self._client = None
             for task in list(self._tasks.values()):
-                self._keep_again(task)
+                yield from self._keep_again(task, "its scheduler was lost")
         if was_lost:
             yield from self._tell_once("lost", f"lost the Dask scheduler at {self._where()}")
         try:

@@ -114,7 +114,8 @@ def test_a_killed_dask_worker_costs_no_run_and_makes_none_twice(
     wait_until(lambda: len(ran(bench)) == 4, "all slots are taken")
     cluster.kill(cluster.workers[0])
     wait_until(
-        lambda: any("KilledWorker" in str(line.get("why")) for line in bench.log()), "it is told"
+        lambda: [line for line in bench.log() if line["event"] == "placement_ended"][1:],
+        "both of its runs are told",
     )
     cluster.start_worker(2)
     settled(bench, ids)

@@ -88,8 +88,9 @@ class Loopback:
             order = self._queue.pop(key)
             self._jobs[key] = self._start(order)
             if (self._place / "twice").exists():
-                second = self._start(order)
-                (self._place / "second").write_text(f"{second.wait()}")
+                both = (self._jobs[key], self._start(order))
+                codes = sorted(job.wait() for job in both)
+                (self._place / "both").write_text(f"{codes}")
 
     def _slots(self) -> int:
         try:

@@ -71,7 +71,7 @@ def test_a_second_placement_does_nothing_and_says_so(bench: Bench) -> None:
     bench.write("go", "")
     assert bench.call("start", "--once", "hold").code == 0
     assert len(ran(bench)) == 1
-    assert Path(bench.environ["LOOPBACK"], "second").read_text() == "75"
+    assert Path(bench.environ["LOOPBACK"], "both").read_text() == "[0, 75]"
     assert "was begun before" in Path(bench.environ["LOOPBACK"], "jobs.log").read_text()
     bench.check_settled(count=1)
 
