@@ -232,6 +232,7 @@ class PersistenceCoordinator:
             line["badLines"] = reader.bad_lines_count
             lines.setdefault(reader.spec.task_id, []).append(line)
         for task_id, group in lines.items():
+            group.sort(key=lambda line: str(line["timestamp"]))  # as they ended, not as we saw it
             why = self._append(task_id, group)
             outcome |= {str(line["runId"]): why for line in group}
         return outcome

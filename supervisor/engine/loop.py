@@ -108,7 +108,7 @@ class Engine:
         # Before anything is recorded: a batch whose last run only wants recording is continued.
         self._batches = self._batches_now()
         # One step for all: what is asked for first (a pause, a cancellation) holds what is found.
-        self._take_requests(found)
+        self._take_requests(found, whole=True)
         self._parts.hooks.recover()
         holds = self._fleet.holds
         if holds:
@@ -155,7 +155,7 @@ class Engine:
         """Nothing is left to do, also after one more look into the inbox."""
         if not self._done() or self._hooks_run():
             return False
-        self._take_requests()
+        self._take_requests(whole=self._fleet.mode is not Mode.SERVING)
         return self._done() and not self._hooks_run()
 
     def _hooks_run(self) -> bool:
@@ -168,10 +168,11 @@ class Engine:
         core_due = next_due(self._fleet, self._rules)
         dues = (until, core_due, self._parts.hooks.due_mono_s())
         wake = min(due for due in dues if due is not None)
+        goes_on = self._parts.half_taken is not None
         found: list[Stimulus] = []
-        inbox_changed = False
+        inbox_changed = goes_on
         placer = self._parts.placer
-        for key, _ in self._selector.select(max(0.0, wake - now)):
+        for key, _ in self._selector.select(0.0 if goes_on else max(0.0, wake - now)):
             if key.fd == signals.fd:
                 found += self._signals(signals.take())
             elif key.fd == self._parts.watcher.fd:
@@ -237,11 +238,12 @@ class Engine:
             self._take_requests()
         self._view.write(self._fleet)
 
-    def _take_requests(self, found: Iterable[Stimulus] = ()) -> None:
-        taken = requests.take(self._parts)
+    def _take_requests(self, found: Iterable[Stimulus] = (), *, whole: bool = False) -> None:
+        taken = requests.take(self._parts, whole=whole)
         found = [*found, *taken.found]
         if found:
             self._feed(found)
+        if found and self._parts.half_taken is None:
             self._view.write(self._fleet)
         taken.finish()
         self._leaving.at_once = self._leaving.at_once or taken.leave

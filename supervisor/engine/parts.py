@@ -26,6 +26,7 @@ from workers.descent import Process
 from workers.records.clock import Clock
 from workers.records.identity import Identity
 from workers.records.layout import Layout
+from workers.records.request import Request
 from workers.records.spec import RunSpec
 
 
@@ -54,6 +55,15 @@ class Reporter(Protocol):
         """A turn of the loop has ended."""
 
 
+@dataclass(frozen=True, slots=True)
+class HalfTaken:
+    """A request of the inbox of whose runs so many are accepted: it goes on at the next turn."""
+
+    path: str
+    request: Request
+    accepted_count: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Parts:
     """The effects and the books of one engine.
@@ -76,6 +86,7 @@ class Parts:
         durability: "full", or what of it this file system cannot give.
         glance: tells which journals have grown.
         news_count: how often new facts of a run were read.
+        half_taken: the request that is done a few runs at a time, None where none is.
     """
 
     layout: Layout
@@ -95,6 +106,7 @@ class Parts:
     durability: str = "full"
     glance: Glance = field(default_factory=Glance)
     news_count: int = 0
+    half_taken: HalfTaken | None = None
     readers: dict[str, RunReader] = field(default_factory=dict)
     workers: dict[str, LaunchedWorker] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)

@@ -1,16 +1,24 @@
-"""Taking requests from the inbox: each done once, a bad one set aside, none in the way."""
+"""Taking requests from the inbox: each done once, a bad one set aside, none in the way.
+
+A request for many runs is done a few runs at a time, so that the first of them start while the
+others are put on disk. It stays in the inbox until the last one is, so whatever happens meanwhile,
+it is done again from its beginning, and what is accepted is left as it is.
+"""
 
 import errno
 import os
 from dataclasses import dataclass, field
+from typing import Final
 
 from supervisor.core import stimuli
 from supervisor.core.holds import Holds
 from supervisor.core.stimuli import Stimulus
 from supervisor.engine.leaders import accepted
-from supervisor.engine.parts import Parts
+from supervisor.engine.parts import HalfTaken, Parts
 from workers.records.errors import TypedError
 from workers.records.request import Request, RequestKind, load_request, now_text, request_paths
+
+SHARE_RUNS_COUNT: Final = 16  # a run takes a millisecond: so long nobody else is looked after
 
 
 @dataclass(slots=True)
@@ -46,9 +54,15 @@ class Taken:
                 return
 
 
-def take(parts: Parts) -> Taken:
-    """Look into the inbox once, oldest request first."""
+def take(parts: Parts, *, whole: bool) -> Taken:
+    """Look into the inbox once, oldest request first.
+
+    Args:
+        parts: the effects and the books.
+        whole: put all runs on disk at once, however many.
+    """
     taken = Taken()
+    half, parts.half_taken = parts.half_taken, None  # where it goes wrong it begins anew
     touched_ns = parts.watcher.touched_ns()
     try:
         paths = request_paths(parts.layout)
@@ -61,10 +75,18 @@ def take(parts: Parts) -> Taken:
     for path in paths:
         request = None
         try:
-            request = load_request(path)
+            known = half if half is not None and half.path == path else None
+            request = load_request(path) if known is None else known.request
             if held.intersection(request.run_ids):
                 continue
-            _do(parts, request, taken)
+            if request.kind is RequestKind.RUNS:
+                begin = 0 if known is None else known.accepted_count
+                end = _accept(parts, request, taken, begin=begin, whole=whole)
+                if end < len(request.runs):
+                    parts.half_taken = HalfTaken(path, request, end)
+                    break  # what is behind it waits: it may be about these runs
+            else:
+                _do(parts, request, taken)
         except FileNotFoundError:
             continue
         except TypedError as error:
@@ -91,16 +113,27 @@ def _reject(parts: Parts, path: str, why: TypedError) -> None:
     parts.reporter.note(f"a request was set aside: {why}")
 
 
+def _accept(parts: Parts, request: Request, taken: Taken, *, begin: int, whole: bool) -> int:
+    """Put the next runs of a request on disk; all where their priorities differ.
+
+    Returns:
+        How many of them are on disk now.
+    """
+    end = len(request.runs)
+    if not whole and len({spec.priority for spec in request.runs}) == 1:
+        end = min(end, begin + SHARE_RUNS_COUNT)
+    share = request.runs[begin:end]
+    for reader in parts.intake.accept([s for s in share if s.run_id not in parts.readers]):
+        spec = reader.spec
+        parts.readers[spec.run_id] = reader
+        parts.log.write("run_accepted", run_id=spec.run_id, task_id=spec.task_id)
+        parts.reporter.accepted(spec)
+        taken.found.append(accepted(parts, spec))
+    return end
+
+
 def _do(parts: Parts, request: Request, taken: Taken) -> None:
     match request.kind:
-        case RequestKind.RUNS:
-            unknown = [spec for spec in request.runs if spec.run_id not in parts.readers]
-            for reader in parts.intake.accept(unknown):
-                spec = reader.spec
-                parts.readers[spec.run_id] = reader
-                parts.log.write("run_accepted", run_id=spec.run_id, task_id=spec.task_id)
-                parts.reporter.accepted(spec)
-                taken.found.append(accepted(parts, spec))
         case RequestKind.CANCEL:
             detail = request.detail or "cancelled-by-user"
             taken.found += [stimuli.CancelAsked(run_id, detail) for run_id in request.run_ids]

@@ -1,5 +1,7 @@
 """Killed at every mutating call: nothing is lost, nothing doubled, nothing left."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.faults.engine.lab import Lab
@@ -43,6 +45,19 @@ def test_a_supervisor_killed_at_a_call_loses_nothing(
     lab: Lab, scenario: Scenario, mode: Mode, first: int
 ) -> None:
     assert lab.every(scenario, mode=mode, first=first, step=17) >= 9
+
+
+@pytest.mark.fault("P1")
+@pytest.mark.parametrize(
+    ("first", "step"),
+    [(6, 19), pytest.param(1, 1, marks=pytest.mark.slow)],
+    ids=["sample", "every"],
+)
+def test_a_supervisor_killed_between_the_runs_of_a_request_loses_none_and_makes_none_twice(
+    lab: Lab, first: int, step: int
+) -> None:
+    lab = replace(lab, plants=("in_shares",))
+    assert lab.every(SEVERAL, mode=Mode.AFTER, first=first, step=step) >= 9
 
 
 @pytest.mark.fault("P1", "P9")

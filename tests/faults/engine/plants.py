@@ -13,7 +13,7 @@ from typing import Any
 
 from supervisor import wiring
 from supervisor.edge import intake, persistence, run_reader, state_store
-from supervisor.engine import adopt, loop, perform
+from supervisor.engine import adopt, loop, perform, requests
 from workers import __main__ as program
 from workers import owner, ready, zygote
 from workers.records import atomic, journal
@@ -131,6 +131,11 @@ def batch_again() -> None:
     loop.Engine.batches = lambda *_: set()  # type: ignore[method-assign, assignment, misc]
 
 
+def in_shares() -> None:
+    """A request for many runs is accepted one by one; no bug."""
+    requests.SHARE_RUNS_COUNT = 1  # type: ignore[misc]
+
+
 def placed() -> None:
     """No bug: the loopback engine of the launcher's contract stands in Dask's place."""
     wiring.AGENTS["dask"] = (sys.executable, LOOPBACK)
@@ -194,6 +199,7 @@ PLANTS: dict[str, Plant] = {
     "living-taken-for-dead": living_taken_for_dead,
     "verdict-unflushed": verdict_unflushed,
     "batch-again": batch_again,
+    "in_shares": in_shares,
     "placed": placed,
     **{name: _planted_worker(name) for name in IN_WORKERS},
 }
