@@ -1,7 +1,7 @@
 """What the shell works with: the effects, and what it holds of each run while it lives."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from supervisor.core.outcome import FinishedRun
@@ -24,6 +24,7 @@ from supervisor.edge.watcher import Watcher
 from supervisor.report.rows import Row
 from workers.descent import Process
 from workers.records.clock import Clock
+from workers.records.dataclass import dataclass
 from workers.records.identity import Identity
 from workers.records.layout import Layout
 from workers.records.request import Request
