@@ -77,6 +77,13 @@ def launch_failed(draft: Draft, s: stimuli.LaunchFailed, jitter: Jitter) -> None
     draft.move(run, Move.RETRY_LAUNCH, again)
 
 
+def taken_back(draft: Draft, s: stimuli.TakenBack, _: Jitter) -> None:
+    """Queue it again; the launch does not count."""
+    run = draft.find(s.run_id)
+    if run is not None and isinstance(run.state, Starting):
+        draft.move(run, Move.RETRY_LAUNCH, Queued(launches_count=run.state.launches_count - 1))
+
+
 def started(draft: Draft, s: stimuli.Started, _: Jitter) -> None:
     """The worker is at work."""
     run = draft.find(s.run_id)

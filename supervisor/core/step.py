@@ -92,6 +92,7 @@ _HANDLERS: Final[dict[type, Callable[[Draft, Any, Jitter], None]]] = {
     stimuli.Accepted: seen.accepted,
     stimuli.Adopted: seen.adopted,
     stimuli.LaunchFailed: seen.launch_failed,
+    stimuli.TakenBack: seen.taken_back,
     stimuli.Started: seen.started,
     stimuli.Hosted: seen.hosted,
     stimuli.Moved: seen.moved,

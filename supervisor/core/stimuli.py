@@ -44,6 +44,13 @@ class LaunchFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenBack:
+    """An engine was to place the run; it will not now, and nothing of it has begun."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """The journal says that the worker started."""
 
@@ -206,6 +213,7 @@ Stimulus = (
     Accepted
     | Adopted
     | LaunchFailed
+    | TakenBack
     | Started
     | Hosted
     | Moved

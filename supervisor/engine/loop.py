@@ -228,6 +228,7 @@ class Engine:
         placer = self._parts.placer
         if placer is not None:
             placing.heard(self._parts, placer.tend(self._parts.clock.mono_s()))
+            self._feed(placing.withdraw(self._parts, self._fleet))
         self._scans_count += 1
         per_beat = max(1, int(self._rules.ages.interval_s / self._scan_s))
         self._feed(
@@ -253,6 +254,8 @@ class Engine:
     def _feed(self, found: list[Stimulus]) -> None:
         """Step and perform until nothing more comes of it; only as the supervisor of the root."""
         hold(self._parts, self._fleet)
+        if any(isinstance(item, stimuli.StopAsked) for item in found):
+            found = [*placing.withdraw(self._parts, self._fleet, ending=True), *found]
         while True:
             before = self._fleet
             self._fleet, wanted = step(

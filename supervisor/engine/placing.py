@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from supervisor.core import stimuli
+from supervisor.core.fleet import Fleet, Mode
 from supervisor.core.lifecycle import Run
 from supervisor.core.liveness import Liveness
 from supervisor.core.stimuli import Stimulus
@@ -231,6 +232,36 @@ def _back(parts: Parts, run_id: str, why: str, transient: bool) -> list[Stimulus
         parts.log.write("take_back_failed", run_id=run_id, why=str(error))
         placement.owed = why, transient
         return []
+
+
+def withdraw(parts: Parts, fleet: Fleet, *, ending: bool = False) -> list[Stimulus]:
+    """Take back what waits in the engine while it is paused, or while nothing more is to start.
+
+    A sub-pipeline's run is not: its parent waits for it.
+
+    Args:
+        parts: the effects and the books.
+        fleet: all runs.
+        ending: what runs is to end; what is queued stays so.
+    """
+    ending = ending or fleet.mode is Mode.DRAINING
+    if parts.placer is None or not (fleet.holds or ending):
+        return []
+    found: list[Stimulus] = []
+    for run_id, placement in parts.placements.items():
+        run = fleet.active.get(run_id)
+        if run is None or not run.needs_slot or placement.stand is not Stand.UNCLAIMED:
+            continue
+        if ending or fleet.holds.hold(run.group):
+            try:
+                if placement.take_back(parts.clock):
+                    parts.placer.cancel(Cancel(placement.key, claimed=False))
+                    found.append(stimuli.TakenBack(run_id))
+                else:
+                    found += begun(parts, run_id)
+            except OSError as error:  # the next scan tries again
+                parts.log.write("take_back_failed", run_id=run_id, why=str(error))
+    return found
 
 
 def ask_stop(parts: Parts, run_id: str) -> list[Stimulus]:

@@ -142,6 +142,13 @@ class World(RuleBasedStateMachine):
             self.feed(stimuli.Started(run_id), stimuli.Moved(run_id))
 
     @rule(run_id=runs)
+    def take_back(self, run_id: str) -> None:
+        run = self.fleet.find(run_id)
+        if run is not None and type(run.state).__name__ == "Starting":
+            self.workers.discard(run_id)
+            self.feed(stimuli.TakenBack(run_id))
+
+    @rule(run_id=runs)
     def be_elsewhere(self, run_id: str) -> None:
         if run_id in self.workers:
             self.feed(stimuli.Hosted(run_id, "other"))

@@ -166,32 +166,59 @@ def test_what_a_living_worker_of_another_host_is_writing_is_swept_by_nobody(
     bench.check_settled(count=1)
 
 
-def test_a_drained_group_waits_for_what_runs_elsewhere_and_for_what_may_begin(
+def test_a_drained_group_waits_for_what_runs_elsewhere_and_takes_back_what_waits(
     bench: Bench,
 ) -> None:
     bench.configure(PIPELINES, "groups = { far = 5 }\n")
     tell(bench, "slots", "1")
     process = bench.serving()
     words = ("submit", "--group", "far", "hold")
-    ids = [bench.call(*words).out.strip()]
+    first = bench.call(*words).out.strip()
     wait_until(lambda: ran(bench), "it is at work")
-    ids.append(bench.call(*words).out.strip())
-    wait_until((run_dir(bench, ids[1]) / "placement.json").exists, "it waits in the engine")
+    second = bench.call(*words).out.strip()
+    third = bench.call("submit", "good").out.strip()
+    wait_until((run_dir(bench, third) / "placement.json").exists, "both wait in the engine")
     drain = bench.popen("drain", "--group", "far")
-    wait_until(
-        lambda: (
-            json.loads((bench.path / ".runs/.supervisor/paused.json").read_text())["groups"]
-            if (bench.path / ".runs/.supervisor/paused.json").exists()
-            else None
-        ),
-        "paused",
-    )
-    assert drain.poll() is None
+    wait_until((run_dir(bench, second) / ".claim.1").exists, "it is taken back")
+    assert drain.poll() is None, "the other one is at work"
     tell(bench, "slots", "2")
     bench.write("go", "")
     assert bench.finish(drain).code == 0
-    assert {line["runId"] for line in bench.history()} <= set(ids)
+    assert bench.call("wait", third).code == 0
+    assert ran(bench) == [first, third]
+    assert not (run_dir(bench, third) / ".claim.2").exists(), "of no group, it was not taken back"
     assert bench.call("resume", "--group", "far").code == 0
-    assert bench.call("wait", *ids).code == 0
+    assert bench.call("wait", first, second).code == 0
+    assert ran(bench) == [first, third, second]
     bench.stop(process)
+    bench.check_settled(count=3)
+
+
+def test_a_stopped_supervisor_leaves_queued_what_waits_in_the_engine(bench: Bench) -> None:
+    tell(bench, "slots", "1")
+    process = bench.serving()
+    (first,) = holding(bench, 1)
+    second = bench.call("submit", "good").out.strip()
+    wait_until((run_dir(bench, second) / "placement.json").exists, "it waits in the engine")
+    bench.stop(process)
+    assert {line["runId"]: line["status"] for line in bench.history()} == {first: "cancelled"}
+    assert bench.call("start", "--once").code == 0
+    assert ran(bench) == [first, second]
+    bench.check_settled(count=2)
+
+
+def test_a_drained_supervisor_leaves_queued_what_waits_in_the_engine(bench: Bench) -> None:
+    tell(bench, "slots", "1")
+    process = bench.serving()
+    (first,) = holding(bench, 1)
+    second = bench.call("submit", "good").out.strip()
+    wait_until((run_dir(bench, second) / "placement.json").exists, "it waits in the engine")
+    drain = bench.popen("drain")
+    wait_until((run_dir(bench, second) / ".claim.1").exists, "it is taken back")
+    bench.write("go", "")
+    assert bench.finish(drain).code == 0
+    bench.finish(process)
+    assert ran(bench) == [first]
+    assert bench.call("start", "--once").code == 0
+    assert ran(bench) == [first, second]
     bench.check_settled(count=2)

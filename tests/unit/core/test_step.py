@@ -211,6 +211,49 @@ def test_a_stopped_process_stays_unresponsive_for_as_long_as_it_likes() -> None:
     assert (run.liveness, type(run.state)) == ("unresponsive", Running)
 
 
+def test_a_silent_host_costs_its_run_three_looks_later_and_is_named() -> None:
+    world = World()
+    world.running("a")
+    world.feed(stimuli.Hosted("a", "far"))
+    for _ in range(2):
+        assert world.feed(stimuli.Looked(still=("a",)), after_s=121.0) == ()
+    wanted = world.feed(stimuli.Looked(still=("a",)), after_s=1.0)
+    assert actions.Clear("a") in wanted
+    state = world.state("a")
+    assert isinstance(state, Clearing)
+    assert (state.status, state.detail) == ("failed", "worker-lost")
+    assert state.reason == "no heartbeat from host far for 243 s"
+
+
+def test_a_worker_on_another_host_gets_longer_to_end_and_its_silence_is_a_cancellation() -> None:
+    for silent in (False, True):
+        world = World()
+        world.running("a")
+        world.feed(stimuli.Hosted("a", "far"))
+        world.feed(stimuli.CancelAsked("a", "cancelled-by-user"))
+        assert world.feed(after_s=95.0) == ()
+        if silent:
+            for _ in range(3):
+                world.feed(stimuli.Looked(still=("a",)), after_s=61.0)
+        else:
+            world.feed(after_s=6.0)
+        state = world.state("a")
+        assert isinstance(state, Clearing)
+        assert (state.status, state.detail) == ("cancelled", "cancelled-by-user")
+        assert "far" in state.reason
+
+
+def test_what_is_taken_back_is_queued_again_and_its_launch_does_not_count() -> None:
+    world = World()
+    assert launched(world.feed(accepted("a"))) == ["a"]
+    for _ in range(5):  # more often than a launch may fail
+        assert launched(world.feed(stimuli.TakenBack("a"))) == ["a"]
+    world.feed(stimuli.DrainAsked())
+    assert world.feed(stimuli.TakenBack("a")) == ()
+    assert isinstance(world.state("a"), Queued)
+    assert world.feed(stimuli.TakenBack("a")) == ()
+
+
 def test_a_beat_alone_rewrites_the_manifest_at_most_once_in_30_s() -> None:
     world = World()
     world.running("a")
