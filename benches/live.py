@@ -15,6 +15,7 @@ from benches.place import SUPERVISOR, directory, start, write_batch
 from benches.row import Row, plain_row, worst_row
 from benches.tree import Tree, descendants, tree
 
+SETTLE_S = 45.0  # each run has had the first manifest for a beat, which is dearer than the others
 QUIET_S = 30.0
 QUIET_COMMAND = ("sleep", "1800")
 VICTIMS_COUNT = 20
@@ -74,7 +75,7 @@ def rows(count: int, *, quiet_s: float = QUIET_S) -> Iterator[Row]:
     few = count <= 50
     live_runs = f"{count:,} live"
     with directory() as root, alive(root, count) as live:
-        time.sleep(5.0)  # the burst of starting is over, every run has beaten
+        time.sleep(SETTLE_S)
         ours = live.ours()
         memory = pss_bytes(ours) / count / 1e6
         boss, tree_s, began = cpu_s(live.pid), sum(map(cpu_s, ours)), time.monotonic()
