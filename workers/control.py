@@ -73,7 +73,10 @@ class Control:
 
     def on_beat(self) -> None:
         """Called by the pulse: ring if somebody left the file, or took our claim away."""
-        if self.detail is None and (os.access(self._cancel_path, os.F_OK) or self.is_fenced()):
+        told = os.access(self._cancel_path, os.F_OK)
+        if self._claim is not None and not told:
+            told = self.is_fenced()
+        if told and self.detail is None:
             self._is_told = True
             with contextlib.suppress(BlockingIOError):
                 os.write(self._ring_fd, b"!")

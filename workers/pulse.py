@@ -54,15 +54,19 @@ class Pulse:
                 self._writer = None
 
     def _run(self) -> None:
-        interval_s = self._interval_s
-        due = time.monotonic() + interval_s
+        # Found once: after five seconds whatever is looked up is in no cache any more.
+        interval_s, sleep, monotonic = self._interval_s, time.sleep, time.monotonic
+        beating, beat, on_beat = self._beating, self._beat, self._on_beat
+        due = monotonic() + interval_s
         while True:
-            time.sleep(max(0.0, due - time.monotonic()))
-            with self._beating:
+            left_s = due - monotonic()
+            if left_s > 0.0:
+                sleep(left_s)
+            with beating:
                 if not self._is_on:
                     return
-                now = self._beat()
-            self._on_beat()
+                now = beat()
+            on_beat()
             # A beat that came late (we were stopped) is not made up for.
             due = max(due, now - interval_s / 2) + interval_s
 
