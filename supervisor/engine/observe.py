@@ -25,7 +25,8 @@ def scan(parts: Parts, fleet: Fleet, *, turn: int, per_beat: int) -> list[Stimul
 
     A run that is on time and whose journal is as it was costs a glance; its heartbeat is looked at
     once in the time of a beat. A directory that was moved away, in which the worker goes on, is
-    missed by the next manifest.
+    missed by the next manifest. A placed run that is on time is looked at once in the time of a
+    beat: each look asks the folder's server, and what ends sooner, its engine tells.
 
     Args:
         parts: the effects and the books.
@@ -45,6 +46,8 @@ def scan(parts: Parts, fleet: Fleet, *, turn: int, per_beat: int) -> list[Stimul
         if run is None or type(run.state) not in LOOKED_AT:
             continue
         if run_id in placements:
+            if (run.number + turn) % per_beat and placing.is_on_time(parts, run):
+                continue
             seen, beat = placing.look(parts, run)
             news += seen
             if beat is not None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from supervisor.core import stimuli
 from supervisor.core.fleet import Fleet, Mode
-from supervisor.core.lifecycle import Run
+from supervisor.core.lifecycle import Run, Running
 from supervisor.core.liveness import Liveness
 from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import is_flocked
@@ -95,6 +95,13 @@ def is_here(parts: Parts, run_id: str) -> bool:
     if claim is not None and claim.pid_ns is not None and claim.pid_ns != pid_namespace():
         return False  # a container of this machine, by whatever name
     return found is not None and (found.host, found.boot_id) == (mine.host, mine.boot_id)
+
+
+def is_on_time(parts: Parts, run: Run) -> bool:
+    """Tell whether a run has been begun, just runs, and beats as it should."""
+    placement = parts.placements[run.run_id]
+    begun_and_quiet = placement.stand is Stand.CLAIMED and placement.owed is None
+    return begun_and_quiet and type(run.state) is Running and run.liveness is Liveness.FRESH
 
 
 def look(parts: Parts, run: Run) -> tuple[list[Stimulus], bool | None]:
