@@ -65,7 +65,7 @@ def _cat(count: int, words: list[str]) -> float:
 
 
 def _memory_kib() -> list[float]:
-    """Each worker's most, over looks while most stages run, less that of a quiet one.
+    """Each worker's most, over looks while many stages run, less that of a quiet one.
 
     What only one maps counts as its own: so where others have ended, what was shared would too.
     """
@@ -73,7 +73,7 @@ def _memory_kib() -> list[float]:
         time.sleep(1.0)
         quiet = statistics.median(own_bytes(pid) for pid in live.ours() if worker_of(pid))
     most: dict[int, int] = {}
-    words = _flood(GIB, 1 << 16)
+    words = _flood(2 * GIB, 1 << 16)
     with directory() as root, tree() as mine:
         write_batch(root, AT_ONCE, words)
         process = mine.start(start(root), root)
@@ -83,7 +83,7 @@ def _memory_kib() -> list[float]:
                 with contextlib.suppress(OSError, ValueError):  # it has just ended
                     if worker_of(pid) is not None:
                         found[pid] = own_bytes(pid)
-            if sum(bool(descendants(pid)) for pid in found) >= AT_ONCE // 2:
+            if sum(bool(descendants(pid)) for pid in found) >= AT_ONCE // 4:
                 most |= {pid: max(most.get(pid, 0), found[pid]) for pid in found}
             time.sleep(0.05)
         mine.settle()
