@@ -204,6 +204,9 @@ PLANTS: dict[str, Plant] = {
     **{name: _planted_worker(name) for name in IN_WORKERS},
 }
 
+NO_BUGS = {"in_shares", "placed"}
+"""What is planted so that a scenario goes another way."""
+
 
 if __name__ == "__main__":
     IN_WORKERS[sys.argv[1]]()
