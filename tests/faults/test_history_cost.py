@@ -28,8 +28,8 @@ pytestmark = [
 
 FINISHED = 100_000
 # A start reads the state with its newest 1,000 runs and holds it against the 1,000 last lines of
-# the history, some 500 bytes each; a status reads the history's last lines.
-BOUNDED_BYTES = 4 << 20
+# the history, some 600 bytes each; a status reads the history's last lines.
+BOUNDED_BYTES = 5 << 20
 CALL = re.compile(r"(\w+)\((?:\d+<([^>]*)>|[^\"]*\"([^\"]*)\").*= (-?\d+)")
 
 
