@@ -26,12 +26,12 @@ def waiting(go: Path) -> str:
 
 
 def the_run(root: Root) -> str:
-    """Wait until the only run is at its stage; its id."""
+    """Wait until the only run is at its stage and what that has said is in its log; its id."""
 
     def begun() -> str | None:
-        for journal in (root.path / ".runs/default/cli").glob("[!.]*/journal.ndjson"):
-            if b"stage_started" in journal.read_bytes():
-                return journal.parent.name
+        for log in (root.path / ".runs/default/cli").glob("[!.]*/commands/*.stdout.log"):
+            if log.read_bytes() == b"begun\n":
+                return log.parts[-3]
         return None
 
     return str(wait_until(begun, "its stage has begun"))
