@@ -30,7 +30,6 @@ class BoundedLog:
         mask: what hides secrets, None where there are none.
 
     Attributes:
-        is_masked: secrets are hidden in it.
         dirty: the end of the file is not up to date.
         seen_bytes: what the stage wrote.
         stored_bytes: the same with secrets hidden, as far as it is known.
@@ -53,7 +52,6 @@ class BoundedLog:
         self._fd: int | None = None
         self._closed = False
         self._dropped = 0
-        self.is_masked = mask is not None
         self.dirty = False
         self.seen_bytes = 0
         self.stored_bytes = 0

@@ -9,7 +9,6 @@ DIR`` where nothing but this package is installed.
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from workers.records.atomic import create_file, replace_file, to_line
+from workers.records.claim import NO_LINKS
 from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.files import make_private, read_bytes, read_object
@@ -29,7 +29,6 @@ from workers.records.proc import proc_stat
 ANSWER_S: Final = 90.0  # NFS keeps what it knows of a directory for up to 60 s (nfs(5), acdirmax)
 IDLE_S: Final = 600.0  # ten minutes to type the other command
 NAMES_COUNT: Final = 64  # that both try to make first
-NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 _LOOK_S: Final = 0.005
 _PACE_S: Final = 0.001  # between two names, so that both are at it at once
 _IDLE_LOOK_S: Final = 0.05

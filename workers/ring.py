@@ -20,16 +20,12 @@ class Ring:
 
     def put(self, data: bytes | memoryview) -> None:
         """Take bytes; the oldest make room."""
-        if len(data) > self.size:
-            data = data[len(data) - self.size :]
-        if not self._data:
-            self._data = bytearray(self.size)
-        size = len(data)
-        first = min(size, self.size - self._at)
-        self._data[self._at : self._at + first] = data[:first]
-        self._data[: size - first] = data[first:]
-        self._at = (self._at + size) % self.size
-        self.filled_bytes = min(self.size, self.filled_bytes + size)
+        data = data[max(0, len(data) - self.size) :]
+        first, second = self.room()
+        begin = min(len(data), len(first))
+        first[:begin] = data[:begin]
+        second[: len(data) - begin] = data[begin:]
+        self.wrote(len(data))
 
     def room(self) -> tuple[memoryview, memoryview]:
         """All of it as two views in order, to be written into from outside; then ``wrote``."""

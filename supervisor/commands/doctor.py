@@ -60,11 +60,6 @@ def command(hosts: int, echo: bool, root: str | None, config: str | None, as_jso
     return UNFIT if any(finding.level is Level.BAD for finding in found) else 0
 
 
-def _unusable(launcher: str, why: str) -> Finding:
-    what, _, mend = why.partition("; ")
-    return bad("launcher", f"{launcher}: {what}", mend)
-
-
 def _echo(layout: Layout) -> int:
     make_private(layout.runs, layout.control)
     if answer(layout.probe, tell=say):
@@ -78,8 +73,11 @@ def _look(layout: Layout, settings: Settings, hosts_count: int) -> Iterator[Find
         yield bad("root", f"{layout.root} is no directory", "make it, or choose another --root")
         return
     yield from look_at_machine(max_runs=settings.max_runs, watched=layout.root)
-    why = missing_for(settings.launcher)
-    yield ok("launcher", settings.launcher) if why is None else _unusable(settings.launcher, why)
+    lack = missing_for(settings.launcher)
+    if lack is None:
+        yield ok("launcher", settings.launcher)
+    else:
+        yield bad("launcher", f"{settings.launcher}: {lack.what}", lack.mend)
     if settings.launcher == "dask" and settings.dask_scheduler is not None:
         yield look_at_scheduler(settings.dask_scheduler)
     yield from look_at_space(layout.root, max_runs=settings.max_runs, limits=limits_of(settings))

@@ -3,6 +3,7 @@
 import os
 
 from workers.records.atomic import write_all
+from workers.records.files import CREATE
 
 
 def write_new(path: str, text: str) -> bool:
@@ -19,9 +20,8 @@ def write_new(path: str, text: str) -> bool:
         OSError: it could not be written; nothing of it is left.
     """
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        fd = os.open(path, flags, 0o666)
+        fd = os.open(path, CREATE, 0o666)
     except FileExistsError:
         return False
     try:

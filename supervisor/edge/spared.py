@@ -13,13 +13,10 @@ import os
 import signal
 import stat
 import time
-from typing import Final
 
 from workers.records.atomic import Receipt, temporary_name
 from workers.records.errors import BadFileError, TypedError
-from workers.records.files import FILE_MODE, open_regular, sync_dir
-
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+from workers.records.files import CREATE, FILE_MODE, open_regular, sync_dir
 
 
 class SparedFile:
@@ -101,7 +98,7 @@ class SparedFile:
                 return spare, fd, self._spare_edition == edition
             self._remove(spare)
         name = os.path.join(self._directory, temporary_name(os.path.basename(self._path)))
-        return name, os.open(name, _CREATE, FILE_MODE), False
+        return name, os.open(name, CREATE, FILE_MODE), False
 
     def _second_name(self) -> str | None:
         """Give the file that is to be replaced a second name; None where that cannot be."""

@@ -260,7 +260,7 @@ class SlurmEngine:
 def make(options: Mapping[str, Any]) -> SlurmEngine:
     """The engine that the settings want."""
     return SlurmEngine(
-        python=str(options.get("python") or sys.executable),
+        python=sys.executable,
         options=[str(word) for word in options.get("slurm_options") or ()],
         grace_s=float(options.get("grace_s", 10.0)),
     )

@@ -16,7 +16,7 @@ A key is RUN_ID.ATTEMPT. Nothing that an agent says is believed about a run: it 
 import json
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from workers.records.atomic import to_line
 from workers.records.dataclass import dataclass
@@ -28,8 +28,20 @@ class BadLineError(Exception):
     """A line that is none of this; its words say which."""
 
 
+class _Message:
+    """What one side says: a word, and a field for each attribute."""
+
+    __slots__: tuple[str, ...] = ()
+    _word: ClassVar[tuple[str, str]]
+
+    def to_line(self) -> bytes:
+        """As it is sent."""
+        key, word = self._word
+        return to_line({key: word, **{name: getattr(self, name) for name in self.__slots__}})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(_Message):
     """A wish that an attempt be placed.
 
     Attributes:
@@ -39,95 +51,72 @@ class Place:
         resources: what it takes of a host, by name; empty where it takes nothing.
     """
 
+    _word = ("do", "place")
+
     key: str
     run_dir: str
     attempt: int
     resources: Mapping[str, float] = field(default_factory=dict)
 
-    def to_line(self) -> bytes:
-        """As it is sent."""
-        return to_line(
-            {
-                "do": "place",
-                "key": self.key,
-                "run_dir": self.run_dir,
-                "attempt": self.attempt,
-                "resources": dict(self.resources),
-            }
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(_Message):
     """A wish that an attempt end, or never begin; ``claimed``: its worker is at work."""
+
+    _word = ("do", "cancel")
 
     key: str
     claimed: bool
-
-    def to_line(self) -> bytes:
-        """As it is sent."""
-        return to_line({"do": "cancel", "key": self.key, "claimed": self.claimed})
 
 
 Order = Place | Cancel
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(_Message):
     """The agent reaches its engine."""
 
-    def to_line(self) -> bytes:
-        """As it is sent."""
-        return to_line({"say": "ready"})
+    _word = ("say", "ready")
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(_Message):
     """The engine has an attempt in its queue, or at work, as ``job``."""
+
+    _word = ("say", "placed")
 
     key: str
     job: str
 
-    def to_line(self) -> bytes:
-        """As it is sent."""
-        return to_line({"say": "placed", "key": self.key, "job": self.job})
-
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(_Message):
     """The engine does not take an attempt; ``transient`` where trying again may help."""
+
+    _word = ("say", "refused")
 
     key: str
     why: str
     transient: bool
 
-    def to_line(self) -> bytes:
-        """As it is sent."""
-        told = {"key": self.key, "why": self.why, "transient": self.transient}
-        return to_line({"say": "refused", **told})
-
 
 @dataclass(frozen=True, slots=True)
-class JobEnded:
+class JobEnded(_Message):
     """The engine has done with an attempt, or does not know it any more."""
+
+    _word = ("say", "ended")
 
     key: str
     why: str
 
-    def to_line(self) -> bytes:
-        """As it is sent."""
-        return to_line({"say": "ended", "key": self.key, "why": self.why})
-
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Note(_Message):
     """Something that the operator should know."""
 
-    text: str
+    _word = ("say", "note")
 
-    def to_line(self) -> bytes:
-        """As it is sent."""
-        return to_line({"say": "note", "text": self.text})
+    text: str
 
 
 Answer = Ready | Placed | Refused | JobEnded | Note

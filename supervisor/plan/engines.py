@@ -8,26 +8,35 @@ from typing import Final
 
 from supervisor.errors import ConfigError, Problem
 from supervisor.settings import Settings
+from workers.records.dataclass import dataclass
 
 INSTALL_DASK: Final = "pip install 'pipeline-supervisor[dask]'"
 SLURM_PROGRAMS: Final = ("sbatch", "squeue", "scancel")
 
 
-def missing_for(launcher: str) -> str | None:
-    """What a launcher lacks here, with its mend; None where it can be used."""
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What a launcher lacks here, and what to do."""
+
+    what: str
+    mend: str
+
+
+def missing_for(launcher: str) -> Lack | None:
+    """What a launcher lacks here; None where it can be used."""
     if launcher == "dask":
         import importlib.util
 
         if importlib.util.find_spec("distributed") is None:
-            return f"Dask is not installed beside this program; {INSTALL_DASK}"
+            return Lack("Dask is not installed beside this program", INSTALL_DASK)
     if launcher == "slurm":
         import shutil
 
         unfound = [name for name in SLURM_PROGRAMS if shutil.which(name) is None]
         if unfound:
-            return (
-                f"{', '.join(unfound)} not found on the PATH; install Slurm's commands on this "
-                "host, or start the supervisor where they are"
+            return Lack(
+                f"{', '.join(unfound)} not found on the PATH",
+                "install Slurm's commands on this host, or start the supervisor where they are",
             )
     return None
 
@@ -38,6 +47,7 @@ def check_engine(settings: Settings) -> None:
     Raises:
         ConfigError: it cannot; the one problem says what to do.
     """
-    why = missing_for(settings.launcher)
-    if why is not None:
+    lack = missing_for(settings.launcher)
+    if lack is not None:
+        why = f"{lack.what}; {lack.mend}"
         raise ConfigError(problems=[Problem(f'launcher = "{settings.launcher}"', "", why)])

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from workers.records.dataclass import dataclass
 from workers.records.errors import BadFileError
-from workers.records.files import FILE_MODE, make_dir, open_regular, sync_dir
+from workers.records.files import CREATE, FILE_MODE, make_dir, open_regular, sync_dir
 from workers.records.indented import indented
 from workers.records.proc import is_running, proc_stat
 
@@ -70,9 +70,7 @@ def replace_file(
     began = time.monotonic()
     directory = os.path.dirname(path)
     temporary = os.path.join(directory, temporary_name(os.path.basename(path)))
-    fd = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
-    )
+    fd = os.open(temporary, CREATE, FILE_MODE)
     try:
         try:
             if mode != FILE_MODE:
@@ -139,9 +137,7 @@ def create_file(path: str, data: bytes) -> None:
     Raises:
         FileExistsError: the name is taken.
     """
-    fd = os.open(
-        path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
-    )
+    fd = os.open(path, CREATE, FILE_MODE)
     try:
         write_all(fd, data)
         if data:

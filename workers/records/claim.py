@@ -23,14 +23,13 @@ from workers.records.clock import utc_text
 from workers.records.dataclass import dataclass
 from workers.records.errors import BadRecordError, TypedError
 from workers.records.fields import Fields
-from workers.records.files import FILE_MODE, parse_object, read_bytes, sync_dir
+from workers.records.files import CREATE, FILE_MODE, parse_object, read_bytes, sync_dir
 from workers.records.identity import Identity, identity_of, pid_namespace
 from workers.records.layout import RunDir
 
 WORKER: Final = "worker"
 SUPERVISOR: Final = "supervisor"
-_NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _LIMIT_BYTES: Final = 65_536  # two lines
 
 
@@ -89,17 +88,16 @@ def take_claim(run: RunDir, attempt: int, *, by: str, at_epoch_s: float) -> int 
     line = to_line({**facts, "at": utc_text(at_epoch_s)})
     path = run.claim(attempt)
     temporary = os.path.join(run.path, temporary_name(os.path.basename(path)))
-    fd = os.open(temporary, _CREATE, FILE_MODE)
+    fd = os.open(temporary, CREATE, FILE_MODE)
     try:
         write_all(fd, line)
         os.fsync(fd)
         is_ours = _link(temporary, path, fd)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
-            os.close(fd)
-            raise
         os.close(fd)
-        return _without_links(path, line)
+        if error.errno in NO_LINKS:
+            return _without_links(path, line)
+        raise
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -121,7 +119,7 @@ def _link(temporary: str, path: str, fd: int) -> bool:
 
 def _without_links(path: str, line: bytes) -> int | None:
     try:
-        fd = os.open(path, _CREATE, FILE_MODE)
+        fd = os.open(path, CREATE, FILE_MODE)
     except FileExistsError:
         return None
     with contextlib.suppress(OSError):  # the claim stands, though it does not say whose it is

@@ -16,6 +16,8 @@ from workers.records.limits import MARKER_LIMIT_BYTES, RECORD_LIMIT_BYTES
 
 DIR_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
+CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+"""The flags that make a new file and never open an old one."""
 _PART_BYTES: Final = 65_536  # a buffer that malloc keeps; for more it would ask the kernel
 _NO_DIR_FLUSH: Final = (errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP)
 _SAFE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
