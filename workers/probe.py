@@ -9,7 +9,6 @@ DIR`` where nothing but this package is installed.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import sys
@@ -21,7 +20,7 @@ from workers.records.atomic import create_file, replace_file, to_line
 from workers.records.claim import NO_LINKS
 from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
-from workers.records.files import make_private, read_bytes, read_object
+from workers.records.files import make_private, open_regular, read_bytes, read_object, take_lock
 from workers.records.heartbeat import HeartbeatWriter
 from workers.records.identity import host_name
 from workers.records.proc import proc_stat
@@ -133,16 +132,7 @@ def win(directory: str, *, backwards: bool) -> list[str]:
 
 def lock(path: str) -> int | None:
     """Try a flock; a descriptor that holds it, None where another does; OSError: there is none."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
+    return take_lock(open_regular(path, os.O_RDWR | os.O_CREAT))
 
 
 def peers_in(directory: str) -> Iterator[str]:

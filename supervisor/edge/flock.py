@@ -8,7 +8,7 @@ import fcntl
 import os
 
 from supervisor.errors import LockingBrokenError
-from workers.records.files import open_regular
+from workers.records.files import open_regular, take_lock
 
 
 def take_flock(path: str) -> int | None:
@@ -21,14 +21,9 @@ def take_flock(path: str) -> int | None:
     """
     fd = open_regular(path, os.O_RDWR | os.O_CREAT)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
+        return take_lock(fd)
     except OSError as error:
-        os.close(fd)
         raise LockingBrokenError(path=path, why=error.strerror or str(error)) from None
-    return fd
 
 
 def is_flocked(path: str) -> bool:

@@ -66,14 +66,15 @@ class Watcher:
             self.state = "polling (the observer died)"
         return self.state
 
-    def found_empty(self, seen_ns: int | None) -> None:
-        """Nothing was found in the directory.
+    def listed(self, touched_ns: int | None, *, is_empty: bool) -> None:
+        """The directory was listed.
 
         Args:
-            seen_ns: what ``touched_ns`` was before that look; None where something was found.
+            touched_ns: what ``touched_ns`` was before that.
+            is_empty: nothing was in it.
         """
-        old = seen_ns is not None and time.time_ns() - seen_ns > _OLD_NS
-        self._empty_since_ns = seen_ns if old else None
+        old = touched_ns is not None and time.time_ns() - touched_ns > _OLD_NS
+        self._empty_since_ns = touched_ns if is_empty and old else None
         self._passed_count = 0
 
     def touched_ns(self) -> int | None:

@@ -1,7 +1,7 @@
 """Clearing up after a run: what is left of it is killed, and nothing that is somebody else's."""
 
 from supervisor.edge.remains import Lost, kill_remains
-from supervisor.engine import placing
+from supervisor.engine import hosts
 from supervisor.engine.parts import Parts
 
 
@@ -16,8 +16,8 @@ def clear(parts: Parts, run_id: str) -> tuple[int, ...]:
     Raises:
         OSError: no descriptor is left to look with.
     """
-    if run_id in parts.placements and not placing.is_here(parts, run_id):
-        return placing.left_over(parts, run_id)
+    if run_id in parts.placements and not hosts.is_here(parts, run_id):
+        return hosts.left_over(parts, run_id)
     worker = parts.worker_identity(run_id)
     lost = Lost(
         run_id=run_id,
@@ -25,10 +25,9 @@ def clear(parts: Parts, run_id: str) -> tuple[int, ...]:
         is_below_us=run_id in parts.started,
         since_ticks=0 if worker is None else worker.start_ticks,
     )
-    placer = () if parts.placer is None else parts.placer.helpers()
     others = {worker.process for other, worker in parts.workers.items() if other != run_id}
     return kill_remains(
         lost,
-        others | placing.working_here(parts, but=run_id),
-        parts.strangers | {*parts.launcher.helpers(), *placer, *parts.hooks.processes()},
+        others | hosts.working_here(parts, but=run_id),
+        parts.strangers | {*parts.launcher.helpers(), *parts.agents(), *parts.hooks.processes()},
     )

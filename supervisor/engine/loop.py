@@ -225,15 +225,15 @@ class Engine:
         return [stimuli.LimitChanged(new.max_runs, new.groups)]
 
     def _scan(self) -> None:
+        found: list[Stimulus] = []
         placer = self._parts.placer
         if placer is not None:
-            placing.heard(self._parts, placer.tend(self._parts.clock.mono_s()))
-            self._feed(placing.withdraw(self._parts, self._fleet))
+            found += placing.heard(self._parts, placer.tend(self._parts.clock.mono_s()))
+            found += placing.withdraw(self._parts, self._fleet)
         self._scans_count += 1
         per_beat = max(1, int(self._rules.ages.interval_s / self._scan_s))
-        self._feed(
-            observe.scan(self._parts, self._fleet, turn=self._scans_count, per_beat=per_beat)
-        )
+        found += observe.scan(self._parts, self._fleet, turn=self._scans_count, per_beat=per_beat)
+        self._feed(found)
         reap_strangers(self._parts.known_pids)
         if not self._parts.watcher.may_pass():
             self._take_requests()

@@ -13,7 +13,7 @@ from supervisor.core.liveness import Liveness
 from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.proctable import is_stopped
-from supervisor.engine import placing
+from supervisor.engine import hosts, placing
 from supervisor.engine.facts import facts
 from supervisor.engine.parts import Parts
 from workers.records.errors import TypedError
@@ -82,7 +82,7 @@ def _worth_a_look(parts: Parts, fleet: Fleet, due: list[str]) -> Iterable[str]:
 
 
 def _is_stopped_here(parts: Parts, run: Run) -> bool:
-    if run.liveness is Liveness.FRESH or not placing.is_here(parts, run.run_id):
+    if run.liveness is Liveness.FRESH or not hosts.is_here(parts, run.run_id):
         return False
     worker = parts.worker_identity(run.run_id)
     return worker is not None and is_stopped(worker.pid)

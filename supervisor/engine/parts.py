@@ -147,9 +147,12 @@ class Parts:
     def known_pids(self) -> set[int]:
         """The processes whose end we see otherwise: workers, hooks and an engine's agent."""
         hooks = (pid for pid, _ in self.hooks.processes())
-        placer = () if self.placer is None else self.placer.helpers()
-        agents = (pid for pid, _ in placer)
+        agents = (pid for pid, _ in self.agents())
         return {*hooks, *agents, *(worker.pid for worker in self.workers.values())}
+
+    def agents(self) -> tuple[Process, ...]:
+        """The process that talks to an engine for us, where there is one."""
+        return () if self.placer is None else self.placer.helpers()
 
     def same_boot(self, run_id: str) -> bool:
         """Tell whether a run was begun on this host since it booted, so that our clock is its."""

@@ -17,7 +17,7 @@ from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import take_flock
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchFailure
-from supervisor.engine import placing
+from supervisor.engine import hosts, placing
 from supervisor.engine.clearing import clear
 from supervisor.engine.facts import facts, verdict
 from supervisor.engine.parts import Parts
@@ -113,7 +113,7 @@ class Performer:
             replace_file(cancel, to_bytes({"detail": detail}))
         if run_id in self._parts.placements:
             found = placing.ask_stop(self._parts, run_id)
-            if found or not placing.is_here(self._parts, run_id):
+            if found or not hosts.is_here(self._parts, run_id):
                 return found
         launched = self._parts.workers.get(run_id)
         worker = self._parts.worker_identity(run_id)

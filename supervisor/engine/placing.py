@@ -1,12 +1,9 @@
-"""Runs that an engine places: handed in, looked at, stopped and silenced by their claims.
+"""Runs that an engine places: handed in, looked at, taken back, stopped and silenced.
 
-Nothing that an engine says is believed about a run; it is a reason to look. A run that nobody has
-begun waits in the engine's queue and is not judged. On another host, beats and the keeper's word
-tell; on ours, the owner lock and the process do, as for a worker of our own.
+What an engine says is a reason to look (``hosts``) and is not believed. A run that nobody has begun
+waits in the engine's queue and is not judged.
 """
 
-import contextlib
-import os
 from collections.abc import Iterable, Mapping
 
 from supervisor.core import stimuli
@@ -14,9 +11,9 @@ from supervisor.core.fleet import Fleet, Mode
 from supervisor.core.lifecycle import Run, Running
 from supervisor.core.liveness import Liveness
 from supervisor.core.stimuli import Stimulus
-from supervisor.edge.flock import is_flocked
 from supervisor.edge.placements import Placement, Stand, load_placement
 from supervisor.engine.facts import facts
+from supervisor.engine.hosts import begun, claimed, far, is_here
 from supervisor.engine.parts import Parts
 from supervisor.placement.wire import (
     Answer,
@@ -28,14 +25,9 @@ from supervisor.placement.wire import (
     Ready,
     Refused,
 )
-from workers.descent import Process
-from workers.records.claim import WorkerEnd
-from workers.records.errors import TypedError
 from workers.records.files import is_dir
-from workers.records.identity import Identity, is_alive, pid_namespace
 from workers.records.spec import RunSpec
 
-UNKNOWN_HOST = "of an unknown name"
 _SLOT: Mapping[str, float] = {"slot": 1}
 
 
@@ -82,21 +74,6 @@ def hand_in(parts: Parts, placement: Placement) -> None:
         )
 
 
-def who(parts: Parts, run_id: str) -> Identity | None:
-    """Who has begun a run: as its claim says, else its journal, which may be seen earlier."""
-    claim = parts.placements[run_id].claim
-    found = None if claim is None else claim.who
-    return found or parts.readers[run_id].worker
-
-
-def is_here(parts: Parts, run_id: str) -> bool:
-    """Tell whether a placed run was begun on our host, since it booted, and its pids are ours."""
-    found, mine, claim = who(parts, run_id), parts.mine, parts.placements[run_id].claim
-    if claim is not None and claim.pid_ns is not None and claim.pid_ns != pid_namespace():
-        return False  # a container of this machine, by whatever name
-    return found is not None and (found.host, found.boot_id) == (mine.host, mine.boot_id)
-
-
 def is_on_time(parts: Parts, run: Run) -> bool:
     """Tell whether a run has been begun, just runs, and beats as it should."""
     placement = parts.placements[run.run_id]
@@ -121,69 +98,10 @@ def look(parts: Parts, run: Run) -> tuple[list[Stimulus], bool | None]:
         found += _back(parts, run_id, *placement.owed)
     was_begun = placement.stand is Stand.CLAIMED
     if not has_moved or not was_begun:
-        found += _claimed(parts, run_id)
+        found += claimed(parts, run_id)
     if placement.stand is not Stand.CLAIMED:
         return found, None
     return found, has_moved or not was_begun
-
-
-def _claimed(parts: Parts, run_id: str) -> list[Stimulus]:
-    """Look at the claim: who has begun, and whether that one has ended."""
-    placement, reader = parts.placements[run_id], parts.readers[run_id]
-    was_begun = placement.stand is Stand.CLAIMED
-    claim = placement.look()
-    if reader.worker is not None and placement.stand is Stand.UNCLAIMED:
-        placement.stand = Stand.CLAIMED  # a folder may show the claim later than the journal
-    if placement.stand is not Stand.CLAIMED:
-        return []
-    found = [] if was_begun else begun(parts, run_id)
-    if reader.verdict is not None:
-        return found
-    reason = None
-    if claim is not None and claim.ended is not None:
-        reason = _how(claim.ended, who(parts, run_id))
-    elif is_here(parts, run_id) and not _lives_here(parts, run_id):
-        reason = "its worker is gone"
-    if reason is not None:
-        _ask_anew(reader.run.journal)
-        found += facts(parts, run_id)
-        if reader.verdict is None:
-            found.append(stimuli.WorkerGone(run_id, reason))
-    return found
-
-
-def begun(parts: Parts, run_id: str) -> list[Stimulus]:
-    """Somebody has begun a run."""
-    placement = parts.placements[run_id]
-    if parts.placer is not None:
-        parts.placer.begun(placement.key)
-    found = who(parts, run_id)
-    host = UNKNOWN_HOST if found is None else found.host
-    parts.log.write("run_claimed", run_id=run_id, attempt=placement.attempt, host=host)
-    parts.reporter.launched(parts.readers[run_id].spec)
-    return [] if is_here(parts, run_id) else [stimuli.Hosted(run_id, host)]
-
-
-def _lives_here(parts: Parts, run_id: str) -> bool:
-    """Tell whether a run's keeper or worker is alive on our host; a lock may not be had there."""
-    reader, claim = parts.readers[run_id], parts.placements[run_id].claim
-    keeper = None if claim is None else claim.who
-    if keeper is not None and is_alive(keeper):
-        return True
-    try:
-        if is_flocked(reader.run.owner):
-            return True
-    except (OSError, TypedError) as error:  # the process itself is the witness that is left
-        parts.log.write("owner_unreadable", run_id=run_id, why=str(error))
-    return reader.worker is not None and is_alive(reader.worker)
-
-
-def _how(end: WorkerEnd, keeper: Identity | None) -> str:
-    host = "" if keeper is None else f" on {keeper.host}"
-    if end.signal is not None:
-        hint = " (out of memory?)" if end.signal == "SIGKILL" else ""
-        return f"its worker was killed by {end.signal}{host}{hint}"
-    return f"its worker exited with {end.exit_code}{host} and without a verdict"
 
 
 def heard(parts: Parts, answers: Iterable[Answer]) -> list[Stimulus]:
@@ -214,7 +132,7 @@ def _done_with(parts: Parts, key: str, why: str, transient: bool) -> list[Stimul
     if placement is None or placement.key != key:
         return []
     found = _back(parts, run_id, why, transient)
-    return found or _claimed(parts, run_id)
+    return found or claimed(parts, run_id)
 
 
 def _back(parts: Parts, run_id: str, why: str, transient: bool) -> list[Stimulus]:
@@ -296,28 +214,6 @@ def silence(parts: Parts, run_id: str) -> bool:
     return placement.stand is Stand.TAKEN_BACK or is_here(parts, run_id)
 
 
-def working_here(parts: Parts, *, but: str) -> set[Process]:
-    """Keepers and workers of placed runs on our host: an agent that dies leaves them to us.
-
-    Args:
-        parts: the effects and the books.
-        but: the run whose own are not asked for.
-    """
-    found: set[Process] = set()
-    for run_id, placement in parts.placements.items():
-        claim = placement.look()
-        if run_id != but and is_here(parts, run_id):
-            known = (None if claim is None else claim.who, parts.readers[run_id].worker)
-            found |= {(one.pid, one.start_ticks) for one in known if one is not None}
-    return found
-
-
-def left_over(parts: Parts, run_id: str) -> tuple[int, ...]:
-    """What is left of a run on another host, as its keeper told."""
-    claim = parts.placements[run_id].claim
-    return () if claim is None or claim.ended is None else claim.ended.leftover_pids
-
-
 def take_up(
     parts: Parts, placement: Placement, about: stimuli.Accepted, *, started: bool
 ) -> list[Stimulus] | None:
@@ -345,14 +241,5 @@ def take_up(
         return [stimuli.Adopted(about, started=False)]
     placement.stand = Stand.CLAIMED
     parts.log.write("run_adopted", run_id=run_id)
-    found = who(parts, run_id)
-    host = UNKNOWN_HOST if found is None else found.host
     parts.reporter.adopted(parts.readers[run_id].spec)
-    far = [] if is_here(parts, run_id) else [stimuli.Hosted(run_id, host)]
-    return [stimuli.Adopted(about, started=started), *far]
-
-
-def _ask_anew(path: str) -> None:
-    """Make a shared folder ask its server how large a file is: it does when one is opened."""
-    with contextlib.suppress(OSError):
-        os.close(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+    return [stimuli.Adopted(about, started=started), *far(parts, run_id)]

@@ -70,7 +70,7 @@ def take(parts: Parts, *, whole: bool) -> Taken:
         parts.log.write("inbox_unreadable", why=str(error))
         taken.postponed = str(error)
         return taken
-    parts.watcher.found_empty(None if paths else touched_ns)
+    parts.watcher.listed(touched_ns, is_empty=not paths)
     held: set[str] = set()  # runs that are postponed; who cancels one waits behind it
     for path in paths:
         request = None

@@ -9,20 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.contract.launcher.kinds import Bench, bench_of
+from tests.contract.launcher.runs import PIPELINES, RAN, ran
 from tests.root import wait_until
 
 pytest.importorskip("distributed", reason="Dask is not installed")
 
 from stress.cluster import ENVIRON, Cluster, cluster_in
 
-RAN = "echo $SUPERVISED_RUN_ID >> ran"
-PIPELINES = f"""
-[pipelines.good]
-stages = [{{ id = "s", command = "{RAN}" }}]
-[pipelines.hold]
-stages = [{{ id = "s", command = "{RAN}; until test -e go; do sleep 0.05; done" }}]
-[pipelines.sub]
-stages = [{{ id = "inner", pipeline = "good" }}]
+ALL = f"""{PIPELINES}
 [pipelines.gpu]
 resources = {{ gpu = 1 }}
 stages = [{{ id = "s", command = "{RAN}" }}]
@@ -41,13 +35,8 @@ def made(held: ExitStack, tmp_path: Path, *slots: int) -> tuple[Bench, Cluster]:
     cluster = held.enter_context(cluster_in(tmp_path / "dask", *slots))
     settings = f'dask_scheduler = "{cluster.address}"\n'
     bench = held.enter_context(bench_of("dask", tmp_path, settings))
-    bench.configure(PIPELINES)
+    bench.configure(ALL)
     return bench, cluster
-
-
-def ran(bench: Bench) -> list[str]:
-    path = bench.path / "ran"
-    return path.read_text().split() if path.exists() else []
 
 
 def submit(bench: Bench, pipeline: str, count: int) -> list[str]:
@@ -227,7 +216,7 @@ def test_without_a_scheduler_a_cluster_on_this_host_does_to_try_it(
     held: ExitStack, tmp_path: Path
 ) -> None:
     bench = held.enter_context(bench_of("dask", tmp_path))
-    bench.configure(PIPELINES)
+    bench.configure(ALL)
     process = bench.serving()
     first = submit(bench, "hold", 1)
     wait_until(lambda: ran(bench), "it is at work")

@@ -5,6 +5,7 @@ the opened descriptor, so that a swap between check and use gains nothing.
 """
 
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -49,6 +50,26 @@ def open_regular(path: str, flags: int) -> int:
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise BadFileError(path=path, why="is not a regular file")
+    return fd
+
+
+def take_lock(fd: int) -> int | None:
+    """Take an exclusive flock on an open file, for as long as the descriptor is open.
+
+    Returns:
+        The descriptor; None, and it is closed, where another process holds the lock.
+
+    Raises:
+        OSError: there are no locks there; it is closed.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 

@@ -8,47 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.contract.launcher.kinds import Bench
+from tests.contract.launcher.runs import PIPELINES, cancel, holding, ran, verdict_of, worker_of
 from tests.root import alive, wait_until
-
-RAN = "echo $SUPERVISED_RUN_ID >> ran"
-PIPELINES = f"""
-[pipelines.good]
-stages = [{{ id = "s", command = "{RAN}" }}]
-[pipelines.bad]
-stages = [{{ id = "s", command = "{RAN}; exit 3" }}]
-[pipelines.hold]
-stages = [{{ id = "s", command = "{RAN}; until test -e go; do sleep 0.05; done" }}]
-[pipelines.sub]
-stages = [{{ id = "inner", pipeline = "good" }}]
-"""
 
 
 @pytest.fixture(autouse=True)
 def _pipelines(bench: Bench) -> None:
     bench.configure(PIPELINES)
-
-
-def ran(bench: Bench) -> list[str]:
-    path = bench.path / "ran"
-    return path.read_text().split() if path.exists() else []
-
-
-def holding(bench: Bench, count: int) -> list[str]:
-    """Hand in runs that wait for a file called go; their ids, once all are at work."""
-    known = len(ran(bench))
-    ids = [bench.call("submit", "hold").out.strip() for _ in range(count)]
-    wait_until(lambda: len(ran(bench)) == known + count, "all stages run")
-    return ids
-
-
-def worker_of(bench: Bench, run_id: str) -> int:
-    (started,) = [e for e in bench.events(run_id) if e["event"] == "run_started"]
-    return int(started["identity"]["pid"])
-
-
-def verdict_of(bench: Bench, run_id: str) -> dict[str, object]:
-    (found,) = [e for e in bench.events(run_id) if e["event"] == "verdict"]
-    return found
 
 
 def test_every_run_gets_its_verdict_and_each_stage_runs_once(bench: Bench) -> None:
@@ -78,10 +44,7 @@ def test_a_killed_worker_is_lost_and_nothing_of_it_is_left(bench: Bench) -> None
 def test_a_run_is_cancelled_within_its_time(bench: Bench) -> None:
     process = bench.serving()
     (run_id,) = holding(bench, 1)
-    assert bench.call("cancel", run_id).code == 0
-    assert bench.call("wait", run_id).code == 11
-    verdict = verdict_of(bench, run_id)
-    assert (verdict["detail"], verdict["by"]) == ("cancelled-by-user", "worker")
+    cancel(bench, run_id)
     wait_until(lambda: not bench.stages(), "nothing of it is alive")
     bench.stop(process)
     bench.check_settled(count=1)

@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.contract.launcher.kinds import KINDS, Bench
-from tests.contract.launcher.test_contract import (
+from tests.contract.launcher.runs import (
     PIPELINES,
+    cancel,
     holding,
     ran,
+    run_dir,
+    tell,
     verdict_of,
     worker_of,
 )
-from tests.contract.launcher.test_placed import run_dir, tell
 from tests.root import alive, wait_until
 from workers.records.claim import read_claim
 from workers.records.layout import RunDir
@@ -136,10 +138,7 @@ def test_a_supervisor_that_is_started_again_waits_for_the_beat_of_a_silent_host(
 def test_a_cancelled_run_is_told_by_its_file_alone(bench: Bench) -> None:
     process = bench.serving()
     (run_id,) = holding(bench, 1)
-    assert bench.call("cancel", run_id).code == 0
-    assert bench.call("wait", run_id).code == 11
-    verdict = verdict_of(bench, run_id)
-    assert (verdict["detail"], verdict["by"]) == ("cancelled-by-user", "worker")
+    cancel(bench, run_id)
     wait_until(lambda: not of_run(run_id), "nothing of it is left")
     bench.stop(process)
     bench.check_settled(count=1)

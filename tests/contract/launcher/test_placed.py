@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.contract.launcher.kinds import KINDS, Bench
-from tests.contract.launcher.test_contract import (
+from tests.contract.launcher.runs import (
     PIPELINES,
     holding,
     ran,
+    run_dir,
+    tell,
     verdict_of,
     worker_of,
 )
@@ -28,17 +30,8 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         yield made
 
 
-def tell(bench: Bench, what: str, text: str = "") -> None:
-    """Let the engine do something."""
-    Path(bench.environ["LOOPBACK"], what).write_text(text)
-
-
 def untell(bench: Bench, what: str) -> None:
     Path(bench.environ["LOOPBACK"], what).unlink()
-
-
-def run_dir(bench: Bench, run_id: str) -> Path:
-    return bench.path / ".runs/default/cli" / run_id
 
 
 def placement(bench: Bench, run_id: str) -> dict[str, object]:

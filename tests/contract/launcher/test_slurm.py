@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.contract.launcher.kinds import Bench
-from tests.contract.launcher.test_contract import PIPELINES, holding, ran, verdict_of, worker_of
+from tests.contract.launcher.runs import (
+    PIPELINES,
+    cancel,
+    holding,
+    ran,
+    verdict_of,
+    worker_of,
+)
 from tests.root import alive, root_in, wait_until
 from tests.slurm_cluster import SlurmCluster, slurm_cluster
 from workers.records.claim import SUPERVISOR, read_claim
@@ -258,10 +265,7 @@ def test_a_stage_that_is_deaf_to_term_is_killed_by_its_worker_not_by_slurm(slurm
     process = bench.serving()
     run_id = slurm.submit("deaf")
     wait_until(lambda: ran(bench), "the stage runs")
-    assert bench.call("cancel", run_id).code == 0
-    assert bench.call("wait", run_id).code == 11
-    verdict = verdict_of(bench, run_id)
-    assert (verdict["detail"], verdict["by"]) == ("cancelled-by-user", "worker")
+    cancel(bench, run_id)
     wait_until(lambda: not bench.stages(), "nothing of it is alive")
     bench.stop(process)
     bench.check_settled(count=1)
