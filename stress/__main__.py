@@ -15,6 +15,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from stress.chaos.outcome import lines_of as chaos_lines
 from stress.chaos.outcome import to_json as chaos_json
@@ -27,6 +28,9 @@ from stress.outside import Outside, lease_is_free
 from stress.scenario import LEAST_RUNS, SCENARIOS, TASK, Plan, make_plan, write_config
 from stress.table import SCHEMA, lines_of, to_json, verdict_line
 from workers.records.layout import Layout
+
+LAUNCHERS: Final = ("zygote", "exec", "dask")
+DEFAULT: Final = "zygote"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ def stress(
     rounds_count: int,
     beat_s: float,
     deadline_s: float,
+    launcher: str,
     cluster: Cluster | None = None,
 ) -> Result:
     """Run rounds in one root, so that its history accumulates; the first breach ends it.
@@ -55,13 +60,16 @@ def stress(
         rounds_count: at most so many.
         beat_s: the heartbeat's interval in seconds.
         deadline_s: for each round, in seconds.
+        launcher: what starts workers, as the setting has it.
         cluster: a Dask cluster that places the runs, two of whose processes are killed in each
             round; None where workers are started as always.
     """
     layout = Layout(os.path.join(os.path.realpath(directory), "root"))
     os.makedirs(layout.root)
-    address = None if cluster is None else cluster.address
-    write_config(plan, layout, beat_s=beat_s, dask_scheduler=address)
+    settings = {"launcher": launcher}
+    if cluster is not None:
+        settings["dask_scheduler"] = cluster.address
+    write_config(plan, layout, beat_s=beat_s, launcher=settings)
     outsides: list[Outside] = []
     duration_s = 0.0
 
@@ -94,7 +102,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, metavar="S", help="repeat what was left to chance")
     add("--beat", type=float, default=0.5, metavar="S", help="heartbeat in seconds (default: 0.5)")
     add("--deadline", type=float, metavar="S", help="for a round (default: 60 s and 2 s per run)")
-    add("--launcher", choices=("zygote", "dask"), default="zygote", help="what starts workers")
+    add("--launcher", choices=LAUNCHERS, default=DEFAULT, help="what starts workers")
     add("--chaos", action="store_true", help="break everything at random, and hold the invariants")
     add("--seconds", type=float, default=10.0, metavar="S", help="of chaos (default: 10)")
     add("--json", action="store_true", help="print one object and nothing else")
@@ -134,6 +142,7 @@ def main(words: list[str] | None = None) -> int:
                 rounds_count=given.rounds,
                 beat_s=given.beat,
                 deadline_s=given.deadline,
+                launcher=given.launcher,
                 cluster=cluster,
             )
         keep = keep or bool(result.judgement.breaches)
@@ -169,7 +178,7 @@ def _print(given: argparse.Namespace, result: Result, kept: str | None) -> None:
         print(json.dumps(facts | to_json(result.judgement)))
         return
     print("\n".join(lines_of(result.judgement)))
-    where = " on Dask" if given.launcher == "dask" else ""
+    where = "" if given.launcher == DEFAULT else f" by {given.launcher}"
     about = (
         f"{given.scenario}{where}, {given.runs} runs at once, rounds {result.rounds_count}, "
         f"{result.duration_s:.1f} s, seed {given.seed}"

@@ -7,6 +7,7 @@ batch that an operator would write. Every pipeline says how its runs must end.
 import json
 import os
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -139,26 +140,23 @@ def make_plan(name: str, runs_count: int, seed: int) -> Plan:
     return Plan(name=name, pipelines=(_one(name, commands[name], runs_count),))
 
 
-def write_config(
-    plan: Plan, layout: Layout, *, beat_s: float, dask_scheduler: str | None = None
-) -> None:
+def write_config(plan: Plan, layout: Layout, *, beat_s: float, launcher: Mapping[str, str]) -> None:
     """Write ``config/supervisor.toml`` and the batch.
 
     Args:
         plan: the round.
         layout: the root, which exists.
         beat_s: the heartbeat's interval in seconds; every guardrail keeps its default limit.
-        dask_scheduler: places the runs; None where their workers are started as always.
+        launcher: the settings that say what starts workers.
     """
     os.makedirs(os.path.join(layout.root, "config"))
     settings: dict[str, object] = {
         "max_runs": plan.runs_count,
         "default_task": TASK,
         "heartbeat_interval_s": beat_s,
+        "grace_s": 2.0,  # nothing is terminated but what the littering stage leaves
+        **launcher,
     }
-    if dask_scheduler is not None:
-        settings |= {"launcher": "dask", "dask_scheduler": dask_scheduler}
-    settings["grace_s"] = 2.0  # nothing is terminated but what the littering stage leaves
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     _write(layout, "config/supervisor.toml", ["[supervisor]", *lines])
     batch: list[str] = []
