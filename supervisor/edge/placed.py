@@ -127,28 +127,38 @@ class PlacedLauncher:
         self._poll.register(sock, select.EPOLLIN)
 
     def hear(self) -> list[Answer]:
-        """What the agent has said, in order; also goes on with what it had no room for."""
+        """Return what the agent has said, in order; also send what it had no room for.
+
+        Every answer is noted as it is read: whether a dead agent is replaced at once depends on
+        what it said last, in the same read as its end.
+        """
         found: list[Answer] = []
-        try:
+        with contextlib.suppress(OSError):  # a dead agent may still have answers to read
             self._flush()
+        try:
             while self._sock is not None:
                 data = self._sock.recv(_READ_BYTES)
                 if not data:
-                    return [*found, *self._lose()]
-                found += map(parse_answer, self._lines.feed(data))
+                    found += self._lose()
+                    break
+                for line in self._lines.feed(data):
+                    found.append(answer := parse_answer(line))
+                    self._note(answer)
         except BlockingIOError:
             pass
         except BadLineError as error:
             found += [Note(f"the {self.name} agent said {error}"), *self._lose()]
         except OSError:
             found += self._lose()
-        for answer in found:
-            if isinstance(answer, Ready):
-                self._is_ready, self._told_dead = True, False
-                self._delay_s = FIRST_DELAY_S
-            elif isinstance(answer, JobEnded) and isinstance(self._orders.get(answer.key), Cancel):
-                del self._orders[answer.key]
         return found
+
+    def _note(self, answer: Answer) -> None:
+        """Note what an answer says of the agent, or of an order that is done."""
+        if isinstance(answer, Ready):
+            self._is_ready, self._told_dead = True, False
+            self._delay_s = FIRST_DELAY_S
+        elif isinstance(answer, JobEnded) and isinstance(self._orders.get(answer.key), Cancel):
+            del self._orders[answer.key]
 
     def _send(self, order: Order) -> None:
         if self._sock is None:

@@ -1,5 +1,6 @@
 """The process that talks to an engine may say anything, or nothing, or die: nobody waits for it."""
 
+import json
 import select
 import sys
 import time
@@ -39,6 +40,15 @@ if not os.path.exists(path):
 for line in sock.makefile():
     with open(path, "a") as file:
         file.write(line)
+"""
+
+LAST_WORDS = """
+import json, socket, sys
+sock = socket.socket(fileno=int(sys.argv[1]))
+said, path = json.loads(sys.argv[2])
+sock.sendall(said.encode())
+sock.close()
+open(path, "w").close()
 """
 
 Make = Callable[..., PlacedLauncher]
@@ -138,3 +148,23 @@ def test_a_run_that_is_over_is_taken_out_of_the_engines_queue(make: Make) -> Non
     launcher.place(order())
     launcher.forget("r1.1")
     assert hear(launcher, 3)[-1] == JobEnded("r1.1", "")
+
+
+@pytest.mark.fault("P33")
+@pytest.mark.parametrize("unsent", [0, 500])
+def test_answers_read_together_with_the_agents_end_count(
+    make: Make, tmp_path: Path, unsent: int
+) -> None:
+    """The agent had reached its engine, so its replacement starts without a delay."""
+    gone = tmp_path / "gone"
+    said = '{"say": "ready"}\n{"say": "ended", "key": "r0.1"}\n'
+    launcher = make(LAST_WORDS, json.dumps([said, str(gone)]))
+    launcher.tend(0.0)
+    launcher.cancel(Cancel("r0.1", claimed=True))
+    for number in range(unsent):
+        launcher.place(order(number + 1, size=4000))  # more than the socket takes
+    wait_until(gone.exists, "the agent has closed its socket")
+    assert launcher.hear() == [Ready(), JobEnded("r0.1", "")]
+    assert launcher.helpers() == ()
+    assert launcher.tend(0.0) == []
+    assert launcher.helpers(), "its replacement is started without a delay"
