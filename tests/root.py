@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.report.verify import verify
-from workers.records.journal import TORN
+from workers.records.atomic import TORN
 from workers.records.layout import Layout
 from workers.records.proc import proc_stat
 

@@ -23,7 +23,7 @@ def test_every_mark_names_a_row() -> None:
     assert marked() <= set(ROWS)
 
 
-def test_there_are_133_rows_and_only_rows_are_impossible() -> None:
-    assert len(ROWS) == 133
+def test_no_row_is_dropped_and_only_rows_are_impossible() -> None:
+    assert len(ROWS) >= 133
     assert set(IMPOSSIBLE) <= set(ROWS)
     assert not marked() & set(IMPOSSIBLE), "a row that is covered is possible"

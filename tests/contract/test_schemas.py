@@ -18,7 +18,8 @@ from supervisor.plan.schema import Strict
 from supervisor.plan.settings_table import SettingsTable
 from supervisor.report.schemas import RECORDS, schema_text
 from tests.root import Root, alive, kill_all, wait_until
-from workers.records.journal import TORN, Event
+from workers.records.atomic import TORN
+from workers.records.journal import Event
 from workers.records.request import RequestKind
 
 REPO = Path(__file__).parents[2]

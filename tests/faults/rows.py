@@ -1,7 +1,8 @@
 """What can go wrong, row by row, and what is promised then; tests name the rows they cover.
 
 A test covers rows by ``@pytest.mark.fault("P5", "P17")``. ``python -m tests.faults`` prints the
-matrix. The letters: P processes, F file system, L locks, T time, V load, C bad input, S security.
+matrix. The letters: P processes, F file system, L locks, T time, V load, C bad input, R records,
+S security.
 """
 
 ROWS: dict[str, str] = {
@@ -121,6 +122,7 @@ ROWS: dict[str, str] = {
     "C18": "other encodings are named, CRLF is read",
     "C19": "a setting in the environment that is wrong is refused by its name",
     "C20": "garbage, giants and repetitions in the inbox are set aside and harm nothing",
+    "R1": "a line that a crash or a full disk tore is closed before the next one is appended",
     "S1": "secrets appear in no record, log, report or command line of ours",
     "S2": "directories 0700 and files 0600 from the first instant, whatever the umask",
     "S3": "a link planted in any record's place is never followed",

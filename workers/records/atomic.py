@@ -24,6 +24,8 @@ from workers.records.files import CREATE, FILE_MODE, make_dir, open_regular, syn
 from workers.records.indented import indented
 from workers.records.proc import is_running, proc_stat
 
+TORN: Final = b"<torn>\n"
+"""Closes a line that its writer left without a newline; a line that ends so never counts."""
 _LINE = json.JSONEncoder()  # json.dumps with separators would make one each time
 _serial = itertools.count()
 _boot: Final[dict[str, str]] = {}
@@ -49,6 +51,21 @@ def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def append_line(fd: int, line: bytes) -> None:
+    """Append one line; a torn last line (its writer was killed) is closed with ``TORN`` first.
+
+    Args:
+        fd: a file that is open for reading and with O_APPEND.
+        line: the line, its newline included.
+
+    Raises:
+        OSError: a torn line may be left, which the next append closes.
+    """
+    size = os.fstat(fd).st_size
+    is_torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+    write_all(fd, TORN + line if is_torn else line)
 
 
 def replace_file(

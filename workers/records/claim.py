@@ -122,9 +122,12 @@ def _without_links(path: str, line: bytes) -> int | None:
         fd = os.open(path, CREATE, FILE_MODE)
     except FileExistsError:
         return None
-    with contextlib.suppress(OSError):  # the claim stands, though it does not say whose it is
+    try:
         write_all(fd, line)
         os.fsync(fd)
+    except OSError:  # the claim stands, though it does not say whose it is
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, 0)  # else ``tell_ended`` would append to a torn line
     return fd
 
 

@@ -18,7 +18,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from workers.records.atomic import replace_file, to_line, write_all
+from workers.records.atomic import TORN, replace_file, to_line, write_all
 from workers.records.clock import Clock, utc_text
 from workers.records.dataclass import dataclass
 from workers.records.errors import BadRecordError
@@ -26,8 +26,6 @@ from workers.records.fields import Fields
 from workers.records.files import open_regular, parse_object, read_from
 from workers.records.limits import RECORD_LIMIT_BYTES
 from workers.records.shapes import misshapen
-
-TORN: Final = b"<torn>\n"
 
 
 class Event(StrEnum):

@@ -184,6 +184,34 @@ def test_where_the_folder_has_no_links_a_claim_is_made_once_all_the_same(tmp_pat
     assert (tmp_path / "ran").read_text() == "ran\n"
 
 
+FULL_DISK = NO_LINKS.replace(
+    "from workers",
+    """
+from workers.records import claim
+write_all = claim.write_all
+def torn(fd, data):
+    if b"identity" in data and CLAIM in os.listdir(RUN):
+        os.write(fd, data[:20])
+        raise OSError(errno.ENOSPC, "no space")
+    write_all(fd, data)
+CLAIM, RUN = ".claim.1", sys.argv[1]
+claim.write_all = torn
+from workers""",
+)
+
+
+@pytest.mark.fault("R1")
+def test_full_disk_under_a_claim_without_links_loses_no_end_of_its_worker(tmp_path: Path) -> None:
+    run = make(tmp_path, [shell("true")])
+    keeper = run.start_script(FULL_DISK, "--claim", "1")
+    _, err = keeper.communicate(timeout=60)
+    assert keeper.returncode == 0, err
+    claim = claim_of(run)
+    assert claim.who is None
+    assert claim.ended is not None
+    assert claim.ended.exit_code == 0
+
+
 def test_a_claim_in_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
     from workers.records.layout import RunDir
 
