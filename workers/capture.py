@@ -17,8 +17,23 @@ from workers.records.errors import BadFileError
 from workers.records.files import FILE_MODE
 from workers.ring import Ring
 
-_MARK: Final = b"[supervisor: %d bytes dropped]\n"
-_MARK_LIMIT_BYTES: Final = len(_MARK % 10**19) + 1  # and a newline, if the head lacks one
+_KEY_BYTES: Final = 4
+
+
+def new_mark_key() -> str:
+    """A random key for the mark of dropped bytes: output that came before cannot hold it."""
+    return os.urandom(_KEY_BYTES).hex()
+
+
+def gap_mark(dropped_bytes: int, key: str | None) -> bytes:
+    """The line of a log that stands for dropped bytes; logs of version 0.1.0 have no key."""
+    return b"[supervisor: %d bytes dropped%b]\n" % (
+        dropped_bytes,
+        f" #{key}".encode() if key else b"",
+    )
+
+
+_MARK_LIMIT_BYTES: Final = len(gap_mark(10**19, new_mark_key())) + 1  # and a newline before it
 
 
 class BoundedLog:
@@ -27,7 +42,8 @@ class BoundedLog:
     Args:
         path: the log; an older one is overwritten.
         limit_bytes: of the file, at least 256; half of it for the head.
-        mask: what hides secrets, None where there are none.
+        mask: what hides secrets, None if there are none.
+        mark_key: tells our mark of dropped bytes from a stage's own text; None if nobody reads it.
 
     Attributes:
         dirty: the end of the file is not up to date.
@@ -38,8 +54,11 @@ class BoundedLog:
         error: why the file could not be written, None where it could.
     """
 
-    def __init__(self, path: str, limit_bytes: int, mask: Mask | None) -> None:
+    def __init__(
+        self, path: str, limit_bytes: int, mask: Mask | None, mark_key: str | None = None
+    ) -> None:
         self._path = path
+        self._mark_key = mark_key
         self._limit = limit_bytes
         self._head_limit = limit_bytes // 2
         self._mask = mask
@@ -154,7 +173,7 @@ class BoundedLog:
         size = min(self._ring.filled_bytes, room, self._limit - head_bytes - _MARK_LIMIT_BYTES)
         size -= self._given_up(size)
         self._dropped = self.stored_bytes - head_bytes - size
-        mark = memoryview(line + _MARK % self._dropped)
+        mark = memoryview(line + gap_mark(self._dropped, self._mark_key))
         return head_bytes, [mark, *self._ring.last(size)]
 
     def _given_up(self, size: int) -> int:

@@ -5,7 +5,7 @@ import os
 import time
 from typing import Any
 
-from workers.capture import BoundedLog
+from workers.capture import BoundedLog, new_mark_key
 from workers.failure import Failure, write_error_file
 from workers.launch import argv_of
 from workers.masking import Mask, secret_values
@@ -76,8 +76,11 @@ class CommandStage:
             number += 1
             deadline = self._deadline(pipeline_deadline)
             self._about = {**self._about, "try": number}
-            logs = (self._log("stdout"), self._log("stderr"))  # there before a fact implies them
-            self._recorder.fact(Event.STAGE_STARTED, self._about, flush=False)
+            key = new_mark_key()
+            # There before a fact implies them.
+            logs = (self._log("stdout", key), self._log("stderr", key))
+            started = {**self._about, "mark_key": key}
+            self._recorder.fact(Event.STAGE_STARTED, started, flush=False)
             tried = yield from self._try(deadline, logs)
             late = tried.reason == "timed-out" and deadline == pipeline_deadline
             wait_s = None if late else self._wait_s(number, tried, pipeline_deadline)
@@ -120,7 +123,7 @@ class CommandStage:
             about=self._about, ending=ending, stdout=logs[0], stderr=logs[1], reason=reason
         )
 
-    def _log(self, stream: str) -> BoundedLog:
+    def _log(self, stream: str, mark_key: str) -> BoundedLog:
         path = self._bench.run.stage_log(self._index, self._stage.id, stream)
         if self._about["try"] > 1:  # the log of the try before, by its second name, is not ours
             try:
@@ -128,7 +131,8 @@ class CommandStage:
             except (OSError, TypedError):  # a full disk, say: then there is none for a moment
                 with contextlib.suppress(OSError):
                     os.unlink(path)
-        return BoundedLog(path, self._bench.spec.limits.stream_limit_bytes, self._new_mask())
+        limit_bytes = self._bench.spec.limits.stream_limit_bytes
+        return BoundedLog(path, limit_bytes, self._new_mask(), mark_key)
 
     def _reason(self, ending: Ending) -> str | None:
         if ending.reason is not None:

@@ -1,8 +1,10 @@
 """Following a run: its output as it comes, and its end.
 
 A stage's log keeps the head and the newest end of the output, with a line between them that counts
-what was dropped. The follower reads that line to know where in the whole stream the end begins, so
-it prints each byte once and says where bytes are missing.
+what was dropped. The follower needs that count to know where in the whole stream the end begins, so
+it prints each byte once and says where bytes are missing. Only a line with the random key of its
+try, which is in the journal, is ours; everything else in a log is foreign text. Old logs have no
+key: of those the form and the place of the line decide.
 """
 
 import os
@@ -19,7 +21,7 @@ from workers.records.files import open_regular, read_from
 from workers.records.journal import Event, Fact
 from workers.records.layout import Layout, RunDir
 
-_GAP: Final = re.compile(rb"\n?\[supervisor: (\d+) bytes dropped\]\n")
+_GAP: Final = rb"\n?\[supervisor: ([0-9]{1,19}) bytes dropped%b\]\n"
 _WHOLE_BYTES: Final = 262_144  # at a look; a log is 65,536 unless its limit was raised
 _READS_COUNT: Final = 3  # head, gap, end: enough for a finished log, and bounded for a flood
 
@@ -44,14 +46,25 @@ class LogFollower:
         stage: the stage's id.
         stream: "stdout" or "stderr".
         head_bytes: how much of the stream the log keeps from its beginning.
+        mark_key: in the line that stands for dropped bytes; None in old records.
     """
 
-    def __init__(self, path: str, kept: str, stage: str, stream: str, head_bytes: int) -> None:
+    def __init__(
+        self,
+        path: str,
+        kept: str,
+        stage: str,
+        stream: str,
+        head_bytes: int,
+        mark_key: str | None = None,
+    ) -> None:
         self._path = path
         self._kept = kept
         self._stage = stage
         self._stream = stream
         self._head_bytes = head_bytes
+        key = f" #{mark_key}" if mark_key else ""
+        self._mark = re.compile(_GAP % re.escape(key.encode()))
         self._seen = 0
         self._was = (0, 0, 0)
 
@@ -108,7 +121,7 @@ class LogFollower:
     def _gap(self, data: bytes) -> re.Match[bytes] | None:
         """Where bytes are missing: the head may be cut a little short of its size."""
         least = self._head_bytes - SEQUENCE_LIMIT_BYTES - 4
-        found = [m for m in _GAP.finditer(data) if least <= m.start() <= self._head_bytes]
+        found = [m for m in self._mark.finditer(data) if least <= m.start() <= self._head_bytes]
         return found[-1] if found else None
 
     def _piece(self, data: bytes, missing: int) -> Piece | None:
@@ -187,6 +200,7 @@ class RunFollower:
     def _logs_of(self, fact: Fact, stage: str) -> tuple[LogFollower, ...]:
         index, number = int(fact.data.get("index") or 0), fact.data.get("try")
         earlier = number if isinstance(number, int) else 1
+        key = fact.data.get("mark_key")
         return tuple(
             LogFollower(
                 self._run.stage_log(index, stage, stream),
@@ -194,6 +208,7 @@ class RunFollower:
                 stage,
                 stream,
                 self._head_bytes,
+                key,
             )
             for stream in ("stdout", "stderr")
         )

@@ -9,6 +9,7 @@ from supervisor.report.hooked import Hooked, hooks_of
 from supervisor.report.text import duration
 from supervisor.report.timing import Timing, timing_of
 from supervisor.report.tree import RunNode, StageNode
+from workers.capture import gap_mark
 from workers.records.errors import TypedError
 from workers.records.files import open_regular, read_from
 from workers.records.ids import why_bad
@@ -157,21 +158,17 @@ def _output(layout: Layout, run: RunNode, stage: StageNode, name: str) -> Iterat
             data = data[-OUTPUT_LIMIT_BYTES:]
             where = html.text(layout.relative(path))
             yield f'<p class="gap">{left_out} bytes before this are in {where}</p>'
-        yield f"<pre>{_marked(data, marked=bool(dropped))}</pre></details>"
+        key = stage.tries[-1].mark_key if stage.tries else None
+        mark = gap_mark(dropped, key).decode().rstrip() if dropped else None
+        yield f"<pre>{_marked(data, mark)}</pre></details>"
 
 
-def _marked(data: bytes, *, marked: bool) -> str:
+def _marked(data: bytes, mark: str | None) -> str:
     """Output for the page; the line that stands for dropped bytes is made visible."""
     shown = html.output(data.decode("utf-8", "backslashreplace"))
-    if not marked:
-        return shown
     return "\n".join(
-        f'<span class="gap">{line}</span>' if _is_gap(line) else line for line in shown.split("\n")
+        f'<span class="gap">{line}</span>' if line == mark else line for line in shown.split("\n")
     )
-
-
-def _is_gap(line: str) -> bool:
-    return line.startswith("[supervisor: ") and line.endswith(" bytes dropped]")
 
 
 def _dropped(stage: StageNode, stream: str) -> int:

@@ -18,7 +18,8 @@ class Try:
         status: "running", "succeeded", "failed", "skipped".
         exit_code: None where it has none.
         signal: the signal that ended it.
-        wait: the pause before the next try, where there was one.
+        wait: the pause before the next try, if there was one.
+        mark_key: in the line of its logs that stands for dropped bytes; None in old records.
     """
 
     number: int
@@ -27,6 +28,7 @@ class Try:
     exit_code: int | None = None
     signal: str | None = None
     wait: Span | None = None
+    mark_key: str | None = None
 
 
 def tries_in(
@@ -35,20 +37,22 @@ def tries_in(
     """The tries that a stage's facts tell; what has no end has this status, until ``end_s``."""
     found: list[Try] = []
     begun: float | None = None
+    key: str | None = None
     for fact in facts:
         place_s = at[fact.seq]
         if fact.event == Event.STAGE_STARTED:
-            begun = place_s
+            begun, key = place_s, fact.data.get("mark_key")
         elif fact.event not in (Event.STAGE_ENDED, Event.STAGE_RETRIED):
             continue
         elif begun is not None:
-            found.append(_try(len(found) + 1, Span(begun, place_s), fact, end_s))
+            found.append(_try(len(found) + 1, Span(begun, place_s), fact, end_s, key))
             begun = None
             continue
         if found and found[-1].wait is not None:  # the next try, or no more of them
             found[-1] = replace(found[-1], wait=Span(found[-1].span.end_s, place_s))
     if begun is not None:
-        found.append(Try(number=len(found) + 1, span=Span(begun, end_s), status=status))
+        number = len(found) + 1
+        found.append(Try(number=number, span=Span(begun, end_s), status=status, mark_key=key))
     return tuple(found)
 
 
@@ -61,7 +65,7 @@ def waited_in(facts: list[Fact], at: Mapping[int, float], end_s: float) -> Span 
     return Span(waiting, max(waiting, begun))
 
 
-def _try(number: int, span: Span, fact: Fact, end_s: float) -> Try:
+def _try(number: int, span: Span, fact: Fact, end_s: float, mark_key: str | None) -> Try:
     retried = fact.event == Event.STAGE_RETRIED
     return Try(
         number=number,
@@ -70,4 +74,5 @@ def _try(number: int, span: Span, fact: Fact, end_s: float) -> Try:
         exit_code=fact.data.get("exit_code"),
         signal=fact.data.get("signal"),
         wait=Span(span.end_s, end_s) if retried else None,
+        mark_key=mark_key,
     )

@@ -9,7 +9,7 @@ from tests.examples import stage
 from tests.root import wait_until
 from workers.records.limits import Limits
 
-GAP = re.compile(rb"\[supervisor: (\d+) bytes dropped\]\n")
+GAP = re.compile(rb"\[supervisor: (\d+) bytes dropped #[0-9a-f]{8}\]\n")
 
 
 @pytest.mark.fault("V5")
