@@ -62,5 +62,6 @@ def needs_of(pipeline: PipelineSpec) -> dict[str, tuple[str, ...]]:
     """For each stage the stages that must not have failed before it begins."""
     ids = [stage.id for stage in pipeline.stages]
     if all(stage.needs is None for stage in pipeline.stages):
-        return {ids[0]: (), **{later: (earlier,) for earlier, later in itertools.pairwise(ids)}}
+        chain = {later: (earlier,) for earlier, later in itertools.pairwise(ids)}
+        return {**dict.fromkeys(ids[:1], ()), **chain}
     return {stage.id: stage.needs or () for stage in pipeline.stages}

@@ -9,7 +9,7 @@ from workers.records.spec import PipelineSpec
 
 def needs_wrong(pipeline: PipelineSpec) -> Iterator[tuple[str, str]]:
     """What is wrong with the needs of a pipeline's stages: where, below it, and what."""
-    known = [stage.id for stage in pipeline.stages]
+    known = dict.fromkeys(stage.id for stage in pipeline.stages)
     for index, stage in enumerate(pipeline.stages):
         for place, need in enumerate(stage.needs or ()):
             if need not in known:

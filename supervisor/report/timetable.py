@@ -32,16 +32,18 @@ def lines_of(run: RunNode, limit: int | None) -> Iterator[str]:
     yield from _table(head, list(_stages(run, timing.total_s, "")), limit)
     yield ""
     yield "critical path:"
-    long = [s for s in timing.path if s.span.length_s >= _LEAST_SHARE * timing.total_s]
-    steps = [
-        (_name(step), duration(step.span.length_s), _share(step.span.length_s, timing.total_s))
-        for step in long
-    ]
-    if len(long) < len(timing.path):
-        rest_s = sum(step.span.length_s for step in timing.path if step not in long)
-        about = f"{len(timing.path) - len(long)} shorter ones"
-        steps.append((about, duration(rest_s), _share(rest_s, timing.total_s)))
-    yield from _table(("STEP", "TIME", "SHARE"), steps, limit)
+    long: list[tuple[str, ...]] = []
+    rest: list[Step] = []
+    for step in timing.path:
+        length_s = step.span.length_s
+        if length_s >= _LEAST_SHARE * timing.total_s:
+            long.append((_name(step), duration(length_s), _share(length_s, timing.total_s)))
+        else:
+            rest.append(step)
+    if rest:
+        rest_s = sum(step.span.length_s for step in rest)
+        long.append((f"{len(rest)} shorter ones", duration(rest_s), _share(rest_s, timing.total_s)))
+    yield from _table(("STEP", "TIME", "SHARE"), long, limit)
 
 
 def _table(

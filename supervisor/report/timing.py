@@ -1,10 +1,14 @@
 """Where the time of a run went: queue, stages, waits between tries, overhead, the critical path.
 
-Everything is computed from stretches of time, so stages that overlap count once in sums, and the
-critical path goes back from the end: to the stage that ended last, from its begin to the stage that
-ended last before it, and so on. What lies between is overhead.
+Stages that overlap count once in sums. The critical path is the chain of stages that determined the
+run's duration. It goes back from the stage that ended last: to the need of it that ended last, from
+there to the need of that one, and so on. A stage that had to wait for a place (``max_parallel``)
+follows the stage that ended last before it. The time between two stages of the path is overhead.
+
+Everything here takes time in proportion to the number of stages and needs.
 """
 
+import graphlib
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -85,30 +89,66 @@ def _path(run: RunNode) -> Iterator[Step]:
     yield Step(kind="queue", run_id=run.run_id, span=run.queued)
     if run.span is None:
         return
-    at = run.span.end_s
-    backwards: list[tuple[StageNode, Span]] = []
-    while (stage := _last_before(run, at, backwards)) is not None:
-        backwards.append(stage)
-        at = stage[1].begin_s
     at = run.span.begin_s
-    for node, span in reversed(backwards):
-        yield from _before(run, node, Span(at, max(at, span.begin_s)))
-        yield from _of_stage(run, node, span)
+    for stage, span in reversed(list(_backwards(run))):
+        yield from _before(run, stage, Span(at, max(at, span.begin_s)))
+        yield from _of_stage(run, stage, span)
         at = span.end_s
     yield _overhead(run, at, run.span.end_s)
 
 
-def _last_before(
-    run: RunNode, at: float, taken: list[tuple[StageNode, Span]]
-) -> tuple[StageNode, Span] | None:
-    """The stage that ended last before an instant, none that is taken."""
-    known = [stage for stage, _ in taken]
-    found = [
-        (stage, stage.span)
-        for stage in run.stages
-        if stage.span is not None and stage.span.end_s <= at + _SLACK_S and stage not in known
-    ]
-    return max(found, key=lambda pair: pair[1].end_s, default=None)
+_Begun = tuple[StageNode, Span]
+
+
+def _backwards(run: RunNode) -> Iterator[_Begun]:
+    """The stages of the critical path, the last one first."""
+    by_end = sorted(
+        ((stage, stage.span) for stage in run.stages if stage.span is not None),
+        key=lambda begun: begun[1].end_s,
+    )
+    gates = _gates(run)
+    begun = by_end[-1] if by_end else None
+    while begun is not None:
+        yield begun
+        stage, span = begun
+        gate = gates.get(stage.id)
+        if run.max_parallel is not None and (gate is None or _waited(gate[1], span)):
+            gate = _pop_last_before(by_end, stage, span)
+        # Only in edited records does a stage begin before the end of what it needs.
+        begun = gate if gate is not None and gate[1].end_s <= span.begin_s + _SLACK_S else None
+
+
+def _gates(run: RunNode) -> dict[str, _Begun | None]:
+    """For each stage its need that ended last; through needs that were reused or never begun."""
+    stages = {stage.id: stage for stage in run.stages}
+    gates: dict[str, _Begun | None] = {}
+    order = graphlib.TopologicalSorter({stage.id: stage.needs for stage in run.stages})
+    try:
+        ids = list(order.static_order())
+    except graphlib.CycleError:  # edited records
+        return gates
+    for stage_id in ids:
+        ended: list[_Begun] = []
+        for need in stages[stage_id].needs if stage_id in stages else ():
+            found = stages.get(need)
+            span = None if found is None else found.span
+            gate = gates[need] if found is None or span is None else (found, span)
+            ended += [] if gate is None else [gate]
+        gates[stage_id] = max(ended, key=lambda begun: begun[1].end_s, default=None)
+    return gates
+
+
+def _waited(gate: Span, span: Span) -> bool:
+    return span.begin_s - gate.end_s > _SLACK_S
+
+
+def _pop_last_before(by_end: list[_Begun], stage: StageNode, span: Span) -> _Begun | None:
+    """The stage that ended last before another one began; later ones are of no use any more."""
+    while by_end:
+        found, ended = begun = by_end.pop()
+        if ended.end_s <= span.begin_s and found is not stage:
+            return begun
+    return None
 
 
 def _of_stage(run: RunNode, stage: StageNode, span: Span) -> Iterator[Step]:

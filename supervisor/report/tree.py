@@ -5,13 +5,14 @@ page of ``report``. Times are Spans, in seconds since the run at the top was acc
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from supervisor.report.records import host_in, manifest_now
 from supervisor.report.rows import UNKNOWN_SCHEMA
 from supervisor.report.span import Moment, Span, after, moment_of, places
 from supervisor.report.tries import Try, tries_in, waited_in
+from workers.graph import needs_of
 from workers.records.clock import epoch_of
 from workers.records.dataclass import dataclass
 from workers.records.errors import NewerRecordError, TypedError
@@ -20,7 +21,9 @@ from workers.records.ids import is_run_id
 from workers.records.journal import Event, Fact, read_journal
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL
+from workers.records.read_spec import load_spec
 from workers.records.request import now_text
+from workers.records.spec import PipelineSpec
 
 DEPTH_LIMIT: Final = 50  # validation refuses circles; records that were edited may hold one
 
@@ -36,6 +39,7 @@ class StageNode:
         tries: those that the journal tells, in order.
         run: the run of its sub-pipeline.
         waited: while it had its turn and others had the slots that it needs.
+        needs: the stages that must not have failed before it begins.
         facts: its entry of the manifest's ``commands``.
         more: its entry of the manifest's ``extensions.stages``.
     """
@@ -49,6 +53,7 @@ class StageNode:
     facts: dict[str, Any]
     more: dict[str, Any]
     waited: Span | None = None
+    needs: tuple[str, ...] = ()
 
     @property
     def signal(self) -> str | None:
@@ -72,6 +77,7 @@ class RunNode:
         queued: from its acceptance to its worker's begin; up to now while it waits.
         span: from its worker's begin to its verdict; up to now while it runs; None before.
         stages: all of its pipeline, in order.
+        max_parallel: how many of them are on at once; None means no limit.
         manifest: empty where there is none that can be read.
     """
 
@@ -84,6 +90,7 @@ class RunNode:
     queued: Span
     span: Span | None = None
     stages: tuple[StageNode, ...] = ()
+    max_parallel: int | None = None
     manifest: dict[str, Any]
 
     @property
@@ -119,6 +126,26 @@ def read_tree(layout: Layout, task_id: str, run_id: str) -> RunNode:
     return _Reader(layout, task_id).read(run_id, 0.0, None, ())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Records:
+    """The records of one run, sorted so that each stage finds its own without a search.
+
+    Attributes:
+        facts: those of the journal, by their stage; empty if it could not be read.
+        at: where each fact lies, by its number.
+        end_s: where the verdict lies, or now.
+        above: the runs whose sub-pipeline it is, from the top, and itself.
+    """
+
+    manifest: dict[str, Any]
+    facts: Mapping[str | None, list[Fact]]
+    at: Mapping[int, float]
+    end_s: float
+    needs: Mapping[str, tuple[str, ...]]
+    above: tuple[str, ...]
+    extensions: Mapping[str, dict[str, Any]]
+
+
 class _Reader:
     """Reads a tree of runs of one task.
 
@@ -150,6 +177,16 @@ class _Reader:
         began_s = at[started.seq] if started else None
         if not facts and manifest["status"] in FINAL:  # only the record is left
             began_s, end_s = place_s, place_s + _wall_s(manifest, "started_at", "completed_at")
+        pipeline = self._pipeline(run_id)
+        records = _Records(
+            manifest=manifest,
+            facts=_by_stage(facts),
+            at=at,
+            end_s=end_s,
+            needs={} if pipeline is None else needs_of(pipeline),
+            above=(*above, run_id),
+            extensions={item["id"]: item for item in manifest["extensions"].get("stages") or ()},
+        )
         return RunNode(
             run_id=run_id,
             task_id=self._task_id,
@@ -159,10 +196,8 @@ class _Reader:
             why=manifest["extensions"].get("reason"),
             queued=Span(accepted_s, end_s if began_s is None else began_s),
             span=None if began_s is None else Span(began_s, end_s),
-            stages=tuple(
-                self._stage(manifest, entry, facts, at, end_s, (*above, run_id))
-                for entry in manifest["commands"]
-            ),
+            stages=tuple(self._stage(records, entry) for entry in manifest["commands"]),
+            max_parallel=None if pipeline is None else pipeline.max_parallel,
             manifest=manifest,
         )
 
@@ -192,21 +227,18 @@ class _Reader:
         now = Moment(self._now_text, self._now_mono_s if here else None)
         return after(at[facts[-1].seq], moment_of(facts[-1]), now)
 
-    def _stage(
-        self,
-        manifest: dict[str, Any],
-        entry: dict[str, Any],
-        facts: list[Fact],
-        at: Mapping[int, float],
-        end_s: float,
-        above: tuple[str, ...],
-    ) -> StageNode:
-        mine = [fact for fact in facts if fact.data.get("stage") == entry["id"]]
-        known = manifest["extensions"].get("stages") or []
-        more: dict[str, Any] = next((s for s in known if s["id"] == entry["id"]), {})
-        tries = tries_in(mine, at, end_s, entry["status"])
-        if not facts and entry.get("started_at"):
-            tries = (_as_recorded(manifest, entry, end_s),)
+    def _pipeline(self, run_id: str) -> PipelineSpec | None:
+        """The pipeline as it was asked for; None if the spec cannot be read."""
+        try:
+            return load_spec(self._layout.run_dir(self._task_id, run_id).spec).pipeline
+        except (OSError, TypedError):
+            return None
+
+    def _stage(self, records: "_Records", entry: dict[str, Any]) -> StageNode:
+        mine = records.facts.get(entry["id"], [])
+        tries = tries_in(mine, records.at, records.end_s, entry["status"])
+        if not records.facts and entry.get("started_at"):
+            tries = (_as_recorded(records.manifest, entry, records.end_s),)
         span = Span(tries[0].span.begin_s, tries[-1].span.end_s) if tries else None
         if tries and tries[-1].wait is not None:
             span = Span(tries[0].span.begin_s, tries[-1].wait.end_s)
@@ -216,10 +248,11 @@ class _Reader:
             status=entry["status"],
             span=span,
             tries=tries,
-            run=self._child(entry, mine, at, above),
+            run=self._child(entry, mine, records.at, records.above),
             facts=entry,
-            more=more,
-            waited=waited_in(mine, at, end_s),
+            more=records.extensions.get(entry["id"], {}),
+            waited=waited_in(mine, records.at, records.end_s),
+            needs=records.needs.get(entry["id"], ()),
         )
 
     def _child(
@@ -254,6 +287,14 @@ class _Reader:
             queued=Span(place_s, place_s),
             manifest={},
         )
+
+
+def _by_stage(facts: Iterable[Fact]) -> dict[str | None, list[Fact]]:
+    found: dict[str | None, list[Fact]] = {}
+    for fact in facts:
+        stage = fact.data.get("stage")
+        found.setdefault(stage if isinstance(stage, str) else None, []).append(fact)
+    return found
 
 
 def _as_recorded(manifest: dict[str, Any], entry: dict[str, Any], end_s: float) -> Try:

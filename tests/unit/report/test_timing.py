@@ -11,7 +11,8 @@ from supervisor.report.span import Moment, Span, after, covered_s, places
 from supervisor.report.text import duration
 from supervisor.report.timetable import lines_of
 from supervisor.report.timing import timing_of, to_json
-from tests.unit.report.trees import run, stage, tried
+from tests.operations import operations_of
+from tests.unit.report.trees import in_a_row, run, stage, tried
 from workers.records.journal import Fact
 
 
@@ -21,9 +22,8 @@ def steps(tree: object) -> list[tuple[str, str | None, float, float]]:
 
 
 def test_the_sums_of_stages_in_a_row_add_up_to_the_whole() -> None:
-    tree = run(
-        stage("a", tried(1, 2.5, 4.0)), stage("b", tried(1, 4.5, 9.0)), begin_s=2.0, end_s=10.0
-    )
+    stages = in_a_row(stage("a", tried(1, 2.5, 4.0)), stage("b", tried(1, 4.5, 9.0)))
+    tree = run(*stages, begin_s=2.0, end_s=10.0)
     timing = timing_of(tree)
     assert (timing.total_s, timing.queued_s, timing.stages_s, timing.overhead_s) == (10, 2, 6, 2)
     assert steps(tree) == [
@@ -43,17 +43,73 @@ def test_waits_between_tries_are_told_apart_from_the_tries() -> None:
     assert [step.number for step in timing_of(tree).path] == [1, 1, 2]
 
 
-def test_of_stages_that_overlap_the_longest_way_is_the_critical_one() -> None:
+def test_stages_that_overlap_count_once() -> None:
+    tree = run(stage("a", tried(1, 0, 5)), stage("b", tried(1, 3, 8)), begin_s=0, end_s=8)
+    assert timing_of(tree).stages_s == 8
+
+
+def test_the_critical_path_follows_needs_and_not_what_happened_to_end_before() -> None:
     tree = run(
-        stage("short", tried(1, 0, 2)),
-        stage("long", tried(1, 0, 5)),
-        stage("beside", tried(1, 3, 6)),
-        stage("last", tried(1, 5, 8)),
+        stage("build", tried(1, 0, 2)),
+        stage("docs", tried(1, 0, 4.9)),
+        stage("test", tried(1, 2, 5), needs=("build",)),
+        stage("pack", tried(1, 5, 8), needs=("test", "build")),
         begin_s=0,
         end_s=8,
     )
-    assert timing_of(tree).stages_s == 8, "what overlaps counts once"
-    assert steps(tree) == [("stage", "long", 0, 5), ("stage", "last", 5, 8)]
+    assert [step[:2] for step in steps(tree)] == [
+        ("stage", "build"),
+        ("stage", "test"),
+        ("stage", "pack"),
+    ]
+
+
+def test_a_stage_without_needs_begins_the_critical_path() -> None:
+    late = stage("late", tried(1, 3, 9))
+    tree = run(stage("early", tried(1, 0, 3)), late, begin_s=0, end_s=9)
+    assert steps(tree) == [("overhead", None, 0, 3), ("stage", "late", 3, 9)]
+
+
+def test_a_stage_that_waited_for_a_place_follows_the_stage_that_freed_it() -> None:
+    tree = run(
+        stage("a", tried(1, 0, 2)),
+        stage("b", tried(1, 2, 5)),
+        stage("c", tried(1, 5, 6), needs=("a",)),
+        begin_s=0,
+        end_s=6,
+        max_parallel=1,
+    )
+    assert steps(tree) == [("stage", "a", 0, 2), ("stage", "b", 2, 5), ("stage", "c", 5, 6)]
+
+
+def test_the_critical_path_goes_through_a_need_that_was_reused() -> None:
+    tree = run(
+        stage("a", tried(1, 0, 2)),
+        stage("reused", needs=("a",)),
+        stage("c", tried(1, 2, 6), needs=("reused",)),
+        begin_s=0,
+        end_s=6,
+    )
+    assert steps(tree) == [("stage", "a", 0, 2), ("stage", "c", 2, 6)]
+
+
+def test_needs_in_a_circle_of_an_edited_record_end_no_reader() -> None:
+    stages = (
+        stage("a", tried(1, 0, 2), needs=("b",)),
+        stage("b", tried(1, 2, 4), needs=("a", "gone")),
+    )
+    tree = run(*stages, begin_s=0, end_s=4)
+    assert sum(end - begin for *_, begin, end in steps(tree)) == 4
+
+
+@pytest.mark.fault("V11")
+def test_timing_takes_operations_in_proportion_to_the_number_of_stages() -> None:
+    def work_for(count: int) -> int:
+        stages = in_a_row(*(stage(f"s{n}", tried(1, n, n + 1)) for n in range(count)))
+        tree = run(*stages, begin_s=0, end_s=count)
+        return operations_of(lambda: (list(lines_of(tree, None)), to_json(tree)))
+
+    assert work_for(800) < 2.2 * work_for(400)
 
 
 def test_the_path_goes_through_the_run_of_a_sub_pipeline() -> None:
@@ -72,7 +128,7 @@ def test_the_path_goes_through_the_run_of_a_sub_pipeline() -> None:
 
 def test_a_wait_for_slots_is_told_apart_from_overhead() -> None:
     waiting = replace(stage("b", tried(1, 4, 6)), waited=Span(2, 4))
-    tree = run(stage("a", tried(1, 0, 1)), waiting, begin_s=0, end_s=6)
+    tree = run(*in_a_row(stage("a", tried(1, 0, 1)), waiting), begin_s=0, end_s=6)
     assert steps(tree) == [
         ("stage", "a", 0, 1),
         ("overhead", None, 1, 2),
@@ -86,12 +142,13 @@ spans = st.tuples(st.integers(0, 50), st.integers(0, 20)).map(
 )
 
 
-@given(st.lists(spans, max_size=8))
+@given(st.lists(spans, max_size=8), st.sampled_from([None, 1]))
 def test_the_critical_path_has_no_gap_and_is_as_long_as_the_run(
-    ends: list[tuple[float, float]],
+    ends: list[tuple[float, float]], limit: int | None
 ) -> None:
     stages = [stage(f"s{n}", tried(1, *pair)) for n, pair in enumerate(ends)]
-    tree = run(*stages, begin_s=0.0, end_s=max((end for _, end in ends), default=0.0) + 1)
+    end_s = max((end for _, end in ends), default=0.0) + 1
+    tree = run(*in_a_row(*stages), begin_s=0.0, end_s=end_s, max_parallel=limit)
     path = timing_of(tree).path
     assert sum(step.span.length_s for step in path) == pytest.approx(timing_of(tree).total_s)
     assert all(a.span.end_s == b.span.begin_s for a, b in pairwise(path))

@@ -1,5 +1,6 @@
 """Trees of runs for tests, written down as times."""
 
+from dataclasses import replace
 from typing import Any
 
 from supervisor.report.span import Span
@@ -14,7 +15,11 @@ def tried(number: int, begin_s: float, end_s: float, wait_until: float | None = 
 
 
 def stage(
-    name: str, *tries: Try, run: RunNode | None = None, span: Span | None = None
+    name: str,
+    *tries: Try,
+    needs: tuple[str, ...] = (),
+    run: RunNode | None = None,
+    span: Span | None = None,
 ) -> StageNode:
     if tries:
         span = Span(tries[0].span.begin_s, tries[-1].span.end_s)
@@ -28,11 +33,23 @@ def stage(
         run=run,
         facts=facts,
         more={},
+        needs=needs,
     )
 
 
+def in_a_row(*stages: StageNode) -> tuple[StageNode, ...]:
+    """Stages of which each needs the one before it, as in a pipeline without ``needs``."""
+    ids = [(), *((stage.id,) for stage in stages)]
+    return tuple(replace(stage, needs=need) for stage, need in zip(stages, ids, strict=False))
+
+
 def run(
-    *stages: StageNode, accepted_s: float = 0.0, begin_s: float, end_s: float, number: int = 1
+    *stages: StageNode,
+    accepted_s: float = 0.0,
+    begin_s: float,
+    end_s: float,
+    number: int = 1,
+    max_parallel: int | None = None,
 ) -> RunNode:
     return RunNode(
         run_id=f"2025-10-31T22-56-34-431Z-{number:08x}",
@@ -42,5 +59,6 @@ def run(
         queued=Span(accepted_s, begin_s),
         span=Span(begin_s, end_s),
         stages=stages,
+        max_parallel=max_parallel,
         manifest={"run": number},
     )
