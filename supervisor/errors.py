@@ -74,6 +74,23 @@ class CannotWriteError(TypedError):
     template = "cannot write below {path}: {why}"
 
 
+class ForeignRootError(TypedError):
+    """A root or its records belong to another user. Facts: path, owner, fix."""
+
+    exit_code = 73
+    template = "{path} belongs to {owner}; {fix}"
+
+
+class NoCurrentDirectoryError(TypedError):
+    """A relative path, or none, was given in a directory that was deleted. Facts: why."""
+
+    exit_code = 2
+    template = (
+        "the current directory does not exist any more ({why}); "
+        "change to another one, or give --root and every file as absolute paths"
+    )
+
+
 class RootGoneError(TypedError):
     """The directory of all runs vanished while it was served. Facts: path."""
 

@@ -20,7 +20,7 @@ def command(runs: tuple[str, ...], root: str | None, config: str | None, as_json
 
     Example: supervisor cancel latest
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=True)
     awaited = [Awaited(*find_run(layout, name)) for name in dict.fromkeys(runs)]
     open_runs = [run for run in awaited if settled(layout, run) is None]
     if open_runs:

@@ -31,7 +31,7 @@ Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 def _layout(ctx: click.Context) -> Layout:
-    return layout_of(ctx.params.get("root"), ctx.params.get("config"))
+    return layout_of(ctx.params.get("root"), ctx.params.get("config"), writes=False)
 
 
 def _fitting(words: Iterable[tuple[str, str]], incomplete: str) -> list[CompletionItem]:

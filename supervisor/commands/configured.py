@@ -20,9 +20,10 @@ from supervisor.plan.remembered import (
     remember,
     remember_batch,
 )
-from supervisor.plan.root import project_file
+from supervisor.plan.root import is_named, project_file
 from supervisor.plan.runs import Wish
 from supervisor.plan.secrets import MEND, hooks_written_down, told_in, written_down
+from supervisor.plan.trust import check_configuration, trust_of
 from supervisor.report.text import say
 from supervisor.settings import Settings
 from workers.records.dataclass import dataclass
@@ -37,6 +38,8 @@ class Configured:
     Attributes:
         project: the file that says so.
         key: all that it depends on.
+        writes: as for ``configure``.
+        named: the caller names the root or ``--config``.
     """
 
     layout: Layout
@@ -44,6 +47,8 @@ class Configured:
     settings: Settings
     catalog: Catalog
     key: Key
+    writes: bool
+    named: bool
 
     def batch(self, given: str | None) -> Batch | None:
         """The batch of the command line, else of the settings, else None.
@@ -54,6 +59,10 @@ class Configured:
         path = batch_path(given, self.settings.batch)
         if path is None:
             return None
+        if self.writes or not self.named:
+            trust = trust_of(os.environ, os.geteuid())
+            named = self.named or given is not None
+            check_configuration((path,), self.layout.root, trust, named=named)
         key = key_of_batch(self.key, path)
         known = recall_batch(self.layout, key)
         found = known or load_batch(path, root=self.layout.root, catalog=self.catalog)
@@ -69,7 +78,7 @@ class Configured:
                 told.append(Problem(path, f"runs[{index}].params", what))
         if told:
             raise ConfigError(problems=told)
-        if known is None:
+        if known is None and self.writes:
             remember_batch(self.layout, key, found)
         return found
 
@@ -122,6 +131,7 @@ def configure(
     root: str | None,
     config: str | None,
     *,
+    writes: bool = True,
     tell: Callable[[str], None] = say,
     **flags: Any,  # noqa: ANN401
 ) -> Configured:
@@ -130,13 +140,15 @@ def configure(
     Args:
         root: ``--root``.
         config: ``--config``.
+        writes: the verb creates runs; False for one that only checks, which leaves no file behind.
         tell: who is told of keys that are ignored.
         **flags: settings given on the command line; None means not given.
 
     Raises:
         ConfigError: everything that is wrong in any file, at once; nothing was created.
+        ForeignRootError: the root is another user's.
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=writes)
     project, given = project_file(layout.root, config), _given(flags)
     key = key_of(layout, project, given)
     known = recall(layout, key)
@@ -145,11 +157,19 @@ def configure(
     told += hooks_written_down(settings, project or "settings", os.environ)
     if told:
         raise ConfigError(problems=told)
-    if known is None:
+    if known is None and writes:
         remember(layout, key, settings, catalog)
     for notice in catalog.notices:
         tell(notice)
-    return Configured(layout=layout, project=project, settings=settings, catalog=catalog, key=key)
+    return Configured(
+        layout=layout,
+        project=project,
+        settings=settings,
+        catalog=catalog,
+        key=key,
+        writes=writes,
+        named=is_named(root, config, os.environ),
+    )
 
 
 def settings_of(layout: Layout, config: str | None, **flags: Any) -> Settings:  # noqa: ANN401

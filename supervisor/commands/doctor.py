@@ -6,13 +6,15 @@ from collections.abc import Iterator
 import click
 
 from supervisor.commands.configured import settings_of
-from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.commands.options import find_layout, json_option, layout_of, root_options
 from supervisor.edge.disk import look_at_disk, look_at_space
 from supervisor.edge.machine import look_at_machine
 from supervisor.edge.mounts import look_at_mount, mount_of
 from supervisor.edge.scheduler import look_at_scheduler
 from supervisor.edge.shared_folder import Ages, look_from_two_sides
 from supervisor.plan.engines import missing_for
+from supervisor.plan.root import config_files, project_file
+from supervisor.plan.trust import Trust, untrusted
 from supervisor.report.finding import Finding, Level, bad, ok
 from supervisor.report.looks import look_at_root
 from supervisor.report.text import print_json, say, table
@@ -48,10 +50,13 @@ def command(hosts: int, echo: bool, root: str | None, config: str | None, as_jso
 
     Example: supervisor doctor --json
     """
-    layout = layout_of(root, config)
     if echo:
-        return _echo(layout)
-    found = list(_look(layout, settings_of(layout, config), hosts))
+        return _echo(layout_of(root, config, writes=True))
+    layout, trust = find_layout(root, config)
+    found = [
+        *_configuration(layout, trust, config),
+        *_look(layout, settings_of(layout, config), hosts),
+    ]
     if as_json:
         facts = {"root": layout.root, "findings": [finding.to_json() for finding in found]}
         print_json("doctor", facts)
@@ -66,6 +71,17 @@ def _echo(layout: Layout) -> int:
         return 0
     say("nobody asked")
     return UNASKED
+
+
+def _configuration(layout: Layout, trust: Trust, config: str | None) -> Iterator[Finding]:
+    """Check who can write the files that commands are read from."""
+    files = config_files(layout.root, project_file(layout.root, config), os.environ)
+    files = tuple(filter(os.path.lexists, files))
+    found = list(untrusted(files, layout.root, trust, named=False))
+    for item in found:
+        yield bad("configuration", f"{item.path} {item.why}", item.fix)
+    if files and not found:
+        yield ok("configuration", "can be written by its owner alone")
 
 
 def _look(layout: Layout, settings: Settings, hosts_count: int) -> Iterator[Finding]:
@@ -85,6 +101,8 @@ def _look(layout: Layout, settings: Settings, hosts_count: int) -> Iterator[Find
         yield ok("root", layout.root)
         yield from look_at_root(layout)
         yield from look_at_mount(mount_of(layout.control), launcher=settings.launcher)
+        if os.stat(layout.control).st_uid != os.geteuid():
+            return  # nothing is written next to the records of another user
         disk = list(look_at_disk(layout.control))
         yield from disk
         if not any(finding.level is Level.BAD for finding in disk):

@@ -29,7 +29,7 @@ def command(group: str | None, root: str | None, config: str | None) -> int:
 
     Example: supervisor drain
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=True)
     if group is None:
         return end_supervisor(layout, RequestKind.DRAIN)
     check_group(layout, config, group)

@@ -25,7 +25,7 @@ def command(runs: tuple[str, ...], follow: bool, root: str | None, config: str |
 
     Example: supervisor events -f latest
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=False)
     if not runs:
         everything = RootStream(layout)
         _print(everything.read_new())

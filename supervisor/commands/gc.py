@@ -77,7 +77,7 @@ def command(
 
     Example: supervisor gc --keep-runs 100 --keep-days 30 --yes
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=yes)
     limits = _limits(layout, config, keep_runs, keep_days, keep_bytes)
     known = tasks(layout)
     for task_id in only:

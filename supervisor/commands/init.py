@@ -9,8 +9,11 @@ import click
 from supervisor.commands.options import root_option
 from supervisor.edge.drafts import write_new
 from supervisor.errors import UsageError
+from supervisor.plan.root import absolute
+from supervisor.plan.trust import check_writable, trust_of
 from supervisor.report.text import say, tell
 from workers.records.files import is_dir
+from workers.records.layout import Layout
 
 SCHEMAS = os.path.join("config", "schema")
 
@@ -31,7 +34,8 @@ def command(root: str | None) -> int:
     from supervisor.plan.starter import starter_for
 
     chosen = root or os.environ.get("SUPERVISOR_ROOT") or os.curdir
-    top = os.path.realpath(chosen)
+    top = os.path.realpath(absolute(chosen))
+    check_writable(Layout(top), trust_of(os.environ, os.geteuid()))
     if not is_dir(top):
         raise UsageError(why=f"{top} is no directory")
     starter = starter_for(top, shutil.which)
@@ -52,7 +56,7 @@ def command(root: str | None) -> int:
             raise UsageError(why=f"{name} was just written by somebody else, and left as it is")
         tell(f"wrote    {name}")
     tell(f"wrote    {SCHEMAS}/, which describes every key to an editor")
-    at = "" if os.path.realpath(os.curdir) == top else f" --root {top}"
+    at = "" if chosen == os.curdir else f" --root {top}"
     tell(f"\nnext:    supervisor plan {starter.pipeline}{at}")
     tell(f"         supervisor start --once{at}")
     return 0

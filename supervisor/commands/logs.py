@@ -103,7 +103,7 @@ def command(
 
     Example: supervisor logs -f latest tests
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=False)
     task_id, run_id = find_run(layout, run)
     while (spec := spec_of(layout, task_id, run_id)) is None:
         if not follow:

@@ -21,7 +21,7 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
 
     Example: supervisor metrics --json
     """
-    figures = FiguresReader(layout_of(root, config)).read()
+    figures = FiguresReader(layout_of(root, config, writes=False)).read()
     if as_json:
         print_json("metrics-report", figures.to_json(now_epoch_s()))
         return 0

@@ -19,7 +19,7 @@ def command(group: str | None, root: str | None, config: str | None) -> int:
 
     Example: supervisor pause --group gpu
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=True)
     if group is not None:
         check_group(layout, config, group)
     change(layout, RequestKind.PAUSE, group)

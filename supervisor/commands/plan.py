@@ -28,7 +28,7 @@ def command(
 
     Example: supervisor plan lint
     """
-    given = configure(root, config)
+    given = configure(root, config, writes=False)
     chosen, below = given.catalog.resolve(pipeline)
     if params:
         asking = Asking(settings=given.settings, asked_by="plan")

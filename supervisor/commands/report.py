@@ -39,7 +39,7 @@ def command(
 
     Example: supervisor report latest -o report.html
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=False)
     if (run is None) == (task is None):
         raise UsageError(why="name one RUN, or a task by --task")
     if run is not None:

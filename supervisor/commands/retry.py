@@ -41,7 +41,7 @@ def command(
 
     Example: supervisor retry latest --from tests
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=True)
     task_id, run_id = find_run(layout, run)
     old, manifest = _record(layout, task_id, run_id)
     kept = kept_of(manifest, old.pipeline, from_stage)

@@ -33,7 +33,7 @@ def command(run: str, timing: bool, root: str | None, config: str | None, as_jso
 
     Example: supervisor show latest
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=False)
     try:
         task_id, run_id = find_run(layout, run)
     except RunRemovedError as error:

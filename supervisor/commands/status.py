@@ -27,7 +27,7 @@ def command(
 
     Example: supervisor status latest
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=False)
     if watch:
         from supervisor.commands.showing import show_again
 

@@ -21,4 +21,5 @@ def command(leave_running: bool, root: str | None, config: str | None) -> int:
 
     Example: supervisor stop --leave-running
     """
-    return end_supervisor(layout_of(root, config), RequestKind.STOP, leave_running=leave_running)
+    layout = layout_of(root, config, writes=True)
+    return end_supervisor(layout, RequestKind.STOP, leave_running=leave_running)

@@ -6,6 +6,7 @@ import sys
 import click
 
 from supervisor.commands.options import layout_of, root_options
+from supervisor.plan.root import absolute
 from supervisor.report.text import tell
 from supervisor.report.unit import unit_text
 
@@ -22,9 +23,9 @@ def command(root: str | None, config: str | None) -> int:
 
     Example: supervisor unit > ~/.config/systemd/user/supervisor.service
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=False)
     beside = os.path.join(os.path.dirname(sys.executable), "supervisor")
     program = (beside,) if os.access(beside, os.X_OK) else (sys.executable, "-m", "supervisor")
-    given = None if config is None else os.path.abspath(config)
+    given = None if config is None else absolute(config)
     tell(unit_text(program, layout.root, given, os.environ.get("PATH", os.defpath)).rstrip("\n"))
     return 0

@@ -7,7 +7,7 @@ import click
 from supervisor.commands.configured import configure
 from supervisor.commands.options import json_option, root_options
 from supervisor.errors import ConfigError, Problem
-from supervisor.plan.root import ORIGIN
+from supervisor.plan.root import ORIGIN, absolute
 from supervisor.report.text import print_json, tell
 
 
@@ -22,8 +22,8 @@ def command(batches: tuple[str, ...], root: str | None, config: str | None, as_j
 
     Example: supervisor validate --batch config/batches/diagnostics.toml
     """
-    given = configure(root, config)
-    paths = [os.path.abspath(path) for path in batches]
+    given = configure(root, config, writes=False)
+    paths = [absolute(path) for path in batches]
     default = given.settings.batch
     if default is not None and default not in paths:
         paths.append(default)

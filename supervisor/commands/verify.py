@@ -25,7 +25,7 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
 
     Example: supervisor verify --json
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=False)
     found = list(verify(layout))
     if as_json:
         violations = [{"path": item.path, "what": item.what} for item in found]

@@ -41,7 +41,7 @@ def command(
 
     Example: supervisor wait latest --timeout 600
     """
-    layout = layout_of(root, config)
+    layout = layout_of(root, config, writes=False)
     over: dict[Awaited, dict[str, Any]] = {}
     awaited = list(dict.fromkeys(_awaited(layout, name, over) for name in runs))
     found = wait_for(

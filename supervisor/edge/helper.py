@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from supervisor.edge.flock import take_flock
+from supervisor.plan.root import absolute
 from workers.records.files import FILE_MODE, make_private
 from workers.records.layout import Layout
 
@@ -40,7 +41,7 @@ def start_helper(layout: Layout, config: str | None) -> "subprocess.Popen[bytes]
     )
     words = [sys.executable, "-I", "-m", "supervisor", "start", "--once", "--lease-fd", str(fd)]
     words += ["--root", layout.root]
-    words += ["--config", os.path.abspath(config)] if config else []
+    words += ["--config", absolute(config)] if config else []
     try:
         return subprocess.Popen(
             words,

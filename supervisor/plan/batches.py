@@ -6,6 +6,7 @@ from supervisor.errors import ConfigError, Problem
 from supervisor.plan.catalog import Catalog
 from supervisor.plan.params import resolved, wrong_with
 from supervisor.plan.references import unknown
+from supervisor.plan.root import absolute
 from workers.records.dataclass import dataclass
 from workers.records.spec import Pairs
 
@@ -93,4 +94,4 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
 
 def batch_path(given: str | None, setting: str | None) -> str | None:
     """Which batch is meant: the one on the command line, relative to here, else the setting's."""
-    return setting if given is None else os.path.abspath(given)
+    return setting if given is None else absolute(given)

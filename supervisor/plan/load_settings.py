@@ -17,14 +17,21 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from supervisor.errors import ConfigError, Problem
 from supervisor.plan.near import near
 from supervisor.plan.problems import problems_of
-from supervisor.plan.root import PREFIX, is_json, user_file
+from supervisor.plan.root import PATHS, PREFIX, absolute, is_json, user_file
 from supervisor.plan.settings_table import SettingsTable
 from supervisor.plan.sources import read_toml
 from supervisor.settings import Settings, unfit
 
-PATHS: Final = ("batch", "metrics_textfile")
 # Not settings: where to begin, and what supervisord puts into the environment of its children.
-_NOT_OURS: Final = ("ROOT", "CONFIG", "ENABLED", "PROCESS_NAME", "GROUP_NAME", "SERVER_URL")
+_NOT_OURS: Final = (
+    "ROOT",
+    "TRUSTED_DIRS",
+    "CONFIG",
+    "ENABLED",
+    "PROCESS_NAME",
+    "GROUP_NAME",
+    "SERVER_URL",
+)
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")  # what is longer is beyond every range
 _COUNTED: Final = ("groups", "slots")
 
@@ -54,7 +61,7 @@ def load_settings(
         else:
             problems.append(Problem(str(path), "supervisor", "must be a table"))
     variables, found = _from_environment(environ)
-    variables = _placed(variables, os.getcwd())
+    variables |= {key: absolute(variables[key]) for key in PATHS if key in variables}
     problems += found
     problems += _check("environment", "", variables)
     problems += _check("command line", "", flags)
@@ -69,7 +76,7 @@ def load_settings(
 
 
 def _placed(values: dict[str, Any], folder: str) -> dict[str, Any]:
-    """A path is relative to the file that names it, in a variable to the current folder."""
+    """A path is relative to the file that names it."""
     told = {key: values[key] for key in PATHS if isinstance(values.get(key), str)}
     return {**values, **{key: os.path.join(folder, path) for key, path in told.items()}}
 

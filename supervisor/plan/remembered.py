@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from supervisor.plan.batches import Batch, Planned
 from supervisor.plan.catalog import Catalog
-from supervisor.plan.root import ORIGIN, PREFIX, user_file
+from supervisor.plan.root import ORIGIN, PATHS, PREFIX, current_dir, user_file
 from supervisor.settings import Settings
 from supervisor.version import VERSION
 from workers.records.atomic import replace_file, to_line
@@ -47,9 +47,14 @@ def key_of(layout: Layout, project: str | None, flags: Mapping[str, Any]) -> Key
         "files": _stamps(file for file in files if file is not None),
         "names": sorted(names),  # one that is no setting may be a typo, and its value a secret
         "variables": {name: environ[name] for name in names if _is_setting(name)},
-        "here": os.getcwd(),
+        "here": current_dir() if any(map(_is_relative, names)) else "",
         "flags": dict(flags),
     }
+
+
+def _is_relative(name: str) -> bool:
+    """Whether a variable names a path that depends on the current directory."""
+    return name[len(PREFIX) :].lower() in PATHS and not os.path.isabs(os.environ[name])
 
 
 def _is_setting(name: str) -> bool:

@@ -4,15 +4,44 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
+from supervisor.errors import NoCurrentDirectoryError
+from supervisor.plan.trust import Trust, is_believable
 from workers.records.layout import Layout
 
 CONFIG: Final = os.path.join("config", "supervisor.toml")
 ORIGIN: Final = "codex.orchestrator.json"
 PREFIX: Final = "SUPERVISOR_"  # of settings in the environment
+PATHS: Final = ("batch", "metrics_textfile")  # settings that name a file
+
+
+def current_dir() -> str:
+    """The current directory.
+
+    Raises:
+        NoCurrentDirectoryError: it was deleted, or cannot be reached.
+    """
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise NoCurrentDirectoryError(why=error.strerror) from None
+
+
+def absolute(path: str) -> str:
+    """A path that does not depend on the current directory, without ``..``.
+
+    Raises:
+        NoCurrentDirectoryError: it is relative, and the current directory was deleted.
+    """
+    return os.path.normpath(path if os.path.isabs(path) else os.path.join(current_dir(), path))
+
+
+def is_named(root: str | None, config: str | None, environ: Mapping[str, str]) -> bool:
+    """Check whether the caller names the root, so that it is not searched for."""
+    return bool(root or environ.get("SUPERVISOR_ROOT") or config)
 
 
 def find_root(
-    *, root: str | None, config: str | None, environ: Mapping[str, str], cwd: str
+    *, root: str | None, config: str | None, environ: Mapping[str, str], trust: Trust
 ) -> Layout:
     """Find the root.
 
@@ -20,22 +49,29 @@ def find_root(
         root: ``--root``, which wins.
         config: ``--config``; the root is then the parent of its folder.
         environ: its SUPERVISOR_ROOT comes second.
-        cwd: the search goes upward from here.
+        trust: whose records count when the root is searched for.
+
+    Raises:
+        NoCurrentDirectoryError: the current directory is needed and was deleted.
     """
     chosen = root or environ.get("SUPERVISOR_ROOT")
     if chosen:
-        return Layout(os.path.realpath(os.path.join(cwd, chosen)))
+        return Layout(os.path.realpath(absolute(chosen)))
     if config:
-        folder = os.path.dirname(os.path.realpath(os.path.join(cwd, config)))
+        folder = os.path.dirname(os.path.realpath(absolute(config)))
         # The origin's JSON stands in the root itself, our TOML in a folder below it.
         return Layout(folder if config.endswith(".json") else os.path.dirname(folder))
-    return Layout(_upward(os.path.realpath(cwd)))
+    return Layout(_upward(os.path.realpath(current_dir()), trust))
 
 
-def _upward(cwd: str) -> str:
+def _upward(cwd: str, trust: Trust) -> str:
+    """The nearest directory with a configuration, or with records that are not another user's."""
     at = cwd
     while True:
-        if os.path.isfile(os.path.join(at, CONFIG)) or os.path.isdir(os.path.join(at, ".runs")):
+        if os.path.isfile(os.path.join(at, CONFIG)):
+            return at
+        runs = os.path.join(at, ".runs")
+        if os.path.isdir(runs) and is_believable(runs, trust):
             return at
         parent = os.path.dirname(at)
         if parent == at:
@@ -46,7 +82,7 @@ def _upward(cwd: str) -> str:
 def project_file(root: str, config: str | None) -> str | None:
     """The project's configuration: ``--config``, else the usual place if it is there."""
     if config is not None:
-        return os.path.abspath(config)
+        return absolute(config)
     path = os.path.join(root, CONFIG)
     return path if os.path.lexists(path) else None
 
@@ -60,6 +96,18 @@ def user_file(environ: Mapping[str, str]) -> str | None:
         base = os.path.join(environ["HOME"], ".config")
     path = os.path.join(base, "pipeline-supervisor", "supervisor.toml")
     return path if os.path.lexists(path) else None
+
+
+def config_files(root: str, project: str | None, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Every file that settings and pipelines may come from, whether it exists or not.
+
+    Args:
+        root: the root.
+        project: the project's file, None if there is none.
+        environ: names the operator's own file; empty to leave that out.
+    """
+    files = (project, os.path.join(root, ORIGIN), user_file(environ))
+    return tuple(file for file in files if file is not None)
 
 
 def is_json(path: str) -> bool:

@@ -135,7 +135,6 @@ def test_a_batch_is_remembered_beside_its_configuration(place: Place) -> None:
         lambda place, env: env.setenv("SUPERVISOR_max_runs", "4"),
         lambda place, env: (place.root / "codex.orchestrator.json").write_text("{}"),
         lambda place, env: env.setattr("supervisor.plan.remembered.VERSION", "other"),
-        lambda place, env: env.chdir(place.root),
     ],
     ids=[
         "longer",
@@ -147,7 +146,6 @@ def test_a_batch_is_remembered_beside_its_configuration(place: Place) -> None:
         "lower",
         "origin",
         "version",
-        "here",
     ],
 )
 def test_anything_else_it_depends_on_is_read_anew(
@@ -157,6 +155,23 @@ def test_anything_else_it_depends_on_is_read_anew(
     change(place, monkeypatch)
     assert place.is_read_anew()
     assert not place.is_read_anew()
+
+
+def test_relative_path_in_a_variable_depends_on_the_current_directory(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.read()
+    monkeypatch.chdir(place.root)
+    assert not place.is_read_anew(), "nothing depends on it"
+    monkeypatch.setenv("SUPERVISOR_METRICS_TEXTFILE", "ours.prom")
+    assert place.is_read_anew()
+    monkeypatch.chdir(place.root.parent)
+    assert place.is_read_anew()
+
+
+def test_verb_that_only_checks_leaves_no_file(place: Place) -> None:
+    configure(str(place.root), None, writes=False).batch(str(place.batch))
+    assert os.listdir(place.root / ".runs/.supervisor") == []
 
 
 def test_a_file_that_appears_is_seen(place: Place) -> None:

@@ -1,0 +1,193 @@
+"""The border of the command line: every verb in surroundings that are not as they should be.
+
+One table for all verbs. Each call must end with its exit code, without a traceback, with at most
+a bounded line on stderr, and without a file that the verb has no reason to create.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from supervisor.cli import VERBS
+from tests.root import DEADLINE_S, Root, root_in
+
+NOBODY = 65_534
+IS_ROOT = os.geteuid() == 0
+LINE_LIMIT_CHARS = 8_192  # two paths of the greatest length fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """How a verb is called, and the exit code where nothing is configured and no run exists."""
+
+    words: tuple[str, ...]
+    code: int = 0
+    writes: bool = False
+    rootless: bool = False
+
+
+CALLS = {
+    "start": Verb(words=("--once",), writes=True),
+    "run": Verb(words=("--", "true"), writes=True),
+    "submit": Verb(words=("--", "true"), writes=True),
+    "retry": Verb(words=("latest",), code=4, writes=True),
+    "status": Verb(words=()),
+    "show": Verb(words=("latest",), code=4),
+    "logs": Verb(words=("latest",), code=4),
+    "events": Verb(words=()),
+    "report": Verb(words=("latest", "-o", "-"), code=4),
+    "wait": Verb(words=("latest",), code=4),
+    "cancel": Verb(words=("latest",), code=4, writes=True),
+    "pause": Verb(words=(), writes=True),
+    "resume": Verb(words=(), writes=True),
+    "drain": Verb(words=(), writes=True),
+    "stop": Verb(words=(), writes=True),
+    "init": Verb(words=(), writes=True),
+    "validate": Verb(words=()),
+    "plan": Verb(words=("none",), code=2),
+    "schema": Verb(words=("manifest",), rootless=True),
+    "unit": Verb(words=()),
+    "completion": Verb(words=("bash",), rootless=True),
+    "doctor": Verb(words=()),
+    "verify": Verb(words=()),
+    "gc": Verb(words=("--keep-runs", "1", "--yes"), writes=True),
+    "metrics": Verb(words=()),
+}
+WITH_CONFIG = [name for name, verb in CALLS.items() if not verb.rootless and name != "init"]
+
+
+def test_every_verb_is_in_the_table() -> None:
+    assert set(CALLS) == set(VERBS)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """An empty directory whose processes are gone afterwards."""
+    with root_in(tmp_path / "unused"):
+        made = tmp_path / "place"
+        made.mkdir()
+        yield made
+
+
+def call(
+    name: str, cwd: Path, *more: str, gone: bool = False, closed: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Call a verb and check what holds for every call.
+
+    Args:
+        name: the verb.
+        cwd: where it is called.
+        more: options.
+        gone: the directory is deleted before the verb begins.
+        closed: stdout is closed.
+    """
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("SUPERVIS", "SUDO"))}
+    words = [sys.executable, "-m", "supervisor", name, *more, *CALLS[name].words]
+    script = 'cd "$0" || exit 99; '
+    script += 'rmdir "$0" || exit 99; ' if gone else ""
+    script += 'exec "$@" >&-' if closed else 'exec "$@"'
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, str(cwd), *words],
+        env={**clean, "XDG_CONFIG_HOME": str(cwd / "xdg")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert all(len(line) <= LINE_LIMIT_CHARS for line in done.stderr.splitlines())
+    return done
+
+
+def files(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*")}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_verb_without_a_configuration(name: str, place: Path) -> None:
+    done = call(name, place)
+    assert done.returncode == CALLS[name].code, done.stderr
+    assert CALLS[name].writes or files(place) == set()
+
+
+@pytest.mark.fault("S18")
+@pytest.mark.parametrize("name", CALLS)
+def test_verb_below_a_foreign_configuration(name: str, place: Path) -> None:
+    (place / "config").mkdir()
+    (place / "config/supervisor.toml").write_text('[supervisor]\non_finish = "touch pwned"\n')
+    (place / "mine").mkdir()
+    if IS_ROOT:
+        os.chown(place / "config", NOBODY, NOBODY)
+    else:
+        (place / "config").chmod(0o777)
+    before = files(place)
+    done = call(name, place / "mine")
+    if CALLS[name].rootless or name == "init":  # a configuration of one's own is the way out
+        assert done.returncode == 0, done.stderr
+        return
+    assert done.returncode == (73 if name == "doctor" else 78), done.stderr
+    told = done.stdout if name == "doctor" else done.stderr
+    assert str(place / "config") in told
+    assert "SUPERVISOR_TRUSTED_DIRS=" in told
+    assert "nobody (uid" in told or "every user" in told or f"uid {NOBODY}" in told
+    assert files(place) == before
+
+
+@pytest.mark.fault("S19")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root")
+@pytest.mark.parametrize("name", [name for name, verb in CALLS.items() if not verb.rootless])
+def test_verb_in_a_named_foreign_root(name: str, root: Root) -> None:
+    root.configure('[pipelines.none]\nstages = [{ id = "s", command = "true" }]\n')
+    assert root.call("run", "none").code == 0
+    for path in (root.path, *root.path.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    before = files(root.path)
+    done = call(name, root.path.parent, "--root", str(root.path))
+    if CALLS[name].writes:
+        assert done.returncode in (73, 78), done.stderr
+        assert "belongs to" in done.stderr
+    elif name in ("verify", "doctor"):
+        assert done.returncode in (65, 73), "they report whose the records are"
+    else:
+        assert done.returncode == 0, done.stderr
+    assert files(root.path) == before
+    assert {path.lstat().st_uid for path in root.path.rglob("*")} == {NOBODY}
+
+
+@pytest.mark.fault("C21")
+@pytest.mark.parametrize("name", WITH_CONFIG)
+def test_verb_with_a_missing_config(name: str, place: Path) -> None:
+    missing = place / "cofnig/supervisor.toml"
+    done = call(name, place, "--config", str(missing))
+    assert done.returncode == 78, done.stderr
+    assert done.stderr.startswith(f"supervisor: {missing}: does not exist")
+    assert files(place) == set()
+
+
+@pytest.mark.fault("C22")
+@pytest.mark.parametrize("name", CALLS)
+def test_verb_in_a_deleted_directory(name: str, place: Path) -> None:
+    (place / "gone").mkdir()
+    done = call(name, place / "gone", gone=True)
+    if CALLS[name].rootless:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 2, done.stderr
+        assert "the current directory does not exist any more" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert files(place) == set()
+
+
+@pytest.mark.fault("C22")
+@pytest.mark.parametrize("name", [name for name, verb in CALLS.items() if not verb.rootless])
+def test_absolute_root_works_in_a_deleted_directory(name: str, place: Path) -> None:
+    (place / "gone").mkdir()
+    (place / "root").mkdir()
+    done = call(name, place / "gone", "--root", str(place / "root"), gone=True)
+    assert done.returncode == CALLS[name].code, done.stderr
+    assert CALLS[name].writes or files(place) == {"root"}
