@@ -75,6 +75,14 @@ def kill_all(marker: str) -> None:
     wait_until(end, f"every process of {marker} is gone")
 
 
+def without_module(name: str, directory: Path) -> dict[str, str]:
+    """An environment in which a module is not installed, whether it is or not."""
+    directory.mkdir(parents=True, exist_ok=True)
+    site = directory / "sitecustomize.py"
+    site.write_text(f"import sys\nsys.modules[{name!r}] = None\n")
+    return {"PYTHONPATH": str(directory)}
+
+
 @dataclass
 class Done:
     """What a command printed and how it ended."""

@@ -13,7 +13,9 @@ import traceback
 
 from workers.containment import Containment
 from workers.control import Control, set_handlers
+from workers.inherited import take_over
 from workers.libc import become_subreaper
+from workers.oom import be_a_worker
 from workers.pipeline import PipelineRun
 from workers.pulse import Pulse
 from workers.ready import Ready, make_ready
@@ -62,6 +64,7 @@ def _run(ready: Ready, spec: RunSpec, control: Control, recorder: Recorder, atte
     pipeline = PipelineRun(bench, recorder, pulse)
     try:
         become_subreaper()
+        be_a_worker()
         written = pipeline.run()
         return NOT_OURS if control.is_fenced() else 0 if written else CANNOT_WRITE
     except Exception as error:  # noqa: BLE001 - the boundary: a bug becomes a verdict
@@ -124,6 +127,7 @@ def work(
 
 def main(argv: list[str]) -> int:
     """Parse the words and work."""
+    take_over()
     words = argv[1:]
     has_number = len(words) == 3 and words[2].isdecimal()
     if has_number and words[1] == "--claim":

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from workers.inherited import as_inherited
 from workers.records.dataclass import dataclass
 
 SHELL: Final = ("/bin/sh", "-c")
@@ -42,11 +43,13 @@ def launch(
 ) -> int | NotStarted:
     """Start a process that leads its own group, with stdin from /dev/null and fds 0, 1, 2 only.
 
-    Every other descriptor of ours is closed by the exec, as Python makes them.
+    Every other descriptor of ours is closed by the exec, as Python makes them. The process has the
+    umask and the limits that our caller had.
 
     Args:
         argv: the program, looked up in ``env``'s PATH, and its arguments.
-        cwd: an absolute directory; ours for the moment of the start, so call it from one thread.
+        cwd: an absolute directory; ours for the moment of the start, then ours is ``/``: call it
+            from one thread.
         env: its whole environment.
         stdout_fd: where its output goes.
         stderr_fd: where its errors go.
@@ -57,41 +60,48 @@ def launch(
     if not argv or not argv[0]:
         return NotStarted("command-not-found", "the command is empty")
     try:
-        here = os.open(".", os.O_PATH | os.O_CLOEXEC)
-    except OSError as error:
-        return _explain(error, argv[0], env)
-    try:
-        return _launch(argv, cwd, env, stdout_fd, stderr_fd)
-    finally:
-        os.fchdir(here)
-        os.close(here)
-
-
-def _launch(
-    argv: Sequence[str], cwd: str, env: Mapping[str, str], stdout_fd: int, stderr_fd: int
-) -> int | NotStarted:
-    try:
         os.chdir(cwd)
     except (OSError, ValueError) as error:
         return NotStarted("bad-cwd", f"cwd {cwd!a}: {getattr(error, 'strerror', error)}")
     try:
-        return os.posix_spawn(
-            _find(argv[0], env, os.X_OK) or argv[0],
-            list(argv),
-            env,
-            file_actions=(
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, stdout_fd, 1),
-                (os.POSIX_SPAWN_DUP2, stderr_fd, 2),
-            ),
-            setpgroup=0,
-            setsigmask=(),
-            setsigdef=PYTHON_IGNORES,
-        )
+        return _launch(argv, env, stdout_fd, stderr_fd)
+    finally:
+        os.chdir("/")
+
+
+def _launch(
+    argv: Sequence[str], env: Mapping[str, str], stdout_fd: int, stderr_fd: int
+) -> int | NotStarted:
+    try:
+        program = _find(argv[0], env, os.X_OK)
+        if program is None:
+            return _missing(argv[0], env)
+        with as_inherited():
+            return os.posix_spawn(
+                program,
+                list(argv),
+                env,
+                file_actions=(
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, stdout_fd, 1),
+                    (os.POSIX_SPAWN_DUP2, stderr_fd, 2),
+                ),
+                setpgroup=0,
+                setsigmask=(),
+                setsigdef=PYTHON_IGNORES,
+            )
     except OSError as error:
         return _explain(error, argv[0], env)
     except ValueError as error:  # a NUL in an argument, or text that no system call takes
         return NotStarted("spawn-failed", f"{argv[0]!a}: {error}")
+
+
+def _missing(program: str, env: Mapping[str, str]) -> NotStarted:
+    """Why a program that cannot be executed cannot: it is not there, or it may not be."""
+    found = _find(program, env, os.F_OK)
+    if found is None:
+        return NotStarted("command-not-found", f"{program}: command not found")
+    return NotStarted("not-executable", f"{found}: {os.strerror(errno.EACCES)}")
 
 
 def _explain(error: OSError, program: str, env: Mapping[str, str]) -> NotStarted:
@@ -100,10 +110,8 @@ def _explain(error: OSError, program: str, env: Mapping[str, str]) -> NotStarted
             "argument-list-too-long",
             f"{program}: the argument list and the environment are too long together",
         )
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        found = _find(program, env, os.F_OK)
-        if found is None:
-            return NotStarted("command-not-found", f"{program}: command not found")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):  # it was found, so something of it was not
+        found = _find(program, env, os.F_OK) or program
         return NotStarted("not-executable", f"{found}: its interpreter does not exist")
     if error.errno in (errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.EISDIR):
         return NotStarted("not-executable", f"{program}: {error.strerror}")
@@ -112,15 +120,17 @@ def _explain(error: OSError, program: str, env: Mapping[str, str]) -> NotStarted
 
 
 def _find(program: str, env: Mapping[str, str], access: int) -> str | None:
-    """Where a program stands, from the current directory; None where there is none to ``access``.
+    """Where a program is, as execvp looks for it; None if none is there for ``access``.
 
-    A search through PATH passes over directories, as a shell's does.
+    A name without a slash is looked for in the directories of PATH and nowhere else. Relative and
+    empty entries of PATH are meant from the current directory, which is the stage's. A search
+    through PATH passes over directories, as a shell's does.
     """
     if "/" in program:
         return program if os.access(program, access) else None
     # os.get_exec_path does as much, and costs a fault of memory for each module that it touches.
     for directory in env.get("PATH", os.defpath).split(os.pathsep):
-        path = os.path.join(directory, program)
+        path = os.path.join(directory or os.curdir, program)
         if os.access(path, access) and not os.path.isdir(path):
             return path
     return None

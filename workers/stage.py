@@ -17,6 +17,7 @@ from typing import Final
 from workers.containment import GIVE_UP_S, KILL_EVERY_S, Containment
 from workers.control import Control
 from workers.launch import NotStarted, launch
+from workers.oom import mark_stage
 from workers.pipe import Pipe
 from workers.records.dataclass import dataclass
 from workers.records.identity import signal_name
@@ -124,6 +125,7 @@ class Try:
         if isinstance(child, NotStarted):
             self._ending.reason, self._ending.message = child.reason, child.message
             return self._ending
+        mark_stage(child)
         self._pid = child
         self._look_at = began + LOOK_EVERY_S
         self._containment.begin(self._work.stage_id, child)

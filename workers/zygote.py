@@ -17,6 +17,8 @@ from typing import NoReturn
 
 from workers import __main__ as program
 from workers.control import TAKEN, set_handlers
+from workers.inherited import take_over
+from workers.oom import inherited_adj
 from workers.ready import Ready, make_ready
 from workers.records.errors import TypedError
 from workers.records.identity import identity_of
@@ -44,6 +46,7 @@ class Zygote:
         signal.set_wakeup_fd(self._ring_fd, warn_on_full_buffer=False)
         set_handlers()  # of the workers; ours are the same, since what ends us is blocked
         identity_of(os.getpid())  # what is true of every worker is asked once
+        inherited_adj()
         gc.collect()
         gc.freeze()
         poll = select.poll()
@@ -125,6 +128,8 @@ class Zygote:
 
 def main(fd: int) -> None:
     """Serve the supervisor at the other end of a socket."""
+    take_over()
+    os.chdir("/")  # keep no directory of the caller busy, and need none of them
     set_title(["supervisor", "zygote", f"of {os.getppid()}"], "zygote")
     with socket.socket(fileno=fd) as sock:
         sock.set_inheritable(False)

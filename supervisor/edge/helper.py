@@ -12,6 +12,7 @@ import sys
 
 from supervisor.edge.flock import take_flock
 from supervisor.plan.root import absolute
+from workers.inherited import POPEN_FDS_COUNT, as_inherited
 from workers.records.files import FILE_MODE, make_private
 from workers.records.layout import Layout
 
@@ -43,14 +44,15 @@ def start_helper(layout: Layout, config: str | None) -> "subprocess.Popen[bytes]
     words += ["--root", layout.root]
     words += ["--config", absolute(config)] if config else []
     try:
-        return subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(fd,),
-            start_new_session=True,
-        )
+        with as_inherited(POPEN_FDS_COUNT):
+            return subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(fd,),
+                start_new_session=True,
+            )
     finally:
         os.close(fd)
         os.close(log)

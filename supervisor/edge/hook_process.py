@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from workers.descent import Process
+from workers.inherited import POPEN_FDS_COUNT, as_inherited
 from workers.launch import argv_of
 from workers.records.dataclass import dataclass
 from workers.records.files import open_regular
@@ -83,15 +84,16 @@ class HookProcess:
                 fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             stdin = open_regular(stdin_path, os.O_RDONLY)
             try:
-                self._process = subprocess.Popen(
-                    words,
-                    cwd=cwd,
-                    env=dict(env),
-                    stdin=stdin,
-                    stdout=theirs,
-                    stderr=theirs,
-                    start_new_session=True,
-                )
+                with as_inherited(POPEN_FDS_COUNT):
+                    self._process = subprocess.Popen(
+                        words,
+                        cwd=cwd,
+                        env=dict(env),
+                        stdin=stdin,
+                        stdout=theirs,
+                        stderr=theirs,
+                        start_new_session=True,
+                    )
             finally:
                 os.close(stdin)
         except BaseException:

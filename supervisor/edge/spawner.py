@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from workers.control import TAKEN
 from workers.descent import Process
+from workers.inherited import POPEN_FDS_COUNT, as_inherited
 from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.files import open_regular
@@ -121,6 +122,7 @@ def start_child(
         for _ in range(_RESERVE_COUNT):
             held.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         held.enter_context(_held_back())
+        held.enter_context(as_inherited(POPEN_FDS_COUNT))
         return subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,

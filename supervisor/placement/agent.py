@@ -28,6 +28,7 @@ from supervisor.placement.wire import (
     Refused,
     parse_order,
 )
+from workers.inherited import take_over
 
 _READ_BYTES: Final = 65_536
 
@@ -133,6 +134,7 @@ def main(argv: list[str], make: Callable[[Mapping[str, Any]], Engine]) -> int:
     Returns:
         The exit code.
     """
+    take_over()
     # A terminal's Ctrl-C is the supervisor's to judge, and its end is ours.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

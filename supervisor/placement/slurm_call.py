@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from supervisor.placement import slurm_words
+from workers.inherited import POPEN_FDS_COUNT, as_inherited
 from workers.records.dataclass import dataclass
 
 # A client gives up by itself: after 10 s without a controller, after 50 s without munge.
@@ -28,16 +29,17 @@ class Done:
 def call(words: Sequence[str], text: str = "") -> Done:
     """Run one of Slurm's commands; AwayError where it does not end, or is not there."""
     try:
-        done = subprocess.run(
-            words,
-            input=text,
-            env=slurm_words.environment(os.environ),
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=COMMAND_S,
-            check=False,
-        )
+        with as_inherited(POPEN_FDS_COUNT):  # sbatch gives the limits to the job
+            done = subprocess.run(
+                words,
+                input=text,
+                env=slurm_words.environment(os.environ),
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=COMMAND_S,
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         raise AwayError(f"{words[0]} did not end within {COMMAND_S:g} s") from None
     except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 A test covers rows by ``@pytest.mark.fault("P5", "P17")``. ``python -m tests.faults`` prints the
 matrix. The letters: P processes, F file system, L locks, T time, V load, C bad input, R records,
-S security.
+M the machine and the caller's environment, S security.
 """
 
 ROWS: dict[str, str] = {

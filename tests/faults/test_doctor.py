@@ -232,8 +232,7 @@ def test_a_kernel_without_pidfds_is_bad(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_no_watchdog_is_a_warning(root: Root) -> None:
-    blocked = root.write("blocked/watchdog/__init__.py", "raise ImportError('blocked')\n")
-    done = root.call("doctor", "--json", env={"PYTHONPATH": str(blocked.parents[1])})
+    done = root.call("doctor", "--json", env=without_module("watchdog", root.path / "blocked"))
     assert (done.code, levels(done)["watching"]) == (0, "warn")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.root import Root
+from tests.root import Root, without_module
 
 INSTALL = "pip install 'pipeline-supervisor[dask]'"
 GOOD = '[pipelines.good]\nstages = [{ id = "s", command = "true" }]\n'
@@ -14,10 +14,7 @@ GOOD = '[pipelines.good]\nstages = [{ id = "s", command = "true" }]\n'
 
 def without_dask(root: Root) -> dict[str, str]:
     """An environment in which Dask is not installed, whether it is or not."""
-    site = root.path.parent / "blocked"
-    site.mkdir(exist_ok=True)
-    (site / "sitecustomize.py").write_text("import sys\nsys.modules['distributed'] = None\n")
-    return {"PYTHONPATH": str(site)}
+    return without_module("distributed", root.path.parent / "blocked")
 
 
 def test_dask_that_is_not_installed_is_one_error_with_the_command(root: Root) -> None:

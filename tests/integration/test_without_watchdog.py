@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.root import Root, wait_until
+from tests.root import Root, wait_until, without_module
 
 
 @pytest.mark.fault("F23")
 def test_a_supervisor_without_watchdog_finds_requests_by_its_scan(root: Root) -> None:
-    blocked = root.write("blocked/watchdog/__init__.py", "raise ImportError('blocked')\n")
-    process = root.popen("start", env={"PYTHONPATH": str(blocked.parents[1])})
+    process = root.popen("start", env=without_module("watchdog", root.path / "blocked"))
     view = Path(root.layout.status)
     wait_until(view.exists, "the supervisor serves")
     assert json.loads(view.read_text())["watch"] == "polling (watchdog is not installed)"
