@@ -2,7 +2,7 @@
 
 A caller may have a ``PYTHONPATH`` with packages called ``supervisor``, ``workers`` or ``click``,
 and a working directory with modules of any name. This module has a name that nobody else uses, and
-imports nothing but ``sys`` and ``os`` before it has put our own packages first. Variables that
+imports nothing but ``sys`` and ``os`` until it has put our own packages first. Variables that
 change the interpreter itself are undone, too; the environment stays as it is, for the stages.
 """
 
@@ -30,6 +30,7 @@ def isolate() -> None:
     """
     if sys.flags.isolated:
         return
+    _own_modules_first()
     changed = {"PYTHONOPTIMIZE": sys.flags.optimize > 1, "PYTHONINSPECT": sys.flags.inspect}
     if any(flag and os.environ.get(name) for name, flag in changed.items()):
         _start_again()
@@ -38,10 +39,12 @@ def isolate() -> None:
 
         warnings.resetwarnings()
         warnings.simplefilter("ignore")
-    _own_modules_first()
 
 
 def _start_again() -> NoReturn:
+    from workers.inherited import restore_locale
+
+    restore_locale()
     program = "import sys; sys.path.append(sys.argv.pop(1)); import pipeline_supervisor as p; "
     words = ["-I", "-c", program + "p.main()", _HOME, *sys.argv[1:]]
     os.execv(sys.executable, [sys.executable, *words])

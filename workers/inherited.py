@@ -38,7 +38,7 @@ def take_over() -> None:
 
     A second call changes nothing. A fork has the values of its parent, and knows the caller's.
     """
-    _restore_locale()
+    restore_locale()
     umask = os.umask(0o077)
     os.umask(umask & ~_OWNER_BITS)
     if umask & _OWNER_BITS:
@@ -51,7 +51,7 @@ def take_over() -> None:
                 _limits[limit] = (soft, hard)
 
 
-def _restore_locale() -> None:
+def restore_locale() -> None:
     """Undo in ``os.environ`` what Python did there; without /proc it stays as it is."""
     if os.environ.get("LC_CTYPE") not in _COERCED:
         return

@@ -22,7 +22,7 @@ from supervisor.edge.intake import Intake
 from supervisor.edge.lease import take_lease
 from supervisor.edge.machine import look_at_machine
 from supervisor.report.finding import Finding, Level
-from tests.root import Done, Root, alive, wait_until
+from tests.root import Done, Root, alive, wait_until, without_module
 from workers.records.clock import SystemClock
 from workers.records.layout import Layout
 from workers.records.proc import proc_stat
