@@ -169,6 +169,7 @@ def engine_for(
             reporter.note,
             sweep=intake.sweep_files,
             timeout_s=settings.hook_timeout_s,
+            owed_wait_s=settings.owed_wait_s,
         ),
         textfile=Textfile(settings.metrics_textfile, layout, log),
         notifier=notifier,

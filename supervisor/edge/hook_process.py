@@ -1,8 +1,8 @@
 """One hook while it runs: a process group of its own, its output bounded, its time too.
 
 It is polled and never waited for. Its stdin is the run's manifest itself, opened for reading, so
-that no pipe has to be fed; of its output the end is kept. When its first process has ended, or it
-is late, the whole group is ended.
+that no pipe has to be fed; of its output the end is kept, secrets hidden before it is cut. When its
+first process has ended, or it is late, the whole group is ended.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from typing import Final
 from workers.descent import Process
 from workers.inherited import POPEN_FDS_COUNT, as_inherited
 from workers.launch import argv_of
+from workers.masking import Mask
 from workers.records.dataclass import dataclass
 from workers.records.files import open_regular
 from workers.records.identity import signal_name
@@ -36,7 +37,7 @@ class HookEnd:
         status: "succeeded", "failed", "timed-out", "stopped" (with the supervisor) or
             "not-started".
         reason: why it could not be started, None where it was.
-        output: the end of what it wrote, stdout and stderr as they came.
+        output: the end of what it wrote, stdout and stderr as they came, secrets hidden.
         dropped_bytes: what is missing before that.
     """
 
@@ -58,6 +59,7 @@ class HookProcess:
         env: its whole environment.
         stdin_path: the file that it reads.
         timeout_s: it may take so long.
+        mask: what hides secrets in its output, None if there are none.
 
     Raises:
         OSError, BadFileError: it could not be started.
@@ -71,8 +73,10 @@ class HookProcess:
         env: Mapping[str, str],
         stdin_path: str,
         timeout_s: float,
+        mask: Mask | None,
     ) -> None:
         words = argv_of(command)
+        self._mask = mask
         self._output = b""
         self._dropped_bytes = 0
         self._why = "timed-out"
@@ -120,6 +124,8 @@ class HookProcess:
             self._kill(signal.SIGKILL)  # while its number is still its own
             self._process.wait()
             self._read()
+            if self._mask is not None:
+                self._keep(self._mask.finish())
             os.close(self._pipe)
             return self._end(self._process.returncode)
         now = time.monotonic()
@@ -139,9 +145,12 @@ class HookProcess:
         with contextlib.suppress(BlockingIOError):
             while read < _POLL_LIMIT_BYTES and (part := os.read(self._pipe, 1 << 16)):
                 read += len(part)
-                data = self._output + part
-                self._dropped_bytes += max(0, len(data) - OUTPUT_LIMIT_BYTES)
-                self._output = data[-OUTPUT_LIMIT_BYTES:]
+                self._keep(part if self._mask is None else self._mask.feed(part))
+
+    def _keep(self, data: bytes) -> None:
+        data = self._output + data
+        self._dropped_bytes += max(0, len(data) - OUTPUT_LIMIT_BYTES)
+        self._output = data[-OUTPUT_LIMIT_BYTES:]
 
     def _end(self, code: int) -> HookEnd:
         status = "succeeded" if code == 0 else "failed"

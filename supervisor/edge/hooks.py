@@ -4,8 +4,9 @@ A marker in ``.supervisor/hooks/`` is made, and flushed, before a run leaves the
 it stays until all its hooks have ended. Each hook is claimed in the run's directory
 (``hooks/<event>.json``, there whole or not at all, and flushed) before it is started: a crash
 between the two leaves a hook that may have begun, and such a one is never started again; the next
-start says so in its file. A hook that was not claimed is started by the next start. What a hook
-does or fails to do changes nothing of its run.
+start says so in its file. A hook that was not claimed is started by the next start. A record that
+the disk refuses is owed and written later; the run's next hook waits for it. What a hook does or
+fails to do changes nothing of its run.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from supervisor.edge.hook_process import HookEnd, HookProcess
+from supervisor.edge.hook_records import HookRecords
 from supervisor.edge.log import Log
 from workers.descent import Process
 from workers.masking import Mask, secret_values
@@ -76,6 +78,7 @@ class Hooks:
         tell: who is told of a hook that failed.
         sweep: removes the temporary files of dead writers from a directory.
         timeout_s: a hook may take so long.
+        owed_wait_s: so long a record that the disk refuses keeps ``start --once`` from leaving.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Hooks:
         *,
         sweep: Callable[[str], int],
         timeout_s: float,
+        owed_wait_s: float,
     ) -> None:
         self._layout = layout
         self._log = log
@@ -93,13 +97,14 @@ class Hooks:
         self._sweep = sweep
         self.timeout_s = timeout_s
         self._queue: deque[_Owed] = deque()
+        self._records: HookRecords[_Owed] = HookRecords(log, owed_wait_s)
         self._known: set[str] = set()
         self._running: list[tuple[_Owed, HookSpec, HookProcess, dict[str, Any]]] = []
 
     @property
     def is_busy(self) -> bool:
-        """Something runs or waits to be started."""
-        return bool(self._queue or self._running)
+        """Something runs, waits to be started, or is owed and worth waiting for."""
+        return bool(self._queue or self._running) or self._records.is_busy
 
     def due_mono_s(self) -> float | None:
         """When to poll next, None where there is nothing to look after."""
@@ -170,8 +175,9 @@ class Hooks:
             end = process.poll()
             if end is not None:
                 self._running.remove(entry)
-                self._ended(owed, hook, record, end)
-                self._queue.append(owed)
+                if self._ended(owed, hook, record, end):
+                    self._queue.append(owed)
+        self._queue += self._records.paid()
         waiting = len(self._queue)
         while self._queue and waiting and len(self._running) < AT_ONCE_COUNT:
             waiting -= 1
@@ -182,6 +188,7 @@ class Hooks:
         self._queue.clear()
         for _, _, process, _ in self._running:
             process.hurry(LEAVING_S)
+        self._records.hurry(LEAVING_S)
 
     def _next(self, owed: _Owed) -> None:
         """Claim and start the run's next hook, or be done with the run."""
@@ -198,7 +205,8 @@ class Hooks:
             }
             if os.path.lexists(run.hook(hook.on)):
                 owed.left.popleft()
-                self._settle(run, hook)
+                if not self._settle(owed, run, hook):
+                    return
                 continue
             try:
                 if is_dir(run.path):  # else it fails below: a directory is not made anew for it
@@ -213,22 +221,27 @@ class Hooks:
         self._done(run.run_id)
 
     def _start(self, owed: _Owed, hook: HookSpec, run: RunDir, record: dict[str, Any]) -> bool:
+        """Start a claimed hook; True if the run's next one has to wait."""
+        env = self._environment(owed, hook, run)
+        secrets = secret_values(owed.spec.secrets, env)
         try:
             process = HookProcess(
                 hook.command,
                 cwd=self._layout.root,
-                env=self._environment(owed, hook, run),
+                env=env,
                 stdin_path=run.manifest,
                 timeout_s=self.timeout_s,
+                mask=Mask(secrets) if secrets else None,
             )
         except (OSError, ValueError, TypedError) as error:
-            self._ended(owed, hook, record, HookEnd(status="not-started", reason=_why(error)))
-            return False
+            why = Mask(secrets).text(_why(error)) if secrets else _why(error)
+            return not self._ended(owed, hook, record, HookEnd(status="not-started", reason=why))
         who = identity_of(process.process[0])
         if who is not None:
             record = {**record, "process": who.to_json()}
             with contextlib.suppress(OSError, TypedError):  # only helps a start after a crash
-                replace_file(run.hook(hook.on), to_bytes(record), flush=False)
+                # Flushed, since it takes the place of a claim that is; its name may be lost.
+                replace_file(run.hook(hook.on), to_bytes(record), flush_name=False)
         self._running.append((owed, hook, process, record))
         return True
 
@@ -247,10 +260,9 @@ class Hooks:
         ours = {f"SUPERVISED_{key}": text for key, text in about.items()}
         return {**os.environ, **dict(spec.pipeline.env), **ours}
 
-    def _ended(self, owed: _Owed, hook: HookSpec, record: dict[str, Any], end: HookEnd) -> None:
+    def _ended(self, owed: _Owed, hook: HookSpec, record: dict[str, Any], end: HookEnd) -> bool:
+        """Put a hook's end on record and say it; False if the record is owed."""
         run = self._layout.run_dir(owed.spec.task_id, owed.spec.run_id)
-        secrets = secret_values(owed.spec.secrets, os.environ)
-        output = end.output.decode("utf-8", "backslashreplace")
         record = {
             **record,
             "status": end.status,
@@ -259,10 +271,10 @@ class Hooks:
             "signal": end.signal,
             "duration_s": end.duration_s,
             "reason": end.reason,
-            "output": Mask(secrets).text(output) if secrets else output,
+            "output": end.output.decode("utf-8", "backslashreplace"),
             "output_dropped_bytes": end.dropped_bytes,
         }
-        self._write(run, hook, record)
+        is_written = self._records.write(owed, run.run_id, run.hook(hook.on), record)
         how = end.reason or end.signal or f"exit code {end.exit_code}"
         self._log.write(
             "hook_ended",
@@ -279,26 +291,22 @@ class Hooks:
             where = run.hook(hook.on)
             what = _TOLD.get(end.status, end.status)
             self._tell(f"{run.run_id}: its {hook.on} hook {what} ({how}); {where}")
+        return is_written
 
-    def _write(self, run: RunDir, hook: HookSpec, record: dict[str, Any]) -> None:
-        try:
-            replace_file(run.hook(hook.on), to_bytes(record))
-        except (OSError, TypedError) as error:  # the log has it
-            self._log.write("hook_record_failed", run_id=run.run_id, why=str(error))
-
-    def _settle(self, run: RunDir, hook: HookSpec) -> None:
-        """A claim of an earlier supervisor: where its hook's end is not told, it never will be."""
+    def _settle(self, owed: _Owed, run: RunDir, hook: HookSpec) -> bool:
+        """Close a claim of an earlier supervisor whose hook has no end; False if it is owed."""
         try:
             record = read_object(run.hook(hook.on))
         except (OSError, TypedError):
             record = {"schema": SCHEMA, "run_id": run.run_id, "hook": str(hook.on)}
             record |= {"command": hook.command, "status": "started", "started_at": None}
         if record.get("status") != "started":
-            return
+            return True
         with contextlib.suppress(TypedError):
             _end_group(record)
         self._log.write("hook_interrupted", run_id=run.run_id, hook=str(hook.on))
-        self._write(run, hook, {**record, "status": "interrupted", "reason": INTERRUPTED})
+        record |= {"status": "interrupted", "reason": INTERRUPTED}
+        return self._records.write(owed, run.run_id, run.hook(hook.on), record)
 
     def _done(self, run_id: str) -> None:
         with contextlib.suppress(OSError):  # a marker that stays finds every hook claimed

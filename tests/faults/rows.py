@@ -133,6 +133,7 @@ ROWS: dict[str, str] = {
     "C20": "garbage, giants and repetitions in the inbox are set aside and harm nothing",
     "R1": "a line that a crash or a full disk tore is closed before the next one is appended",
     "R2": "a stage's output is never taken for a mark of ours: it misleads no reader or follower",
+    "R3": "a hook's record that the disk refuses is owed and written later, also at a restart",
     "S1": "secrets appear in no record, log, report or command line of ours",
     "S2": "directories 0700 and files 0600 from the first instant, whatever the umask",
     "S3": "a link planted in any record's place is never followed",

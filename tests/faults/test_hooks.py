@@ -50,6 +50,13 @@ def test_a_supervisor_killed_at_every_call_starts_no_hook_twice(lab: Lab, mode: 
     assert go_through(lab, mode, 1, step=1) > 100
 
 
+@pytest.mark.slow
+@pytest.mark.fault("F16")
+@pytest.mark.timeout(1800)
+def test_power_cut_leaves_no_hook_record_empty(power_lab: Lab) -> None:
+    assert power_lab.every(HOOKED, mode=Mode.CUT, first=40, step=3) >= 10
+
+
 def go_through(lab: Lab, mode: Mode, first: int, step: int) -> int:
     """Crash at every ``step``-th call from the ``first`` on; how many points there were."""
     at, count = first, 0
