@@ -167,6 +167,7 @@ def engine_for(
             layout,
             log,
             reporter.note,
+            root_id=lease.root_id,
             sweep=intake.sweep_files,
             timeout_s=settings.hook_timeout_s,
             owed_wait_s=settings.owed_wait_s,

@@ -23,7 +23,7 @@ from workers.recorder import Bench, Recorder
 from workers.records.clock import SystemClock
 from workers.records.errors import TypedError
 from workers.records.files import HeldFile
-from workers.records.layout import Layout, RunDir
+from workers.records.layout import RunDir, layout_of_run
 from workers.records.spec import RunSpec
 
 USAGE = "usage: python -m workers RUN_DIR [--owner-fd N | --claim N]"
@@ -44,9 +44,8 @@ def _begin(ready: Ready, control: Control, attempt: int) -> int:
 
 
 def _run(ready: Ready, spec: RunSpec, control: Control, recorder: Recorder, attempt: int) -> int:
-    path = ready.run.path
     bench = Bench(
-        layout=Layout(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(path))))),
+        layout=layout_of_run(ready.run),
         run=ready.run,
         spec=spec,
         environ=ready.environ,
@@ -54,6 +53,7 @@ def _run(ready: Ready, spec: RunSpec, control: Control, recorder: Recorder, atte
         containment=Containment(spec.run_id),
         clock=SystemClock(),
         attempt=attempt,
+        root_id=ready.root_id,
     )
     pulse = Pulse(
         ready.run.heartbeat,

@@ -1,4 +1,7 @@
-"""Which stage a process belongs to, where several are on at once.
+"""Which run and which stage a process belongs to.
+
+A process belongs to a run if its environment names the run and the root: a copy of a root has runs
+of the same ids, and their processes are not ours. Within one run, several stages may be on at once.
 
 Below the worker stand the leaders of the stages, and what has lost its parent and came to the
 worker as the nearest subreaper. The first are known. Of the second a process tells by its group,
@@ -35,10 +38,32 @@ def of_stage(stage_id: str, leaders: Mapping[str, int], run_id: str) -> Iterator
         yield from descendants(pid)
 
 
+def is_of_run(environ: bytes, run_id: str, *, root: str, root_id: str) -> bool:
+    """Tell whether a process was started by this run or by a hook of it, and by this root's.
+
+    Args:
+        environ: the environment that the process was started with, as /proc shows it.
+        run_id: the run.
+        root: the root's path, for workers of an earlier version, which name no root_id.
+        root_id: the root's identity.
+    """
+    named = _named(environ)
+    if named.get(b"SUPERVISED_RUN_ID") != run_id.encode():
+        return False
+    if b"SUPERVISED_ROOT_ID" in named:
+        return named[b"SUPERVISED_ROOT_ID"] == root_id.encode()
+    return named.get(b"SUPERVISED_ROOT") == os.fsencode(root)
+
+
+def _named(environ: bytes) -> dict[bytes, bytes]:
+    """Our own variables in an environment."""
+    words = environ.split(b"\0")
+    return dict(word.partition(b"=")[::2] for word in words if word.startswith(b"SUPERVISED_"))
+
+
 def _told_by(environ: bytes, run_id: str) -> str | None:
     """The stage that an environment names; None where it names none of this run."""
-    words = environ.split(b"\0")
-    told = dict(word.partition(b"=")[::2] for word in words if word.startswith(b"SUPERVISED_"))
-    if told.get(b"SUPERVISED_RUN_ID") != run_id.encode():
+    named = _named(environ)
+    if named.get(b"SUPERVISED_RUN_ID") != run_id.encode():
         return None
-    return told.get(b"SUPERVISED_STAGE_ID", b"").decode("utf-8", "replace")
+    return named.get(b"SUPERVISED_STAGE_ID", b"").decode("utf-8", "replace")

@@ -63,6 +63,7 @@ class CommandStage:
             "SUPERVISED_STAGE_ID": stage.id,
             "SUPERVISED_RUN_DIR": bench.run.path,
             "SUPERVISED_ROOT": bench.layout.root,
+            "SUPERVISED_ROOT_ID": bench.root_id,
         }
 
     def run(self, pipeline_deadline: float | None) -> Steps[StageOutcome]:

@@ -59,6 +59,7 @@ class PipelineRun:
             {
                 "identity": None if identity is None else identity.to_json(),
                 "attempt": bench.attempt,
+                "root_id": bench.root_id,
             },
         )
         try:

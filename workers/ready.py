@@ -12,8 +12,9 @@ from workers.records.clock import SystemClock
 from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.files import HeldFile
+from workers.records.identity import root_id
 from workers.records.journal import JournalWriter
-from workers.records.layout import RunDir
+from workers.records.layout import RunDir, layout_of_run
 from workers.records.read_spec import load_spec
 from workers.records.spec import RunSpec
 
@@ -26,12 +27,14 @@ class Ready:
         environ: what the environment of every stage is built upon.
         journal: open; who does not begin closes it.
         spec: what to run, or why it cannot be read.
+        root_id: identity of the root that the run belongs to.
     """
 
     run: RunDir
     environ: Mapping[str, str]
     journal: JournalWriter
     spec: RunSpec | OSError | TypedError
+    root_id: str
 
 
 def make_ready(
@@ -53,6 +56,7 @@ def make_ready(
         FileNotFoundError: it is no run.
         OSError: the system refused.
     """
+    root = root_id(layout_of_run(run).runs)
     os.stat(run.journal)  # before .owner is made where there is no run
     if claim is None:
         own(run, owner_fd)
@@ -66,4 +70,4 @@ def make_ready(
         spec = load_spec(run.spec)
     except (OSError, TypedError) as error:
         spec = error
-    return Ready(run=run, environ=environ, journal=journal, spec=spec)
+    return Ready(run=run, environ=environ, journal=journal, spec=spec, root_id=root)

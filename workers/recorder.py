@@ -34,6 +34,7 @@ class Bench:
     control: Control
     containment: Containment
     clock: Clock
+    root_id: str
     attempt: int = 1
 
 

@@ -21,7 +21,8 @@ from typing import Any, Final
 from supervisor.edge.hook_process import HookEnd, HookProcess
 from supervisor.edge.hook_records import HookRecords
 from supervisor.edge.log import Log
-from workers.descent import Process
+from workers.belonging import is_of_run
+from workers.descent import Process, environment
 from workers.masking import Mask, secret_values
 from workers.records.atomic import replace_file, to_bytes, write_marker
 from workers.records.errors import TypedError
@@ -37,6 +38,7 @@ from workers.records.hooks import HookSpec
 from workers.records.identity import Identity, identity_of, is_alive
 from workers.records.ids import is_run_id, why_bad
 from workers.records.layout import Layout, RunDir
+from workers.records.proc import proc_stat
 from workers.records.read_spec import load_spec
 from workers.records.request import now_text
 from workers.records.spec import RunSpec
@@ -76,6 +78,7 @@ class Hooks:
         layout: the root.
         log: where every end is told.
         tell: who is told of a hook that failed.
+        root_id: identity of the root.
         sweep: removes the temporary files of dead writers from a directory.
         timeout_s: a hook may take so long.
         owed_wait_s: so long a record that the disk refuses keeps ``start --once`` from leaving.
@@ -87,6 +90,7 @@ class Hooks:
         log: Log,
         tell: Callable[[str], None],
         *,
+        root_id: str,
         sweep: Callable[[str], int],
         timeout_s: float,
         owed_wait_s: float,
@@ -94,6 +98,7 @@ class Hooks:
         self._layout = layout
         self._log = log
         self._tell = tell
+        self._root_id = root_id
         self._sweep = sweep
         self.timeout_s = timeout_s
         self._queue: deque[_Owed] = deque()
@@ -253,6 +258,7 @@ class Hooks:
             "PIPELINE_ID": spec.pipeline.id,
             "RUN_DIR": run.path,
             "ROOT": self._layout.root,
+            "ROOT_ID": self._root_id,
             "MANIFEST": run.manifest,
             "HOOK": str(hook.on),
             **owed.facts,
@@ -303,10 +309,23 @@ class Hooks:
         if record.get("status") != "started":
             return True
         with contextlib.suppress(TypedError):
-            _end_group(record)
+            self._end_group(run.run_id, record)
         self._log.write("hook_interrupted", run_id=run.run_id, hook=str(hook.on))
         record |= {"status": "interrupted", "reason": INTERRUPTED}
         return self._records.write(owed, run.run_id, run.hook(hook.on), record)
+
+    def _end_group(self, run_id: str, record: dict[str, Any]) -> None:
+        """Kill what an earlier supervisor's hook still runs, if it is proven to be of this root."""
+        if not isinstance(record.get("process"), dict):
+            return
+        who: Identity = Identity.from_fields(Fields(record, "hook").child("process"))
+        stat = proc_stat(who.pid) if is_alive(who) else None
+        if stat is None or stat.pgid != who.pid:
+            return
+        root, root_id = self._layout.root, self._root_id
+        if is_of_run(environment(who.pid, stat), run_id, root=root, root_id=root_id):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(who.pid, signal.SIGKILL)
 
     def _done(self, run_id: str) -> None:
         with contextlib.suppress(OSError):  # a marker that stays finds every hook claimed
@@ -331,12 +350,3 @@ def _verdict_of(manifest: dict[str, Any]) -> dict[str, Any]:
         "reason": more.get("reason"),
         "duration_s": more.get("duration_s"),
     }
-
-
-def _end_group(record: dict[str, Any]) -> None:
-    """Kill what an earlier supervisor's hook still runs, where it is proven to be that."""
-    if isinstance(record.get("process"), dict):
-        who: Identity = Identity.from_fields(Fields(record, "hook").child("process"))
-        if is_alive(who):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(who.pid, signal.SIGKILL)

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from supervisor.edge.run_reader import RunReader
+from supervisor.report.rows import tasks
 from workers.records.atomic import (
     create_file,
     is_abandoned,
-    is_foreign,
+    is_temporary,
     publish_dir,
     replace_file,
     to_bytes,
@@ -204,23 +205,32 @@ class Intake:
         return target
 
     def sweep(self) -> int:
-        """Remove what dead writers left in the supervisor's own directories; how much it was."""
-        return self.sweep_files(self._layout.inbox, self._layout.control)
+        """Remove temporary files outside of runs, at startup; returns how many there were.
 
-    def sweep_files(self, *directories: str, foreign: bool = False) -> int:
+        In a task's directories only the supervisor writes, and that is us now.
+        """
+        layout = self._layout
+        count = self.sweep_files(layout.inbox, layout.control)
+        for task_id in tasks(layout):
+            places = (layout.task_dir(task_id), layout.out_dir(task_id))
+            count += self.sweep_files(*places, only_writer=True)
+        return count
+
+    def sweep_files(self, *directories: str, only_writer: bool = False) -> int:
         """Remove the temporary files of dead writers, and return how many there were.
 
         What the disk refuses to remove stays until the next sweep; it is in nobody's way.
 
         Args:
             directories: where to look; one that is missing holds nothing.
-            foreign: those of other hosts too, since nobody else may write there any more.
+            only_writer: nobody but us may write there, so the files of all others are removed.
         """
+        is_left = is_temporary if only_writer else is_abandoned
         count = 0
         for directory in directories:
             with contextlib.suppress(OSError):
                 for name in os.listdir(directory):
-                    if is_abandoned(name) or (foreign and is_foreign(name)):
+                    if is_left(name):
                         os.unlink(os.path.join(directory, name))
                         count += 1
         return count

@@ -20,7 +20,7 @@ from supervisor.errors import LeaseHeldError, RootGoneError
 from supervisor.version import VERSION
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.files import make_private
-from workers.records.identity import Identity, identity_of
+from workers.records.identity import Identity, identity_of, root_id_of
 from workers.records.layout import Layout
 from workers.records.request import now_text
 
@@ -43,6 +43,11 @@ class Lease:
     fd: int
     identity: Identity
     runs_at: tuple[int, int]
+
+    @property
+    def root_id(self) -> str:
+        """Identity of the root, as its stages have it in their environment."""
+        return root_id_of(*self.runs_at)
 
     def keep(self) -> bool:
         """Look whether the claim still stands, and take it again where only its file was deleted.

@@ -2,9 +2,10 @@
 
 What belongs to a run is proven, never guessed. Three proofs: the process is below us and below no
 living worker (we are a child subreaper, so what a dead worker leaves comes to us, whatever it does
-to its session and its environment); the run's id stands in its environment; or it is in the session
-that the run's worker leads, or led when we saw it end. Of an earlier supervisor's worker only the
-last two are left, since its orphans come to somebody else.
+to its session and its environment); its environment names the run and this root (a copy of the
+root has runs of the same ids); or it is in the session that the run's worker leads, or led when we
+saw it end. Of an earlier supervisor's worker only the last two are left, since its orphans come to
+somebody else.
 
 Nothing in our own session is of a run, because every worker leads a session of its own: so a shell
 that started something in the background and then became the supervisor loses nothing.
@@ -14,6 +15,7 @@ import contextlib
 import os
 from collections.abc import Callable, Collection, Iterator
 
+from workers.belonging import is_of_run
 from workers.descent import Process, children, descendants, environment, kill_all
 from workers.records.dataclass import dataclass
 from workers.records.proc import ProcStat, is_running, proc_stat
@@ -25,12 +27,16 @@ class Lost:
 
     Attributes:
         run_id: the run.
+        root: path of the root.
+        root_id: identity of the root.
         worker: its worker, where it lives or was seen to end by us; else None.
         is_below_us: we have started it, so that all it leaves has come to us.
         since_ticks: when its worker started, 0 where nobody knows; what is older is of no interest.
     """
 
     run_id: str
+    root: str
+    root_id: str
     worker: Process | None
     is_below_us: bool
     since_ticks: int
@@ -54,7 +60,6 @@ def kill_remains(
         The pids that were alive at this look or had ended since the last; empty means that nothing
         is left.
     """
-    mark = f"SUPERVISED_RUN_ID={lost.run_id}".encode()
     spared = {*workers, *others}
     working = {pid for pid, _ in workers}
 
@@ -73,7 +78,9 @@ def kill_remains(
                 yield process
             elif stat.ppid in working:
                 continue  # a child of a living worker is that one's, whatever it was started with
-            elif mark in environment(process[0], stat).split(b"\0"):
+            elif is_of_run(
+                environment(process[0], stat), lost.run_id, root=lost.root, root_id=lost.root_id
+            ):
                 yield process
 
     found = kill_all(below_us if lost.is_below_us else everywhere)

@@ -81,6 +81,15 @@ class RunReader:
                     return None
         return None
 
+    @property
+    def root_id(self) -> str | None:
+        """The root in which the worker began, as the journal names it; None if it names none."""
+        for fact in self.facts:
+            if fact.event == Event.RUN_STARTED:
+                found = fact.data.get("root_id")
+                return found if isinstance(found, str) else None
+        return None
+
     def note_in(self, glance: Glance) -> None:
         """Let a glance tell when the journal is worth a look; one that must be read again is so."""
         if self._unsure:

@@ -12,7 +12,7 @@ from typing import Final
 from supervisor.edge.log import Log
 from supervisor.report.figures import FiguresReader
 from supervisor.report.rows import tasks
-from workers.records.atomic import replace_file
+from workers.records.atomic import replace_file, sweep_temporaries
 from workers.records.errors import TypedError
 from workers.records.layout import Layout
 
@@ -65,7 +65,9 @@ class Textfile:
         from supervisor.report.prometheus import text_of  # heavy: only where it is wanted
 
         path = str(self._path)
-        self._reader = self._reader or FiguresReader(self._layout)
+        if self._reader is None:
+            self._reader = FiguresReader(self._layout)
+            sweep_temporaries(path)
         text = text_of(self._reader.read(up=up))
         try:
             replace_file(path, text.encode(), flush=False, mode=_MODE)

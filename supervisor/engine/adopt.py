@@ -6,6 +6,7 @@ is recorded, once. Doing all this again changes nothing.
 """
 
 import os
+from typing import Final
 
 from supervisor.core import stimuli
 from supervisor.core.stimuli import Stimulus
@@ -13,6 +14,12 @@ from supervisor.edge.flock import is_flocked
 from supervisor.edge.placements import load_placement
 from supervisor.edge.proctable import living_pidfd
 from supervisor.edge.removal import sweep as sweep_removed
+from supervisor.edge.root_record import (
+    copied_from,
+    load_root_record,
+    root_record,
+    store_root_record,
+)
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchedWorker
 from supervisor.engine import placing
@@ -31,6 +38,12 @@ from workers.records.read_spec import load_spec
 from workers.records.request import now_text, pending_requests
 from workers.records.spec import PipelineSpec, RunSpec
 
+UNSERVED: Final = "its worker ended without a verdict while no supervisor was up"
+IN_ORIGINAL: Final = (
+    "it was in progress in the root that this one was copied or restored from; its processes "
+    "there, if any, were left alone"
+)
+
 
 def recover(parts: Parts) -> list[Stimulus]:
     """Take up every accepted run.
@@ -38,6 +51,15 @@ def recover(parts: Parts) -> list[Stimulus]:
     Returns:
         Stimuli in the order of acceptance, since run ids sort by time.
     """
+    record, now = load_root_record(parts.layout), root_record(parts.layout)
+    copied = copied_from(record, now)
+    if copied is not None:
+        parts.log.write("root_copied", original=copied.original, is_there=copied.is_there)
+        parts.reporter.note(
+            f"{parts.layout.root} is {copied.summary}: runs that were in progress there are "
+            "recorded here as worker-lost and their processes are left alone; queued runs start "
+            "here, too"
+        )
     swept_count = parts.intake.sweep() + sweep_removed(parts.layout)
     if swept_count:
         parts.log.write("swept", files_count=swept_count)
@@ -54,7 +76,7 @@ def recover(parts: Parts) -> list[Stimulus]:
             ):
                 os.unlink(parts.layout.marker(name))  # its request, still there, makes it anew
                 continue
-            found += _take_up(parts, task_id, name)
+            found += _take_up(parts, task_id, name, is_copy=copied is not None)
         except OSError as error:  # the other runs are taken up all the same
             parts.readers.pop(name, None)
             parts.unreadable[name] = str(error)
@@ -64,7 +86,13 @@ def recover(parts: Parts) -> list[Stimulus]:
             parts.readers.pop(name, None)
             parts.log.write("run_left_alone", run_id=name, why=str(error))
             parts.reporter.note(f"run {name} is left alone: {error}")
-    return found + _stale_states(parts)
+    found += _stale_states(parts)
+    if now != record:
+        try:
+            store_root_record(parts.layout, now)
+        except (OSError, TypedError) as error:  # the next start says the same again
+            parts.log.write("root_record_failed", why=str(error))
+    return found
 
 
 def _stale_states(parts: Parts) -> list[Stimulus]:
@@ -102,8 +130,14 @@ def _task_of(parts: Parts, run_id: str) -> str | None:
     return named
 
 
-def _take_up(parts: Parts, task_id: str, run_id: str) -> list[Stimulus]:
+def _take_up(parts: Parts, task_id: str, run_id: str, *, is_copy: bool) -> list[Stimulus]:
     """One run.
+
+    Args:
+        parts: the effects and the books.
+        task_id: its task.
+        run_id: the run.
+        is_copy: its directory was copied: whoever was writing there writes in the original.
 
     Raises:
         NewerRecordError: a later version wrote it.
@@ -115,9 +149,7 @@ def _take_up(parts: Parts, task_id: str, run_id: str) -> list[Stimulus]:
         make_private(run.path)
     spec = _spec(parts, task_id, run_id)
     _check_version(run, task_id)
-    parts.intake.sweep_files(
-        run.path, run.commands, run.errors, layout.task_dir(task_id), layout.out_dir(task_id)
-    )
+    parts.intake.sweep_files(run.path, run.commands, run.errors, only_writer=is_copy)
     parts.aside.make_room(run.manifest)
     if not os.path.lexists(layout.marker(run_id)):
         parts.intake.mark([spec])  # something else stood there
@@ -143,7 +175,7 @@ def _take_up(parts: Parts, task_id: str, run_id: str) -> list[Stimulus]:
         parts.reporter.adopted(spec)
         return [stimuli.Adopted(about, started), *_cancelled(reader)]
     if started:
-        reason = "its worker ended without a verdict while no supervisor was up"
+        reason = IN_ORIGINAL if parts.began_elsewhere(run_id) else UNSERVED
         return [
             stimuli.Adopted(about, True),
             *_cancelled(reader),

@@ -21,6 +21,8 @@ def clear(parts: Parts, run_id: str) -> tuple[int, ...]:
     worker = parts.worker_identity(run_id)
     lost = Lost(
         run_id=run_id,
+        root=parts.layout.root,
+        root_id=parts.lease.root_id,
         worker=None if worker is None else (worker.pid, worker.start_ticks),
         is_below_us=run_id in parts.started,
         since_ticks=0 if worker is None else worker.start_ticks,

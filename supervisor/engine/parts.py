@@ -160,6 +160,11 @@ class Parts:
         mine = (self.mine.host, self.mine.boot_id)
         return found is not None and (found.host, found.boot_id) == mine
 
+    def began_elsewhere(self, run_id: str) -> bool:
+        """Tell whether a run began in the root that this one is a copy of."""
+        began_in = self.readers[run_id].root_id
+        return self.same_boot(run_id) and began_in not in (None, self.lease.root_id)
+
     def forget(self, run_id: str) -> None:
         """A run has left the fleet."""
         reader = self.readers.pop(run_id, None)

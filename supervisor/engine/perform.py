@@ -170,7 +170,7 @@ class Performer:
             reader = self._restore_journal(run_id)
             # nobody else may write here: what a killed worker was replacing stays half written
             run = reader.run
-            parts.intake.sweep_files(run.path, run.commands, run.errors, foreign=True)
+            parts.intake.sweep_files(run.path, run.commands, run.errors, only_writer=True)
             reader.read()
             if reader.verdict is None:
                 self._append_verdict(action)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.holder import read_lease
+from supervisor.edge.root_record import copied_from, load_root_record, root_record
 from supervisor.report.control import SHOWN_COUNT
 from supervisor.report.finding import Finding, bad, ok, warn
 from supervisor.report.rows import rejected, tasks
@@ -29,6 +30,7 @@ def look_at_root(layout: Layout) -> Iterator[Finding]:
     """Look at a root that a supervisor has made."""
     for directory in (layout.runs, layout.out):
         yield _directory(layout, directory)
+    yield _identity(layout)
     yield _lease(layout)
     yield from _requests(layout)
     yield _leftovers(layout)
@@ -55,6 +57,22 @@ def _directory(layout: Layout, path: str) -> Finding:
             name, f"may be entered by others (mode {mode:o})", f"chmod 700 {path}; start does it"
         )
     return ok(name, f"ours, mode {mode:o}")
+
+
+def _identity(layout: Layout) -> Finding:
+    """A copied or restored root, before a start has taken it over."""
+    try:
+        copied = copied_from(load_root_record(layout), root_record(layout))
+    except OSError as error:
+        return warn("root", f"cannot be identified: {error}", "see to .runs/")
+    if copied is None:
+        return ok("root", "the one that its records were written in")
+    return warn(
+        "root",
+        copied.summary,
+        "'supervisor start' records runs that were in progress as worker-lost and starts the "
+        "queued ones; 'supervisor pause' first holds those back",
+    )
 
 
 def _lease(layout: Layout) -> Finding:

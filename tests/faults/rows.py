@@ -39,6 +39,7 @@ ROWS: dict[str, str] = {
     "P31": "an attempt that an engine places, loses or starts twice: begun once, one verdict",
     "P32": "the worker's host is gone or cut off: worker-lost after silence, and nothing after it",
     "P33": "an engine's scheduler, worker or agent dies: no run is lost, no stage runs twice",
+    "P34": "a copied, restored or snapshotted root: no process of the original gets a signal",
     "F1": "no space at any write: old files stay, the run goes on, what is owed is written later",
     "F2": "no inodes: as F1",
     "F3": "a full disk: no heartbeat fails",

@@ -103,6 +103,21 @@ def test_a_file_that_cannot_be_written_costs_only_a_line_in_the_log(root: Root) 
     root.check_settled(count=1)
 
 
+@pytest.mark.fault("F18")
+def test_a_dead_writers_temporary_file_is_swept_next_to_the_textfile(
+    root: Root, tmp_path: Path
+) -> None:
+    path = tmp_path / "figures.prom"
+    root.configure(PIPELINES, f'metrics_textfile = "{path}"\n')
+    left, other = (tmp_path / f".{name}.999999999-1-1.tmp" for name in ("figures.prom", "other"))
+    left.write_text("half")
+    other.write_text("half")
+    assert root.call("start", "--once", "good").code == 0
+    assert path.exists()
+    assert other.exists()
+    assert not left.exists()
+
+
 def test_the_file_is_relative_to_the_configuration(root: Root) -> None:
     root.configure(PIPELINES, settings='metrics_textfile = "ours.prom"')
     assert root.call("start", "--once", "good").code == 0

@@ -193,6 +193,17 @@ def test_a_damaged_spec_never_stops_a_start(root: Root, damage: str) -> None:
 
 
 @pytest.mark.fault("F18")
+def test_temporary_files_of_a_task_without_unfinished_runs_are_swept(root: Root) -> None:
+    root.configure('[pipelines.p]\nstages = [{ id = "s", command = "true" }]\n')
+    assert root.call("start", "--once", "p").code == 0
+    for name in (".runs/default/.metrics.json", "out/default/.history.ndjson"):
+        root.write(f"{name}.999999999-1-1.tmp", "half")
+    assert root.call("verify").code == 65
+    assert root.call("start", "--once").code == 0
+    root.check_settled(count=1)
+
+
+@pytest.mark.fault("F18")
 def test_what_a_dead_writer_left_half_written_is_swept(root: Root) -> None:
     holding(root, 1)
     process = root.popen("start", "--once", "--batch", "batch.toml")

@@ -138,6 +138,28 @@ def is_abandoned(name: str) -> bool:
     return not (pid.isdigit() and ticks.isdigit() and is_running(int(pid), int(ticks)))
 
 
+def sweep_temporaries(path: str) -> None:
+    """Remove the temporary files of one file that dead writers left next to it.
+
+    What the disk refuses to remove stays; it is in nobody's way.
+    """
+    directory, name = os.path.split(path)
+    with contextlib.suppress(OSError):
+        for found in os.listdir(directory or "."):
+            if found.startswith(f".{name[:180]}.") and is_abandoned(found):
+                os.unlink(os.path.join(directory, found))
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file name is that of a temporary file of another process, dead or alive.
+
+    For a directory in which nobody else may write: whoever wrote there has lost its claim, or
+    writes in the root that this one was copied from.
+    """
+    writer = name.removesuffix(".tmp").rpartition(".")[2]
+    return name.endswith(".tmp") and not writer.startswith(f"{_writer(os.getpid())}-")
+
+
 def is_foreign(name: str) -> bool:
     """Tell whether a file name is that of a temporary file which was written on another host."""
     mark = _FOREIGN.search(name)

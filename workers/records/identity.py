@@ -1,7 +1,11 @@
-"""Who a process is: host, boot, pid and the kernel's start ticks. A bare pid proves nothing.
+"""Identity of processes and of roots. A bare pid proves nothing, and neither does a path.
 
-Start ticks are field 22 of /proc/PID/stat, clock ticks since boot. Together with the boot id they
-name one process for ever, up to the tick (10 ms) in which a pid could be reused.
+A process is identified by host, boot id, pid and start ticks (field 22 of /proc/PID/stat, clock
+ticks since boot): unique up to the tick (10 ms) in which a pid could be reused.
+
+A root is identified by device and inode of its ``.runs`` directory. Within one boot no copy can
+share them: ``cp``, ``rsync`` and a restored backup have another inode, a snapshot that is mounted
+next to its original has another device. A rename within the file system keeps them.
 """
 
 import functools
@@ -36,6 +40,24 @@ class Identity:
             pid=read.integer("pid"),
             start_ticks=read.integer("start_ticks"),
         )
+
+
+def root_id(runs: str) -> str:
+    """Identity of a root on this host and boot, as stages have it in ``SUPERVISED_ROOT_ID``.
+
+    Args:
+        runs: the root's ``.runs`` directory.
+
+    Raises:
+        OSError: it is gone or cannot be read.
+    """
+    found = os.stat(runs, follow_symlinks=False)
+    return root_id_of(found.st_dev, found.st_ino)
+
+
+def root_id_of(device: int, inode: int) -> str:
+    """The same, of a ``.runs`` directory whose device and inode are known."""
+    return f"{device:x}-{inode:x}"
 
 
 @functools.lru_cache(maxsize=1)

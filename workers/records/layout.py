@@ -10,7 +10,7 @@
             placement.json  .claim.N  .claim.N.revoked
             commands/NN-<slug>.stdout.log      .stderr.log; earlier tries NN-<slug>.try-K.…
             errors/NN-<slug>.json
-        .supervisor/                           lease.lock lease.json paused.json status.json …
+        .supervisor/                           lease.lock lease.json root.json status.json …
             inbox/ accepted/ rejected/ slots/
     <root>/out/<task>/                         history.ndjson state.json
 """
@@ -116,6 +116,14 @@ class RunDir:
         return f"{self.errors}/{index:02d}-{slug}.json"
 
 
+def layout_of_run(run: RunDir) -> "Layout":
+    """The root that a run's directory is in: ``<root>/.runs/<task>/cli/<run-id>``."""
+    root = run.path
+    for _ in range(4):
+        root = os.path.dirname(root)
+    return Layout(root)
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The paths under one root. ``root`` is absolute."""
@@ -146,6 +154,11 @@ class Layout:
     def lease(self) -> str:
         """Who holds the lease: a hint for people."""
         return f"{self.control}/lease.json"
+
+    @property
+    def root_record(self) -> str:
+        """Which directory the records were last served in: a copy shows by it."""
+        return f"{self.control}/root.json"
 
     @property
     def inbox(self) -> str:

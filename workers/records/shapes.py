@@ -77,7 +77,7 @@ _ENDED: Final = {
     "stderr": _or_null(_counts),
 }
 _SHAPES: Final[Mapping[str, Mapping[str, Callable[[object], bool]]]] = {
-    "run_started": {"identity": _or_null(_object)},
+    "run_started": {"identity": _or_null(_object), "root_id": _or_null(_text)},
     "stage_waiting": {**_STAGE, "slots": _texts},
     "stage_started": {**_STAGE, "mark_key": _or_null(_text)},
     "stage_ended": _ENDED,
