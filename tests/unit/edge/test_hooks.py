@@ -56,6 +56,7 @@ def hooks_of(root: Root, owed_wait_s: float) -> Hooks:
         root.layout,
         Log(root.layout.log),
         lambda _: None,
+        root_id="1f-7",
         sweep=lambda _: 0,
         timeout_s=30.0,
         owed_wait_s=owed_wait_s,
