@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from supervisor.commands.options import json_option, layout_of, root_options
-from supervisor.commands.waiting import Awaited, settled
+from supervisor.commands.waiting import Awaited, ended
 from supervisor.core.retrying import kept_of
 from supervisor.plan.retries import retry_spec
 from supervisor.report.find import find_run
@@ -64,6 +64,6 @@ def _record(layout: Layout, task_id: str, run_id: str) -> tuple[RunSpec, dict[st
         return spec, fold_now(layout, spec)
     manifest = load_manifest(layout, task_id, run_id)
     marked = os.path.lexists(layout.marker(run_id))
-    if marked and manifest["status"] in FINAL and settled(layout, Awaited(task_id, run_id)) is None:
+    if marked and manifest["status"] in FINAL and ended(layout, Awaited(task_id, run_id)) is None:
         manifest["status"] = str(Status.IN_PROGRESS)
     return load_spec(run.spec), manifest

@@ -16,6 +16,7 @@ from supervisor.plan.batches import Batch
 from supervisor.plan.engines import check_engine
 from supervisor.plan.runs import Asking
 from supervisor.report.progress import JsonReporter, PlainReporter, Tally
+from supervisor.report.rounds import ended_in
 from supervisor.report.terminal import moves
 from supervisor.report.text import duration, json_line
 from supervisor.wiring import engine_for
@@ -23,6 +24,7 @@ from workers.records.dataclass import dataclass
 from workers.records.request import Request, RequestKind, pending_requests, publish
 from workers.records.spec import RunSpec
 
+LEFT_SHOWN = 5  # ids in one message; 'supervisor status' has them all
 MEND = "see to the disk and start again"
 
 
@@ -104,7 +106,7 @@ def supervise(asked: Asked, notifier: Notifier, by_fork: ZygoteLauncher) -> int:
             engine.run()
         finally:
             reporter.close()
-    code = _leave(given, engine, reporter, asked.as_json)
+    code = _leave(given, engine, reporter, asked)
     return code if asked.once or engine.ended_by is not None else 0
 
 
@@ -141,9 +143,19 @@ def _hand_in(given: Configured, asked: Asked, plan: _Plan, engine: Engine, repor
     batch = plan.batch
     if batch is None:
         return
-    is_asked = any(request.batch == batch.key for request in pending_requests(given.layout))
-    if not asked.again and (is_asked or batch.key in engine.batches()):
-        reporter.note(f"continuing {batch.key}, which is unfinished; --again makes its runs anew")
+    rounds = engine.unfinished_rounds(batch.key)
+    for request in pending_requests(given.layout):
+        rounds |= {spec.asked_at for spec in request.runs if spec.batch == batch.key}
+    if rounds and not asked.again:
+        count = len(engine.outcomes)
+        for task_id, run_id, status, detail in ended_in(given.layout, batch.key, rounds):
+            engine.outcomes.setdefault(run_id, (status, detail))
+            engine.tasks.add(task_id)
+        count = len(engine.outcomes) - count
+        ended = f" ({_runs(count)} of it ended before)" if count else ""
+        reporter.note(
+            f"continuing {batch.key}, which is unfinished{ended}; --again makes its runs anew"
+        )
         return
     runs = tuple(plan.asking.batch(batch, asked.task))
     publish(given.layout, Request(kind=RequestKind.RUNS, runs=runs, batch=batch.key))
@@ -153,7 +165,7 @@ def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) -> int:
+def _leave(given: Configured, engine: Engine, reporter: Tally, asked: Asked) -> int:
     """Say how it went, and find the exit code."""
     outcomes = engine.outcomes
     tasks = sorted(engine.tasks)
@@ -161,10 +173,11 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
         word: sum(1 for status, _ in outcomes.values() if status == word)
         for word in ("succeeded", "failed", "cancelled")
     }
-    queued_count = len(engine.fleet.queued)
+    queued_count, at_work = len(engine.fleet.queued), engine.fleet.at_work()
     reporter.settle()
-    if as_json:
+    if asked.as_json:
         facts = {"root": given.layout.root, **counts, "queued": queued_count, "tasks": tasks}
+        facts["left_running"] = at_work
         facts["unsaid"] = reporter.unsaid_count
         reporter.results.write(json_line("start-summary", facts))
     elif outcomes:
@@ -178,10 +191,15 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, as_json: bool) ->
         reporter.results.write("".join(f"{line}\n" for line in lines))
     for task_id in engine.owed_tasks():
         reporter.note(f"the state of task {task_id} is still owed; the next start writes it")
-    if not outcomes and not queued_count and engine.ended_by is None:
-        reporter.note("there was nothing to do: no PIPELINE named, no batch, nothing handed in")
+    if at_work:
+        ids = ", ".join(at_work[:LEFT_SHOWN]) + (", ..." if len(at_work) > LEFT_SHOWN else "")
+        reporter.note(
+            f"left running: {_runs(len(at_work))} ({ids}); 'supervisor start' adopts them"
+        )
     if queued_count:
-        reporter.note(f"{_runs(queued_count)} stay queued; 'supervisor start' goes on with them")
+        reporter.note(f"{_runs(queued_count)} left queued; 'supervisor start' starts them")
+    elif not outcomes and not at_work and asked.once and engine.ended_by is None:
+        reporter.note("nothing to do: no PIPELINE named, no batch, no run submitted")
     for run_id, why in engine.unwritten().items():
         reporter.note(f"the result of {run_id} is not on disk ({why}); {MEND}")
     if engine.postponed is not None:

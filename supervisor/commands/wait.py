@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from supervisor.commands.options import json_option, layout_of, root_options
-from supervisor.commands.waiting import Awaited, outcome, wait_for
+from supervisor.commands.waiting import Awaited, ended, outcome, wait_for
 from supervisor.core.outcome import worst
 from supervisor.edge.flock import is_flocked
 from supervisor.errors import RunRemovedError
@@ -37,7 +37,8 @@ def command(
     """Wait until every RUN has its verdict on record, and exit with the worst outcome.
 
     With --any until the first has, whose outcome it is then. Works while no supervisor is up, and
-    says so. Exits with 0, 10 (failed), 11 (cancelled), 12 (lost), or 124 where the time ran out.
+    says so; then a verdict counts as soon as the run's worker has written it. Exits with 0, 10
+    (failed), 11 (cancelled), 12 (lost), or 124 if the time runs out.
 
     Example: supervisor wait latest --timeout 600
     """
@@ -49,7 +50,8 @@ def command(
         awaited,
         timeout_s=timeout,
         meanwhile=_Meanwhile(layout, awaited, over).look,
-        ended=over,
+        over=over,
+        find=ended,
         enough=1 if first else None,
     )
     shown = [run for run in awaited if run in found] if first else awaited

@@ -10,6 +10,7 @@ from supervisor.core.outcome import exit_code
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.helper import start_helper
 from supervisor.errors import HelperError
+from supervisor.report.records import load_manifest
 from workers.records.dataclass import dataclass
 from workers.records.errors import NewerRecordError, TypedError
 from workers.records.files import read_object
@@ -52,6 +53,27 @@ def settled(layout: Layout, run: Awaited) -> dict[str, Any] | None:
         return manifest
     owed = any(w.get("code") == "snapshot_owed" for w in manifest["extensions"]["warnings"])
     return manifest if owed or not is_flocked(layout.lease_lock) else None
+
+
+def ended(layout: Layout, run: Awaited) -> dict[str, Any] | None:
+    """The final manifest of a run that is settled, or that has ended while nobody serves the root.
+
+    A worker that outlived its supervisor wrote its verdict to the journal, where ``status`` and
+    ``show`` read it; the next start puts it on record.
+
+    Raises:
+        NewerRecordError: a later version wrote it; this one cannot tell.
+    """
+    manifest = settled(layout, run)
+    if manifest is not None or is_flocked(layout.lease_lock):
+        return manifest
+    try:
+        manifest = load_manifest(layout, run.task_id, run.run_id)
+    except NewerRecordError:
+        raise
+    except (OSError, TypedError):
+        return None
+    return manifest if manifest["status"] in FINAL else None
 
 
 def outcome(manifest: dict[str, Any]) -> int:
@@ -103,7 +125,8 @@ def wait_for(
     *,
     timeout_s: float | None,
     meanwhile: Callable[[], None],
-    ended: Mapping[Awaited, dict[str, Any]] | None = None,
+    over: Mapping[Awaited, dict[str, Any]] | None = None,
+    find: Callable[[Layout, Awaited], dict[str, Any] | None] = settled,
     enough: int | None = None,
 ) -> dict[Awaited, dict[str, Any]]:
     """Wait until runs are on record.
@@ -113,8 +136,9 @@ def wait_for(
         runs: what to wait for.
         timeout_s: the longest wait; None waits for ever.
         meanwhile: called between two looks.
-        ended: those that are over although they have no record any more, and how; ``meanwhile``
+        over: those that are over although they have no record any more, and how; ``meanwhile``
             may add to it.
+        find: finds the final manifest of a run that need not be waited for any more.
         enough: how many are enough; None: all.
 
     Returns:
@@ -125,7 +149,7 @@ def wait_for(
     missing = list(runs)
     while True:
         for run in list(missing):
-            manifest = (ended or {}).get(run) or settled(layout, run)
+            manifest = (over or {}).get(run) or find(layout, run)
             if manifest is not None:
                 found[run] = manifest
                 missing.remove(run)

@@ -15,7 +15,18 @@ from supervisor.core.actions import Action
 from supervisor.core.backoff import Backoff
 from supervisor.core.holds import Holds
 from supervisor.core.lanes import CHILDREN, Lane, Place, lane_of
-from supervisor.core.lifecycle import Move, Queued, Recorded, Run, Running, State, check, next_story
+from supervisor.core.lifecycle import (
+    Ended,
+    Judged,
+    Move,
+    Queued,
+    Recorded,
+    Run,
+    Running,
+    State,
+    check,
+    next_story,
+)
 from supervisor.core.liveness import Ages, Liveness
 from supervisor.core.queue import Queue
 from workers.records.dataclass import dataclass
@@ -138,6 +149,11 @@ class Fleet:
             (isinstance(r.state, Recorded) or r.refused is not None) and not r.remains
             for r in self.active.values()
         )
+
+    def at_work(self) -> list[str]:
+        """The runs that have, or are about to have, a worker and no verdict yet."""
+        ended = (Judged, Ended, Recorded)
+        return [r.run_id for r in self.active.values() if not isinstance(r.state, ended)]
 
     def unwritten(self) -> dict[str, str]:
         """The runs whose result the disk refuses, and why."""

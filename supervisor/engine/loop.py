@@ -31,6 +31,9 @@ SCAN_S: Final = 1.0  # measured: a scan at 1 Hz costs 1 us per worker, an event 
 STALL_INTERVALS: Final = 2  # fault P7: after a gap of ours longer than this, ages start again
 
 
+Round = tuple[str, str]  # a batch's key, and when its runs were asked for
+
+
 class Engine:
     """Supervises the runs of one root.
 
@@ -42,7 +45,8 @@ class Engine:
         reload: called on SIGHUP; reads the configuration again.
 
     Attributes:
-        outcomes: (status, detail) of every finished run without a parent, by run id.
+        outcomes: (status, detail) of every finished run without a parent, by run id; the caller
+            adds those of a batch that ended before this engine began.
         tasks: the tasks of all finished runs.
         ended_by: the signal that ended the engine, None where it left by itself.
         refused_count: requests that asked for runs which could not be put on disk.
@@ -69,7 +73,7 @@ class Engine:
         self._random = random.Random()  # noqa: S311 - jitter, not secrecy
         self._scan_s = min(SCAN_S, rules.ages.interval_s)
         self._scans_count = 0
-        self._batches: set[str] = set()
+        self._batches: set[Round] = set()
         self._postponed: str | None = None
         self.outcomes: dict[str, tuple[str, str | None]] = {}
         self.tasks: set[str] = set()
@@ -81,13 +85,16 @@ class Engine:
         """All runs as they are now."""
         return self._fleet
 
-    def batches(self) -> set[str]:
-        """The keys of batches that were found unfinished: with a run not in history and state."""
-        return self._batches | self._batches_now()
+    def unfinished_rounds(self, batch: str) -> set[str]:
+        """The rounds of a batch with a run that is not in history and state, by their ``asked_at``.
 
-    def _batches_now(self) -> set[str]:
+        Those that this engine has put on record since it began are among them.
+        """
+        return {asked_at for key, asked_at in self._batches | self._batches_now() if key == batch}
+
+    def _batches_now(self) -> set[Round]:
         specs = [reader.spec for reader in self._parts.readers.values()]
-        return {spec.batch for spec in specs if spec.batch is not None}
+        return {(spec.batch, spec.asked_at) for spec in specs if spec.batch is not None}
 
     def owed_tasks(self) -> list[str]:
         """The tasks whose state on disk lacks a finished run."""

@@ -132,18 +132,23 @@ class Asking:
         return self.spec(pipeline, wish=wish)
 
     def batch(self, batch: Batch, task: str | None) -> Iterator[RunSpec]:
-        """Every run of a batch, in its order; ``task`` is for runs that name none."""
+        """Every run of a batch, in its order; ``task`` is for runs that name none.
+
+        All of them were asked for at one instant, which tells this round of the batch from others.
+        """
+        asked_at = utc_text(time.time())
         for planned in batch.runs:
             pipeline, pipelines = batch.catalog.resolve(planned.pipeline)
             wish = Wish(task=planned.task or task, priority=planned.priority, group=planned.group)
             for _ in range(planned.count):
-                yield self.spec(
+                spec = self.spec(
                     pipeline,
                     pipelines,
                     wish=wish,
                     params=planned.params,
                     batch=batch.key,
                 )
+                yield replace(spec, asked_at=asked_at)
 
 
 def _stage_id(program: str) -> str:

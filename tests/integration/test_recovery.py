@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.holding import HOLD, holding, ran, workers
+from tests.holding import HOLD, holding, kill_supervisor, ran, workers
 from tests.root import Root, alive, wait_until
 
 
@@ -42,6 +42,80 @@ def test_runs_that_end_while_no_supervisor_is_up_are_recorded_once(root: Root) -
     for _ in range(2):
         assert root.call("start", "--once").code == 0
     root.check_settled(count=5)
+
+
+MIXED = """
+[pipelines.bad]
+stages = [{ id = "s", command = "exit 1" }]
+"""
+
+
+def killed_amid_a_batch(root: Root) -> None:
+    """Leave a batch of which one run has failed and one is under way, without a supervisor."""
+    root.configure(MIXED + HOLD)
+    root.write("batch.toml", '[[runs]]\npipeline = "bad"\n[[runs]]\npipeline = "hold"\n')
+    first = root.popen("start", "--once", "--batch", "batch.toml")
+    wait_until(lambda: len(ran(root)) == 1, "one run is under way")
+    wait_until(lambda: len(os.listdir(root.layout.accepted)) == 1, "the other one is settled")
+    first.kill()
+    root.finish(first)
+
+
+@pytest.mark.fault("P39")
+@pytest.mark.parametrize("ended", ["before the next start", "under the next start"])
+def test_a_continued_batch_exits_with_the_worst_outcome_of_all_its_runs(
+    root: Root, ended: str
+) -> None:
+    killed_amid_a_batch(root)
+    second = None
+    if ended == "under the next start":
+        second = root.popen("start", "--once", "--batch", "batch.toml", "--json")
+        wait_until(lambda: "run_adopted" in [line["event"] for line in root.log()], "adoption")
+    root.write("go", "")
+    wait_until(lambda: not alive(f"workers\0{root.path}"), "the worker ends by itself")
+    second = second or root.popen("start", "--once", "--batch", "batch.toml", "--json")
+    done = root.finish(second)
+    assert done.code == 10, "the run that failed under the first supervisor counts"
+    summary = done.json_lines()[-1]
+    assert (summary["succeeded"], summary["failed"]) == (1, 1)
+    assert root.call("start", "--once", "--batch", "batch.toml").code == 10, "another round"
+    root.check_settled(count=4)
+
+
+@pytest.mark.fault("P39")
+def test_an_earlier_round_of_a_batch_does_not_count(root: Root) -> None:
+    killed_amid_a_batch(root)
+    root.write("go", "")
+    assert root.call("start", "--once", "--batch", "batch.toml").code == 10
+    for name in ("go", "ran"):
+        (root.path / name).unlink()
+    kill_supervisor(root, 3)
+    root.write("go", "")
+    assert root.call("start", "--once", "--batch", "batch.toml").code == 0
+    root.check_settled(count=5)
+
+
+@pytest.mark.fault("P39")
+def test_all_verbs_read_the_verdict_of_a_worker_that_ended_without_a_supervisor(
+    root: Root,
+) -> None:
+    kill_supervisor(root, 1)
+    (run_id,) = ran(root)
+    follower = root.popen("logs", "-f", run_id)
+    waiter = root.popen("wait", run_id)
+    root.write("go", "")
+    assert root.finish(follower).code == 0
+    assert root.finish(waiter).code == 0
+    for verb in (("status",), ("status", run_id), ("show", run_id)):
+        assert "succeeded" in root.call(*verb).out
+    assert root.call("show", run_id, "--json").json()["manifest"]["status"] == "succeeded"
+    (row,) = root.call("status", "--json").json()["runs"]
+    assert (row["status"], row["running"]) == ("succeeded", [])
+    refused = root.call("retry", run_id)
+    assert "succeeded" in refused.err
+    assert root.call("wait", run_id, "--json", "--timeout", "0").json()["status"] == "succeeded"
+    assert root.call("start", "--once").code == 0
+    root.check_settled(count=1)
 
 
 @pytest.mark.fault("P5")

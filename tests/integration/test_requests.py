@@ -122,15 +122,19 @@ def test_cancel_returns_when_nothing_of_the_run_is_left(root: Root) -> None:
 
 
 def test_stop_leaves_workers_for_the_next_start_to_adopt(root: Root) -> None:
-    root.serving()
+    first = root.serving()
     hold = "echo ran >> ran; while ! test -e go; do sleep 0.05; done"
     run_id = root.call("submit", "--", "sh", "-c", hold).out.strip()
     wait_until((root.path / "ran").exists, "the stage runs")
     assert root.call("stop", "--leave-running").code == 0
+    told = root.finish(first)
+    assert f"left running: 1 run ({run_id}); 'supervisor start' adopts them" in told.err
+    assert "nothing to do" not in told.err
     (row,) = root.call("status", "--json").json()["runs"]
     assert row["status"] == "in_progress"
     workers = alive(f"workers\0{root.path}")
-    again = root.serving()
+    again = root.popen("start")
+    wait_until(lambda: "run_adopted" in [e["event"] for e in root.log()], "adoption")
     assert alive(f"workers\0{root.path}") == workers
     root.write("go", "")
     assert root.call("wait", run_id).code == 0

@@ -130,7 +130,7 @@ def test_a_term_drains_and_what_is_queued_stays_queued(root: Root) -> None:
     process.send_signal(signal.SIGTERM)
     done = root.finish(process)
     assert done.code == 143
-    assert "2 runs stay queued" in done.err
+    assert "2 runs left queued" in done.err
     statuses = sorted(m["status"] for m in root.manifests())
     assert statuses == ["queued", "queued", "succeeded"]
     again = root.call("start", "--once", "--batch", "batch.toml")
