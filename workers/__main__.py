@@ -3,8 +3,9 @@
 Whoever starts it takes the run's owner lock before and passes the locked descriptor, so that the
 run is owned without a gap; started by hand, it takes the lock itself. With ``--claim`` it is what
 an engine has placed on this host as attempt N (``keeper``). Exit codes: 0 the verdict is in the
-journal, 1 a bug (it has become the verdict), 2 usage, 65 a bad spec, 73 the verdict could not be
-written, 75 the run is being worked on, was begun before, or was taken away from us.
+journal, 1 a bug (it has become the verdict), 2 usage, 65 a bad spec, 71 the system refuses what
+every run needs and nothing has begun, 73 the verdict could not be written, 75 the run is being
+worked on, was begun before, or was taken away from us.
 """
 
 import os
@@ -21,7 +22,7 @@ from workers.pulse import Pulse
 from workers.ready import Ready, make_ready
 from workers.recorder import Bench, Recorder
 from workers.records.clock import SystemClock
-from workers.records.errors import TypedError
+from workers.records.errors import CannotBeginError, TypedError
 from workers.records.files import HeldFile
 from workers.records.layout import RunDir, layout_of_run
 from workers.records.spec import RunSpec
@@ -67,6 +68,8 @@ def _run(ready: Ready, spec: RunSpec, control: Control, recorder: Recorder, atte
         be_a_worker()
         written = pipeline.run()
         return NOT_OURS if control.is_fenced() else 0 if written else CANNOT_WRITE
+    except CannotBeginError:
+        raise
     except Exception as error:  # noqa: BLE001 - the boundary: a bug becomes a verdict
         traceback.print_exc()
         pipeline.fail(error)

@@ -108,12 +108,18 @@ class CommandStage:
             refresh_s=min(REFRESH_S, limits.heartbeat_interval_s),
         )
         with contextlib.ExitStack() as stack:
-            pipes = []
+            pipes: list[Pipe] = []
             for log in logs:
                 stack.callback(log.close)
-                pipes.append(Pipe(log))
-                stack.callback(pipes[-1].close)
-            ending = yield from Try(work, bench.control, bench.containment, *pipes).run()
+            try:
+                for log in logs:
+                    pipes.append(Pipe(log))
+                    stack.callback(pipes[-1].close)
+            except OSError as error:  # no descriptor is left, here or in the whole system
+                message = f"there is no pipe for its output: {error.strerror}"
+                ending = Ending(reason="spawn-failed", message=message)
+            else:
+                ending = yield from Try(work, bench.control, bench.containment, *pipes).run()
         with contextlib.suppress(OSError):
             sync_dir(bench.run.commands)  # the logs' names: a fact is going to point to them
         for log in logs:

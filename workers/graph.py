@@ -15,10 +15,12 @@ class Graph:
 
     Args:
         pipeline: its stages; ``needs`` names stages of it and leads in no circle.
+        limit: how many stages may run at once, next to the pipeline's own limit; None for any.
     """
 
-    def __init__(self, pipeline: PipelineSpec) -> None:
-        self._limit = pipeline.max_parallel
+    def __init__(self, pipeline: PipelineSpec, limit: int | None = None) -> None:
+        limits = [count for count in (pipeline.max_parallel, limit) if count is not None]
+        self._limit = min(limits, default=None)
         self._stages = pipeline.stages
         self._places = {stage.id: place for place, stage in enumerate(pipeline.stages)}
         self._unmet = {stage: dict.fromkeys(needs) for stage, needs in needs_of(pipeline).items()}

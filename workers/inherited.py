@@ -31,6 +31,7 @@ _RAISED: Final = (
 POPEN_FDS_COUNT: Final = 8  # subprocess.Popen opens /dev/null and two pipes or less
 _umasks: Final[list[tuple[int, int]]] = []  # ours and the caller's, if they differ
 _limits: Final[dict[int, tuple[int, int]]] = {}  # the caller's (soft, hard), if we raised ours
+_spare_fds: Final[list[int]] = []  # of /dev/null, with low numbers, if we raised that limit
 
 
 def take_over() -> None:
@@ -49,6 +50,8 @@ def take_over() -> None:
             with contextlib.suppress(OSError, ValueError):  # a sandbox refuses: the limit stays
                 resource.setrlimit(limit, (hard, hard))
                 _limits[limit] = (soft, hard)
+    if resource.RLIMIT_NOFILE in _limits and not _spare_fds:
+        _spare_fds.extend(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC) for _ in range(3))
 
 
 def restore_locale() -> None:
@@ -91,6 +94,23 @@ def as_inherited(new_fds_count: int = 0) -> Iterator[None]:
             os.umask(umask)
         for limit, (soft, hard) in ours.items():
             resource.setrlimit(limit, (soft, hard))
+
+
+@contextlib.contextmanager
+def low_numbers(stdout_fd: int, stderr_fd: int) -> Iterator[tuple[int, int]]:
+    """Have two descriptors by numbers that the caller's limit allows, as posix_spawn wants them."""
+    caller_soft = _limits.get(resource.RLIMIT_NOFILE, (resource.RLIM_INFINITY, 0))[0]
+    if caller_soft == resource.RLIM_INFINITY or max(stdout_fd, stderr_fd) < caller_soft:
+        yield stdout_fd, stderr_fd
+        return
+    null, *low = _spare_fds
+    try:
+        for fd, number in zip((stdout_fd, stderr_fd), low, strict=True):
+            os.dup2(fd, number, inheritable=False)
+        yield low[0], low[1]
+    finally:
+        for number in low:  # a copy that stayed open would keep the pipe from ending
+            os.dup2(null, number, inheritable=False)
 
 
 def _lowest_free_fd() -> int:

@@ -6,9 +6,11 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from workers.inherited import as_inherited
+from workers.inherited import as_inherited, low_numbers
 from workers.records.dataclass import dataclass
 
+TRANSIENT: Final = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""What the system may no longer refuse in a moment: processes, memory, descriptors."""
 SHELL: Final = ("/bin/sh", "-c")
 
 # Python ignores these in itself; its children get them back.
@@ -22,10 +24,12 @@ class NotStarted:
     Attributes:
         reason: command-not-found, not-executable, bad-cwd, argument-list-too-long, spawn-failed.
         message: for people.
+        transient: trying again may help.
     """
 
     reason: str
     message: str
+    transient: bool = False
 
 
 def argv_of(command: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -76,15 +80,15 @@ def _launch(
         program = _find(argv[0], env, os.X_OK)
         if program is None:
             return _missing(argv[0], env)
-        with as_inherited():
+        with low_numbers(stdout_fd, stderr_fd) as (out_fd, err_fd), as_inherited():
             return os.posix_spawn(
                 program,
                 list(argv),
                 env,
                 file_actions=(
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, stdout_fd, 1),
-                    (os.POSIX_SPAWN_DUP2, stderr_fd, 2),
+                    (os.POSIX_SPAWN_DUP2, out_fd, 1),
+                    (os.POSIX_SPAWN_DUP2, err_fd, 2),
                 ),
                 setpgroup=0,
                 setsigmask=(),
@@ -116,7 +120,8 @@ def _explain(error: OSError, program: str, env: Mapping[str, str]) -> NotStarted
     if error.errno in (errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.EISDIR):
         return NotStarted("not-executable", f"{program}: {error.strerror}")
     name = errno.errorcode.get(error.errno or 0, "error")
-    return NotStarted("spawn-failed", f"{program}: {error.strerror} ({name})")
+    message = f"{program}: {error.strerror} ({name})"
+    return NotStarted("spawn-failed", message, transient=error.errno in TRANSIENT)
 
 
 def _find(program: str, env: Mapping[str, str], access: int) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from workers.command import CommandStage
+from workers.descriptors import stages_at_once
 from workers.graph import Graph
 from workers.outcome import StageOutcome
 from workers.pulse import Pulse
@@ -44,7 +45,7 @@ class PipelineRun:
         self._recorder = recorder
         self._pulse = pulse
         self._began = bench.clock.mono_s()
-        self._graph = Graph(bench.spec.pipeline)
+        self._graph = Graph(bench.spec.pipeline, stages_at_once(bench.spec.pipeline))
         self._kept = {item.stage: item.run_id for item in bench.spec.kept}
         self._turns: Turns[str, StageOutcome] = Turns(bench.control)
         self._on: dict[str, CommandStage | SubpipelineStage] = {}

@@ -3,10 +3,15 @@
 import _thread
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from workers.records.errors import TypedError
+from workers.records.errors import CannotBeginError, TypedError
 from workers.records.heartbeat import HeartbeatWriter
+
+# As the supervisor's tries of a launch (fault P10): 0.5 + 1 + 2 s
+THREAD_TRIES_COUNT: Final = 4
+THREAD_DELAY_S: Final = 0.5
+NO_THREAD: Final = "the limit of processes is reached (ulimit -u, pids.max), or memory"
 
 
 class Pulse:
@@ -38,12 +43,27 @@ class Pulse:
         self.slowest_s = 0.0
 
     def start(self) -> None:
-        """Beat once at once, then on schedule."""
+        """Beat once at once, then on schedule.
+
+        Raises:
+            CannotBeginError: there is no thread for it, also at the last of a few tries.
+        """
         self.beat()
         self._on_beat()
         self._is_on = True
-        # Half the cost of threading.Thread, whose locks would also be what the beats wait with.
-        _thread.start_new_thread(self._run, ())
+        delay_s = THREAD_DELAY_S
+        for left in reversed(range(THREAD_TRIES_COUNT)):
+            try:
+                # Half the cost of threading.Thread, whose locks would be what the beats wait with.
+                _thread.start_new_thread(self._run, ())
+            except RuntimeError as error:
+                if not left:
+                    raise CannotBeginError(why=f"{error}; {NO_THREAD}") from None
+                time.sleep(delay_s)
+                delay_s *= 2
+                self.beat()
+            else:
+                return
 
     def stop(self) -> None:
         """Beat no more. Waits for a beat that is being written; the thread ends when it wakes."""

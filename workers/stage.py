@@ -24,6 +24,8 @@ from workers.records.identity import signal_name
 from workers.records.limits import LEFTOVER_GRACE_S, READ_BUFFER_BYTES
 from workers.turns import Steps, Wait
 
+START_TRIES_COUNT: Final = 4  # as the supervisor's of a worker (fault P10): 0.5 + 1 + 2 s
+START_DELAY_S: Final = 0.5
 LOOK_EVERY_S: Final = 60.0  # a child's end rings the bell; this is for what it forgot
 REFRESH_S: Final = 0.25  # how old the end of a running stage's log may be, for who follows it
 DRAIN_S: Final = 0.5  # a pipe holds 1 MiB; more than that comes from somebody who will not end
@@ -113,13 +115,7 @@ class Try:
         """Run it to its end; never raises for what a stage does."""
         began = time.monotonic()
         stdout, stderr = self._pipes.values()
-        child = launch(
-            self._work.argv,
-            cwd=self._work.cwd,
-            env=self._work.env,
-            stdout_fd=stdout.write_fd,
-            stderr_fd=stderr.write_fd,
-        )
+        child = yield from self._start(stdout.write_fd, stderr.write_fd)
         stdout.close_write()
         stderr.close_write()
         if isinstance(child, NotStarted):
@@ -140,6 +136,27 @@ class Try:
         self._ending.leftover_count = len(self._leftovers)
         self._ending.duration_s = round(time.monotonic() - began, 3)
         return self._ending
+
+    def _start(self, stdout_fd: int, stderr_fd: int) -> Steps[int | NotStarted]:
+        """Start its process; what the system refuses for the moment is tried again a few times."""
+        delay_s = START_DELAY_S
+        for left in reversed(range(START_TRIES_COUNT)):
+            child = launch(
+                self._work.argv,
+                cwd=self._work.cwd,
+                env=self._work.env,
+                stdout_fd=stdout_fd,
+                stderr_fd=stderr_fd,
+            )
+            if isinstance(child, int) or not (child.transient and left):
+                break
+            until = time.monotonic() + delay_s
+            while time.monotonic() < until:
+                yield Wait(until)
+                if self._control.detail is not None:
+                    return NotStarted("cancelled", "cancelled before it could be started")
+            delay_s *= 2
+        return child
 
     def _watch(self) -> None:
         try:

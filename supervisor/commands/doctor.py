@@ -1,5 +1,6 @@
 """``supervisor doctor``: look at machine and root, and say what to do."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -8,10 +9,12 @@ import click
 from supervisor.commands.configured import settings_of
 from supervisor.commands.options import find_layout, json_option, layout_of, root_options
 from supervisor.edge.disk import look_at_disk, look_at_space
-from supervisor.edge.machine import look_at_machine
+from supervisor.edge.machine import look_at_machine, look_at_width
 from supervisor.edge.mounts import look_at_mount, mount_of
 from supervisor.edge.scheduler import look_at_scheduler
 from supervisor.edge.shared_folder import Ages, look_from_two_sides
+from supervisor.errors import ConfigError
+from supervisor.plan.catalog import load_catalog
 from supervisor.plan.engines import missing_for
 from supervisor.plan.root import config_files, project_file
 from supervisor.plan.trust import Trust, untrusted
@@ -55,7 +58,7 @@ def command(hosts: int, echo: bool, root: str | None, config: str | None, as_jso
     layout, trust = find_layout(root, config)
     found = [
         *_configuration(layout, trust, config),
-        *_look(layout, settings_of(layout, config), hosts),
+        *_look(layout, settings_of(layout, config), hosts, config),
     ]
     if as_json:
         facts = {"root": layout.root, "findings": [finding.to_json() for finding in found]}
@@ -84,11 +87,16 @@ def _configuration(layout: Layout, trust: Trust, config: str | None) -> Iterator
         yield ok("configuration", "can be written by its owner alone")
 
 
-def _look(layout: Layout, settings: Settings, hosts_count: int) -> Iterator[Finding]:
+def _look(
+    layout: Layout, settings: Settings, hosts_count: int, config: str | None
+) -> Iterator[Finding]:
     if not os.path.isdir(layout.root):
         yield bad("root", f"{layout.root} is no directory", "make it, or choose another --root")
         return
     yield from look_at_machine(max_runs=settings.max_runs, watched=layout.root)
+    with contextlib.suppress(ConfigError):  # 'supervisor validate' lists what is wrong
+        catalog = load_catalog(layout.root, project_file(layout.root, config))
+        yield from look_at_width(catalog.pipelines.values())
     lack = missing_for(settings.launcher)
     if lack is None:
         yield ok("launcher", settings.launcher)

@@ -9,11 +9,13 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from supervisor.edge.watcher import Watcher
 from supervisor.report.finding import Finding, bad, ok, warn
+from workers.descriptors import descriptors_of, stages_at_once, stages_side_by_side
+from workers.records.spec import PipelineSpec
 
 _PR_GET_CHILD_SUBREAPER: Final = 37  # linux/prctl.h
 # Counted in /proc/PID/fd: a supervisor at rest holds 14, and 5 more for an instant while it spawns
@@ -114,6 +116,31 @@ def _descriptors(max_runs: int) -> Finding:
         f"ulimit -n {needed}, or max_runs = {soft - BASE_DESCRIPTORS_COUNT}: "
         "runs beyond that fail to spawn",
     )
+
+
+def look_at_width(pipelines: Iterable[PipelineSpec]) -> Iterator[Finding]:
+    """Check whether the descriptors of a worker suffice for the widest pipeline.
+
+    Args:
+        pipelines: all that are configured; nothing is found if none has stages side by side.
+    """
+    widest = max(pipelines, key=descriptors_of, default=None)
+    if widest is None or (width := stages_side_by_side(widest)) <= 1:
+        return
+    needed, at_once = descriptors_of(widest), stages_at_once(widest)
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    told = (
+        f"{_limit(soft)} allowed, up to {needed} needed for the {width} stages that pipeline "
+        f"{widest.id} may have at once"
+    )
+    if at_once is None or at_once >= width:
+        yield ok("width", told)
+    else:
+        yield warn(
+            "width",
+            f"{told}; it has at most {at_once} at once",
+            f"raise the hard limit (ulimit -n {needed}), or set max_parallel = {at_once}",
+        )
 
 
 def _processes(max_runs: int) -> Finding:

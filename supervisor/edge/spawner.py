@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from workers.control import TAKEN
 from workers.descent import Process
 from workers.inherited import POPEN_FDS_COUNT, as_inherited
+from workers.launch import TRANSIENT
 from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.files import open_regular
@@ -25,7 +26,6 @@ from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
 
 _RESERVE_COUNT: Final = 2  # a pidfd, and one file to read: a child must never go unwatched
-TRANSIENT: Final = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

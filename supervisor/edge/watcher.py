@@ -54,6 +54,8 @@ class Watcher:
             observer.start()
         except OSError as error:
             return f"polling ({error.strerror or error})"
+        except RuntimeError as error:  # no thread: the limit of processes is reached
+            return f"polling ({error})"
         self._observer = observer
         return "inotify"
 

@@ -5,6 +5,7 @@ Looks become stimuli; nothing is decided here.
 
 import signal
 from collections.abc import Iterable
+from typing import Final
 
 from supervisor.core import stimuli
 from supervisor.core.fleet import Fleet
@@ -16,8 +17,10 @@ from supervisor.edge.proctable import is_stopped
 from supervisor.engine import hosts, placing
 from supervisor.engine.facts import facts
 from supervisor.engine.parts import Parts
-from workers.records.errors import TypedError
+from workers.records.errors import CannotBeginError, TypedError
 from workers.records.identity import is_alive, signal_name
+
+_LAST_WORDS: Final = "its last words are in .runs/.supervisor/workers.log"
 
 
 def scan(parts: Parts, fleet: Fleet, *, turn: int, per_beat: int) -> list[Stimulus]:
@@ -114,6 +117,9 @@ def exited(parts: Parts, run_id: str) -> list[Stimulus]:
     if run_id not in parts.readers:
         return []
     found = facts(parts, run_id)
+    if code == CannotBeginError.exit_code and parts.readers[run_id].worker is None:
+        reason = f"its worker could not begin; {_LAST_WORDS}"
+        return [*found, stimuli.LaunchFailed(run_id, reason, transient=False)]
     return [*found, *gone(parts, run_id, _how(code))]
 
 
@@ -121,10 +127,7 @@ def _how(code: int | None) -> str:
     if code is None:
         return "its worker ended without a verdict"
     if code >= 0:
-        return (
-            f"its worker exited with {code} and without a verdict; "
-            "its last words are in .runs/.supervisor/workers.log"
-        )
+        return f"its worker exited with {code} and without a verdict; {_LAST_WORDS}"
     name = signal_name(-code)
     hint = " (out of memory?)" if code == -signal.SIGKILL else ""
     return f"its worker was killed by {name}{hint}"

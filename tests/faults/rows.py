@@ -110,6 +110,8 @@ ROWS: dict[str, str] = {
     "M4": "a missing program is not found: nothing is taken from the stage's directory",
     "M5": "a umask of any value: our records stay readable, and stages have it",
     "M6": "soft limits are raised for us, up to the hard ones; stages and hooks have the caller's",
+    "M7": "the limit of processes: no thread or no process is tried for again, then spawn-failed",
+    "M9": "a pipeline wider than the descriptors allow: fewer stages at once, and doctor says so",
     "M8": "memory runs out: stages are killed before workers, and workers before the supervisor",
     "C1": "configuration that does not parse: 78 with file, line and column, nothing created",
     "C2": "unknown keys and wrong types: 78, each with its key path, all at once",

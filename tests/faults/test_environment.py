@@ -235,3 +235,48 @@ def test_a_supervisor_works_on_after_its_directory_is_gone(root: Root) -> None:
     assert json.loads(root.call("status", "--json").out)["supervisor"]["pid"] == process.pid
     root.stop(process)
     root.check_settled(count=1)
+
+
+WIDE = "[pipelines.wide]\nstages = [\n%s]\n"
+
+
+@pytest.mark.fault("M9")
+def test_a_pipeline_wider_than_the_descriptors_allow_succeeds(root: Root) -> None:
+    # Failed tries give their place to nobody: the next try needs it again.
+    stages = "".join(
+        f"{{ id = 's{n}', needs = [], command = 'test -e t{n} || {{ touch t{n}; exit 1; }}', "
+        "retries = { attempts = 2, delay_s = 0.05 } },\n"
+        for n in range(40)
+    )
+    root.configure(WIDE % stages)
+    limit = "ulimit -n 100"
+    done = shell(root, f"{limit}; {PYTHON} -m supervisor run wide")
+    assert done.code == 0, done.err
+    (manifest,) = root.manifests()
+    assert {stage["status"] for stage in manifest["extensions"]["stages"]} == {"succeeded"}
+    found = json.loads(shell(root, f"{limit}; {PYTHON} -m supervisor doctor --json").out)
+    (width,) = (f for f in found["findings"] if f["look"] == "width")
+    assert (width["level"], width["mend"].endswith("max_parallel = 13")) == ("warn", True)
+    assert "232 needed for the 40 stages that pipeline wide may have at once" in width["what"]
+    root.check_settled(count=1)
+
+
+@pytest.mark.fault("M7")
+def test_a_worker_that_cannot_begin_ends_its_run_as_spawn_failed(root: Root) -> None:
+    """An interpreter that ends as our worker does when the system gives it no thread."""
+    interpreter = root.write("python", "#!/bin/sh\nexit 71\n")
+    interpreter.chmod(0o755)
+    code = f"import sys; sys.executable = {str(interpreter)!r}; "
+    code += "from supervisor.__main__ import main; main()"
+    root.configure('[pipelines.p]\nstages = [{ id = "s", command = "true" }]\n', launcher="exec")
+    done = shell(
+        root,
+        f'{PYTHON} -c "{code}" start --once p',
+        PYTHONPATH=str(Path(__file__).parents[2]),
+        SUPERVISOR_LAUNCHER="exec",
+    )
+    assert done.code == 12, done.err
+    (manifest,) = root.manifests()
+    assert manifest["status_detail"] == "spawn-failed"
+    assert "workers.log" in manifest["extensions"]["reason"]
+    root.check_settled(count=1)

@@ -72,6 +72,13 @@ class RequestTooLargeError(TypedError):
     template = "the request has {bytes} bytes, more than {limit}: hand in fewer runs at once"
 
 
+class CannotBeginError(TypedError):
+    """The system refuses what every run needs, before anything of it began. Facts: why."""
+
+    exit_code = 71  # EX_OSERR of sysexits.h
+    template = "the run cannot begin: {why}"
+
+
 class OwnedError(TypedError):
     """A run already has a living worker. Facts: run_dir."""
 

@@ -97,11 +97,12 @@ def test_a_timed_out_try_is_made_again(tmp_path: Path) -> None:
 
 # One place of the worker is broken on purpose: a bug must still end in a verdict.
 BROKEN = """
-import sys
+import os, sys
+HERE = os.getcwd()
 from workers import __main__ as program, stage
 def bug(self, now):
     import os, time
-    while not os.path.exists("begun"):
+    while not os.path.exists(HERE + "/begun"):
         time.sleep(0.01)
     raise RuntimeError("a bug")
 stage.Try._advance = bug
@@ -131,10 +132,11 @@ def test_a_bug_ends_everything_and_becomes_the_verdict(
 # As above, in the second of two stages that are on.
 BROKEN_BESIDE = """
 import os, sys
+HERE = os.getcwd()
 from workers import __main__ as program, stage
 advance = stage.Try._advance
 def bug(self, now):
-    if self._work.stage_id == "guilty" and os.path.exists("begun"):
+    if self._work.stage_id == "guilty" and os.path.exists(HERE + "/begun"):
         raise RuntimeError("a bug")
     return advance(self, now)
 stage.Try._advance = bug
@@ -193,11 +195,12 @@ def test_an_exit_status_that_somebody_stole_is_no_success(
 # The disk is full for the journal until the file "room" appears.
 FULL = """
 import errno, os, sys
+HERE = os.getcwd()
 from workers import __main__ as program
 from workers.records import journal
 real = journal.JournalWriter.append
 def append(self, event, data, *, flush=True):
-    if event != "run_started" and not os.path.exists("room"):
+    if event != "run_started" and not os.path.exists(HERE + "/room"):
         open("refused", "w").close()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return real(self, event, data, flush=flush)
@@ -243,3 +246,67 @@ def test_a_verdict_that_finds_no_room_is_given_up_when_told_to_stop(
             break
     assert process.returncode == 73
     assert not run.of("verdict")
+
+
+# The system has no thread for the heartbeat: sys.argv[2] times, then it has.
+NO_THREAD = """
+import sys, _thread
+from workers import __main__ as program, pulse
+start, left = _thread.start_new_thread, [int(sys.argv[2])]
+def refuse(*args):
+    if left[0]:
+        left[0] -= 1
+        raise RuntimeError("can't start new thread")
+    return start(*args)
+_thread.start_new_thread = refuse
+pulse.THREAD_DELAY_S = 0.01
+sys.exit(program.main(["workers", sys.argv[1]]))
+"""
+
+
+@pytest.mark.fault("M7")
+@pytest.mark.parametrize(("refusals", "code"), [(3, 0), (4, 71)])
+def test_a_worker_tries_for_a_thread_a_few_times_before_anything_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, code: int
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    run = make(tmp_path, [shell("touch begun")])
+    process = run.start_script(NO_THREAD, str(refusals))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert b"Traceback" not in err
+    if code:
+        assert b"the limit of processes is reached" in err
+        assert not [e for e in run.events() if e["event"] == "run_started"]
+    else:
+        assert run.verdict["status"] == "succeeded"
+
+
+# The system has no process for a stage: sys.argv[2] times, then it has.
+NO_PROCESS = """
+import errno, os, sys
+from workers import __main__ as program, stage
+spawn, left = os.posix_spawn, [int(sys.argv[2])]
+def refuse(*args, **values):
+    if left[0]:
+        left[0] -= 1
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return spawn(*args, **values)
+os.posix_spawn = refuse
+stage.START_DELAY_S = 0.01
+sys.exit(program.main(["workers", sys.argv[1]]))
+"""
+
+
+@pytest.mark.fault("M7")
+@pytest.mark.parametrize(("refusals", "status"), [(3, "succeeded"), (4, "failed")])
+def test_a_stage_whose_process_is_refused_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, status: str
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    run = make(tmp_path, [shell("true")])
+    process = run.start_script(NO_PROCESS, str(refusals))
+    process.communicate(timeout=60)
+    assert run.verdict["status"] == status
+    (ended,) = run.of("stage_ended")
+    assert ended["reason"] == (None if status == "succeeded" else "spawn-failed")
