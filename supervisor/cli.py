@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import click
 
-from supervisor.report.clean import clean
+from supervisor.report.clean import bounded, clean
+from supervisor.report.streams import discard, open_streams
 from supervisor.report.text import say
 from supervisor.version import VERSION
 from workers.records.errors import TypedError
@@ -121,23 +122,9 @@ def main() -> None:
         try:
             stream.flush()
         except OSError:  # its reader is gone; what Python writes there at the end must not fail
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            discard(stream)
     gc.freeze()  # nothing is left to free: else the interpreter's end looks through all there is
     sys.exit(code)
-
-
-def _open_standard_streams() -> None:
-    """Where the caller closed stdin, stdout or stderr, let nothing of ours take their numbers."""
-    for fd, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
-        if getattr(sys, name) is None:
-            while (opened := os.open(os.devnull, os.O_RDWR)) < fd:
-                pass
-            if opened != fd:
-                os.close(opened)
-            setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")  # a locale that lacks a character
 
 
 def run(argv: list[str]) -> int:
@@ -149,7 +136,7 @@ def run(argv: list[str]) -> int:
     Returns:
         The exit code.
     """
-    _open_standard_streams()
+    open_streams()
     if COMPLETE in os.environ:
         return _complete(os.environ[COMPLETE])
     try:
@@ -162,7 +149,8 @@ def run(argv: list[str]) -> int:
     except click.ClickException as error:
         told = io.StringIO()
         error.show(told)
-        sys.stderr.write(clean(told.getvalue()))
+        with contextlib.suppress(OSError):
+            sys.stderr.write(bounded(clean(told.getvalue())))
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130

@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TextIO
 
 import click
 
 from supervisor.commands.following import FOLLOW_S, pause
 from supervisor.commands.options import layout_of, root_options
 from supervisor.errors import UsageError
-from supervisor.report.clean import clean_line, clean_output
+from supervisor.report.clean import OutputCleaner, clean_line
 from supervisor.report.find import find_run
 from supervisor.report.follow import Piece, RunFollower
 from supervisor.report.text import say
@@ -30,6 +31,7 @@ class Printer:
         self._only = only
         self._headings = headings and sys.stdout.isatty() and sys.stderr.isatty()
         self._stage: str | None = None
+        self._cleaners: dict[tuple[str, str], OutputCleaner] = {}
 
     def print(self, pieces: Iterable[Piece]) -> None:
         """Print some pieces, in order."""
@@ -37,16 +39,27 @@ class Printer:
             if self._only in (None, piece.stream):
                 self._one(piece)
 
+    def finish(self) -> None:
+        """Print what a terminal was not shown yet because it may have been unfinished."""
+        for (_, stream), cleaner in self._cleaners.items():
+            self._target(stream).write(cleaner.finish())
+            self._target(stream).flush()
+
+    def _target(self, stream: str) -> TextIO:
+        return sys.stdout if self._only or stream == "stdout" else sys.stderr
+
     def _one(self, piece: Piece) -> None:
         if self._headings and piece.stage != self._stage:
             self._stage = piece.stage
             sys.stderr.write(f"--- {clean_line(piece.stage)} ---\n")
             sys.stderr.flush()
-        target = sys.stdout if self._only or piece.stream == "stdout" else sys.stderr
+        target = self._target(piece.stream)
+        cleaner = self._cleaners.setdefault((piece.stage, piece.stream), OutputCleaner())
         if piece.missing_bytes:
+            target.write(cleaner.finish())
             target.write(f"\n[supervisor: {piece.missing_bytes} bytes dropped]\n")
         if target.isatty():
-            target.write(clean_output(piece.data.decode("utf-8", "backslashreplace")))
+            target.write(cleaner.feed(piece.data))
         else:
             target.flush()
             target.buffer.write(piece.data)
@@ -129,4 +142,5 @@ def command(
             break
         pause(FOLLOW_S)
         printer.print(follower.read_new())
+    printer.finish()
     return 0

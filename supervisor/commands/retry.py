@@ -11,7 +11,7 @@ from supervisor.core.retrying import kept_of
 from supervisor.plan.retries import retry_spec
 from supervisor.report.find import find_run
 from supervisor.report.records import fold_now, load_manifest, requested
-from supervisor.report.text import print_json, tell
+from supervisor.report.text import json_line, print_accepted
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL, Status
 from workers.records.read_spec import load_spec
@@ -47,12 +47,10 @@ def command(
     kept = kept_of(manifest, old.pipeline, from_stage)
     spec = retry_spec(old, kept)
     publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
-    if as_json:
-        names = [item.stage for item in kept]
-        facts = {"run_id": spec.run_id, "task_id": task_id, "retry_of": run_id, "kept": names}
-        print_json("retry", facts)
-    else:
-        tell(spec.run_id)
+    names = [item.stage for item in kept]
+    facts = {"run_id": spec.run_id, "task_id": task_id, "retry_of": run_id, "kept": names}
+    line = json_line("retry", facts) if as_json else f"{spec.run_id}\n"
+    print_accepted(line, spec.run_id)
     return 0
 
 

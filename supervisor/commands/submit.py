@@ -5,7 +5,7 @@ from typing import Unpack
 import click
 
 from supervisor.commands.asking import Wished, ask_for, asking_options
-from supervisor.report.text import print_json, tell
+from supervisor.report.text import json_line, print_accepted
 from workers.records.request import Request, RequestKind, publish
 
 
@@ -22,14 +22,13 @@ def command(
     """Hand in one run of PIPELINE, or of a COMMAND behind --, and print the run's id.
 
     When the id is printed the run is on disk: it is made by the supervisor that serves the root,
-    or by the next one.
+    or by the next one. If stdout takes no id, stderr names it, and the exit code is 0 all the same.
 
     Example: supervisor submit -- pytest -q
     """
     layout, spec = ask_for(ctx, words, wished, root, config, asked_by="submit")
     publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
-    if as_json:
-        print_json("submit", {"run_id": spec.run_id, "task_id": spec.task_id})
-    else:
-        tell(spec.run_id)
+    facts = {"run_id": spec.run_id, "task_id": spec.task_id}
+    line = json_line("submit", facts) if as_json else f"{spec.run_id}\n"
+    print_accepted(line, spec.run_id)
     return 0

@@ -15,6 +15,7 @@ from supervisor.errors import CannotWriteError, UsageError
 from supervisor.plan.batches import Batch
 from supervisor.plan.engines import check_engine
 from supervisor.plan.runs import Asking
+from supervisor.report.clean import clean_line
 from supervisor.report.progress import JsonReporter, PlainReporter, Tally
 from supervisor.report.rounds import ended_in
 from supervisor.report.terminal import moves
@@ -188,7 +189,7 @@ def _leave(given: Configured, engine: Engine, reporter: Tally, asked: Asked) -> 
             lines.append(
                 f"records of {task_id}: {given.layout.runs_of(task_id)}/, its state: {state}"
             )
-        reporter.results.write("".join(f"{line}\n" for line in lines))
+        reporter.results.write("".join(f"{clean_line(line)}\n" for line in lines))
     for task_id in engine.owed_tasks():
         reporter.note(f"the state of task {task_id} is still owed; the next start writes it")
     if at_work:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from supervisor.core.outcome import FinishedRun
-from supervisor.report.clean import clean_line
+from supervisor.report.clean import bounded, clean_line
 from supervisor.report.outlet import Outlet
 from supervisor.report.rows import Row
 from supervisor.report.text import duration, json_line
@@ -71,7 +71,7 @@ class Tally:
 
     def note(self, text: str) -> None:
         """Something that a person should know."""
-        self.messages.write(f"supervisor: {clean_line(text)}\n")
+        self.messages.write(f"supervisor: {bounded(clean_line(text))}\n")
 
     def age_s(self) -> float:
         """Seconds since we began to count."""

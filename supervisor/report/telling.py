@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from supervisor.core.outcome import FinishedRun
-from supervisor.report.clean import clean_line
+from supervisor.report.clean import bounded, clean_line
 from supervisor.report.frame import picture
 from supervisor.report.listing import Line
 from supervisor.report.live import Region
@@ -91,7 +91,7 @@ class LiveReporter(Tally):
     def note(self, text: str) -> None:
         """Print a message above what is under way, while something is."""
         if self._region is not None:
-            self._print(Line("", clean_line(text), "", "cancelled"))
+            self._print(Line("", bounded(clean_line(text)), "", "cancelled"))
         else:
             super().note(text)
 

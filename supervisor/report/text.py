@@ -5,7 +5,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from supervisor.report.clean import clean, clean_line
+from supervisor.report.clean import bounded, clean, clean_line
+from supervisor.report.streams import discard, is_missing
 from supervisor.report.terminal import cut, pad, width
 
 _LEAST_WIDTH: Final = 6  # of a column that is cut
@@ -95,7 +96,27 @@ def tell(text: str) -> None:
     sys.stdout.flush()
 
 
+def print_accepted(line: str, run_id: str) -> None:
+    """Print the result of a verb whose run is accepted, whatever becomes of stdout.
+
+    Args:
+        line: the result, with its newline.
+        run_id: the accepted run; stderr names it if stdout does not take the line.
+    """
+    why: str | None = "closed"
+    if not is_missing(sys.stdout):
+        try:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            why = None
+        except OSError as error:
+            discard(sys.stdout)
+            why = error.strerror
+    if why is not None:
+        say(f"cannot write to stdout ({why}); the run is accepted, its id is {run_id}")
+
+
 def say(text: str) -> None:
     """Tell a person something on stderr; foreign text in it is cleaned."""
-    sys.stderr.write(f"supervisor: {clean(text)}\n")
+    sys.stderr.write(f"supervisor: {bounded(clean(text))}\n")
     sys.stderr.flush()

@@ -5,6 +5,7 @@ a bounded line on stderr, and without a file that the verb has no reason to crea
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tests.root import DEADLINE_S, Root, root_in
 
 NOBODY = 65_534
 IS_ROOT = os.geteuid() == 0
+COMMAND = f"{sys.executable} -m supervisor"
 LINE_LIMIT_CHARS = 8_192  # two paths of the greatest length fit
 
 
@@ -191,3 +193,65 @@ def test_absolute_root_works_in_a_deleted_directory(name: str, place: Path) -> N
     done = call(name, place / "gone", "--root", str(place / "root"), gone=True)
     assert done.returncode == CALLS[name].code, done.stderr
     assert CALLS[name].writes or files(place) == {"root"}
+
+
+@pytest.mark.fault("P36")
+@pytest.mark.parametrize("name", CALLS)
+def test_verb_with_a_closed_stdout(name: str, place: Path) -> None:
+    done = call(name, place, closed=True)
+    assert done.returncode == CALLS[name].code, done.stderr
+    assert name != "submit" or "the run is accepted, its id is 20" in done.stderr
+
+
+def id_in(text: str) -> str:
+    """The id that a message names."""
+    found = re.search(r"accepted, its id is (\S+)", text)
+    assert found, text
+    return found[1]
+
+
+@pytest.mark.fault("P36")
+@pytest.mark.parametrize("stdout", [">&-", ">/dev/full", "| true"])
+@pytest.mark.parametrize("words", ["submit --json -- true", "retry latest"])
+def test_accepted_run_is_named_on_stderr_if_stdout_takes_nothing(
+    root: Root, words: str, stdout: str
+) -> None:
+    assert root.call("run", "--", "false").code == 10
+    if stdout == "| true":
+        # The reader has ended before the verb writes: its end is waited for, not hoped for.
+        script = f"mkfifo pipe; : <pipe & exec 3>pipe; wait; exec {COMMAND} {words} >&3"
+    else:
+        script = f"exec {COMMAND} {words} {stdout}"
+    process = root.shell(script)
+    done = root.finish(process)
+    assert done.code == 0, done.err
+    assert root.call("start", "--once").code in (0, 10)
+    assert id_in(done.err) in {line["runId"] for line in root.history()}
+
+
+@pytest.mark.fault("S7")
+@pytest.mark.parametrize("name", [name for name, verb in CALLS.items() if not verb.rootless])
+def test_path_of_the_root_cannot_drive_a_terminal(name: str, tmp_path: Path) -> None:
+    with root_in(tmp_path / "a\x1b]0;title\x07\u202eb") as hostile:
+        hostile.configure('[pipelines.none]\nstages = [{ id = "s", command = "true" }]\n')
+        done = call(name, hostile.path)
+        assert not re.search("[\x07\x1b\u202e]", done.stdout + done.stderr)
+
+
+@pytest.mark.fault("S20")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show", "x" * 70_000),
+        ("run", "x" * 70_000),
+        ("x" * 70_000,),
+        ("completion", "x" * 70_000),
+        ("status", "--root", "/" + "x/" * 30_000),
+        ("plan", "none", "--param", "x" * 70_000),
+    ],
+)
+def test_error_that_repeats_a_long_word_is_bounded(root: Root, words: tuple[str, ...]) -> None:
+    done = root.call(*words)
+    assert "Traceback" not in done.err
+    assert done.code != 0
+    assert all(len(line) <= LINE_LIMIT_CHARS for line in done.err.splitlines())
