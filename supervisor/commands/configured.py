@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from supervisor.commands.options import layout_of
@@ -65,7 +66,12 @@ class Configured:
             check_configuration((path,), self.layout.root, trust, named=named)
         key = key_of_batch(self.key, path)
         known = recall_batch(self.layout, key)
-        found = known or load_batch(path, root=self.layout.root, catalog=self.catalog)
+        try:
+            found = known or load_batch(path, root=self.layout.root, catalog=self.catalog)
+        except ConfigError as error:
+            if given is not None:
+                raise
+            raise ConfigError(problems=map(_of_setting, error.problems)) from None
         pipelines, places = found.catalog.pipelines, found.catalog.places
         told = written_down(pipelines.values(), places, self.settings.secrets, os.environ)
         if known is None:
@@ -125,6 +131,13 @@ class Configured:
             return find_run(self.layout, name)
         except RunRemovedError as error:
             return str(error.facts["task"]), str(error.facts["run"])
+
+
+def _of_setting(problem: Problem) -> Problem:
+    """Name the setting as well if a batch as a whole cannot be read."""
+    if problem.key_path:
+        return problem
+    return replace(problem, message=f"{problem.message}; the setting 'batch' names it")
 
 
 def configure(

@@ -23,12 +23,13 @@ def command(batches: tuple[str, ...], root: str | None, config: str | None, as_j
     Example: supervisor validate --batch config/batches/diagnostics.toml
     """
     given = configure(root, config, writes=False)
-    paths = [absolute(path) for path in batches]
+    named: list[str | None] = [absolute(path) for path in batches]
     default = given.settings.batch
-    if default is not None and default not in paths:
-        paths.append(default)
+    if default is not None and default not in named:
+        named.append(None)
+    paths = [path or default for path in named]
     problems: list[Problem] = []
-    for path in paths:
+    for path in named:
         try:
             given.batch(path)
         except ConfigError as error:

@@ -7,7 +7,7 @@ error names the file or the variable that it stands in. Values never appear in a
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import NoneType
 from typing import Annotated, Any, Final, get_args, get_origin
 
@@ -68,7 +68,7 @@ def load_settings(
     if problems:
         raise ConfigError(problems=problems)
     settings = _merge(flags, [variables, *tables])
-    for keys, what in unfit(settings):
+    for keys, what in (*unfit(settings), *_directories(settings)):
         problems.append(_blame(keys, what, flags, variables, list(zip(paths, tables, strict=True))))
     if problems:
         raise ConfigError(problems=problems)
@@ -79,6 +79,14 @@ def _placed(values: dict[str, Any], folder: str) -> dict[str, Any]:
     """A path is relative to the file that names it."""
     told = {key: values[key] for key in PATHS if isinstance(values.get(key), str)}
     return {**values, **{key: os.path.join(folder, path) for key, path in told.items()}}
+
+
+def _directories(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Settings that must name a file and name a directory, as ``unfit``."""
+    for key in PATHS:
+        path = getattr(settings, key)
+        if path is not None and os.path.isdir(path):
+            yield (key,), f"{path} is a directory; name a file"
 
 
 def _blame(
@@ -187,6 +195,7 @@ def _typed(key: str, text: str) -> Any:  # noqa: ANN401 - as the key is
         pairs = [word.partition("=") for word in text.split(",")]
         limits = {name.strip(): limit.strip() for name, _, limit in pairs}
         right = all(_WHOLE.fullmatch(limit) for limit in limits.values())
+        right = right and len(limits) == len(pairs)  # none twice
         return {name: int(limit) for name, limit in limits.items()} if right else None
     if key == "secrets" and text.lstrip().startswith("["):
         try:

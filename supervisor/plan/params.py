@@ -55,6 +55,15 @@ def text_read(kind: str, text: str) -> str | None:
             return text_of("number", value)
 
 
+def _is_utf_8(text: str) -> bool:
+    """Check whether a word of the command line is text that any record can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def words_of(words: Iterable[str]) -> dict[str, str]:
     """``NAME=VALUE`` as the command line has it; UsageError where one is not, or comes twice."""
     found: dict[str, str] = {}
@@ -63,6 +72,8 @@ def words_of(words: Iterable[str]) -> dict[str, str]:
         name, equals, value = word.partition("=")
         if not equals or not name:
             wrong.append(f"--param number {place} must be NAME=VALUE")
+        elif not _is_utf_8(word):
+            wrong.append(f"--param number {place} is not UTF-8 text")
         elif name in found:
             wrong.append(f"param {name!r} is given twice")
         found[name] = value

@@ -152,8 +152,6 @@ def _plain(catalog: Catalog) -> dict[str, Any]:
 
 def _catalog(read: Fields) -> Catalog:
     pipelines = [read_pipeline(item) for item in read.children("pipelines")]
-    if not all(pipeline.stages for pipeline in pipelines):
-        raise read.bad("pipelines", "hold one without stages")
     return Catalog(
         pipelines={pipeline.id: pipeline for pipeline in pipelines},
         places=dict(read.pairs("places")),

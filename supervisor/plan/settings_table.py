@@ -1,5 +1,6 @@
 """The range and the meaning of every setting, as a pydantic model. It checks; it is not used on."""
 
+import re
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -7,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from supervisor.settings import Launcher, Settings
 from workers.records.ids import why_bad
 
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _DAY_S: Final = 86_400.0
 _DEFAULT: Final = Settings()
 
@@ -24,24 +26,37 @@ def _task(value: str) -> str:
 
 def _secrets(value: list[str]) -> list[str]:
     for place, name in enumerate(value):
-        if not name or "=" in name or "\0" in name:  # never shown: it may be the secret itself
-            raise ValueError(f"entry {place} is not the name of an environment variable")
+        if not _VARIABLE.fullmatch(name):  # never shown: it may be the secret itself
+            raise ValueError(
+                f"entry {place} is not the name of an environment variable: use A-Z a-z 0-9 _ . -, "
+                "and a comma between names"
+            )
     return value
 
 
-def _word(value: str) -> str:
-    if not value or "\0" in value:
-        raise ValueError("must be a word of a command line")
+def _text(value: str) -> str:
+    """Refuse what no file, address or argument can be."""
+    if not value:
+        raise ValueError("must not be empty")
+    if "\0" in value:
+        raise ValueError("must not contain a NUL character")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not UTF-8 text") from None
     return value
 
 
 def _hook(value: str | list[str]) -> str | list[str]:
     words = [value] if isinstance(value, str) else value
-    if not words or not words[0].strip() or any("\0" in word for word in words):
+    if not words or not words[0].strip():
         raise ValueError("must be a text for /bin/sh, or a program and its arguments")
+    for word in filter(None, words):  # an argument may be empty
+        _text(word)
     return value
 
 
+Text = Annotated[str, AfterValidator(_text), Field(min_length=1)]
 Hook = Annotated[str | list[str], AfterValidator(_hook)]
 
 
@@ -60,15 +75,15 @@ class SettingsTable(BaseModel):
     slots: dict[Annotated[str, AfterValidator(_task)], Runs] = Field(
         _DEFAULT.slots, description="how many there are of each slot that stages use"
     )
-    batch: str | None = Field(_DEFAULT.batch, description="what a bare `supervisor start` runs")
+    batch: Text | None = Field(_DEFAULT.batch, description="what a bare `supervisor start` runs")
     history_limit: int = Field(
         _DEFAULT.history_limit, ge=1, le=1_000_000, description="runs in state.json"
     )
     launcher: Launcher = Field(_DEFAULT.launcher, description="how workers are started")
-    dask_scheduler: Annotated[str, Field(min_length=1)] | None = Field(
+    dask_scheduler: Text | None = Field(
         _DEFAULT.dask_scheduler, description="address of the scheduler that places runs"
     )
-    slurm_options: list[Annotated[str, AfterValidator(_word)]] = Field(
+    slurm_options: list[Text] = Field(
         _DEFAULT.slurm_options, description="more words for every `sbatch`"
     )
     secrets: Annotated[list[str], AfterValidator(_secrets)] = Field(
@@ -116,7 +131,7 @@ class SettingsTable(BaseModel):
         _DEFAULT.on_finish, description="started, last, when a run has ended"
     )
     hook_timeout_s: Seconds = Field(_DEFAULT.hook_timeout_s, description="then a hook is ended")
-    metrics_textfile: Annotated[str, Field(min_length=1)] | None = Field(
+    metrics_textfile: Text | None = Field(
         _DEFAULT.metrics_textfile, description="figures for Prometheus are written there"
     )
     keep_runs: int | None = Field(

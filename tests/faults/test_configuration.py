@@ -49,3 +49,16 @@ def test_a_run_does_what_was_written_when_it_was_accepted(root: Root, change: st
     assert root.call("start", "--once").code == 0
     assert root.call("logs", run_id).out == "first\n"
     root.check_settled(count=1)
+
+
+@pytest.mark.fault("C10")
+@pytest.mark.parametrize("verb", [("start", "--once"), ("validate",)])
+def test_missing_batch_names_the_setting_as_well_as_the_path(
+    root: Root, verb: tuple[str, ...]
+) -> None:
+    root.configure(settings='batch = "nightly.toml"\n')
+    done = root.call(*verb)
+    assert done.code == 78
+    assert f"{root.path}/config/nightly.toml: does not exist; the setting 'batch'" in done.err
+    given = root.call("validate", "--batch", "other.toml")
+    assert f"{root.path}/other.toml: does not exist\n" in given.err

@@ -56,6 +56,18 @@ def test_a_request_with_a_second_name_is_set_aside(root: Root) -> None:
     check_set_aside(root, "0.json", "hard link")
 
 
+@pytest.mark.fault("C5", "C15")
+@pytest.mark.parametrize("part", ["stages", "grace_s", "stream_limit_bytes"])
+def test_request_for_a_run_that_cannot_be_is_set_aside(root: Root, part: str) -> None:
+    data = json.loads(request(root))
+    if part == "stages":
+        data["runs"][0]["pipeline"]["stages"] = []
+    else:
+        data["runs"][0]["limits"][part] = 0 if part == "grace_s" else -1
+    (inbox(root) / "0.json").write_text(json.dumps(data))
+    check_set_aside(root, "0.json", f"{part} must")
+
+
 @pytest.mark.fault("S6", "C20")
 def test_a_fifo_in_the_inbox_is_set_aside_and_not_waited_for(root: Root) -> None:
     os.mkfifo(inbox(root) / "0.json")

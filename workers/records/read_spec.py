@@ -94,6 +94,8 @@ def _after(read: Fields) -> AfterSpec:
 def read_pipeline(read: Fields) -> PipelineSpec:
     """Read a pipeline of a record; BadRecordError where it is none."""
     stages = tuple(_stage(item) for item in read.children("stages"))
+    if not stages:
+        raise read.bad("stages", "must not be empty")
     known = {stage.id for stage in stages}
     for stage in stages:
         for need in stage.needs or ():
@@ -160,7 +162,7 @@ def _retries(read: Fields) -> RetrySpec:
 
 
 def _limits(read: Fields) -> Limits:
-    return Limits(
+    limits = Limits(
         heartbeat_interval_s=read.number("heartbeat_interval_s"),
         heartbeat_stale_after_s=read.number("heartbeat_stale_after_s"),
         write_deadline_s=read.number("write_deadline_s"),
@@ -169,3 +171,7 @@ def _limits(read: Fields) -> Limits:
         error_file_limit_bytes=read.integer("error_file_limit_bytes"),
         grace_s=read.number("grace_s"),
     )
+    for name in Limits.__dataclass_fields__:
+        if not getattr(limits, name) > 0:
+            raise read.bad(name, "must be more than 0")
+    return limits

@@ -139,3 +139,47 @@ def test_groups_in_a_variable_are_names_with_limits_and_files_are_joined(tmp_pat
         with pytest.raises(ConfigError, match=what) as caught:
             load_settings(flags={}, project=None, environ={"SUPERVISOR_GROUPS": wrong})
         assert "SUPERVISOR_GROUPS" in str(caught.value)
+
+
+TEXTS = ("batch", "metrics_textfile", "dask_scheduler")
+
+
+@pytest.mark.fault("C12")
+@pytest.mark.parametrize("text", ["", "a\\u0000b"], ids=["empty", "NUL"])
+@pytest.mark.parametrize("key", [*TEXTS, "slurm_options", "secrets", "on_success"])
+def test_text_that_cannot_be_used_is_refused_with_file_and_key(
+    tmp_path: Path, key: str, text: str
+) -> None:
+    value = f'"{text}"' if key in TEXTS else f'["{text}"]'
+    project = write(tmp_path / "p.toml", f"[supervisor]\n{key} = {value}\n")
+    with pytest.raises(ConfigError, match=rf"^{re.escape(project)}: supervisor\.{key}"):
+        load_settings(flags={}, project=project, environ={})
+
+
+@pytest.mark.fault("C12")
+@pytest.mark.parametrize("key", [*TEXTS, "on_finish", "default_task"])
+def test_variable_that_is_not_utf_8_is_refused_by_its_name(key: str) -> None:
+    name = f"SUPERVISOR_{key.upper()}"
+    with pytest.raises(ConfigError, match=rf"^{name}: .*") as caught:
+        load_settings(flags={}, project=None, environ={name: "/caf\udce9"})
+    assert "\udce9" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["batch", "metrics_textfile"])
+def test_directory_for_a_file_is_refused_with_its_key(tmp_path: Path, key: str) -> None:
+    project = write(tmp_path / "p.toml", f'[supervisor]\n{key} = "."\n')
+    with pytest.raises(ConfigError, match=rf"supervisor\.{key}: .* is a directory; name a file"):
+        load_settings(flags={}, project=project, environ={})
+
+
+@pytest.mark.fault("S1")
+@pytest.mark.parametrize("text", ["A:B", "A B", "$A", '["A", "B C"]', "1A"])
+def test_list_of_secrets_with_another_separator_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"SUPERVISOR_SECRETS: entry \d is not the name"):
+        load_settings(flags={}, project=None, environ={"SUPERVISOR_SECRETS": text})
+
+
+@pytest.mark.parametrize("text", ["gpu=1;disk=2", "gpu=1 disk=2", "gpu:1", "gpu=1,gpu=2"])
+def test_numbers_by_name_with_another_separator_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"SUPERVISOR_SLOTS: must be names with their numbers"):
+        load_settings(flags={}, project=None, environ={"SUPERVISOR_SLOTS": text})
