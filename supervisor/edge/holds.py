@@ -1,14 +1,18 @@
 """paused.json: what the operator has paused, kept over restarts. Written by the supervisor alone.
 
 ``{"schema": "pipeline-supervisor/paused/1", "since": instant or null, "groups": {name: instant}}``.
-Where it is damaged everything is paused: what somebody paused must not start for want of a file.
+If it is damaged, everything is paused, for every reader: what somebody paused must not start for
+want of a file. ``resume`` lifts that like any other pause.
 """
 
+import contextlib
+import os
 from typing import Final
 
 from supervisor.core.holds import Holds
 from supervisor.edge.aside import Aside
 from workers.records.atomic import replace_file, to_bytes
+from workers.records.clock import utc_text
 from workers.records.errors import NewerRecordError, TypedError
 from workers.records.fields import Fields, check_schema
 from workers.records.files import read_object
@@ -34,6 +38,24 @@ def load_holds(layout: Layout) -> Holds:
     return Holds.from_fields(Fields(data, layout.paused))
 
 
+def holds_in_force(layout: Layout) -> tuple[Holds, TypedError | None]:
+    """The pauses that count, and why the file cannot be read, None if it can.
+
+    Raises:
+        NewerRecordError: a later version wrote it.
+        OSError: it may not be read.
+    """
+    try:
+        return load_holds(layout), None
+    except NewerRecordError:
+        raise
+    except TypedError as error:
+        since = now_text()
+        with contextlib.suppress(OSError):
+            since = utc_text(os.lstat(layout.paused).st_mtime)
+        return Holds(since=since), error
+
+
 class HoldsFile:
     """The pauses, in memory and on disk.
 
@@ -52,20 +74,27 @@ class HoldsFile:
 
     def __init__(self, layout: Layout, aside: Aside) -> None:
         self._layout = layout
+        self._aside = aside
         self.told: str | None = None
+        self.now, error = holds_in_force(layout)
+        if error is not None:
+            self.store(self.now)
+            self.told = damage_note(error)
+
+    def is_on_disk(self) -> bool:
+        """Tell whether the file says what is in force; somebody may have damaged it since."""
         try:
-            self.now = load_holds(layout)
-        except NewerRecordError:
-            raise
-        except TypedError as error:
-            aside.make_room(layout.paused)
-            self.store(Holds(since=now_text()))
-            self.told = (
-                f"what is paused cannot be read ({error}), so everything is; "
-                "'supervisor resume' lifts it"
-            )
+            return load_holds(self._layout) == self.now
+        except (OSError, TypedError):
+            return False
 
     def store(self, holds: Holds) -> None:
-        """Put the pauses on disk; OSError where it refuses, and those before stand."""
+        """Put the pauses on disk; OSError if it refuses, and those before stay in force."""
+        self._aside.make_room(self._layout.paused)
         replace_file(self._layout.paused, to_bytes({"schema": SCHEMA, **holds.to_json()}))
         self.now = holds
+
+
+def damage_note(error: TypedError) -> str:
+    """What the operator should know of a damaged file."""
+    return f"{error}: everything is paused; 'supervisor resume' lifts it"

@@ -87,6 +87,7 @@ class Parts:
         durability: "full", or what of it this file system cannot give.
         glance: tells which journals have grown.
         news_count: how often new facts of a run were read.
+        kept_requests: requests of a later version that stay in the inbox, as far as we said so.
         half_taken: the request that is done a few runs at a time, None where none is.
     """
 
@@ -108,6 +109,7 @@ class Parts:
     glance: Glance = field(default_factory=Glance)
     news_count: int = 0
     half_taken: HalfTaken | None = None
+    kept_requests: set[str] = field(default_factory=set)
     readers: dict[str, RunReader] = field(default_factory=dict)
     workers: dict[str, LaunchedWorker] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)

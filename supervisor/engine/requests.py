@@ -15,7 +15,7 @@ from supervisor.core.holds import Holds
 from supervisor.core.stimuli import Stimulus
 from supervisor.engine.leaders import accepted
 from supervisor.engine.parts import HalfTaken, Parts
-from workers.records.errors import TypedError
+from workers.records.errors import NewerRecordError, TypedError
 from workers.records.request import Request, RequestKind, load_request, now_text, request_paths
 
 SHARE_RUNS_COUNT: Final = 16  # a run takes a millisecond: so long nobody else is looked after
@@ -89,6 +89,9 @@ def take(parts: Parts, *, whole: bool) -> Taken:
                 _do(parts, request, taken)
         except FileNotFoundError:
             continue
+        except NewerRecordError as error:  # acknowledged: it waits for a version that can read it
+            _keep(parts, path, error)
+            continue
         except TypedError as error:
             _reject(parts, path, error)
             taken.refused_count += request is not None
@@ -101,6 +104,13 @@ def take(parts: Parts, *, whole: bool) -> Taken:
             held |= {spec.run_id for spec in request.runs}  # one task is closed; others are not
         taken.done.append(path)
     return taken
+
+
+def _keep(parts: Parts, path: str, why: NewerRecordError) -> None:
+    if path not in parts.kept_requests:
+        parts.kept_requests.add(path)
+        parts.log.write("request_kept", path=path, why=str(why))
+        parts.reporter.note(f"a request stays in the inbox: {why}")
 
 
 def _reject(parts: Parts, path: str, why: TypedError) -> None:
@@ -155,7 +165,7 @@ def _do(parts: Parts, request: Request, taken: Taken) -> None:
 
 def _hold(parts: Parts, holds: Holds, request: Request, taken: Taken) -> None:
     """Put what is paused on disk, and tell."""
-    if holds == parts.holds.now:
+    if holds == parts.holds.now and parts.holds.is_on_disk():
         return
     parts.holds.store(holds)
     parts.log.write(f"{request.kind}d", group=request.group)

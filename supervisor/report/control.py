@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from supervisor.core.holds import Holds
-from supervisor.edge.holds import load_holds
+from supervisor.edge.holds import holds_in_force
 from workers.records.layout import Layout
 from workers.records.request import RequestKind, now_text, pending_requests
 
@@ -12,12 +12,12 @@ SHOWN_COUNT: Final = 5
 
 
 def holds_now(layout: Layout) -> Holds:
-    """What is paused, requests that nobody has taken yet included.
+    """What is paused, pending requests included; everything if the file is damaged.
 
     Raises:
-        TypedError, OSError: the file of the pauses cannot be read.
+        NewerRecordError, OSError: the file of the pauses cannot be read.
     """
-    holds = load_holds(layout)
+    holds, _ = holds_in_force(layout)
     for request in pending_requests(layout):
         if request.kind is RequestKind.PAUSE:
             holds = holds.paused(request.group, at=request.at or now_text())

@@ -28,12 +28,17 @@ def shown_rows(layout: Layout) -> tuple[list[Row], list[str]]:
 
 
 def paused(layout: Layout) -> dict[str, Any]:
-    """What is paused; where that cannot be read, it is said, and nothing is known to be."""
+    """What is paused; a file of pauses that cannot be read is reported on stderr."""
     if waits(layout) or os.path.lexists(layout.paused):
+        from supervisor.edge.holds import damage_note, holds_in_force
         from supervisor.report.control import holds_now
 
         try:
-            return holds_now(layout).to_json()
+            holds = holds_now(layout)
+            _, damage = holds_in_force(layout)
+            if damage is not None and holds.since is not None:
+                say(damage_note(damage))
+            return holds.to_json()
         except (OSError, TypedError) as error:
             say(f"what is paused cannot be read: {error}")
     return {"since": None, "groups": {}}

@@ -53,12 +53,31 @@ def test_a_run_of_a_later_version_is_listed_and_left_as_it_is(root: Root, which:
     assert root.call("verify").code == 0
 
 
-def test_a_request_of_a_later_version_is_set_aside_whole(root: Root) -> None:
-    root.call("submit", "--", "true")
+@pytest.mark.fault("R6")
+@pytest.mark.parametrize("part", ["request", "spec"])
+def test_request_of_a_later_version_stays_until_that_version_serves_it(
+    root: Root, part: str
+) -> None:
+    run_id = root.call("submit", "--", "true").out.strip()
     (request,) = Path(root.layout.inbox).glob("*.json")
-    change(request, schema="pipeline-supervisor/request/2")
-    data = request.read_bytes()
+    before = request.read_bytes()
+    if part == "request":
+        change(request, schema="pipeline-supervisor/request/2")
+    else:
+        (spec,) = json.loads(before)["runs"]
+        change(request, runs=[{**spec, "schema": "pipeline-supervisor/spec/2"}])
+    later = request.read_bytes()
+    other = root.call("submit", "--", "true").out.strip()
     done = root.call("start", "--once")
-    assert (done.code, "newer format" in done.err) == (0, True)
-    assert Path(root.layout.rejected, request.name).read_bytes() == data
-    assert root.manifests() == []
+    assert done.code == 0
+    assert done.err.count("a request stays in the inbox") == 1
+    assert "newer format" in done.err
+    assert request.read_bytes() == later
+    assert [m["run_id"] for m in root.manifests()] == [other]
+    assert root.call("verify").code == 0
+    request.write_bytes(before)  # for a version that knows the format
+    assert root.call("start", "--once").code == 0
+    assert {m["run_id"]: m["status"] for m in root.manifests()} == {
+        run_id: "succeeded",
+        other: "succeeded",
+    }

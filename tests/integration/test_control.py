@@ -335,7 +335,49 @@ def test_a_damaged_file_of_pauses_pauses_everything(root: Root, content: str) ->
     assert root.call("resume").code == 0
     assert root.call("wait", run_id).code == 0
     root.call("stop")
-    assert "so everything is" in root.finish(process).err
+    assert "everything is paused; 'supervisor resume' lifts it" in root.finish(process).err
+
+
+DAMAGED = '{"schema": "pipeline-supervisor/paused/1", "groups": ["gpu"]}'
+
+
+@pytest.mark.fault("R5")
+def test_resume_lifts_the_pause_of_a_damaged_file_before_any_supervisor_starts(root: Root) -> None:
+    run_id = submit(root, "--", "true")
+    Path(root.layout.paused).write_text(DAMAGED)
+    shown = root.call("status")
+    assert "paused since" in shown.out
+    assert f"{root.layout.paused}: not a valid record: groups must be" in shown.err
+    assert root.call("resume").err == "supervisor: everything is resumed\n"
+    done = root.call("start", "--once")
+    assert done.code == 0, done.err
+    root.wait_for_status(run_id, "succeeded")
+    assert json.loads(Path(root.layout.paused).read_text())["since"] is None
+
+
+@pytest.mark.fault("R5")
+def test_once_says_that_a_damaged_file_holds_its_runs_and_resume_lets_them_go(root: Root) -> None:
+    submit(root, "--", "true")
+    Path(root.layout.paused).write_text(DAMAGED)
+    once = root.popen("start", "--once")
+    assert once.stderr is not None
+    told = ""
+    while "1 run is held back by a pause" not in told:
+        told += once.stderr.readline()
+    assert "everything is paused; 'supervisor resume' lifts it" in told
+    assert root.call("resume").code == 0
+    assert root.finish(once).code == 0
+
+
+@pytest.mark.fault("R5")
+def test_file_of_pauses_damaged_under_a_supervisor_is_written_anew_by_resume(root: Root) -> None:
+    process = root.serving()
+    Path(root.layout.paused).mkdir()
+    done = root.call("resume")
+    assert done.err == "supervisor: everything is resumed\n"
+    assert json.loads(Path(root.layout.paused).read_text())["since"] is None
+    assert "paused since" not in root.call("status").out
+    root.stop(process)
 
 
 def test_what_was_set_aside_is_named_by_status_doctor_and_verify(root: Root) -> None:

@@ -11,6 +11,7 @@ from workers.records.errors import BadRecordError, NewerRecordError
 from workers.records.ids import why_bad
 
 _PAIRS: Final = ("env", "params", "resources")  # fields that hold pairs of a name and a value
+_INTEGER_LIMIT: Final = 2**63 - 1  # no count, size or tick of ours is larger
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")  # of a format
 _names_of: Final[dict[type, tuple[str, ...]]] = {}  # a dataclass's fields; none of another type
 
@@ -47,11 +48,13 @@ def check_schema(data: dict[str, Any], known: str, path: str) -> None:
     found = data.get("schema")
     if found == known:
         return
+    if not isinstance(found, str):
+        raise BadRecordError(path=path, why="schema must be a string")
     name, _, number = known.rpartition("/")
-    theirs, _, later = str(found).rpartition("/")
+    theirs, _, later = found.rpartition("/")
     if theirs == name and _NUMBER.fullmatch(later) and int(later) > int(number):
         raise newer(path, found)
-    raise BadRecordError(path=path, why=f"schema is {found!r}, not {known!r}")
+    raise BadRecordError(path=path, why=f"schema is {found!r:.100}, not {known!r}")
 
 
 def newer(path: str, found: object) -> NewerRecordError:
@@ -113,9 +116,14 @@ class Fields:
         """A number, or None where the key is missing or null."""
         return None if self._data.get(key) is None else self.number(key)
 
-    def integer(self, key: str) -> int:
-        """A whole number."""
-        return int(self._get(key, int, "a whole number"))
+    def integer(self, key: str, least: int = -_INTEGER_LIMIT, most: int = _INTEGER_LIMIT) -> int:
+        """A whole number of 64 bits, at least and at most so much."""
+        value = int(self._get(key, int, "a whole number"))
+        if not least <= value <= most:
+            if (least, most) == (-_INTEGER_LIMIT, _INTEGER_LIMIT):
+                raise self.bad(key, "must be a whole number of 64 bits")
+            raise self.bad(key, f"must be a whole number from {least} to {most}")
+        return value
 
     def integer_or(self, key: str, default: int) -> int:
         """A whole number, or ``default`` where the key is missing or null."""
@@ -124,7 +132,7 @@ class Fields:
     def integers(self, key: str) -> tuple[int, ...]:
         """A list of whole numbers."""
         items = self._get(key, list, "a list of whole numbers")
-        if not all(isinstance(item, int) and not isinstance(item, bool) for item in items):
+        if not all(map(_is_integer, items)):
             raise self.bad(key, "must be a list of whole numbers")
         return tuple(items)
 
@@ -180,9 +188,7 @@ class Fields:
     def counts(self, key: str) -> dict[str, int]:
         """An object of whole numbers; missing means empty."""
         items = self._data.get(key, {})
-        if not isinstance(items, dict) or not all(
-            isinstance(v, int) and not isinstance(v, bool) for v in items.values()
-        ):
+        if not isinstance(items, dict) or not all(map(_is_integer, items.values())):
             raise self.bad(key, "must be an object of whole numbers")
         return dict(items)
 
@@ -190,9 +196,28 @@ class Fields:
         """An object inside this one."""
         return Fields(self._get(key, dict, "an object"), self._path, f"{self._at}{key}.")
 
-    def children(self, key: str) -> list["Fields"]:
-        """A list of objects; missing means empty."""
-        items = self._data.get(key, [])
+    def child_or_none(self, key: str) -> "Fields | None":
+        """An object inside this one, or None if the key is missing or null."""
+        return None if self._data.get(key) is None else self.child(key)
+
+    def objects(self, key: str) -> list[dict[str, Any]]:
+        """A list of objects as they are; missing or null means empty."""
+        items = self._data.get(key)
+        if items is None:
+            return []
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise self.bad(key, "must be a list of objects")
+        return items
+
+    def children(self, key: str) -> list["Fields"]:
+        """A list of objects; missing or null means empty."""
+        items = self.objects(key)
         return [Fields(v, self._path, f"{self._at}{key}[{i}].") for i, v in enumerate(items)]
+
+
+def _is_integer(value: object) -> bool:
+    return (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and -_INTEGER_LIMIT <= value <= _INTEGER_LIMIT
+    )

@@ -20,6 +20,7 @@ FILE_MODE: Final = 0o600
 CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 """The flags that make a new file and never open an old one."""
 _PART_BYTES: Final = 65_536  # a buffer that malloc keeps; for more it would ask the kernel
+_DEPTH_LIMIT: Final = 100  # the deepest record of ours has 10 levels
 _NO_DIR_FLUSH: Final = (errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP)
 _SAFE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -141,7 +142,20 @@ def parse_object(data: bytes, path: str) -> dict[str, Any]:
         raise BadRecordError(path=path, why=f"does not parse as JSON ({error})") from None
     if not isinstance(value, dict):
         raise BadRecordError(path=path, why="is not a JSON object")
+    if data.count(b"[") + data.count(b"{") > _DEPTH_LIMIT and _is_deep(value):
+        raise BadRecordError(path=path, why=f"is nested more than {_DEPTH_LIMIT} deep")
     return value
+
+
+def _is_deep(value: dict[str, Any]) -> bool:
+    """Tell whether a value is nested deeper than anything of ours: who writes it would recurse."""
+    level: list[Any] = [value]
+    for _ in range(_DEPTH_LIMIT):
+        inner = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [v for items in inner for v in items if isinstance(v, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def read_object(path: str, limit_bytes: int = RECORD_LIMIT_BYTES) -> dict[str, Any]:

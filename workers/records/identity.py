@@ -11,11 +11,13 @@ next to its original has another device. A rename within the file system keeps t
 import functools
 import os
 import signal
-from typing import Any
+from typing import Any, Final
 
 from workers.records.dataclass import dataclass
 from workers.records.fields import Fields, plain
 from workers.records.proc import is_running, proc_stat, read_small
+
+PID_LIMIT: Final = 2**31 - 1  # pid_t; the kernel's own limit is lower
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class Identity:
         return Identity(
             host=read.text("host"),
             boot_id=read.text("boot_id"),
-            pid=read.integer("pid"),
+            pid=read.integer("pid", 0, PID_LIMIT),
             start_ticks=read.integer("start_ticks"),
         )
 

@@ -7,7 +7,7 @@ from workers.records.fields import Fields, check_schema
 from workers.records.files import read_object
 from workers.records.hooks import read_hooks
 from workers.records.ids import is_run_id, why_bad
-from workers.records.limits import Limits
+from workers.records.limits import PRIORITY_LIMIT, Limits
 from workers.records.spec import (
     SCHEMA,
     AfterSpec,
@@ -20,6 +20,8 @@ from workers.records.spec import (
     StageKind,
     StageSpec,
 )
+
+LIMIT_LEAST_BYTES, LIMIT_MOST_BYTES = 256, 1 << 30  # below it a log has no room for its own marks
 
 
 def load_spec(path: str) -> RunSpec:
@@ -77,6 +79,49 @@ def spec_of(data: dict[str, Any], path: str) -> RunSpec:
         if why_bad(name):
             raise BadRecordError(path=path, why=f"the id {name!r} {why_bad(name)}")
     return spec
+
+
+def check_fit(spec: RunSpec, path: str) -> None:
+    """Check that a run which is asked for can be run at all; configuration is checked earlier.
+
+    Args:
+        spec: the run.
+        path: where it came from, for the error.
+
+    Raises:
+        BadRecordError: a pipeline has no stages, or a number is outside its range.
+    """
+
+    def check(*, holds: bool, what: str) -> None:
+        if not holds:
+            raise BadRecordError(path=path, why=f"run {spec.run_id}: {what}")
+
+    limits = spec.limits
+    for name in ("heartbeat_interval_s", "heartbeat_stale_after_s", "write_deadline_s"):
+        check(holds=getattr(limits, name) > 0, what=f"limits.{name} must be more than 0")
+    for name in ("stream_limit_bytes", "error_detail_limit_bytes", "error_file_limit_bytes"):
+        fits = LIMIT_LEAST_BYTES <= getattr(limits, name) <= LIMIT_MOST_BYTES
+        bounds = f"from {LIMIT_LEAST_BYTES} to {LIMIT_MOST_BYTES}"
+        check(holds=fits, what=f"limits.{name} must be {bounds} bytes")
+    check(
+        holds=abs(spec.priority) <= PRIORITY_LIMIT,
+        what=f"priority must be from -{PRIORITY_LIMIT} to {PRIORITY_LIMIT}",
+    )
+    for slot in spec.slots:
+        check(holds=slot.count >= 1, what=f"slot {slot.name} must have a count of at least 1")
+    for pipeline in (spec.pipeline, *spec.pipelines):
+        name = f"pipeline {pipeline.id!r}"
+        check(holds=bool(pipeline.stages), what=f"{name} has no stages")
+        ids = [stage.id for stage in pipeline.stages]
+        check(holds=len(ids) == len(set(ids)), what=f"{name} has two stages with the same id")
+        limit = pipeline.max_parallel
+        check(holds=limit is None or limit >= 1, what=f"{name}: max_parallel must be at least 1")
+        for stage in pipeline.stages:
+            at = f"{name}, stage {stage.id!r}"
+            given = stage.command if stage.kind is StageKind.COMMAND else stage.pipeline
+            check(holds=bool(given), what=f"{at} has no {stage.kind}")
+            tries = stage.retries.attempts
+            check(holds=tries >= 1, what=f"{at}: retries.attempts must be at least 1")
 
 
 def _kept(read: Fields) -> KeptSpec:

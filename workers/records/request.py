@@ -29,7 +29,7 @@ from workers.records.identity import Identity
 from workers.records.ids import is_run_id, new_run_id
 from workers.records.layout import Layout
 from workers.records.limits import RECORD_LIMIT_BYTES
-from workers.records.read_spec import spec_of
+from workers.records.read_spec import check_fit, spec_of
 from workers.records.spec import RunSpec
 
 SCHEMA: Final = "pipeline-supervisor/request/1"
@@ -97,19 +97,25 @@ class Request:
         run_ids = read.texts("run_ids")
         if not all(is_run_id(run_id) for run_id in run_ids):
             raise read.bad("run_ids", "must be a list of run ids")
+        supervisor = read.child_or_none("supervisor")
         return Request(
             kind=RequestKind(kind),
-            runs=tuple(spec_of(item, path) for item in data.get("runs") or ()),
+            runs=tuple(_asked(item, path) for item in read.objects("runs")),
             batch=read.text_or_none("batch"),
             run_ids=run_ids,
             detail=read.text_or_none("detail"),
-            supervisor=(
-                Identity.from_fields(read.child("supervisor")) if data.get("supervisor") else None
-            ),
+            supervisor=None if supervisor is None else Identity.from_fields(supervisor),
             leave_running=read.flag("leave_running"),
             group=read.text_or_none("group"),
             at=read.text_or_none("at"),
         )
+
+
+def _asked(data: dict[str, Any], path: str) -> RunSpec:
+    """Read the spec of a run that is asked for: unlike one on record it must be fit to run."""
+    spec = spec_of(data, path)
+    check_fit(spec, path)
+    return spec
 
 
 def publish(layout: Layout, request: Request) -> str:
@@ -152,6 +158,7 @@ def load_request(path: str) -> Request:
     Raises:
         FileNotFoundError: it is not there.
         BadFileError: it is no regular file, another user's, or may not be read.
+        NewerRecordError: a later version wrote it, or a run that it asks for.
         BadRecordError: it is no request.
     """
     owner_uid = os.stat(os.path.dirname(path)).st_uid
