@@ -12,9 +12,10 @@ from supervisor.report.clean import clean_line
 from supervisor.report.failure import Tail, tail_of
 from supervisor.report.find import find_run
 from supervisor.report.hooked import HEAD, Hooked, hooks_of, rows_of
-from supervisor.report.records import host_in, manifest_now
+from supervisor.report.records import begun_at, host_in, manifest_now
 from supervisor.report.terminal import columns
 from supervisor.report.text import amounts, duration, print_json, put, table, tell
+from supervisor.report.tree import RunNode, StageNode, read_tree
 from workers.records.identity import host_name
 from workers.records.layout import Layout, RunDir
 
@@ -49,7 +50,7 @@ def command(run: str, timing: bool, root: str | None, config: str | None, as_jso
     if as_json:
         print_json("show", {"manifest": manifest, "hooks": [hook.to_json() for hook in hooks]})
         return 0
-    _print(directory, manifest)
+    _print(directory, read_tree(layout, task_id, run_id))
     _print_hooks(hooks)
     return 0
 
@@ -57,7 +58,6 @@ def command(run: str, timing: bool, root: str | None, config: str | None, as_jso
 def _timing(layout: Layout, task_id: str, run_id: str, *, as_json: bool) -> int:
     from supervisor.report.timetable import lines_of
     from supervisor.report.timing import to_json
-    from supervisor.report.tree import read_tree
 
     tree = read_tree(layout, task_id, run_id)
     if as_json:
@@ -90,7 +90,8 @@ def _show_removed(line: dict[str, Any], *, as_json: bool) -> None:
         tell(f"{name:<10}{clean_line(str(value))}")
 
 
-def _print(run: RunDir, manifest: dict[str, Any]) -> None:
+def _print(run: RunDir, tree: RunNode) -> None:
+    manifest = tree.manifest
     extensions = manifest["extensions"]
     detail = f" ({manifest['status_detail']})" if manifest["status_detail"] else ""
     rows = [
@@ -98,9 +99,10 @@ def _print(run: RunDir, manifest: dict[str, Any]) -> None:
         ("task", manifest["task_id"]),
         ("pipeline", f"{manifest['pipeline_id']} - {manifest['pipeline_title']}"),
         ("status", f"{manifest['status']}{detail}"),
-        ("started", manifest["started_at"]),
+        ("accepted", extensions.get("accepted_at") or manifest["started_at"]),
+        ("started", begun_at(manifest) or "-"),
         ("ended", manifest["completed_at"] or "-"),
-        ("time", duration(extensions.get("duration_s"))),
+        ("time", duration(tree.duration_s)),
         ("heartbeat", manifest["heartbeat_at"] or "-"),
         ("records", run.path),
     ]
@@ -115,27 +117,26 @@ def _print(run: RunDir, manifest: dict[str, Any]) -> None:
     for warning in extensions["warnings"]:
         tell(f"{'warning':<10}{clean_line(warning['message'])}")
     tell("")
-    facts = {stage["id"]: stage for stage in extensions["stages"]}
     head = ("#", "STAGE", "STATUS", "TIME", "EXIT", "SUMMARY")
     tell(
         table(
             head,
             [
                 (
-                    str(c["index"]),
-                    c["id"],
-                    c["status"],
-                    duration(facts.get(c["id"], {}).get("duration_s")),
-                    _exit(c, facts.get(c["id"], {})),
-                    c["summary"] or "",
+                    str(stage.index),
+                    stage.id,
+                    stage.status,
+                    duration(None if stage.span is None else stage.span.length_s),
+                    _exit(stage),
+                    stage.facts["summary"] or "",
                 )
-                for c in manifest["commands"]
+                for stage in tree.stages
             ],
         )
     )
-    for stage in manifest["commands"]:
-        if stage["error_file"]:
-            _print_error(tail_of(run, stage["index"], stage["id"]), stage["id"])
+    for stage in tree.stages:
+        if stage.failed:
+            _print_error(tail_of(run, stage.index, stage.id), stage.id)
 
 
 def _asked(extensions: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -152,10 +153,9 @@ def _asked(extensions: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "retry of", str(extensions.get("retry_of") or "")
 
 
-def _exit(command: dict[str, Any], facts: dict[str, Any]) -> str:
-    if command["exit_code"] is not None:
-        return str(command["exit_code"])
-    return str(facts.get("signal") or "-")
+def _exit(stage: StageNode) -> str:
+    code = stage.facts["exit_code"]
+    return str(code) if code is not None else stage.signal or "-"
 
 
 def _print_hooks(hooks: Sequence[Hooked]) -> None:

@@ -1,5 +1,6 @@
 """``status`` for people, of RUNs, and again and again: more than ``status --json`` needs."""
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -14,8 +15,8 @@ from supervisor.report.find import find_run
 from supervisor.report.hooked import hooks_of
 from supervisor.report.listing import Line, lines_of
 from supervisor.report.overview import NEWEST_COUNT, facts_of, paused, shown_rows
-from supervisor.report.records import row_now
-from supervisor.report.rows import Row, live_service, rejected, row_of_line
+from supervisor.report.records import live_row
+from supervisor.report.rows import Row, live_service, live_view, rejected, row_of_line
 from supervisor.report.terminal import coloured, columns
 from supervisor.report.text import print_json, put, say
 from supervisor.report.tree import read_tree
@@ -34,7 +35,8 @@ def show(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list[str]:
     named, removed = _named(layout, names)
     if not as_json:
         return [*_trees(layout, named), *_removed(removed)]
-    rows = [*(row_now(layout, *run) for run in named), *removed]
+    view = live_view(layout)
+    rows = [*(live_row(layout, *run, view) for run in named), *removed]
     print_json("status-report", facts_of(layout, [_with_stages(layout, row) for row in rows]))
     return [row.status for row in rows]
 
@@ -54,7 +56,8 @@ def show_again(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list
             return Look(head, tuple(rows), troubles=tuple(map(clean_line, unread)))
         trees = [read_tree(layout, *run) for run in named]
         lines = (line for tree in trees for line in Branches(layout).lines(tree))
-        rows = [*removed, *(row_now(layout, *run) for run in named)]
+        view = live_view(layout)
+        rows = [*removed, *(live_row(layout, *run, view) for run in named)]
         return Look(head, tuple(rows), tuple(lines))
 
     def report(seen: Look) -> None:
@@ -131,9 +134,9 @@ def _removed(removed: list[Row]) -> list[str]:
 
 
 def _with_stages(layout: Layout, row: Row) -> dict[str, Any]:
-    try:
-        stages = to_json(layout, read_tree(layout, row.task_id, row.run_id))
-    except FileNotFoundError:  # only the history knows it
-        stages = []
-    hooks = hooks_of(layout.run_dir(row.task_id, row.run_id))
-    return {**row.to_json(), "stages": stages, "hooks": [hook.to_json() for hook in hooks]}
+    reason, stages = None, []
+    with contextlib.suppress(FileNotFoundError):  # only the history knows it
+        tree = read_tree(layout, row.task_id, row.run_id)
+        reason, stages = tree.why, to_json(layout, tree)
+    hooks = [hook.to_json() for hook in hooks_of(layout.run_dir(row.task_id, row.run_id))]
+    return {**row.to_json(), "reason": reason, "stages": stages, "hooks": hooks}

@@ -20,6 +20,7 @@ from workers.records.identity import host_name
 from workers.records.ids import why_bad
 from workers.records.layout import Layout
 
+_TOLD_OTHERWISE = ("command-failed", "subpipeline-failed")  # by exit code or signal; by its run
 _FORK, _LAST, _ON, _OFF = "|- ", "`- ", "|  ", "   "
 
 
@@ -35,9 +36,10 @@ class Branches:
 
     def lines(self, run: RunNode) -> Iterator[Line]:
         """The lines of a run, each of them clean."""
-        lasted = duration((run.span or run.queued).length_s)
-        about = f"  {lasted}  {run.task_id}  {run.pipeline_id}{_on(run.host)}"
+        about = f"  {duration(run.duration_s)}  {run.task_id}  {run.pipeline_id}{_on(run.host)}"
         yield _line("", f"{run.run_id}  ", run.status, about)
+        if run.span is None and run.manifest:
+            yield _line("  ", f"queued for {duration(run.queued.length_s)}")
         waits = placed_in(self._layout, run) if run.status == "queued" else None
         if waits is not None:
             yield _line("  ", waits)
@@ -106,10 +108,13 @@ def failed_tail(layout: Layout, run: RunNode, stage: StageNode) -> Tail:
 
 def _about(stage: StageNode) -> Iterator[str]:
     """What else is to be said of a stage, in a few words each."""
-    if stage.facts["exit_code"] not in (None, 0):
-        yield f"exit {stage.facts['exit_code']}"
-    if stage.signal is not None:
+    reason = stage.more.get("reason")
+    if reason is not None and reason not in _TOLD_OTHERWISE and stage.facts["summary"]:
+        yield stage.facts["summary"]
+    elif stage.signal is not None:
         yield stage.signal
+    elif stage.facts["exit_code"] not in (None, 0):
+        yield f"exit {stage.facts['exit_code']}"
     if stage.waited is not None:
         waits = stage.status in ("pending", "running") and not stage.tries
         yield "waiting for slots" if waits else f"waited {duration(stage.waited.length_s)}"
@@ -160,6 +165,6 @@ def _run_json(layout: Layout, run: RunNode) -> dict[str, Any]:
         "status": run.status,
         "status_detail": run.detail,
         "reason": run.why,
-        "duration_s": None if run.span is None else round(run.span.length_s, 3),
+        "duration_s": None if run.duration_s is None else round(run.duration_s, 3),
         "stages": to_json(layout, run),
     }

@@ -113,16 +113,17 @@ def row_of(manifest: dict[str, Any], *, note: str | None = None, pid: int | None
     extensions = manifest.get("extensions") or {}
     duration_s = extensions.get("duration_s")
     stages = manifest["commands"]
-    if duration_s is None and manifest["status"] == "in_progress":
+    started_at = begun_at(manifest)
+    if duration_s is None and manifest["status"] == "in_progress" and started_at is not None:
         with contextlib.suppress(ValueError):  # damaged, and no reason to show nothing
-            duration_s = max(0.0, epoch_of(now_text()) - epoch_of(manifest["started_at"]))
+            duration_s = max(0.0, epoch_of(now_text()) - epoch_of(started_at))
     return Row(
         run_id=manifest["run_id"],
         task_id=manifest["task_id"],
         pipeline_id=manifest["pipeline_id"],
         status=manifest["status"],
         note=manifest["status_detail"] or note or _waits_for(manifest),
-        started_at=manifest["started_at"],
+        started_at=started_at,
         duration_s=duration_s,
         pid=pid,
         stages_count=len(stages),
@@ -130,6 +131,15 @@ def row_of(manifest: dict[str, Any], *, note: str | None = None, pid: int | None
         running=tuple(s["id"] for s in stages if s["status"] == "running"),
         host=host_in(manifest),
     )
+
+
+def begun_at(manifest: Mapping[str, Any]) -> str | None:
+    """When a run's worker began; None if it had none, and ``started_at`` is its acceptance."""
+    extensions = manifest.get("extensions") or {}
+    if extensions.get("worker") is None and extensions.get("attempt") is None:
+        return None
+    started_at = manifest.get("started_at")
+    return started_at if isinstance(started_at, str) else None
 
 
 def host_in(manifest: Mapping[str, Any]) -> str | None:
@@ -147,19 +157,41 @@ def _waits_for(manifest: dict[str, Any]) -> str | None:
     return f"after {', '.join(str(run_id)[-8:] for run_id in after)}"
 
 
+def live_row(
+    layout: Layout, task_id: str, run_id: str, view: Mapping[str, Mapping[str, Any]]
+) -> Row:
+    """The list entry of a run as it is now, with what its supervisor last said of it.
+
+    Args:
+        layout: the root.
+        task_id: its task.
+        run_id: the run.
+        view: what ``live_view`` returned.
+
+    Raises:
+        BadRecordError, BadFileError, OSError: as load_manifest.
+    """
+    live = view.get(run_id, {})
+    word = live.get("liveness")
+    row = row_now(
+        layout,
+        task_id,
+        run_id,
+        note=word if word not in (None, "fresh") else None,
+        pid=live.get("pid"),
+    )
+    if row.status == "queued" and isinstance(live.get("placed"), str):
+        return replace(row, note=placed_note(live["placed"]))
+    return row
+
+
 def active_rows(layout: Layout) -> list[Row]:
     """Every accepted run that is not yet on record, oldest first, queued requests included."""
     view = live_view(layout)
     rows = []
     for run_id, task_id in active_ids(layout).items():
-        live = view.get(run_id, {})
-        word = live.get("liveness")
-        note = word if word not in (None, "fresh") else None
         try:
-            row = row_now(layout, task_id, run_id, note=note, pid=live.get("pid"))
-            if row.status == "queued" and isinstance(live.get("placed"), str):
-                row = replace(row, note=placed_note(live["placed"]))
-            rows.append(row)
+            rows.append(live_row(layout, task_id, run_id, view))
         except (OSError, TypedError) as error:
             rows.append(_unreadable(run_id, task_id, error))
     rows += [row_of(fold_now(layout, spec)) for spec in requested(layout)]

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, Final
 
+from supervisor.edge.flock import is_flocked
 from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
@@ -28,6 +29,8 @@ class Row:
             where its records cannot be read.
         note: the status_detail, else the supervisor's word for a worker that is not fresh, else
             what a queued run follows.
+        started_at: when its worker began; None if it had none.
+        duration_s: from then to its verdict; up to now while it runs; None if that is not known.
         stages_count: of its pipeline; None where that is not known.
         stages_ended_count: those of them that have ended.
         running: the ids of the stages that are at work.
@@ -88,7 +91,9 @@ def active_ids(layout: Layout) -> dict[str, str]:
 
 
 def live_view(layout: Layout) -> dict[str, dict[str, Any]]:
-    """What the supervisor last said of its live runs, by run id."""
+    """What the living supervisor last said of its runs, by run id; nothing if none serves."""
+    if not is_flocked(layout.lease_lock):
+        return {}
     runs = live_service(layout).get("runs")
     if isinstance(runs, list):
         return {str(r.get("run_id")): r for r in runs if isinstance(r, dict)}
@@ -133,17 +138,19 @@ def row_of_line(data: dict[str, Any]) -> Row:
     """The list entry of a line of the history; BadRecordError where it is no line of ours."""
     line = Fields(data, "history.ndjson")
     counts = line.counts("stages")
+    host = line.text_or_none("host")
+    begun = host is not None or "host" not in data  # an old line does not tell
     return Row(
         run_id=line.text("runId"),
         task_id=line.text("taskId"),
         pipeline_id=line.text("pipelineId"),
         status=line.text("status"),
         note=line.text_or_none("statusDetail"),
-        started_at=line.text_or_none("startedAt"),
+        started_at=line.text_or_none("startedAt") if begun else None,
         duration_s=line.number_or_none("durationSeconds"),
         stages_count=sum(counts.values()) if counts else None,
         stages_ended_count=sum(counts.values()) - counts.get("pending", 0) if counts else None,
-        host=line.text_or_none("host"),
+        host=host,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from supervisor.report import html, timeline
 from supervisor.report.branches import failed_tail
 from supervisor.report.hooked import Hooked, hooks_of
+from supervisor.report.records import begun_at
 from supervisor.report.text import duration
 from supervisor.report.timing import Timing, timing_of
 from supervisor.report.tree import RunNode, StageNode
@@ -61,11 +62,13 @@ def _facts(layout: Layout, run: RunNode, timing: Timing) -> Iterator[tuple[str, 
     yield "pipeline", html.text(f"{run.pipeline_id} - {manifest.get('pipeline_title', '-')}")
     extensions = manifest.get("extensions") or {}
     yield "accepted", html.text(extensions.get("accepted_at") or manifest.get("started_at"))
+    yield "started", html.text(begun_at(manifest) or "-")
     yield "ended", html.text(manifest.get("completed_at") or "-")
+    yield "time", html.text(duration(run.duration_s))
     if run.host is not None:
         yield "host", html.text(run.host)
     for name, seconds in (
-        ("total time", timing.total_s),
+        ("from acceptance to end", timing.total_s),
         ("queued", timing.queued_s),
         ("waits between tries", timing.waits_s),
         ("overhead", timing.overhead_s),

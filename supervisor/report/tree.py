@@ -103,6 +103,14 @@ class RunNode:
         """It has its verdict."""
         return self.status in FINAL
 
+    @property
+    def duration_s(self) -> float | None:
+        """As its record tells; up to now while it runs; None if it has not begun, or none tells."""
+        if not self.ended:
+            return None if self.span is None else self.span.length_s
+        found = (self.manifest.get("extensions") or {}).get("duration_s")
+        return found if isinstance(found, int | float) else None
+
     def runs(self) -> Iterator["RunNode"]:
         """This run and those of its sub-pipelines, top down."""
         yield self

@@ -39,6 +39,7 @@ ROWS: dict[str, str] = {
     "P29": "a stage that stops itself is still ended",
     "P30": "a worker that outlives its supervisor: its verdict is recorded once by the next start",
     "P39": "runs that ended under an earlier supervisor or none: each verb and exit code tells",
+    "P40": "every view of a run, text or JSON, tells the same status, reason and times",
     "P31": "an attempt that an engine places, loses or starts twice: begun once, one verdict",
     "P32": "the worker's host is gone or cut off: worker-lost after silence, and nothing after it",
     "P33": "an engine's scheduler, worker or agent dies: no run is lost, no stage runs twice",

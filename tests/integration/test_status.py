@@ -166,7 +166,8 @@ def test_a_run_that_is_only_asked_for_has_a_tree(root: Root) -> None:
     done = root.call("status", run_id)
     assert done.code == 0
     assert done.out.splitlines()[0].split()[:2] == [run_id, "queued"]
-    assert [line.split()[2] for line in done.out.splitlines()[1:]] == ["pending"] * 3
+    assert done.out.splitlines()[1].startswith("  queued for ")
+    assert [line.split()[2] for line in done.out.splitlines()[2:]] == ["pending"] * 3
 
 
 def test_a_run_at_work_tells_how_far_it_is(root: Root) -> None:
