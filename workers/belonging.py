@@ -38,6 +38,19 @@ def of_stage(stage_id: str, leaders: Mapping[str, int], run_id: str) -> Iterator
         yield from descendants(pid)
 
 
+def stage_is_alive(stage_id: str, run_id: str, *, root: str, root_id: str) -> bool:
+    """Tell whether any process of this host was started by a stage; arguments as ``is_of_run``."""
+    for name in os.listdir("/proc"):
+        stat = proc_stat(int(name)) if name.isdecimal() else None
+        if stat is None or stat.has_ended:
+            continue
+        environ = environment(int(name), stat)
+        is_ours = is_of_run(environ, run_id, root=root, root_id=root_id)
+        if is_ours and _told_by(environ, run_id) == stage_id:
+            return True
+    return False
+
+
 def is_of_run(environ: bytes, run_id: str, *, root: str, root_id: str) -> bool:
     """Tell whether a process was started by this run or by a hook of it, and by this root's.
 

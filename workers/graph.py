@@ -29,23 +29,34 @@ class Graph:
             for need in needs:
                 self._needed_by.setdefault(need, []).append(stage_id)
         self._ready = [self._places[name] for name, needs in self._unmet.items() if not needs]
-        self._on_count = 0
+        self._on: set[str] = set()
 
     def next(self) -> tuple[int, StageSpec] | None:
         """The next stage that may begin now, with its place from 1; None where none may."""
-        if not self._ready or (self._limit is not None and self._on_count >= self._limit):
+        if not self._ready or not self.has_room:
             return None
         place = self._ready[0]
         return place + 1, self._stages[place]
 
+    @property
+    def has_room(self) -> bool:
+        """Tell whether one more stage may be on."""
+        return self._limit is None or len(self._on) < self._limit
+
+    def wait(self, stage_id: str) -> None:
+        """A stage that ``next`` named is named no more, and is not on before it begins."""
+        self._ready.remove(self._places[stage_id])
+
     def begin(self, stage_id: str) -> None:
         """A stage is on."""
-        self._ready.remove(self._places[stage_id])
-        self._on_count += 1
+        place = self._places[stage_id]
+        if place in self._ready:
+            self._ready.remove(place)
+        self._on.add(stage_id)
 
     def ended(self, stage_id: str, status: str) -> None:
         """A stage has ended; what needs it may begin unless its status is ``failed``."""
-        self._on_count -= 1
+        self._on.discard(stage_id)
         if status == "failed":
             return
         for other in self._needed_by.get(stage_id, ()):

@@ -16,7 +16,7 @@ from workers.records.files import make_private
 from workers.records.identity import identity_of
 from workers.records.journal import Event
 from workers.records.spec import StageKind, StageSpec
-from workers.slots import Slots, give_back
+from workers.slots import Held, Slots
 from workers.subpipeline import SubpipelineStage
 from workers.tried import clean
 from workers.turns import Steps, Turns
@@ -114,8 +114,8 @@ class PipelineRun:
             if deadline is not None and bench.clock.mono_s() >= deadline:
                 yield Judgement("failed", "timed-out", f"timed out before {stage.id} began")
                 return
-            graph.begin(stage.id)
             if stage.id in self._kept:
+                graph.begin(stage.id)
                 about = {"stage": stage.id, "index": index, "kept_from": self._kept[stage.id]}
                 self._recorder.fact(Event.STAGE_KEPT, about, flush=False)
                 graph.ended(stage.id, "succeeded")
@@ -125,30 +125,39 @@ class PipelineRun:
                 yield from self._ended(stage_id, outcome)
 
     def _steps(self, index: int, stage: StageSpec, deadline: float | None) -> Steps[StageOutcome]:
-        """One stage, with the slots that it uses."""
-        bench = self._bench
-        held: list[int] = []
+        """One stage, with the slots that it uses; while it waits for them it is not on."""
+        bench, graph = self._bench, self._graph
+        held: Held | None = None
+        graph.wait(stage.id)
         if stage.uses:
-            counts = {slot.name: slot.count for slot in bench.spec.slots}
-            slots = Slots(bench.layout, counts, bench.control)
+            slots = Slots(
+                bench.layout,
+                bench.spec,
+                index=index,
+                stage_id=stage.id,
+                names=stage.uses,
+                control=bench.control,
+                root_id=bench.root_id,
+            )
             try:
-                if (taken := slots.take(stage.uses)) is None:
+                if (held := slots.take()) is None:
                     about = {"stage": stage.id, "index": index, "slots": list(stage.uses)}
                     self._recorder.fact(Event.STAGE_WAITING, about, flush=False)
-                    taken = yield from slots.wait(stage.uses, deadline)
+                    held = yield from slots.wait(deadline, lambda: graph.has_room)
             except (OSError, TypedError) as error:
                 return StageOutcome(
                     status="failed", reason="slots-failed", message=f"{stage.id}: {error}"
                 )
-            if taken is None:
+            if held is None:
                 return _not_begun(stage, "cancelled" if bench.control.detail else "timed-out")
-            held = taken
+        graph.begin(stage.id)
         kind = SubpipelineStage if stage.kind is StageKind.SUBPIPELINE else CommandStage
         runner = kind(bench, self._recorder, index, stage)
         self._on[stage.id] = runner
         outcome = yield from runner.run(deadline)
         del self._on[stage.id]
-        give_back(held)
+        if held is not None:
+            held.give_back(is_clean=not bench.containment.given_up_pids())
         return outcome
 
     def _ended(self, stage_id: str, outcome: StageOutcome) -> Iterator[Judgement]:

@@ -144,6 +144,8 @@ ROWS: dict[str, str] = {
     "R4": "a value of another type anywhere in a record ends no reader and hides nothing else",
     "R5": "a damaged paused.json pauses everything, everybody says so, and resume lifts it",
     "R6": "a request of a later version stays in the inbox; that version gives its runs a verdict",
+    "R7": "a slot is held as long as any process of its stage is alive, killed worker or not",
+    "R8": "slots go by priority and acceptance; who waits for one is not on and blocks no other",
     "S1": "secrets appear in no record, log, report or command line of ours",
     "S2": "directories 0700 and files 0600 from the first instant, whatever the umask",
     "S3": "a link planted in any record's place is never followed",

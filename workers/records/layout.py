@@ -185,6 +185,11 @@ class Layout:
         """Where the slots are that all runs share."""
         return f"{self.control}/slots"
 
+    @property
+    def slots_waiting(self) -> str:
+        """Where the tickets are of stages that wait for slots."""
+        return f"{self.slots}/waiting"
+
     def slot(self, name: str, number: int) -> str:
         """The file whose flock is one slot; ``number`` counts from 0."""
         return f"{self.slots}/{check_id('slot', name)}.{number}"

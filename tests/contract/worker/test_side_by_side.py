@@ -1,15 +1,22 @@
 """Stages that say what they need: side by side where they can be, and each with what is its own."""
 
+import contextlib
+import fcntl
 import json
 import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from tests.contract.worker.work import DEADLINE_S, Run, make, shell, work
 from tests.examples import stage
+from tests.root import alive as living
 from tests.root import wait_until
+from workers import slots
 from workers.records.extensions import Observed
 from workers.records.journal import read_journal
 from workers.records.layout import Layout
@@ -186,9 +193,10 @@ def test_a_need_that_the_spec_does_not_hold_is_a_bad_spec(tmp_path: Path) -> Non
     assert b"hold none called 'b', which a needs" in err
 
 
-def slotted(root: Path, *stages: Any, count: int) -> Run:
-    run = make(root, stages)
+def slotted(root: Path, *stages: Any, count: int, priority: int = 0, **values: Any) -> Run:
+    run = make(root, stages, **values)
     spec = json.loads(Path(run.run.spec).read_text())
+    spec["priority"] = priority
     spec["slots"] = [{"name": "gpu", "count": count}]
     Path(run.run.spec).write_text(json.dumps(spec))
     return run
@@ -242,3 +250,140 @@ def test_who_waits_for_a_slot_can_be_cancelled_and_is_timed_out(tmp_path: Path) 
     assert late.verdict["detail"] == "timed-out"
     holder.terminate()
     holder.communicate(timeout=DEADLINE_S)
+
+
+@pytest.mark.fault("R7")
+def test_slot_of_a_killed_worker_is_free_when_the_last_process_of_its_stage_is_gone(
+    tmp_path: Path,
+) -> None:
+    daemon = "setsid sh -c 'echo $$ > {0}.pid; mv {0}.pid {0}; exec sleep 600' <&- >&- 2>&- &"
+    other_stage = shell(daemon.format("beside") + " sleep 600", "beside", needs=())
+    holds = shell(daemon.format("held") + " sleep 600", "holds", needs=(), uses=("gpu",))
+    hold = slotted(tmp_path, other_stage, holds, count=1)
+    waits = slotted(tmp_path, shell("echo mine", "s", uses=("gpu",)), count=1)
+    holder = hold.start()
+    pids = tmp_path / "held", tmp_path / "beside"
+    wait_until(lambda: all(path.exists() for path in pids), "both stages have daemons")
+    daemons = [int(path.read_text()) for path in pids]
+    holder.kill()
+    holder.wait()
+    waiter = waits.start()
+    try:
+        wait_until(lambda: bool(waits.of("stage_waiting")), "it waits")
+        tickets = tmp_path / ".runs/.supervisor/slots/waiting"
+        (ticket,) = [p for p in tickets.iterdir() if not p.name.startswith(".")]
+        polled_ns = ticket.stat().st_mtime_ns
+        wait_until(lambda: ticket.stat().st_mtime_ns > polled_ns, "it has asked once more")
+        assert not waits.of("stage_started"), "the daemon of the stage lives"
+        for pid in stage_pids(hold, "holds"):
+            os.kill(pid, signal.SIGKILL)
+        waiter.communicate(timeout=DEADLINE_S)
+        assert waits.verdict["status"] == "succeeded"
+        assert alive(pids[1]), "another stage of the same run has no part in the slot"
+    finally:
+        for pid in (*daemons, *stage_pids(hold, "holds"), *stage_pids(hold, "beside")):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def stage_pids(run: Run, stage_id: str) -> list[int]:
+    """The living processes of a stage, by their environment."""
+    marks = f"SUPERVISED_RUN_ID={run.run.run_id}", f"SUPERVISED_STAGE_ID={stage_id}\0"
+    return [pid for pid in living(marks[0]) if pid in living(marks[1])]
+
+
+@pytest.mark.fault("R7")
+@pytest.mark.parametrize("content", [b"{", b'{"run_id": 7}', b'{"run_id": "x", "stage": []}'])
+def test_slot_file_that_names_no_stage_is_free(tmp_path: Path, content: bytes) -> None:
+    run = slotted(tmp_path, shell("true", "s", uses=("gpu",)), count=1)
+    slot = Path(Layout(str(tmp_path)).slot("gpu", 0))
+    slot.parent.mkdir(mode=0o700)
+    slot.write_bytes(content)
+    run.start().communicate(timeout=DEADLINE_S)
+    assert run.verdict["status"] == "succeeded"
+    assert slot.read_bytes() == b""
+
+
+@pytest.mark.fault("R8")
+def test_slots_go_by_priority_and_then_in_the_order_of_acceptance(tmp_path: Path) -> None:
+    hold = slotted(tmp_path, shell("touch held; sleep 600", "s", uses=("gpu",)), count=1)
+    holder = hold.start()
+    wait_until((tmp_path / "held").exists, "the slot is held")
+    names = {"second": 0, "third": 0, "first": 5, "last": -1}
+    runs = {}
+    for name, priority in names.items():
+        runs[name] = slotted(
+            tmp_path, shell(f"echo {name} >> order", "s", uses=("gpu",)), count=1, priority=priority
+        )
+    started = []
+    for name in ("last", "third", "first", "second"):
+        started.append(runs[name].start())
+        wait_until(lambda name=name: bool(runs[name].of("stage_waiting")), "it waits")
+    os.killpg(stage_pids(hold, "s")[0], signal.SIGKILL)
+    for process in (holder, *started):
+        process.communicate(timeout=DEADLINE_S)
+    assert (tmp_path / "order").read_text().split() == ["first", "second", "third", "last"]
+    assert os.listdir(tmp_path / ".runs/.supervisor/slots/waiting") == []
+
+
+@pytest.mark.fault("R8")
+def test_ticket_of_a_dead_or_silent_worker_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "_SILENT_S", 0.0)
+    run = slotted(tmp_path, shell("true", "s", uses=("gpu",)), count=1)
+    spec = load_spec(run.run.spec)
+    control = SimpleNamespace(detail=None)
+    mine = slots.Slots(
+        Layout(str(tmp_path)),
+        spec,
+        index=1,
+        stage_id="s",
+        names=("gpu",),
+        control=control,  # type: ignore[arg-type]
+        root_id="1-1",
+    )
+    waiting = Path(Layout(str(tmp_path)).slots_waiting)
+    waiting.mkdir(parents=True, mode=0o700)
+    dead, silent = waiting / "0000.dead", waiting / "0000.silent"
+    for ticket in (dead, silent):
+        ticket.write_text('{"slots": ["gpu"]}')
+    with silent.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        held = mine.take()
+        assert held is not None
+        held.give_back(is_clean=True)
+        assert not dead.exists()
+        monkeypatch.setattr(slots, "_SILENT_S", 60.0)
+        assert mine.take() is None, "it polls, as far as we can tell"
+
+
+@pytest.mark.fault("R8")
+def test_stage_that_waits_for_a_slot_takes_no_place_and_no_slot_that_it_cannot_use(
+    tmp_path: Path,
+) -> None:
+    hold = slotted(tmp_path, shell("touch held; sleep 600", "s", uses=("gpu",)), count=1)
+    holder = hold.start()
+    wait_until((tmp_path / "held").exists, "the slot is held")
+    wait = "touch {0}; while ! test -e {0}-ends; do sleep 0.02; done"
+    mixed = slotted(
+        tmp_path,
+        shell("true", "wants", needs=(), uses=("gpu",)),
+        shell(wait.format("one"), "one", needs=()),
+        shell(wait.format("two"), "two", needs=()),
+        count=1,
+        max_parallel=2,
+    )
+    process = mixed.start()
+    wait_until(lambda: (tmp_path / "one").exists() and (tmp_path / "two").exists(), "both are on")
+    os.killpg(stage_pids(hold, "s")[0], signal.SIGKILL)
+    holder.communicate(timeout=DEADLINE_S)
+    other = slotted(tmp_path, shell("true", "s", uses=("gpu",)), count=1)
+    other.start().communicate(timeout=DEADLINE_S)
+    assert other.verdict["status"] == "succeeded", "the slot was free for who could use it"
+    assert [e["stage"] for e in mixed.of("stage_started")] == ["one", "two"]
+    (tmp_path / "one-ends").touch()
+    wait_until(lambda: len(mixed.of("stage_ended")) == 2, "it has a place now")
+    (tmp_path / "two-ends").touch()
+    process.communicate(timeout=DEADLINE_S)
+    assert mixed.verdict["status"] == "succeeded"
