@@ -38,7 +38,7 @@ def children(pid: int) -> list[int]:
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
                 found += [int(word) for word in file.read().split()]
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # it ended, or became another user's
         return found
     except FileNotFoundError:  # the thread ended, or this kernel has no such file
         return found if os.path.exists("/proc/thread-self/children") else _children_by_scan(pid)

@@ -10,6 +10,7 @@ from supervisor.commands.pausing import POLL_S, change, check_group
 from supervisor.commands.serving import end_supervisor
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.placements import may_be_at_work
+from supervisor.edge.unserved import Waiting
 from supervisor.report.rows import active_ids
 from supervisor.report.text import say
 from workers.records.errors import TypedError
@@ -34,7 +35,9 @@ def command(group: str | None, root: str | None, config: str | None) -> int:
         return end_supervisor(layout, RequestKind.DRAIN)
     check_group(layout, config, group)
     change(layout, RequestKind.PAUSE, group)
+    waiting = Waiting(layout)
     while _is_running(layout, group):
+        waiting.explain()
         time.sleep(POLL_S)
     say(f"group {group} is paused and nothing of it runs; 'supervisor resume' lifts the pause")
     return 0

@@ -6,6 +6,7 @@ from typing import Final
 
 from supervisor.commands.configured import settings_of
 from supervisor.edge.flock import is_flocked
+from supervisor.edge.unserved import Waiting
 from supervisor.errors import SetAsideError, UsageError
 from supervisor.plan.groups import unknown
 from supervisor.report.control import holds_now
@@ -32,7 +33,9 @@ def change(layout: Layout, kind: RequestKind, group: str | None) -> None:
     """
     path = publish(layout, Request(kind=kind, group=group, at=now_text()))
     aside = os.path.join(layout.rejected, os.path.basename(path))
+    waiting = Waiting(layout)
     while os.path.lexists(path) and is_flocked(layout.lease_lock):
+        waiting.explain()
         time.sleep(POLL_S)
     if os.path.lexists(aside):
         raise SetAsideError(path=aside, log=layout.log)

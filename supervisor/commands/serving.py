@@ -5,8 +5,9 @@ from typing import Final
 
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.holder import serving
+from supervisor.edge.unserved import Waiting
 from supervisor.report.text import say
-from workers.records.identity import is_alive
+from workers.records.identity import Identity, is_alive
 from workers.records.layout import Layout
 from workers.records.request import Request, RequestKind, publish
 
@@ -32,6 +33,20 @@ def end_supervisor(layout: Layout, kind: RequestKind, *, leave_running: bool = F
         say(f"no supervisor serves {layout.root}")
         return 0
     publish(layout, Request(kind=kind, supervisor=holder, leave_running=leave_running))
-    while is_alive(holder) and serving(layout) == holder:
+    waiting = Waiting(layout)
+    while _serves(layout, holder) or is_alive(holder):
+        waiting.explain()
         time.sleep(POLL_S)
     return 0
+
+
+def _serves(layout: Layout, holder: Identity) -> bool:
+    """Tell whether a supervisor holds the lease still.
+
+    Its lock is the proof, wherever that process is: on a renamed host, in another container, or
+    where /proc hides it. Between the end of its lease's record and its own there is no name.
+    """
+    if not is_flocked(layout.lease_lock):
+        return False
+    now = serving(layout)
+    return now is None or now == holder

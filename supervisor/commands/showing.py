@@ -89,8 +89,8 @@ def _headlines(layout: Layout) -> list[str]:
 
 def _served(pid: int, service: dict[str, Any]) -> str:
     found = proc_stat(pid)
-    if found is not None and found.state in "Tt":
-        return f"supervisor pid {pid}, stopped; 'kill -CONT {pid}' lets it go on"
+    if found is not None and found.is_stopped:
+        return f"supervisor pid {pid}, stopped; 'kill -CONT {pid}' continues it"
     mode = service.get("mode")
     return f"supervisor pid {pid}" + (f", {mode}" if mode in ("draining", "stopping") else "")
 

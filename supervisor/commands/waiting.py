@@ -9,6 +9,7 @@ from typing import Any, Final
 from supervisor.core.outcome import exit_code
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.helper import start_helper
+from supervisor.edge.unserved import Waiting
 from supervisor.errors import HelperError
 from supervisor.report.records import load_manifest
 from workers.records.dataclass import dataclass
@@ -147,6 +148,7 @@ def wait_for(
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     found: dict[Awaited, dict[str, Any]] = {}
     missing = list(runs)
+    waiting = Waiting(layout)
     while True:
         for run in list(missing):
             manifest = (over or {}).get(run) or find(layout, run)
@@ -158,4 +160,5 @@ def wait_for(
         if deadline is not None and time.monotonic() >= deadline:
             return found
         meanwhile()
+        waiting.explain()
         time.sleep(POLL_S * (1 + len(missing) / 10))  # many may wait a little longer

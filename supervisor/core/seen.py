@@ -237,3 +237,17 @@ def cleared(draft: Draft, s: stimuli.Cleared, _: Jitter) -> None:
         leftover_pids=s.alive_pids,
     )
     draft.move(run, Move.JUDGE, judged)
+
+
+def clear_failed(draft: Draft, s: stimuli.ClearFailed, _: Jitter) -> None:
+    """Look again in a while; judge without knowing what is left when the time for it is up."""
+    run = draft.find(s.run_id)
+    if run is None:
+        return
+    goes_on = draft.now < run.give_up_mono_s
+    run = draft.change(run, remains=goes_on, clear_mono_s=draft.now + draft.rules.remains_every_s)
+    if goes_on or not isinstance(run.state, Clearing):
+        return
+    reason = f"{run.state.reason}; its processes could not be looked for: {s.reason}"
+    judged = Judged(status=run.state.status, detail=run.state.detail, reason=reason)
+    draft.move(run, Move.JUDGE, judged)

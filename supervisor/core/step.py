@@ -102,6 +102,7 @@ _HANDLERS: Final[dict[type, Callable[[Draft, Any, Jitter], None]]] = {
     stimuli.Looked: seen.looked,
     stimuli.Stalled: seen.stalled,
     stimuli.Cleared: seen.cleared,
+    stimuli.ClearFailed: seen.clear_failed,
     stimuli.VerdictRefused: _verdict_refused,
     stimuli.ManifestWritten: _manifest_written,
     stimuli.RunRecorded: _run_recorded,

@@ -125,6 +125,14 @@ class Cleared:
 
 
 @dataclass(frozen=True, slots=True)
+class ClearFailed:
+    """What is left of a run's processes cannot be looked for; ``reason`` says why."""
+
+    run_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictRefused:
     """The supervisor's verdict could not be written; ``reason`` says why."""
 
@@ -223,6 +231,7 @@ Stimulus = (
     | Looked
     | Stalled
     | Cleared
+    | ClearFailed
     | VerdictRefused
     | ManifestWritten
     | RunRecorded

@@ -36,10 +36,15 @@ class Watcher:
 
     def _start(self) -> str:
         try:
+            import logging
+
             from watchdog.events import FileSystemEventHandler
             from watchdog.observers import Observer
         except ImportError:
             return "polling (watchdog is not installed)"
+        # Its lines (of an emitter that was overtaken by its own end, say) are for nobody: without a
+        # handler Python prints them on stderr.
+        logging.getLogger("watchdog").addHandler(logging.NullHandler())
         bell = self._bell
 
         class Ring(FileSystemEventHandler):

@@ -127,9 +127,9 @@ class Performer:
     def _clear(self, run_id: str) -> list[Stimulus]:
         try:
             alive = clear(self._parts, run_id)
-        except OSError as error:  # no descriptor left to look with: the next round looks again
+        except OSError as error:  # no descriptor left to look with, say
             self._parts.log.write("clear_failed", run_id=run_id, why=str(error))
-            return []
+            return [stimuli.ClearFailed(run_id, str(error))]
         return [stimuli.Cleared(run_id, alive)]
 
     def _make_way(self, error: OSError | TypedError) -> None:

@@ -103,7 +103,7 @@ def _lease(layout: Layout) -> Finding:
             f"'fuser {layout.lease_lock}' names the holder",
         )
     found = proc_stat(holder.pid)
-    if found is not None and found.state in "Tt":
+    if found is not None and found.is_stopped:
         return warn("lease", f"{told}; it is stopped", f"kill -CONT {holder.pid}")
     return ok("lease", told)
 

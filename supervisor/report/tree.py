@@ -25,7 +25,7 @@ from workers.records.read_spec import load_spec
 from workers.records.request import now_text
 from workers.records.spec import PipelineSpec
 
-DEPTH_LIMIT: Final = 50  # validation refuses circles; records that were edited may hold one
+DEPTH_LIMIT: Final = 50  # sub-pipelines may be nested deeper than Python can call functions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,20 +276,32 @@ class _Reader:
         asked = next((f for f in facts if f.event == Event.CHILD_STARTED), None)
         place_s = at[asked.seq] if asked else 0.0
         begin = moment_of(asked) if asked else None
-        if sub_run_id in above or len(above) >= DEPTH_LIMIT:
+        if sub_run_id in above:  # validation refuses circles; edited records may hold one
             return self._bare(sub_run_id, "unreadable", "is its own sub-pipeline", place_s)
         try:
+            if len(above) >= DEPTH_LIMIT:
+                return self._too_deep(sub_run_id, place_s)
             return self.read(sub_run_id, place_s, begin, above)
         except FileNotFoundError:
             return self._bare(sub_run_id, "unreadable", "its directory is gone", place_s)
         except (OSError, TypedError) as error:
             return self._bare(sub_run_id, "unreadable", str(error), place_s)
 
-    def _bare(self, run_id: str, status: str, why: str, place_s: float) -> RunNode:
+    def _too_deep(self, run_id: str, place_s: float) -> RunNode:
+        """A run whose own stages are left out; errors as ``read``."""
+        manifest = manifest_now(self._layout, self._task_id, run_id)
+        why = f"more than {DEPTH_LIMIT} levels deep; 'supervisor status {run_id}' shows it"
+        return self._bare(
+            run_id, manifest["status"], why, place_s, pipeline_id=manifest["pipeline_id"]
+        )
+
+    def _bare(
+        self, run_id: str, status: str, why: str, place_s: float, *, pipeline_id: str = "-"
+    ) -> RunNode:
         return RunNode(
             run_id=run_id,
             task_id=self._task_id,
-            pipeline_id="-",
+            pipeline_id=pipeline_id,
             status=status,
             why=why,
             queued=Span(place_s, place_s),

@@ -62,10 +62,19 @@ def root_id_of(device: int, inode: int) -> str:
     return f"{device:x}-{inode:x}"
 
 
+NO_BOOT_ID: Final = "unknown"
+
+
 @functools.lru_cache(maxsize=1)
 def boot_id() -> str:
-    """This boot's random id."""
-    return read_small("/proc/sys/kernel/random/boot_id").decode().strip()
+    """This boot's random id; ``unknown`` if this process may not read it.
+
+    A /proc with ``subset=pid`` (systemd's ``ProcSubset=pid``) shows processes and nothing else.
+    """
+    try:
+        return read_small("/proc/sys/kernel/random/boot_id").decode().strip()
+    except OSError:
+        return NO_BOOT_ID
 
 
 def host_name() -> str:
@@ -93,8 +102,11 @@ def identity_of(pid: int) -> Identity | None:
 
 
 def is_alive(identity: Identity) -> bool:
-    """Tell whether this very process exists here and is neither a zombie nor dead."""
-    if identity.pid <= 1 or identity.host != host_name() or identity.boot_id != boot_id():
+    """Tell whether this very process exists here and is neither a zombie nor dead.
+
+    It may be process 1 of a container, which nothing here ever signals.
+    """
+    if identity.pid < 1 or identity.host != host_name() or identity.boot_id != boot_id():
         return False
     return is_running(identity.pid, identity.start_ticks)
 

@@ -28,6 +28,11 @@ class ProcStat:
         """A zombie or dead: nothing of it runs any more."""
         return self.state in "ZX" and self.threads_count <= 1
 
+    @property
+    def is_stopped(self) -> bool:
+        """Stopped by a signal (SIGSTOP, Ctrl-Z), or by a debugger."""
+        return self.state in "Tt"
+
 
 def read_small(path: str) -> bytes:
     """Read a small file of /proc, for a fifth of what ``open`` costs; OSError as os.open."""
@@ -39,10 +44,14 @@ def read_small(path: str) -> bytes:
 
 
 def proc_stat(pid: int) -> ProcStat | None:
-    """Read a process's state, or None where there is no such process."""
+    """Read a process's state; None if there is no such process, or none that we may see.
+
+    A /proc mounted with hidepid hides the processes of other users; none of ours is among them,
+    save one that became another user's.
+    """
     try:
         rest = read_small(f"/proc/{pid}/stat").rpartition(b") ")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     if len(rest) < 20:
         return None

@@ -154,6 +154,20 @@ def test_what_survives_ten_seconds_of_killing_is_let_go() -> None:
     assert world.fleet.find("a") is None
 
 
+def test_processes_that_cannot_be_looked_for_do_not_hold_the_verdict_back() -> None:
+    world = World()
+    world.running("a")
+    world.feed(stimuli.WorkerGone("a", "gone"))
+    for _ in range(19):  # twice a second for ten seconds, never faster
+        assert not world.feed(stimuli.ClearFailed("a", "EMFILE"), after_s=0.01)
+        assert world.feed(after_s=0.5) == (actions.Clear("a"),)
+    wanted = world.feed(stimuli.ClearFailed("a", "EMFILE"), after_s=0.5)
+    (verdict,) = (w for w in wanted if isinstance(w, actions.WriteVerdict))
+    assert verdict.reason == "gone; its processes could not be looked for: EMFILE"
+    world.feed(stimuli.VerdictSeen("a", "failed", "worker-lost"), stimuli.RunRecorded("a"))
+    assert actions.Forget("a") in world.feed(stimuli.SnapshotWritten("t"))
+
+
 def test_a_worker_that_dies_while_stopping_leaves_a_cancelled_run() -> None:
     world = World()
     world.running("a")
