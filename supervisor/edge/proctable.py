@@ -6,7 +6,8 @@ from typing import Final
 
 import psutil
 
-from workers.records.identity import Identity, is_alive, open_pidfd
+from workers.records.identity import Identity, is_of_this_boot, open_pidfd
+from workers.records.proc import is_running
 
 _STOPPED: Final = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
@@ -31,10 +32,13 @@ def works_on(worker: Identity, owner_path: str) -> bool:
     in one.
 
     Args:
-        worker: who is named, of this host and boot.
+        worker: who is named. Its host may have another name by now; that it has ``.owner`` open
+            proves enough.
         owner_path: the run's ``.owner``.
     """
-    if worker.pid == os.getpid() or not is_alive(worker):
+    if worker.pid in (1, os.getpid()) or not is_of_this_boot(worker):
+        return False
+    if not is_running(worker.pid, worker.start_ticks):
         return False
     folder = f"/proc/{worker.pid}/fd"
     try:

@@ -25,7 +25,7 @@ from supervisor.report.rows import Row
 from workers.descent import Process
 from workers.records.clock import Clock
 from workers.records.dataclass import dataclass
-from workers.records.identity import Identity
+from workers.records.identity import Identity, is_of_this_boot
 from workers.records.layout import Layout
 from workers.records.request import Request
 from workers.records.spec import RunSpec
@@ -159,8 +159,7 @@ class Parts:
     def same_boot(self, run_id: str) -> bool:
         """Tell whether a run was begun on this host since it booted, so that our clock is its."""
         found = self.readers[run_id].worker
-        mine = (self.mine.host, self.mine.boot_id)
-        return found is not None and (found.host, found.boot_id) == mine
+        return found is not None and is_of_this_boot(found)
 
     def began_elsewhere(self, run_id: str) -> bool:
         """Tell whether a run began in the root that this one is a copy of."""

@@ -1,5 +1,6 @@
 """Odd machines: /proc that hides processes, other namespaces, a stopped supervisor, odd roots."""
 
+import json
 import os
 import shutil
 import signal
@@ -160,3 +161,25 @@ def test_sub_pipelines_deeper_than_the_tree_are_named_and_not_called_unreadable(
     )
     text = "\n".join(str(line) for line in Branches(root.layout).lines(nodes[0]))
     assert "own sub-pipeline" not in text
+
+
+@pytest.mark.fault("M10")
+def test_a_worker_is_adopted_and_cancelled_after_the_host_was_renamed(root: Root) -> None:
+    first = root.serving()
+    run_id = root.call("submit", "--", "sh", "-c", "touch on; sleep 600").out.strip()
+    wait_until((root.path / "on").exists, "the stage runs")
+    first.kill()
+    first.wait()
+    # As if the host had another name when the worker began.
+    (journal,) = (root.path / ".runs").rglob("journal.ndjson")
+    name = json.dumps(identity.host_name())
+    journal.write_text(journal.read_text().replace(f'"host": {name}', '"host": "before"'))
+    assert '"host": "before"' in journal.read_text()
+    second = root.popen("start")
+    wait_until(lambda: [e for e in root.log() if e["event"] == "run_adopted"], "it is adopted")
+    (stage,) = (int(p) for p in root.stages() if os.getpgid(int(p)) == int(p))
+    assert root.call("cancel", run_id).code == 0
+    assert not Path(f"/proc/{stage}").exists() or stage not in root.stages()
+    second.send_signal(signal.SIGTERM)
+    root.finish(second)
+    root.check_settled(count=1)

@@ -101,6 +101,16 @@ def identity_of(pid: int) -> Identity | None:
     return Identity(host=host_name(), boot_id=boot_id(), pid=pid, start_ticks=stat.start_ticks)
 
 
+def is_of_this_boot(identity: Identity) -> bool:
+    """Tell whether a process is or was one of this machine since it booted.
+
+    A boot has one id and may change its host's name; the name counts if the id cannot be read.
+    """
+    if identity.boot_id != boot_id():
+        return False
+    return identity.boot_id != NO_BOOT_ID or identity.host == host_name()
+
+
 def is_alive(identity: Identity) -> bool:
     """Tell whether this very process exists here and is neither a zombie nor dead.
 
