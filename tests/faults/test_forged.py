@@ -70,7 +70,7 @@ def test_no_signal_goes_to_a_pid_that_a_journal_names(
 
 
 @pytest.mark.fault("S12")
-@pytest.mark.parametrize("pid", [-1, 0, 1, os.getpid()])
+@pytest.mark.parametrize("pid", [-1, 0, 1, pytest.param(os.getpid(), id="ourselves")])
 def test_nobody_is_taken_for_a_worker_by_a_number_that_is_no_workers(
     tmp_path: Path, pid: int
 ) -> None:

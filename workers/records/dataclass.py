@@ -1,15 +1,17 @@
-"""``dataclass`` as the standard library has it, for a fraction of what making the class costs.
+"""``dataclass`` as in the standard library, at a third of the cost of creating the class.
 
-A start makes 126 frozen classes, for each of which the standard library writes and compiles six
-methods: a sixth of its CPU. Here only ``__init__`` is compiled; to compare, to hash and to show are
-common to all. That nothing is assigned to is held by mypy, which takes this for the original, and
-not by every instance; so making one costs less, too.
+A start creates more than 120 frozen classes. For each the standard library generates and compiles
+six methods, together a fifth of the CPU of a start, and its ``__init__`` is slow because it stores
+each field by ``object.__setattr__``. Here only ``__init__`` is compiled. It stores each field by
+the descriptor of its slot; all other methods are shared by all classes. Assigning to a field and
+deleting one raise ``FrozenInstanceError``, as in the standard library.
 """
 
 import dataclasses
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import MISSING, FrozenInstanceError
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
@@ -18,16 +20,21 @@ else:
     def dataclass(
         *, frozen: bool = False, slots: bool = False, kw_only: bool = False
     ) -> Callable[[type], type]:
-        """As ``dataclasses.dataclass``."""
+        """As ``dataclasses.dataclass``; a frozen class needs slots."""
         if not frozen:
             return dataclasses.dataclass(slots=slots, kw_only=kw_only)
-        made = dataclasses.dataclass(eq=False, repr=False, slots=slots, kw_only=kw_only)
-        return lambda cls: _finish(made(cls))
+        if not slots:
+            raise TypeError("a frozen class needs slots=True: its fields are stored in slots")
+        create = dataclasses.dataclass(
+            init=False, eq=False, repr=False, slots=True, kw_only=kw_only
+        )
+        return lambda cls: _complete(create(cls))
 
 
-def _finish(cls: Any) -> Any:  # noqa: ANN401 - any class
-    """Give it what the original would have compiled, unless it has its own."""
-    names = tuple(field.name for field in dataclasses.fields(cls) if field.compare)
+def _complete(cls: Any) -> Any:  # noqa: ANN401 - any class
+    """Add what the standard library would have compiled, unless the class has its own."""
+    fields = dataclasses.fields(cls)
+    names = tuple(field.name for field in fields if field.compare)
     values = _getter(names)
 
     def equals(self: object, other: object) -> object:
@@ -39,6 +46,9 @@ def _finish(cls: Any) -> Any:  # noqa: ANN401 - any class
         return hash(values(self))
 
     own = cls.__dict__
+    cls.__init__ = _init(cls, fields)
+    cls.__setattr__ = _refuse_assignment
+    cls.__delattr__ = _refuse_deletion
     if "__eq__" not in own:
         cls.__eq__ = equals
     if own.get("__hash__") is None:
@@ -46,6 +56,41 @@ def _finish(cls: Any) -> Any:  # noqa: ANN401 - any class
     if "__repr__" not in own:
         cls.__repr__ = _shown
     return cls
+
+
+def _init(cls: Any, fields: tuple["dataclasses.Field[Any]", ...]) -> object:  # noqa: ANN401
+    """Compile ``__init__``: parameters by position, then those by keyword only."""
+    names: dict[str, object] = {"MISSING": MISSING}
+    parameters, body = [], []
+    last_is_keyword = False
+    for field in sorted(fields, key=operator.attrgetter("kw_only")):
+        name = value = field.name
+        if field.kw_only and not last_is_keyword:
+            parameters.append("*")
+            last_is_keyword = True
+        names[f"store_{name}"] = getattr(cls, name).__set__
+        if field.default is not MISSING:
+            names[f"default_{name}"] = field.default
+            parameters.append(f"{name}=default_{name}")
+        elif field.default_factory is not MISSING:
+            names[f"create_{name}"] = field.default_factory
+            parameters.append(f"{name}=MISSING")
+            value = f"create_{name}() if {name} is MISSING else {name}"
+        else:
+            parameters.append(name)
+        body.append(f" store_{name}(self, {value})")
+    exec(f"def __init__(self, {', '.join(parameters)}):\n" + "\n".join(body or [" pass"]), names)  # noqa: S102
+    init: Any = names["__init__"]
+    init.__qualname__ = f"{cls.__qualname__}.__init__"
+    return init
+
+
+def _refuse_assignment(self: object, name: str, value: object) -> NoReturn:
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _refuse_deletion(self: object, name: str) -> NoReturn:
+    raise FrozenInstanceError(f"cannot delete field {name!r}")
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[Any, ...]]:

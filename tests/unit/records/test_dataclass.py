@@ -1,6 +1,7 @@
-"""Our dataclass behaves as the standard library's does."""
+"""Our dataclass behaves as the one of the standard library."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -70,6 +71,63 @@ def test_ours_compares_hashes_shows_and_replaces_as_the_original(options: dict[s
             )
 
 
-def test_a_missing_argument_is_named() -> None:
-    with pytest.raises(TypeError, match="'a'"):
-        made(OURS)[0]()
+@pytest.mark.parametrize("options", [{}, {"kw_only": True}])
+@pytest.mark.parametrize(
+    "change",
+    [lambda x: setattr(x, "a", 5), lambda x: delattr(x, "a")],
+    ids=["assignment", "deletion"],
+)
+def test_ours_refuses_what_the_original_refuses(
+    options: dict[str, bool], change: Callable[[object], None]
+) -> None:
+    for original, ours in zip(made(ORIGINAL, **options), made(OURS, **options), strict=True):
+        if not dataclasses.fields(ours):
+            continue  # the original fails differently for a slotted class
+        messages = []
+        for value in (values(original)[0], values(ours)[0]):
+            before = repr(value)
+            with pytest.raises(dataclasses.FrozenInstanceError) as refused:
+                change(value)
+            assert repr(value) == before
+            messages.append(str(refused.value))
+        assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), {}),
+        ((1, "b", "c"), {}),
+        ((1,), {"a": 1}),
+        ((1,), {"z": 1}),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"kw_only": True}])
+def test_ours_refuses_arguments_with_the_words_of_the_original(
+    options: dict[str, bool], arguments: tuple[object, ...], named: dict[str, object]
+) -> None:
+    messages = []
+    for by in (ORIGINAL, OURS):
+        with pytest.raises(TypeError) as refused:
+            made(by, **options)[0](*arguments, **named)
+        messages.append(str(refused.value))
+    assert messages[0] == messages[1]
+
+
+def test_fields_by_keyword_follow_those_by_position() -> None:
+    for by in (ORIGINAL, OURS):
+
+        @by(frozen=True, slots=True)
+        class Mixed:
+            a: int = dataclasses.field(kw_only=True)
+            b: int
+            c: list[int] = dataclasses.field(default_factory=list, kw_only=True)
+
+        first, second = Mixed(1, a=2), Mixed(1, a=2)
+        assert (first.a, first.b, first.c) == (2, 1, [])
+        assert first.c is not second.c
+
+
+def test_frozen_class_without_slots_is_refused() -> None:
+    with pytest.raises(TypeError, match="slots=True"):
+        OURS(frozen=True)
