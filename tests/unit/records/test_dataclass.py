@@ -123,7 +123,8 @@ def test_fields_by_keyword_follow_those_by_position() -> None:
             b: int
             c: list[int] = dataclasses.field(default_factory=list, kw_only=True)
 
-        first, second = Mixed(1, a=2), Mixed(1, a=2)
+        create: Any = Mixed
+        first, second = create(1, a=2), create(1, a=2)
         assert (first.a, first.b, first.c) == (2, 1, [])
         assert first.c is not second.c
 
