@@ -2,17 +2,21 @@
 
 Checking costs three times what handing in a run does. ``.runs/.supervisor/remembered-<what>.json``
 holds the outcome beside all that it depends on: each file with its device, inode, size and times,
-or that it is not there; the variables that are settings; the flags; this program. Where any of
-that is another, nothing is remembered. It is a view: whoever reads the configuration replaces it,
-and it may be lost at any time. What depends on the values of secrets is never remembered.
+or that it is not there; the variables that are settings; the flags; the program: its version, every
+module of ours, the libraries that check, and Python. Where any of that is another, nothing is
+remembered. It is a view: whoever reads the configuration replaces it, and it may be lost at any
+time. What depends on the values of secrets is never remembered.
 """
 
 import contextlib
 import os
+import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any, Final
 
+import workers
 from supervisor.plan.batches import Batch, Planned
 from supervisor.plan.catalog import Catalog
 from supervisor.plan.root import ORIGIN, PATHS, PREFIX, current_dir, user_file
@@ -28,6 +32,9 @@ from workers.records.read_spec import read_pipeline
 
 # A file may be changed twice within one tick of the clock that stamps it, the second time unseen.
 _SETTLED_S: Final = 2.0
+# Where our modules are: any of them may hold a default, a limit or a check.
+_PACKAGES = (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(workers.__file__))
+_LIBRARIES = ("pydantic", "pydantic_core", "pydantic_settings")
 Key = Mapping[str, Any]
 
 
@@ -43,7 +50,8 @@ def key_of(layout: Layout, project: str | None, flags: Mapping[str, Any]) -> Key
     names = [name for name in environ if name.startswith(PREFIX) and environ[name]]
     files = (project, user_file(environ), os.path.join(layout.root, ORIGIN))
     return {
-        "program": [VERSION, *_stamps(_code())],
+        "versions": [VERSION, sys.version],
+        "program": _stamps(_program()),
         "files": _stamps(file for file in files if file is not None),
         "names": sorted(names),  # one that is no setting may be a typo, and its value a secret
         "variables": {name: environ[name] for name in names if _is_setting(name)},
@@ -67,11 +75,22 @@ def key_of_batch(key: Key, path: str) -> Key:
     return {**key, "files": [*key["files"], *_stamps((path,))]}
 
 
-def _code() -> Iterable[str]:
-    """What reads and checks: for who runs this from a checkout."""
-    here = os.path.dirname(__file__)
-    with os.scandir(here) as entries:
-        return sorted(entry.path for entry in entries if entry.name.endswith(".py"))
+def _program() -> Iterator[str]:
+    """The files of the program: our modules, and the main module of each library that checks."""
+    for package in _PACKAGES:
+        yield from sorted(_modules(package))
+    for name in _LIBRARIES:
+        found = find_spec(name)  # imports nothing
+        yield (found and found.origin) or name
+
+
+def _modules(directory: str) -> Iterator[str]:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                yield entry.path
+            elif "." not in entry.name and entry.name != "__pycache__" and entry.is_dir():
+                yield from _modules(entry.path)
 
 
 def _stamps(paths: Iterable[str]) -> list[Any]:
@@ -132,7 +151,7 @@ def _load(layout: Layout, what: str, key: Key) -> dict[str, Any] | None:
 
 
 def _save(layout: Layout, what: str, key: Key, content: dict[str, Any]) -> None:
-    newest_ns = max((stamp[-1] or 0 for stamp in key["files"]), default=0)
+    newest_ns = max(stamp[-1] or 0 for stamp in [*key["files"], *key["program"]])
     if time.time() - newest_ns / 1e9 < _SETTLED_S or not os.path.isdir(layout.control):
         return
     data = to_line({"key": dict(key), **content})

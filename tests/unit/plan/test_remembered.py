@@ -1,6 +1,9 @@
 """What was read is remembered exactly as long as nothing that it depends on is another."""
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +60,7 @@ task = "t"
 id = "s"
 command = ["true"]
 """
+CHECKOUT = Path(__file__).parents[3]
 LONG_S = 86_400.0
 
 
@@ -181,6 +185,67 @@ def test_a_file_that_appears_is_seen(place: Place) -> None:
     user.write_text("[supervisor]\nmax_runs = 1\ngrace_s = 2.0\n")
     assert place.is_read_anew()
     assert configure(str(place.root), None).settings.grace_s == 2.0
+
+
+REPORT = """
+import sys
+from supervisor.plan import remembered
+remembered._SETTLED_S = float("-inf")
+from supervisor.commands.configured import configure
+settings = configure(sys.argv[1], None).settings
+print("pydantic" in sys.modules, settings.history_limit, settings.grace_s)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "expected"),
+    [
+        ("supervisor/settings.py", "history_limit: int = 1000", "history_limit: int = 7", "7 10.0"),
+        ("workers/records/limits.py", "grace_s: float = 10.0", "grace_s: float = 3.0", "1000 3.0"),
+        ("supervisor/version.py", "", "# a remark\n", "1000 10.0"),
+    ],
+    ids=["a default", "a limit of the protocol", "any module"],
+)
+def test_configuration_is_read_again_after_a_change_of_the_program(
+    tmp_path: Path, module: str, old: str, new: str, expected: str
+) -> None:
+    checkout = tmp_path / "checkout"
+    for package in ("supervisor", "workers"):
+        shutil.copytree(
+            CHECKOUT / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    (tmp_path / "root/.runs/.supervisor").mkdir(parents=True, mode=0o700)
+
+    def report() -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", REPORT, str(tmp_path / "root")],
+            env={**os.environ, "PYTHONPATH": str(checkout)},
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    assert report() == "True 1000 10.0"
+    assert report() == "False 1000 10.0"
+    text = (checkout / module).read_text()
+    (checkout / module).write_text(text.replace(old, new, 1))
+    assert report() == f"True {expected}"
+    assert report() == f"False {expected}"
+
+
+def test_configuration_is_read_again_with_another_version_of_a_library_that_checks(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path / "library_that_checks.py"
+    library.write_text("VERSION = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("supervisor.plan.remembered._LIBRARIES", (library.stem,))
+    place.read()
+    assert not place.is_read_anew()
+    library.write_text("VERSION = 22\n")
+    assert place.is_read_anew()
 
 
 def test_a_flag_is_never_taken_from_another_call(place: Place) -> None:
