@@ -5,13 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.launcher.kinds import KINDS, Bench
+from tests.contract.launcher.kinds import KINDS, Bench, close_scheduler
 
-# Daemons take their time: with these, the suite is one for .ci/long.
-_SLOW = {"slurm": pytest.mark.slow}
+_MARKS = {
+    "slurm": pytest.mark.slow,  # daemons take their time: with these, the suite is one for .ci/long
+    "dask": pytest.mark.xdist_group("dask"),  # one scheduler for all tests
+}
 
 
-@pytest.fixture(params=[pytest.param(kind, marks=_SLOW.get(kind, ())) for kind in KINDS])
+@pytest.fixture(scope="session", autouse=True)
+def _scheduler() -> Iterator[None]:
+    """The scheduler that the tests of this process share ends with its last test."""
+    yield
+    close_scheduler()
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=_MARKS.get(kind, ())) for kind in KINDS])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """A root with one launcher; everything started from it is gone afterwards."""
     with KINDS[request.param](tmp_path) as made:

@@ -1,6 +1,5 @@
 """The launchers that the contract holds for, each with a root of its own."""
 
-import atexit
 import os
 import signal
 import subprocess
@@ -102,16 +101,21 @@ def _placed(tmp_path: Path) -> Iterator[Bench]:
 
 
 _shared: list[Cluster] = []
+_held = ExitStack()
 
 
 def _scheduler() -> str:
-    """The one that the tests of this process share; it is closed when the process ends."""
+    """The one that the tests of this process share; ``close_scheduler`` ends it."""
     if not _shared:
-        held = ExitStack()
-        place = Path(held.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
-        _shared.append(held.enter_context(cluster_in(place, 20)))
-        atexit.register(held.close)
+        place = Path(_held.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        _shared.append(_held.enter_context(cluster_in(place, 20)))
     return _shared[0].address
+
+
+def close_scheduler() -> None:
+    """End the scheduler that the tests of this process share, if there is one."""
+    _shared.clear()
+    _held.close()
 
 
 @contextmanager
