@@ -107,12 +107,14 @@ def test_a_supervisor_killed_between_fork_and_exec_leaves_an_owned_worker(root: 
     )
     wait_until((root.path / "pid").exists, "the supervisor begins")
     supervisor = int((root.path / "pid").read_text())
+    (owner,) = wait_until(
+        lambda: list((root.path / ".runs").glob("*/cli/*/.owner")), "the run has an owner file"
+    )
     wait_until(lambda: children(supervisor), "it has forked")
     (worker,) = children(supervisor)
     program = Path(f"/proc/{worker}/cmdline").read_bytes()
     os.kill(supervisor, signal.SIGKILL)
     print(f"killed while its child was {program!r}")
-    owner = next((root.path / ".runs").glob("*/cli/*/.owner"))
     assert is_flocked(str(owner))
     again = root.popen("start", "--once", "--batch", "batch.toml")
     wait_until(lambda: "run_adopted" in [line["event"] for line in root.log()], "it is adopted")
