@@ -6,6 +6,7 @@ It parses on its own and not with the project's readers, so that a reader's bug 
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -149,7 +150,7 @@ def _run(layout: Layout, task_id: str, run_id: str, parsed: dict[str, list[Recor
         beats=[line.decode("ascii", "replace").strip() for line in _lines(run.heartbeat)]
         if os.path.isfile(run.heartbeat)
         else [],
-        stream_sizes=[os.lstat(path).st_size for path in _files(run.commands)],
+        stream_sizes=_stream_sizes(run.commands),
         error_sizes=[os.lstat(path).st_size for path in errors],
         detail_sizes=[
             len(str(detail.get(stream, "")).encode("utf-8", "surrogatepass"))
@@ -158,6 +159,15 @@ def _run(layout: Layout, task_id: str, run_id: str, parsed: dict[str, list[Recor
             for stream in ("stdout", "stderr")
         ],
     )
+
+
+def _stream_sizes(directory: str) -> list[int]:
+    """The bytes of each stream; the logs of earlier tries count with that of the last."""
+    sizes: Counter[str] = Counter()
+    for path in _files(directory):
+        stem, _, ending = path.partition(".try-")
+        sizes[f"{stem}.{ending.partition('.')[2]}" if ending else stem] += os.lstat(path).st_size
+    return list(sizes.values())
 
 
 def _files(directory: str) -> list[str]:

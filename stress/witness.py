@@ -139,7 +139,7 @@ def _sizes(evidence: Evidence) -> tuple[Row, ...]:
             [size for run in runs for size in run.stream_sizes],
             LIMITS.stream_limit_bytes,
             "PRD: 64 KiB",
-            "size of every file in commands/",
+            "size of the files in commands/",
         ),
         (
             "largest_error_detail_bytes",

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from collections import deque
 from typing import Any
 
 from workers.capture import BoundedLog, new_mark_key
@@ -43,6 +44,10 @@ class CommandStage:
         self._stage = stage
         self._about: dict[str, Any] = {"stage": stage.id, "index": index, "try": 1}
         self._env = self._environment()
+        # Tries of one stage share the stream's limit: half for the newest, half for those before.
+        limit_bytes = bench.spec.limits.stream_limit_bytes
+        self._log_limit_bytes = limit_bytes // 2 if stage.retries.attempts > 1 else limit_bytes
+        self._earlier: dict[str, deque[tuple[str, int]]] = {name: deque() for name in _STREAMS}
         self._secrets = secret_values(bench.spec.secrets, self._env)
         self._mask = self._new_mask()
 
@@ -81,6 +86,8 @@ class CommandStage:
             # There before a fact implies them.
             logs = (self._log("stdout", key), self._log("stderr", key))
             started = {**self._about, "mark_key": key}
+            if self._stage.retries.attempts > 1:
+                started["log_limit_bytes"] = self._log_limit_bytes
             self._recorder.fact(Event.STAGE_STARTED, started, flush=False)
             tried = yield from self._try(deadline, logs)
             late = tried.reason == "timed-out" and deadline == pipeline_deadline
@@ -138,8 +145,7 @@ class CommandStage:
             except (OSError, TypedError):  # a full disk, say: then there is none for a moment
                 with contextlib.suppress(OSError):
                     os.unlink(path)
-        limit_bytes = self._bench.spec.limits.stream_limit_bytes
-        return BoundedLog(path, limit_bytes, self._new_mask(), mark_key)
+        return BoundedLog(path, self._log_limit_bytes, self._new_mask(), mark_key)
 
     def _reason(self, ending: Ending) -> str | None:
         if ending.reason is not None:
@@ -182,15 +188,24 @@ class CommandStage:
         """Keep the logs of a try that will be made again: they get a second name.
 
         Until the next try begins they stay those of the stage too, so that there is no moment, and
-        no end of this process, at which the stage has none.
+        no end of this process, at which the stage has none. The oldest ones are removed if all of
+        them are larger than what earlier tries may take.
         """
         run, stage = self._bench.run, self._stage.id
         for stream in _STREAMS:
             path = run.stage_log(self._index, stage, stream)
+            kept = run.stage_log(self._index, stage, stream, earlier_try=number)
             try:
-                os.link(path, run.stage_log(self._index, stage, stream, earlier_try=number))
+                os.link(path, kept)
+                size_bytes = os.stat(kept, follow_symlinks=False).st_size
             except OSError as error:
                 self._recorder.warn("log_not_kept", f"{path}: {error.strerror}")
+                continue
+            earlier = self._earlier[stream]
+            earlier.append((kept, size_bytes))
+            while sum(size for _, size in earlier) > self._log_limit_bytes:
+                with contextlib.suppress(OSError):
+                    os.unlink(earlier.popleft()[0])
 
     def _finish(self, tried: Tried, *, late: bool) -> StageOutcome:
         stage, reason = self._stage, tried.reason

@@ -4,12 +4,15 @@ A file that is gone or cannot be looked at counts as empty: measuring never cost
 """
 
 import os
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from workers.records.errors import TypedError
 from workers.records.files import read_object
 from workers.records.layout import RunDir
+
+_EARLIER: Final = re.compile(r"\.try-[0-9]+(\.(?:stdout|stderr)\.log)$")
 
 
 def measure_files(run: RunDir, manifest: Mapping[str, Any]) -> dict[str, int]:
@@ -22,10 +25,24 @@ def measure_files(run: RunDir, manifest: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
+def stream_sizes(directory: str) -> dict[str, int]:
+    """The bytes of each stream on disk: by the name of its log, those of earlier tries included.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    found: dict[str, int] = {}
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            name = _EARLIER.sub(r"\1", entry.name)
+            found[name] = found.get(name, 0) + entry.stat(follow_symlinks=False).st_size
+    return found
+
+
 def _largest_log(directory: str) -> int:
+    """The bytes of the stream that has most of them, in the logs of all its tries."""
     try:
-        with os.scandir(directory) as entries:
-            return max((e.stat(follow_symlinks=False).st_size for e in entries), default=0)
+        return max(stream_sizes(directory).values(), default=0)
     except OSError:
         return 0
 

@@ -68,6 +68,16 @@ class LogFollower:
         self._seen = 0
         self._was = (0, 0, 0)
 
+    @property
+    def stream(self) -> str:
+        """Which stream it is."""
+        return self._stream
+
+    @property
+    def has_read(self) -> bool:
+        """Some output was read."""
+        return self._seen > 0
+
     def retire(self) -> None:
         """The try is over and another comes: ``path`` is no longer ours."""
         self._path = self._kept
@@ -183,6 +193,7 @@ class RunFollower:
                     for follower in self._open.get(stage, ()):
                         follower.retire()
                     yield from self._drain(stage, ended=True)
+                    yield from self._removed(fact, stage)
                 case Event.STAGE_ENDED:
                     yield from self._drain(stage, ended=True)
                     self._open.pop(stage, None)
@@ -197,17 +208,26 @@ class RunFollower:
         for stage in dict.fromkeys((*self._open, *self._children)):
             yield from self._drain(stage, ended=self.verdict is not None)
 
+    def _removed(self, fact: Fact, stage: str) -> Iterator[Piece]:
+        """What is missing of a try whose logs were removed for those of later tries."""
+        for follower in self._open.get(stage, ()):
+            counts = fact.data.get(follower.stream)
+            seen = counts.get("seen_bytes") if isinstance(counts, dict) else None
+            if isinstance(seen, int) and seen and not follower.has_read:
+                yield Piece(stage, follower.stream, b"", missing_bytes=seen)
+
     def _logs_of(self, fact: Fact, stage: str) -> tuple[LogFollower, ...]:
         index, number = int(fact.data.get("index") or 0), fact.data.get("try")
         earlier = number if isinstance(number, int) else 1
-        key = fact.data.get("mark_key")
+        key, limit_bytes = fact.data.get("mark_key"), fact.data.get("log_limit_bytes")
+        head_bytes = limit_bytes // 2 if isinstance(limit_bytes, int) else self._head_bytes
         return tuple(
             LogFollower(
                 self._run.stage_log(index, stage, stream),
                 self._run.stage_log(index, stage, stream, earlier_try=earlier),
                 stage,
                 stream,
-                self._head_bytes,
+                head_bytes,
                 key,
             )
             for stream in ("stdout", "stderr")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from supervisor.edge.evidence import stream_sizes
 from workers.records.clock import epoch_of
 from workers.records.dataclass import dataclass
 from workers.records.errors import NewerRecordError, TypedError
@@ -93,6 +94,7 @@ def check_run(
     yield from _ending(layout, spec, facts, manifest, marked=marked)
     if manifest["status"] in FINAL:
         yield from _output(run, spec, facts)
+        yield from _all_tries(run, spec, facts)
         yield from _errors(run, spec, manifest)
         if not marked:
             yield from _recorded(layout, run, manifest, recorded(run_id), task_id)
@@ -199,6 +201,22 @@ def _output(run: RunDir, spec: RunSpec, facts: list[Fact]) -> Iterator[Violation
             # Hidden secrets change the size, and so does the line that tells of a gap.
             if seen == kept and not spec.secrets and size != seen:
                 yield Violation(path, f"has {size} bytes, the journal says {seen}")
+
+
+def _all_tries(run: RunDir, spec: RunSpec, facts: list[Fact]) -> Iterator[Violation]:
+    """The logs of all tries of a stage keep the limit of its streams together.
+
+    Version 0.1.0 gave the limit to each try and recorded no ``log_limit_bytes``.
+    """
+    limit = spec.limits.stream_limit_bytes
+    shared = {fact.data.get("stage") for fact in facts if "log_limit_bytes" in fact.data}
+    sizes = stream_sizes(run.commands) if shared and os.path.isdir(run.commands) else {}
+    for index, stage in enumerate(spec.pipeline.stages, 1):
+        for stream in ("stdout", "stderr") if stage.id in shared else ():
+            path = run.stage_log(index, stage.id, stream)
+            size = sizes.get(os.path.basename(path), 0)
+            if size > limit:
+                yield Violation(path, f"has {size} bytes with earlier tries, more than {limit}")
 
 
 def _errors(run: RunDir, spec: RunSpec, manifest: dict[str, Any]) -> Iterator[Violation]:

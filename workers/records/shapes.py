@@ -79,7 +79,11 @@ _ENDED: Final = {
 _SHAPES: Final[Mapping[str, Mapping[str, Callable[[object], bool]]]] = {
     "run_started": {"identity": _or_null(_object), "root_id": _or_null(_text)},
     "stage_waiting": {**_STAGE, "slots": _texts},
-    "stage_started": {**_STAGE, "mark_key": _or_null(_text)},
+    "stage_started": {
+        **_STAGE,
+        "mark_key": _or_null(_text),
+        "log_limit_bytes": _or_null(_whole),
+    },
     "stage_ended": _ENDED,
     "stage_retried": _ENDED,
     "stage_kept": {**_STAGE, "kept_from": _run_id},

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.edge.evidence import measure_files
+from supervisor.report.follow import RunFollower
 from tests.contract.worker.work import SPAWN_IGNORES, make, shell, work
 from tests.examples import stage
 from tests.root import alive, wait_until
+from workers.records.layout import layout_of_run
+from workers.records.limits import Limits
 from workers.records.spec import RetrySpec
 
 REPOSITORY = Path(__file__).parents[3]
@@ -149,6 +153,38 @@ def test_a_failed_try_is_made_again_and_its_logs_are_kept(tmp_path: Path) -> Non
     for number in (1, 2):
         assert (logs / f"01-s.try-{number}.stdout.log").read_text() == f"try {number}\n"
     assert run.log(1, "s") == b"try 3\n"
+
+
+@pytest.mark.fault("V4")
+def test_all_tries_of_a_stage_share_the_limit_of_its_streams(tmp_path: Path) -> None:
+    """The newest tries are kept: the last one, and before it as many as fit in the other half."""
+    script = (
+        "head -c $((SUPERVISED_TRY * 10000)) /dev/zero | tr '\\0' x; "
+        "echo try $SUPERVISED_TRY >&2; exit 1"
+    )
+    run = work(tmp_path, shell(script, retries=RetrySpec(attempts=6, delay_s=0.0)))
+    limit_bytes = Limits().stream_limit_bytes
+    logs = Path(run.run.commands)
+    sizes = {path.name: path.stat().st_size for path in logs.glob("*.stdout.log")}
+    assert sum(sizes.values()) <= limit_bytes
+    assert sorted(sizes) == ["01-s.stdout.log", "01-s.try-5.stdout.log"]
+    assert run.log(1, "s").endswith(b"x" * 1000)
+    assert len(list(logs.glob("*.try-*.stderr.log"))) == 5, "small ones are all kept"
+    measured = measure_files(run.run, {"commands": []})
+    assert measured["largestStreamBytes"] == sum(sizes.values())
+
+
+@pytest.mark.fault("V4")
+def test_followers_say_what_is_missing_of_removed_tries(tmp_path: Path) -> None:
+    script = "head -c 70000 /dev/zero | tr '\\0' $SUPERVISED_TRY; exit 1"
+    run = work(tmp_path, shell(script, retries=RetrySpec(attempts=3, delay_s=0.0)))
+    head_bytes = Limits().stream_limit_bytes // 2
+    follower = RunFollower(
+        layout_of_run(run.run), Path(run.run.path).parts[-3], run.run.run_id, head_bytes=head_bytes
+    )
+    pieces = list(follower.read_new())
+    assert sum(len(piece.data) + piece.missing_bytes for piece in pieces) == 3 * 70_000
+    assert {piece.data[:1] for piece in pieces if piece.data} == {b"2", b"3"}
 
 
 def test_only_the_named_exit_codes_are_tried_again(tmp_path: Path) -> None:
