@@ -26,4 +26,15 @@ def look_at_scheduler(address: str) -> Finding:
             f"nobody listens at {address} ({error})",
             "start it there ('dask scheduler --host ... --port ...'); runs wait for it",
         )
-    return ok("scheduler", f"somebody listens at {address}")
+    if scheme == "tcp":
+        reaches = "every user of this host" if _is_loopback(host) else "whoever reaches it"
+        return warn(
+            "scheduler",
+            f"{address} is served without TLS: {reaches} can run code as you",
+            "use tls://HOST:PORT (docs/how-to/run-on-several-hosts.md), unless you trust them all",
+        )
+    return ok("scheduler", f"a scheduler listens at {address}")
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.") or host.strip("[]") == "::1"

@@ -20,10 +20,12 @@ import queue
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import CancelledError
 from typing import Any, Final
 
 import dask
 from distributed import Client, Future, LocalCluster, fire_and_forget
+from distributed.client import ClosedClientError
 
 from supervisor.placement.agent import main
 from supervisor.placement.wire import (
@@ -45,6 +47,8 @@ MAX_DELAY_S: Final = 30.0
 LOOK_S: Final = 1.0
 WAITING_COUNT: Final = 1000  # tasks that wait in threads of a cluster on this host
 CLOSE_S: Final = 3.0
+# What any call may raise at any moment, since the connection is lost in a thread of the client's.
+_LOST: Final = (OSError, TimeoutError, CancelledError, ClosedClientError)
 _FAILURES: Final = "distributed.scheduler.allowed-failures"
 
 
@@ -123,7 +127,7 @@ class Dask:
     def _withdraw(self, key: str, future: Any) -> None:  # noqa: ANN401 - distributed's Future
         client = self._client
         if client is not None and self._is_connected():
-            with contextlib.suppress(TimeoutError, OSError):
+            with contextlib.suppress(*_LOST):
                 client.cancel([future or Future(key, client)], force=True)
 
     def look(self) -> Iterable[Answer]:
@@ -137,14 +141,15 @@ class Dask:
             task = self._tasks.get(key)
             if task is None or task.future is not future:
                 continue  # it was cancelled, or handed in anew
-            if future.status in ("finished", "error"):
-                del self._tasks[key]
-                yield JobEnded(key, _how(future))
-            else:
+            how = _how(future)
+            if how is None:
                 yield from self._keep_again(task, "its scheduler was lost")
+            else:
+                del self._tasks[key]
+                yield JobEnded(key, how)
         client = self._client
         if client is not None and self._is_connected():
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(*_LOST):
                 yield from self._fill(client)
 
     def _keep_again(self, task: _Task, why: str) -> Iterable[Answer]:
@@ -178,8 +183,8 @@ class Dask:
             if order.resources and worker is None:
                 yield from self._check(order, rooms)
                 continue
-            del self._queue[order.key]
             self._submit(client, order, worker)
+            del self._queue[order.key]
             if worker is not None:
                 _take(rooms[worker], order.resources)
 
@@ -193,7 +198,7 @@ class Dask:
             return
         was_lost = self._client is not None
         if self._client is not None:
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(*_LOST):
                 self._client.close(CLOSE_S)
             self._client = None
             for task in list(self._tasks.values()):
@@ -202,7 +207,7 @@ class Dask:
             yield from self._tell_once("lost", f"lost the Dask scheduler at {self._where()}")
         try:
             self._client = self._new_client()
-        except (OSError, TimeoutError, TypeError, ValueError) as error:  # the last two: TLS
+        except (*_LOST, TypeError, ValueError) as error:  # the last two: TLS
             self._due_mono_s = time.monotonic() + self._delay_s
             self._delay_s = min(2 * self._delay_s, MAX_DELAY_S)
             yield from self._tell_once(
@@ -282,7 +287,7 @@ class Dask:
     def close(self) -> None:
         """Let go; what was handed in goes on, but for the queue of a cluster of our own."""
         if self._client is not None:
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(*_LOST):
                 self._client.close(CLOSE_S)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -290,16 +295,25 @@ class Dask:
             os._exit(0)  # its threads wait for workers, which go on
 
 
-def _how(future: Future) -> str:
-    """What the engine says of a task that is finished or erred."""
+def _how(future: Future) -> str | None:
+    """What the engine says of a task that is finished or erred; None if it was lost.
+
+    The connection may be lost between two calls, whatever the status was: Dask then cancels it.
+    """
     try:
-        if future.status == "finished":
-            code, words = future.result(timeout=CONNECT_S)
-            return f"its process ended with {code}{words and ': '}{words}"
-        error = future.exception(timeout=CONNECT_S)
+        match future.status:
+            case "finished":
+                code, words = future.result(timeout=CONNECT_S)
+                return f"its process ended with {code}{words and ': '}{words}"
+            case "error":
+                error = future.exception(timeout=CONNECT_S)
+                return f"{type(error).__name__}: {error}"
+            case _:
+                return None
+    except CancelledError:
+        return None
     except (OSError, TimeoutError):
         return "its end is not known"
-    return f"{type(error).__name__}: {error}"
 
 
 def _roomiest(rooms: Rooms, wanted: Mapping[str, float]) -> str | None:

@@ -170,6 +170,7 @@ ROWS: dict[str, str] = {
     "S15": "a hostile stage cannot fill the disk through our records",
     "S16": "error files hold no environment and no local variables",
     "S17": "dependencies are locked by hash",
+    "S30": "a port that lets others run code as us is named by the docs and by doctor",
 }
 
 IMPOSSIBLE: dict[str, str] = {

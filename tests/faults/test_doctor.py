@@ -6,6 +6,7 @@ import io
 import os
 import resource
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from supervisor.edge.disk import look_at_disk
 from supervisor.edge.intake import Intake
 from supervisor.edge.lease import take_lease
 from supervisor.edge.machine import look_at_machine
+from supervisor.edge.scheduler import look_at_scheduler
 from supervisor.report.finding import Finding, Level
 from tests.root import Done, Root, alive, wait_until, without_module
 from workers.records.clock import SystemClock
@@ -282,3 +284,22 @@ def test_records_from_the_future_are_a_warning(root: Root) -> None:
     root.write("out/t/history.ndjson", '{"timestamp": "2999-01-01T00:00:00.000Z"}\n')
     Path(root.layout.task_dir("t")).mkdir()
     assert levels(doctor(root.path))["records"] == "warn"
+
+
+@pytest.mark.fault("S30")
+@pytest.mark.parametrize(
+    ("address", "level", "words"),
+    [
+        ("tcp://127.0.0.1:{port}", Level.WARN, "every user of this host can run code as you"),
+        ("tcp://localhost:{port}", Level.WARN, "every user of this host can run code as you"),
+        ("tls://127.0.0.1:{port}", Level.OK, "listens"),
+    ],
+)
+def test_a_scheduler_that_authenticates_nobody_is_warned_of(
+    address: str, level: Level, words: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found = look_at_scheduler(address.format(port=server.getsockname()[1]))
+    assert found.level is level
+    assert words in found.what
+    assert bool(found.mend) is (level is Level.WARN)
