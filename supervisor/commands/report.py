@@ -1,18 +1,18 @@
 """``supervisor report``: a run, or a task's newest runs, as one HTML file."""
 
-import os
 import sys
 
 import click
 
 from supervisor.commands.guess import unknown_name
 from supervisor.commands.options import layout_of, root_options
+from supervisor.edge.output_file import write_output
 from supervisor.errors import UnknownTaskError, UsageError
+from supervisor.plan.root import absolute
 from supervisor.report import run_page, task_page
 from supervisor.report.find import find_run
 from supervisor.report.rows import tasks
 from supervisor.report.tree import read_tree
-from workers.records.atomic import replace_file
 from workers.records.ids import check_id
 
 
@@ -35,7 +35,8 @@ def command(
 
     One file of HTML without scripts, which fetches nothing: verdicts, a timeline, stages, output
     with its gaps marked, hooks, warnings; for a task its guardrails. The same records make the
-    same page. FILE is replaced as a whole, and only its owner may read it.
+    same page. A regular FILE is replaced as a whole, and only its owner may read it; a device, a
+    FIFO or /dev/stdout is written to.
 
     Example: supervisor report latest -o report.html
     """
@@ -54,5 +55,5 @@ def command(
     if output == "-":
         sys.stdout.buffer.write(data)
     else:
-        replace_file(os.path.abspath(output), data)
+        write_output(absolute(output), data)
     return 0

@@ -1,4 +1,4 @@
-"""metrics_textfile: the figures in a file for a textfile collector, replaced whole.
+"""metrics_textfile: the figures in a file for a textfile collector; a file is replaced whole.
 
 It is written when something has changed, at most every EVERY_S seconds, and once at the end. Unlike
 a record it may be read by others (mode 0644), since a collector is another user; it is a view, and
@@ -10,9 +10,10 @@ import os
 from typing import Final
 
 from supervisor.edge.log import Log
+from supervisor.edge.output_file import write_output
 from supervisor.report.figures import FiguresReader
 from supervisor.report.rows import tasks
-from workers.records.atomic import replace_file, sweep_temporaries
+from workers.records.atomic import sweep_temporaries
 from workers.records.errors import TypedError
 from workers.records.layout import Layout
 
@@ -67,10 +68,10 @@ class Textfile:
         path = str(self._path)
         if self._reader is None:
             self._reader = FiguresReader(self._layout)
-            sweep_temporaries(path)
+            sweep_temporaries(os.path.realpath(path))
         text = text_of(self._reader.read(up=up))
         try:
-            replace_file(path, text.encode(), flush=False, mode=_MODE)
+            write_output(path, text.encode(), flush=False, mode=_MODE, waits=False)
         except (OSError, TypedError) as error:
             if not self._refused:
                 self._log.write("metrics_textfile_refused", path=path, why=str(error))

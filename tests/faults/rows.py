@@ -58,6 +58,7 @@ ROWS: dict[str, str] = {
     "F12": "the whole .runs deleted or renamed: the supervisor ends what runs and exits 73",
     "F13": "permissions taken away: told, other tasks are untouched",
     "F14": "a directory, FIFO, socket or link in a record's place: never followed nor waited for",
+    "F32": "output to a device, a FIFO or a link goes through it; only regular files are replaced",
     "F15": "torn, foreign, deep or non-JSON records: kept aside or reported, never in the way",
     "F16": "a loss of power never leaves an empty or zero-filled record",
     "F17": "power lost at any mutating call: what was acknowledged is there",
