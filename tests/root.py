@@ -55,7 +55,7 @@ def alive(marker: str) -> list[int]:
         except OSError:
             continue
         stat = proc_stat(int(name))
-        if marker.encode() in text and stat is not None and not stat.has_ended:
+        if os.fsencode(marker) in text and stat is not None and not stat.has_ended:
             found.append(int(name))
     return found
 

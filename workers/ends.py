@@ -8,6 +8,7 @@ from typing import Final
 
 from workers.cuts import begin_of_tail
 from workers.records.dataclass import dataclass
+from workers.records.utf8 import readable
 
 _SHORT_ESCAPES: Final = frozenset('"\\\b\f\n\r\t')
 _LONE_FIRST: Final = 0xDC80  # "surrogateescape" spells the byte 0x80 so, and 0xff is the last
@@ -85,7 +86,7 @@ def _char(char: str) -> _Char:
 
 def begin_of(text: str, json_limit_bytes: int) -> str:
     """Keep the beginning of a text that costs at most so many bytes in JSON."""
-    text = text.encode("utf-8", "backslashreplace").decode()
+    text = readable(text)
     cost = 0
     for index, char in enumerate(text):
         cost += json_cost(char)

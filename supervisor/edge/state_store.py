@@ -24,6 +24,7 @@ from workers.records.history import newest_lines, read_lines
 from workers.records.layout import Layout
 from workers.records.limits import Limits
 from workers.records.request import now_text
+from workers.records.utf8 import to_json
 
 _CHUNK_BYTES: Final = 65_536
 _RECENT_BYTES: Final = 8 * 1024 * 1024  # about 20,000 lines: more than one group can ever commit
@@ -156,7 +157,7 @@ class TaskStateStore:
 
     def _keep(self, line: dict[str, Any]) -> None:
         self._newest.append(line)
-        self._texts.append(json.dumps(line))
+        self._texts.append(to_json(line, json.dumps))
 
     def _write_metrics(self) -> None:
         missed = self._totals.runs - self._written_runs

@@ -19,6 +19,7 @@ from workers.records.errors import TypedError
 from workers.records.indented import indented
 from workers.records.journal import Event, Fact
 from workers.records.request import now_text
+from workers.records.utf8 import to_json
 
 # How to_bytes writes a list at the end of a record: runs are written by themselves, once each.
 _NO_RUNS: Final = b"[]\n}\n"
@@ -134,7 +135,7 @@ class View:
             "host": row.host,
             "placed": self._placed(run, found),
         }
-        text = indented(facts, "\n    ")
+        text = to_json(facts, lambda value: indented(value, "\n    "))
         return _Shown(run=run, worker=worker, far=found, row=row, text=text)
 
     def _head(self, fleet: Fleet) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from supervisor.plan.references import unknown
 from supervisor.plan.root import absolute
 from workers.records.dataclass import dataclass
 from workers.records.spec import Pairs
+from workers.records.utf8 import readable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
         raise ConfigError(problems=problems)
     below = path.startswith(root.rstrip("/") + "/")
     return Batch(
-        key=os.path.relpath(path, root) if below else path,
+        key=readable(os.path.relpath(path, root) if below else path),
         runs=tuple(
             Planned(
                 pipeline=run.pipeline,

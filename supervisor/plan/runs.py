@@ -18,6 +18,7 @@ from workers.records.dataclass import dataclass
 from workers.records.ids import check_id, new_run_id, why_bad
 from workers.records.params import bound
 from workers.records.spec import AfterSpec, Pairs, PipelineSpec, RunSpec, SlotSpec, StageSpec
+from workers.records.utf8 import readable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +128,9 @@ class Asking:
         """One run of a command that is configured nowhere; UsageError where params are given."""
         if wish.params:
             raise UsageError(why="a command behind '--' takes no --param: write the value into it")
-        stage = StageSpec(id=_stage_id(words[0]), title=" ".join(words)[:200], command=words)
+        stage = StageSpec(
+            id=_stage_id(words[0]), title=readable(" ".join(words))[:200], command=words
+        )
         pipeline = PipelineSpec(id="command", title=stage.title, stages=(stage,))
         return self.spec(pipeline, wish=wish)
 

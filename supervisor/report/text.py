@@ -8,6 +8,7 @@ from typing import Any, Final
 from supervisor.report.clean import bounded, clean, clean_line
 from supervisor.report.streams import discard, is_missing
 from supervisor.report.terminal import cut, pad, width
+from workers.records.utf8 import to_json
 
 _LEAST_WIDTH: Final = 6  # of a column that is cut
 
@@ -75,7 +76,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def json_line(schema: str, facts: dict[str, Any]) -> str:
     """One JSON object with its schema's name, as a line."""
-    return json.dumps({"schema": f"pipeline-supervisor/{schema}/1", **facts}) + "\n"
+    return to_json({"schema": f"pipeline-supervisor/{schema}/1", **facts}, json.dumps) + "\n"
 
 
 def print_json(schema: str, facts: dict[str, Any]) -> None:

@@ -135,6 +135,7 @@ ROWS: dict[str, str] = {
     "C22": "a current directory that was deleted: absolute paths work, else one clear error",
     "C11": "a configuration that changes after it was read changes no accepted run",
     "C12": "NUL, = and empty names in variables are refused; arguments too long fail the stage",
+    "C23": "arguments and paths that are not UTF-8 reach commands; every record is strict JSON",
     "C13": "a working directory that is missing or forbidden is told from a missing command",
     "C14": "command not found, not executable, no interpreter: told apart, and at once",
     "C15": "numbers out of range, NaN and infinity are refused",

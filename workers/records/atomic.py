@@ -23,6 +23,7 @@ from workers.records.errors import BadFileError
 from workers.records.files import CREATE, FILE_MODE, make_dir, open_regular, sync_dir
 from workers.records.indented import indented
 from workers.records.proc import is_running, proc_stat
+from workers.records.utf8 import to_json
 
 TORN: Final = b"<torn>\n"
 """Closes a line that its writer left without a newline; a line that ends so never counts."""
@@ -221,9 +222,9 @@ def publish_dir(built: str, path: str) -> None:
 
 def to_bytes(value: object) -> bytes:
     """Write a record as people read it: indented by 2, ASCII-safe, a newline at the end."""
-    return (indented(value) + "\n").encode()
+    return (to_json(value, indented) + "\n").encode()
 
 
 def to_line(value: dict[str, Any]) -> bytes:
     """Write a record as one line of NDJSON, its newline included."""
-    return (_LINE.encode(value) + "\n").encode()
+    return (to_json(value, _LINE.encode) + "\n").encode()

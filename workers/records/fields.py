@@ -5,13 +5,16 @@ told apart from damage. Keys that nobody asks for are ignored.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from workers.records.errors import BadRecordError, NewerRecordError
 from workers.records.ids import why_bad
+from workers.records.utf8 import is_utf_8, packed, unpacked
 
 _PAIRS: Final = ("env", "params", "resources")  # fields that hold pairs of a name and a value
 _INTEGER_LIMIT: Final = 2**63 - 1  # no count, size or tick of ours is larger
+_EXACT: Final = ("command", "cwd", "env")  # fields that a worker needs byte by byte
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")  # of a format
 _names_of: Final[dict[type, tuple[str, ...]]] = {}  # a dataclass's fields; none of another type
 
@@ -30,6 +33,21 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, tuple or scalar o
     for name in _PAIRS:
         if name in found:
             found[name] = dict(getattr(value, name))
+    return _with_bytes(found)
+
+
+def _with_bytes(found: dict[str, Any]) -> dict[str, Any]:
+    """Add the very bytes of what a worker needs and UTF-8 cannot say, see ``utf8``."""
+    for name in _EXACT:
+        value = found.get(name)
+        if isinstance(value, str) and not is_utf_8(value):
+            found[f"{name}_bytes"] = packed(value)
+        elif isinstance(value, list) and not all(map(is_utf_8, value)):
+            found[f"{name}_bytes"] = packed(tuple(value))
+        elif isinstance(value, dict):
+            exact = {key: packed(text) for key, text in value.items() if not is_utf_8(text)}
+            if exact:
+                found[f"{name}_bytes"] = exact
     return found
 
 
@@ -161,15 +179,39 @@ class Fields:
 
     def command_or_none(self, key: str) -> str | tuple[str, ...] | None:
         """A string, a list of strings, or None where the key is missing or null."""
+        exact = self._exact(key)
         if isinstance(self._data.get(key), list):
+            if isinstance(exact, list):
+                return tuple(map(self._unpacked(key), exact))
             return self.texts(key)
-        return self.text_or_none(key)
+        return self.path_or_none(key)
+
+    def path_or_none(self, key: str) -> str | None:
+        """A string, as its bytes say where they are recorded, too; None where it is null."""
+        exact = self._exact(key)
+        return self.text_or_none(key) if exact is None else self._unpacked(key)(exact)
+
+    def _exact(self, key: str) -> Any:  # noqa: ANN401
+        """What is recorded next to a text that is not UTF-8, None for every other."""
+        return self._data.get(f"{key}_bytes")
+
+    def _unpacked(self, key: str) -> Callable[[object], str]:
+        def unpack(value: object) -> str:
+            try:
+                return unpacked(str(value))
+            except ValueError:
+                raise self.bad(f"{key}_bytes", "must be base64") from None
+
+        return unpack
 
     def pairs(self, key: str) -> tuple[tuple[str, str], ...]:
         """An object of strings; missing means empty."""
         items = self._data.get(key, {})
         if not isinstance(items, dict) or not all(isinstance(v, str) for v in items.values()):
             raise self.bad(key, "must be an object of strings")
+        exact = self._exact(key)
+        if isinstance(exact, dict):
+            items = items | {name: self._unpacked(key)(text) for name, text in exact.items()}
         return tuple(items.items())
 
     def amounts(self, key: str) -> tuple[tuple[str, float], ...]:

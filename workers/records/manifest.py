@@ -16,6 +16,7 @@ from workers.records.journal import Event, Fact
 from workers.records.layout import Layout
 from workers.records.limits import SUMMARY_LIMIT_CHARS
 from workers.records.spec import RunSpec, StageKind, StageSpec
+from workers.records.utf8 import readable
 
 RUNNER: Final = "pipeline-supervisor"
 
@@ -122,6 +123,7 @@ def _command(
     else:
         status, summary = "pending", _unmet(fold, stage)
     text = stage.command if isinstance(stage.command, str) else " ".join(stage.command or ())
+    text = readable(text)
     return {
         "index": index,
         "id": stage.id,

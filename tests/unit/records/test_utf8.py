@@ -1,0 +1,66 @@
+"""Arguments, paths and variables that are not UTF-8."""
+
+import json
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.examples import run_spec, stage
+from workers.records.atomic import to_bytes, to_line
+from workers.records.errors import BadRecordError
+from workers.records.read_spec import spec_of
+from workers.records.utf8 import is_utf_8, readable, to_json
+
+BYTES = os.fsdecode(b"caf\xe9")
+pytestmark = pytest.mark.fault("C23")
+
+
+def strict(data: bytes) -> Any:
+    """Read JSON as a reader that knows no half of a surrogate pair."""
+    value = json.loads(data)
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+@pytest.mark.parametrize("command", [("printf", BYTES, "b"), f"cat {BYTES}"])
+def test_spec_keeps_the_bytes_that_a_command_needs(command: str | tuple[str, ...]) -> None:
+    first = stage("s", command=command, cwd=f"/{BYTES}", env=(("A", BYTES), ("B", "b")))
+    spec = run_spec()
+    spec = replace(spec, pipeline=replace(spec.pipeline, stages=(first,), cwd=BYTES))
+    data = strict(to_bytes(spec.to_json()))
+    assert spec_of(data, "spec.json") == spec
+    shown = data["pipeline"]["stages"][0]
+    words = [shown["command"]] if isinstance(command, str) else shown["command"]
+    assert any("caf\\xe9" in word for word in words)
+    assert shown["env"] == {"A": "caf\\xe9", "B": "b"}
+
+
+def test_spec_that_is_utf_8_has_no_more_keys() -> None:
+    text = to_bytes(run_spec().to_json())
+    assert b'_bytes": [' not in text
+    assert b"command_bytes" not in text
+
+
+def test_bytes_that_are_not_base64_are_a_bad_record() -> None:
+    data = json.loads(to_bytes(run_spec().to_json()))
+    data["pipeline"]["stages"][0]["command_bytes"] = ["???"]
+    with pytest.raises(BadRecordError, match="command_bytes must be base64"):
+        spec_of(data, "spec.json")
+
+
+@given(st.dictionaries(st.text(), st.one_of(st.text(), st.lists(st.text()))))
+def test_every_record_is_strict_json(record: dict[str, Any]) -> None:
+    broken = {**record, "half": BYTES, BYTES: ["\ud800", "\U0001f600"]}
+    for data in (to_bytes(broken), to_line(broken)):
+        assert strict(data)["half"] == "caf\\xe9"
+    assert to_json(record, json.dumps) == json.dumps(record), "the rest is as it was"
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+def test_readable_text_is_utf_8(text: str) -> None:
+    assert is_utf_8(readable(text))
+    assert readable(text) == text or not is_utf_8(text)
