@@ -7,6 +7,7 @@ from collections import deque
 from typing import Any
 
 from workers.capture import BoundedLog, new_mark_key
+from workers.descent import why_alive
 from workers.failure import Failure, write_error_file
 from workers.launch import argv_of
 from workers.masking import Mask, secret_values
@@ -129,6 +130,8 @@ class CommandStage:
                 ending = yield from Try(work, bench.control, bench.containment, *pipes).run()
         with contextlib.suppress(OSError):
             sync_dir(bench.run.commands)  # the logs' names: a fact is going to point to them
+        for pid in ending.leftover_pids:
+            self._recorder.warn("leftover_alive", f"{self._stage.id}: {why_alive(pid)}")
         for log in logs:
             if log.error is not None:
                 self._recorder.warn("log_incomplete", log.error)

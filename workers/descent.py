@@ -108,6 +108,18 @@ def _stop(pid: int, ticks: int) -> None:
         os.close(fd)
 
 
+def why_alive(pid: int) -> str:
+    """Why a process outlives the killing, in words: it may not be signalled, or does not end."""
+    try:
+        uid = os.stat(f"/proc/{pid}").st_uid
+        os.kill(pid, 0)
+    except PermissionError:
+        return f"process {pid} of uid {uid} may not be signalled by uid {os.geteuid()}; left alive"
+    except OSError:
+        return f"process {pid} has ended since"
+    return f"process {pid} did not end when it was killed; left alive"
+
+
 def kill_group(leader_fd: int) -> None:
     """Kill a whole process group at once, so that nobody forks away meanwhile.
 

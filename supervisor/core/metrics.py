@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any, Final
 
 from workers.records.dataclass import dataclass
+from workers.records.limits import INTEGER_LIMIT
 
 PERCENTILES: Final = (50, 90, 99)
 
@@ -74,10 +75,10 @@ class Totals:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> "Totals | None":
         """Read what to_json wrote, or None where it is something else."""
-        values = {f.name: data.get(f.name) for f in fields(Totals)}
-        if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values.values()):
+        values: dict[str, Any] = {f.name: data.get(f.name) for f in fields(Totals)}
+        if not all(type(v) in (int, float) and 0 <= v <= INTEGER_LIMIT for v in values.values()):
             return None
-        return Totals(**values)  # type: ignore[arg-type]  # all are numbers, as just checked
+        return Totals(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from workers.descent import Process
+from workers.descent import Process, why_alive
 from workers.inherited import POPEN_FDS_COUNT, as_inherited
 from workers.launch import argv_of
 from workers.masking import Mask
@@ -25,6 +25,7 @@ from workers.records.proc import proc_stat
 
 OUTPUT_LIMIT_BYTES: Final = 8192  # as much as an error file tells of a stream
 GRACE_S: Final = 2.0  # between terminate and kill of a late one
+GIVE_UP_S: Final = 10.0  # as of a stage: what survives SIGKILL this long is named and left
 _PIPE_BYTES: Final = 1 << 20  # a talkative hook writes on between two polls
 _POLL_LIMIT_BYTES: Final = 4 << 20  # read at one poll; a flood is slowed down by its own pipe
 
@@ -36,7 +37,7 @@ class HookEnd:
     Attributes:
         status: "succeeded", "failed", "timed-out", "stopped" (with the supervisor) or
             "not-started".
-        reason: why it could not be started, None where it was.
+        reason: why it could not be started, or outlives the killing; None for neither.
         output: the end of what it wrote, stdout and stderr as they came, secrets hidden.
         dropped_bytes: what is missing before that.
     """
@@ -132,12 +133,17 @@ class HookProcess:
         if now >= self._until and not self._is_ended:
             self._is_ended = True
             self._kill(signal.SIGTERM)
+        elif now >= self._until + GRACE_S + GIVE_UP_S:
+            os.close(self._pipe)
+            self._process.returncode = -signal.SIGKILL  # no wait of ours; a child, reaped as others
+            return self._end(None, why_alive(self._process.pid))
         elif now >= self._until + GRACE_S:
             self._kill(signal.SIGKILL)
         return None
 
     def _kill(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        # One that changed its user may not be signalled: it is given up later.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
     def _read(self) -> None:
@@ -152,12 +158,13 @@ class HookProcess:
         self._dropped_bytes += max(0, len(data) - OUTPUT_LIMIT_BYTES)
         self._output = data[-OUTPUT_LIMIT_BYTES:]
 
-    def _end(self, code: int) -> HookEnd:
+    def _end(self, code: int | None, reason: str | None = None) -> HookEnd:
         status = "succeeded" if code == 0 else "failed"
         return HookEnd(
             status=self._why if self._is_ended else status,
-            exit_code=code if code >= 0 else None,
-            signal=signal_name(-code) if code < 0 else None,
+            exit_code=None if code is None or code < 0 else code,
+            signal=signal_name(-code) if code is not None and code < 0 else None,
+            reason=reason,
             duration_s=round(time.monotonic() - self._began, 3),
             output=self._output,
             dropped_bytes=self._dropped_bytes,

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from supervisor.report.figures import BUCKETS_S, LIVENESS, MODES, STATES, Figures
 from supervisor.version import VERSION
 from workers.records.history import STATUSES
+from workers.records.limits import INTEGER_LIMIT
 
 PREFIX = "pipeline_supervisor"
 _PAIR = ("task", "pipeline")
@@ -81,9 +82,9 @@ def _groups(groups: dict[str, Any]) -> Iterator[Metric]:
     )
     for name, told in groups.items():
         for state in ("running", "queued"):
-            runs.add_metric([name, state], told.get(state) or 0)
+            runs.add_metric([_label(name), state], told.get(state) or 0)
         if isinstance(told.get("limit"), int):
-            limits.add_metric([name], told["limit"])
+            limits.add_metric([_label(name)], told["limit"])
     if groups:
         yield runs
         yield limits
@@ -147,7 +148,7 @@ def _records(figures: Figures) -> Iterator[Metric]:
         rows = told.get("guardrails")
         for row in rows if isinstance(rows, list) else ():
             if isinstance(row, dict):
-                breach.add_metric([task, str(row.get("name"))], int(row.get("breached") is True))
+                breach.add_metric([task, _label(row.get("name"))], int(row.get("breached") is True))
     yield from (beats, locks, owed, paid, slow, breach)
 
 
@@ -158,4 +159,11 @@ def _table(told: Any, key: str) -> dict[str, Any]:  # noqa: ANN401 - a record
 
 def _number(told: dict[str, Any], key: str) -> float:
     value = told.get(key)
-    return value if isinstance(value, int | float) else 0.0
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return 0.0
+    return value if abs(value) <= INTEGER_LIMIT else 0.0
+
+
+def _label(text: object) -> str:
+    """Text of a record as a label, which must be UTF-8."""
+    return str(text).encode("utf-8", "backslashreplace").decode()

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from supervisor.edge.flock import is_flocked
+from supervisor.report.side_records import check_status, view
 from workers.records.dataclass import dataclass
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
-from workers.records.files import read_marker, read_object
+from workers.records.files import read_marker
 from workers.records.history import newest_lines
 from workers.records.ids import is_run_id, why_bad
 from workers.records.layout import Layout
@@ -102,9 +103,7 @@ def live_view(layout: Layout) -> dict[str, dict[str, Any]]:
 
 def live_service(layout: Layout) -> dict[str, Any]:
     """The view that the supervisor last wrote, empty where there is none."""
-    with contextlib.suppress(OSError, TypedError):
-        return read_object(layout.status)
-    return {}
+    return view(layout.status, check_status)
 
 
 def newest_of(layout: Layout, task_id: str, count: int) -> list[Row]:

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from supervisor.core.metrics import Totals
+from supervisor.edge.holds import holds_in_force
 from supervisor.report.rows import tasks
+from supervisor.report.side_records import problems_of_root
 from supervisor.report.verify_run import Violation, check_run
 from workers.records.atomic import is_abandoned
 from workers.records.errors import TypedError
@@ -34,10 +36,24 @@ def verify(layout: Layout) -> Iterator[Violation]:
         What is wrong; nothing where all invariants hold.
     """
     yield from _places(layout)
+    yield from _own(layout)
     markers = set(_names(layout.accepted))
     for task_id in tasks(layout):
         yield from _task(layout, task_id, markers)
     yield from _markers(layout, markers)
+
+
+def _own(layout: Layout) -> Iterator[Violation]:
+    """What the supervisor keeps for itself and its readers."""
+    for path, what in problems_of_root(layout):
+        yield Violation(path, what)
+    try:
+        _, damage = holds_in_force(layout)
+    except (OSError, TypedError) as error:
+        yield _why(layout.paused, error)
+    else:
+        if damage is not None:
+            yield _why(layout.paused, damage)
 
 
 def _places(layout: Layout) -> Iterator[Violation]:
@@ -210,7 +226,10 @@ def _state(
     if state.get("taskId") != task_id or not isinstance(shown, list):
         yield Violation(path, "is not a state of this task")
         return
-    if covered not in offsets:
+    if not isinstance(covered, int):
+        yield Violation(path, "does not say how much of the history it covers")
+        covered = book.offset
+    elif covered not in offsets:
         yield Violation(path, f"covers {covered} bytes of the history, where no line ends")
         covered = book.offset
     known = [line for offset, line in book.lines if offset <= covered]

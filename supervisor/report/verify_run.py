@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from supervisor.edge.evidence import stream_sizes
+from supervisor.report.hooked import UNREADABLE, hooks_of
+from supervisor.report.side_records import problems_of_run
 from workers.records.clock import epoch_of
 from workers.records.dataclass import dataclass
 from workers.records.errors import NewerRecordError, TypedError
@@ -89,6 +91,11 @@ def check_run(
     numbers = [fact.seq for fact in facts]
     if numbers != sorted(set(numbers)):
         yield Violation(run.journal, "has facts whose numbers do not grow")
+    for path, what in problems_of_run(run):
+        yield Violation(path, what)
+    for hook in hooks_of(run):
+        if hook.status == UNREADABLE:
+            yield Violation(hook.path, str(hook.reason).removeprefix(f"{hook.path}: "))
     yield from _sizes(run, spec)
     yield from _beats(run)
     yield from _ending(layout, spec, facts, manifest, marked=marked)

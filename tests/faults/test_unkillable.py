@@ -47,6 +47,37 @@ def test_a_worker_lists_what_survives_the_kill_and_goes_on(tmp_path: Path) -> No
         assert run.verdict["status"] == "succeeded"
 
 
+# As IMPATIENT, and no signal reaches any process: it has changed its user.
+FORBIDDEN = IMPATIENT.replace(
+    "stage.GIVE_UP_S",
+    """
+import os, signal
+def forbidden(*_):
+    raise PermissionError(1, "not permitted")
+signal.pidfd_send_signal = os.kill = forbidden
+stage.GIVE_UP_S""",
+)
+
+
+@pytest.mark.fault("P28")
+def test_leftover_that_may_not_be_signalled_is_named_and_the_run_ends(tmp_path: Path) -> None:
+    script = "sleep 600 >/dev/null 2>&1 & echo $! > pid"
+    limits = Limits(heartbeat_interval_s=0.1, grace_s=0.2)
+    run = make(tmp_path, [shell(script, "bad"), shell("true", "next")], limits=limits)
+    _, err = run.start_script(FORBIDDEN).communicate(timeout=60)
+    pid = int((tmp_path / "pid").read_text())
+    try:
+        assert err == b""
+        assert run.verdict["leftover_pids"] == [pid]
+        assert run.verdict["status"] == "succeeded"
+        (warning,) = run.of("warning")
+        assert warning["code"] == "leftover_alive"
+        about = f"process {pid} of uid {os.getuid()} may not be signalled by uid {os.geteuid()}"
+        assert warning["message"] == f"bad: {about}; left alive"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
 @pytest.mark.fault("P28")
 def test_what_survives_of_a_lost_run_is_in_its_verdict_and_the_supervisor_goes_on(
     root: Root,

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from workers.records.errors import BadRecordError, NewerRecordError
 from workers.records.ids import why_bad
+from workers.records.limits import INTEGER_LIMIT, NUMBER_LIMIT
 from workers.records.utf8 import is_utf_8, packed, unpacked
 
 _PAIRS: Final = ("env", "params", "resources")  # fields that hold pairs of a name and a value
-_INTEGER_LIMIT: Final = 2**63 - 1  # no count, size or tick of ours is larger
 _EXACT: Final = ("command", "cwd", "env")  # fields that a worker needs byte by byte
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")  # of a format
 _names_of: Final[dict[type, tuple[str, ...]]] = {}  # a dataclass's fields; none of another type
@@ -121,24 +121,24 @@ class Fields:
         return None if self._data.get(key) is None else self.text(key)
 
     def number(self, key: str) -> float:
-        """A finite number of at least 0."""
+        """A number of at least 0, and finite."""
         try:
             value = float(self._get(key, (int, float), "a number"))
         except OverflowError:
             value = float("inf")
-        if not 0 <= value < float("inf"):
-            raise self.bad(key, "must be a finite number of at least 0")
+        if not 0 <= value <= NUMBER_LIMIT:
+            raise self.bad(key, f"must be a number from 0 to {NUMBER_LIMIT:g}")
         return value
 
     def number_or_none(self, key: str) -> float | None:
         """A number, or None where the key is missing or null."""
         return None if self._data.get(key) is None else self.number(key)
 
-    def integer(self, key: str, least: int = -_INTEGER_LIMIT, most: int = _INTEGER_LIMIT) -> int:
+    def integer(self, key: str, least: int = -INTEGER_LIMIT, most: int = INTEGER_LIMIT) -> int:
         """A whole number of 64 bits, at least and at most so much."""
         value = int(self._get(key, int, "a whole number"))
         if not least <= value <= most:
-            if (least, most) == (-_INTEGER_LIMIT, _INTEGER_LIMIT):
+            if (least, most) == (-INTEGER_LIMIT, INTEGER_LIMIT):
                 raise self.bad(key, "must be a whole number of 64 bits")
             raise self.bad(key, f"must be a whole number from {least} to {most}")
         return value
@@ -234,6 +234,10 @@ class Fields:
             raise self.bad(key, "must be an object of whole numbers")
         return dict(items)
 
+    def names(self) -> list[str]:
+        """The keys of the object."""
+        return list(self._data)
+
     def child(self, key: str) -> "Fields":
         """An object inside this one."""
         return Fields(self._get(key, dict, "an object"), self._path, f"{self._at}{key}.")
@@ -261,5 +265,5 @@ def _is_integer(value: object) -> bool:
     return (
         isinstance(value, int)
         and not isinstance(value, bool)
-        and -_INTEGER_LIMIT <= value <= _INTEGER_LIMIT
+        and -INTEGER_LIMIT <= value <= INTEGER_LIMIT
     )

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from workers.records.errors import BadRecordError
 from workers.records.files import open_regular, parse_object, read_from
+from workers.records.shapes import misshapen_line
 
 _CHUNK_BYTES: Final = 1024 * 1024
 STATUSES: Final = ("succeeded", "failed", "cancelled")
@@ -68,11 +69,20 @@ def read_lines(path: str, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]
             for line in (whole + newline).splitlines(keepends=True):
                 offset += len(line)
                 try:
-                    yield offset, parse_object(line, path)
+                    yield offset, _parse(line, path)
                 except BadRecordError:
                     continue
     finally:
         os.close(fd)
+
+
+def _parse(line: bytes, path: str) -> dict[str, Any]:
+    """Read one line; BadRecordError if it is no finished run."""
+    data = parse_object(line, path)
+    key = misshapen_line(data)
+    if key is not None:
+        raise BadRecordError(path=path, why=f"{key} is not what a line of a history holds")
+    return data
 
 
 def newlines_in(path: str) -> int:
@@ -116,7 +126,7 @@ def newest_lines(path: str, count: int, end: int | None = None) -> list[dict[str
     found = []
     for line in whole[-count:] if count else []:
         try:
-            found.append(parse_object(line, path))
+            found.append(_parse(line, path))
         except BadRecordError:
             continue
     return found

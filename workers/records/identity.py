@@ -15,9 +15,8 @@ from typing import Any, Final
 
 from workers.records.dataclass import dataclass
 from workers.records.fields import Fields, plain
+from workers.records.limits import PID_LIMIT
 from workers.records.proc import is_running, proc_stat, read_small
-
-PID_LIMIT: Final = 2**31 - 1  # pid_t; the kernel's own limit is lower
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,14 +49,42 @@ def check_manifest(data: dict[str, Any], path: str, *, task_id: str, run_id: str
         command.integer("index")
         for key in ("id", "status"):
             command.text(key)
-        for key in ("summary", "log_path", "error_file"):
+        command.integer_or_none("exit_code")
+        for key in ("summary", "log_path", "error_file", "sub_run_id", "started_at", "kind"):
             command.text_or_none(key)
+        command.text_or_none("completed_at")
     extensions = read.child("extensions")
-    extensions.number_or_none("duration_s")
-    extensions.text_or_none("reason")
-    for stage in extensions.children("stages"):
+    _check_extensions(extensions)
+
+
+def _check_extensions(read: Fields) -> None:
+    for key in ("duration_s", "slowest_manifest_write_s", "slowest_journal_write_s"):
+        read.number_or_none(key)
+    for key in ("reason", "accepted_at", "group", "retry_of", "liveness", "verdict_by", "batch"):
+        read.text_or_none(key)
+    for key in ("attempt", "priority"):
+        read.integer_or_none(key)
+    for key in ("params", "kept"):
+        read.pairs(key)
+    read.amounts("resources")
+    read.texts("after")
+    read.integers_or_none("leftover_pids")
+    worker = read.child_or_none("worker")
+    if worker is not None:
+        for key in ("host", "boot_id"):
+            worker.text_or_none(key)
+    beats = read.child_or_none("heartbeat")
+    if beats is not None:
+        for key in ("writes_ok", "writes_failed"):
+            beats.integer_or_none(key)
+        beats.number_or_none("slowest_s")
+    for stage in read.children("stages"):
         stage.text("id")
         stage.number_or_none("duration_s")
         stage.text_or_none("signal")
-    for warning in extensions.children("warnings"):
+        for key in ("stdout", "stderr"):
+            counts = stage.child_or_none(key)
+            if counts is not None:
+                counts.integer_or("dropped_bytes", 0)
+    for warning in read.children("warnings"):
         warning.text("message")

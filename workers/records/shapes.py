@@ -1,13 +1,15 @@
-"""What the facts of a journal must hold, so that whoever folds them need not ask.
+"""What the lines of journals and histories must hold, so that whoever folds them need not ask.
 
-A journal is a file: it may be damaged or edited. A line that names an event of ours with data of
-another shape is no fact; it is counted as a bad line, like one that does not parse.
+Both are files: they may be damaged or edited. A line of a journal that names an event of ours with
+data of another shape is no fact, and a line of a history with a value of another type is no
+finished run; both are counted as bad lines, like one that does not parse.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from workers.records.ids import is_run_id, why_bad
+from workers.records.limits import INTEGER_LIMIT, NUMBER_LIMIT
 
 _ENDINGS: Final = ("succeeded", "failed", "cancelled")
 
@@ -21,11 +23,11 @@ def _text(value: object) -> bool:
 
 
 def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return type(value) is int and -INTEGER_LIMIT <= value <= INTEGER_LIMIT
 
 
 def _seconds(value: object) -> bool:
-    return isinstance(value, int | float) and 0 <= value < float("inf")
+    return type(value) in (int, float) and 0 <= value <= NUMBER_LIMIT  # type: ignore[operator]
 
 
 def _object(value: object) -> bool:
@@ -99,6 +101,41 @@ _SHAPES: Final[Mapping[str, Mapping[str, Callable[[object], bool]]]] = {
         "unmet": _or_null(_needs),
     },
 }
+
+
+_HISTORY: Final[Mapping[str, Callable[[object], bool]]] = {
+    "taskId": _id,
+    "runId": _run_id,
+    "status": _text,
+    "timestamp": _or_null(_text),
+    "statusDetail": _or_null(_text),
+    "pipelineId": _or_null(_id),
+    "startedAt": _or_null(_text),
+    "durationSeconds": _or_null(_seconds),
+    "stages": _or_null(_counts),
+    "manifest": _or_null(_text),
+    "parentRunId": _or_null(_run_id),
+    "host": _or_null(_text),
+    **dict.fromkeys(
+        (
+            "heartbeatWrites",
+            "heartbeatFailures",
+            "largestStreamBytes",
+            "largestErrorDetailBytes",
+            "largestErrorFileBytes",
+            "leftAlive",
+            "badLines",
+        ),
+        _or_null(_whole),
+    ),
+    "slowestHeartbeatSeconds": _or_null(_seconds),
+    "slowestManifestSeconds": _or_null(_seconds),
+}
+
+
+def misshapen_line(data: Mapping[str, Any]) -> str | None:
+    """The first key of a history's line that is not what it must be, None if all are."""
+    return next((key for key, fits in _HISTORY.items() if not fits(data.get(key))), None)
 
 
 def misshapen(event: str, data: Mapping[str, Any]) -> str | None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.edge import hook_records
+from supervisor.edge import hook_process, hook_records
 from supervisor.edge import hooks as hooks_module
 from supervisor.edge.hook_process import OUTPUT_LIMIT_BYTES, HookProcess
 from supervisor.edge.hooks import Hooks
@@ -128,6 +129,37 @@ def test_refused_word_about_an_interrupted_hook_keeps_its_marker(root: Root, dis
     wait_until(lambda: polled(later) and not os.listdir(root.layout.hooks), "all is written")
     assert status(root, spec, HookEvent.SUCCESS) == "interrupted"
     assert status(root, spec, HookEvent.FINISH) == "succeeded"
+
+
+@pytest.mark.fault("P28")
+def test_late_hook_that_may_not_be_signalled_is_named_and_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: int) -> None:
+        raise PermissionError(errno.EPERM, "not permitted")
+
+    monkeypatch.setattr(hook_process, "GRACE_S", 0.0)
+    monkeypatch.setattr(hook_process, "GIVE_UP_S", 0.2)
+    (tmp_path / "stdin").touch()
+    hook = HookProcess(
+        ("sleep", "600"),
+        cwd=str(tmp_path),
+        env=dict(os.environ),
+        stdin_path=str(tmp_path / "stdin"),
+        timeout_s=0.0,
+        mask=None,
+    )
+    pid = hook.process[0]
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "killpg", forbidden)
+            patched.setattr(os, "kill", forbidden)
+            end = wait_until(hook.poll, "it is given up")
+        assert (end.status, end.exit_code, end.signal) == ("timed-out", None, None)
+        assert f"process {pid} of uid {os.getuid()} may not be signalled" in end.reason
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 @pytest.mark.fault("S1")
