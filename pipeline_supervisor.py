@@ -60,8 +60,8 @@ def _own_modules_first() -> None:
     entries = {_absolute(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
     theirs = [entry for entry in sys.path if entry in entries]
     sys.path[:] = [entry for entry in sys.path if entry not in entries]
-    if _HOME not in sys.path:
-        sys.path.append(_HOME)
+    if _HOME not in sys.path:  # run from a checkout: both packages have to be that one's
+        sys.path.insert(0, _HOME)
     sys.path += theirs
 
 

@@ -2,40 +2,52 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
+from supervisor import version
 from supervisor.commands.configured import Configured, configure
 from supervisor.engine.reload import Refused, Reloaded
 from supervisor.errors import ConfigError
 from supervisor.plan.reload import changes
+from supervisor.plan.root import absolute
 from supervisor.wiring import rules_of
+from workers.records.errors import TypedError
+
+REPLACED: Final = (
+    "pipeline-supervisor was upgraded or removed since this supervisor started; "
+    "restart it to read the configuration again"
+)
 
 
 class Reloading:
     """Reads the configuration again when it is called.
 
     Args:
-        given: what was read at the start.
-        root: ``--root``.
+        given: what was read at the start; its root stays, wherever that was typed.
         config: ``--config``.
         flags: the settings of the command line, which win over what is read.
     """
 
-    def __init__(
-        self, given: Configured, root: str | None, config: str | None, flags: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, given: Configured, config: str | None, flags: Mapping[str, Any]) -> None:
         self._given = given
-        self._root = root or given.layout.root
-        self._config = config
+        # The current directory may be deleted or moved by the time of a reload.
+        self._config = None if config is None else absolute(config)
         self._flags = flags
 
     def __call__(self) -> Reloaded | Refused:
         """What was read, or why the old configuration stays."""
         notices: list[str] = []
+        if not _is_installed():
+            return Refused(problems=(REPLACED,))
         try:
-            new = configure(self._root, self._config, tell=notices.append, **self._flags)
+            root = self._given.layout.root
+            new = configure(root, self._config, tell=notices.append, **self._flags)
         except ConfigError as error:
             return Refused(problems=tuple(map(str, error.problems)))
+        except ImportError as error:  # what reads configuration was not needed before
+            return Refused(problems=(f"{error}; {REPLACED}",))
+        except (OSError, TypedError) as error:  # a supervisor does not end for what it cannot read
+            return Refused(problems=(str(error),))
         old, self._given = self._given, new
         found = changes(old.settings, new.settings, old.catalog.pipelines, new.catalog.pipelines)
         rules = rules_of(new.settings)
@@ -48,3 +60,15 @@ class Reloading:
             changes=tuple(change.text for change in found),
             notices=tuple(notices),
         )
+
+
+def _is_installed() -> bool:
+    """Check whether the files that are installed are still those of this process's version.
+
+    Modules that were not needed before would be imported from them now.
+    """
+    try:
+        with open(version.__file__, encoding="utf-8") as file:
+            return f'"{version.VERSION}"' in file.read()
+    except OSError:
+        return False

@@ -92,7 +92,7 @@ def supervise(asked: Asked, notifier: Notifier, by_fork: ZygoteLauncher) -> int:
         reporter=reporter,
         until_done=asked.once,
         lease_fd=asked.lease_fd,
-        reload=Reloading(given, asked.root, asked.config, asked.flags),
+        reload=Reloading(given, asked.config, asked.flags),
         notifier=notifier,
         by_fork=by_fork,
     ) as engine:

@@ -4,6 +4,8 @@ import json
 import os
 import resource
 import shlex
+import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.root import Done, Root, wait_until
+from workers.descent import children
 from workers.launch import NotStarted, launch
 from workers.records.proc import proc_stat
 
@@ -220,8 +223,9 @@ def test_a_supervisor_works_on_after_its_directory_is_gone(root: Root) -> None:
     here.mkdir()
     root.configure('[pipelines.p]\nstages = [{ id = "s", command = "pwd" }]\n')
     process = subprocess.Popen(
-        [sys.executable, "-m", "supervisor", "start", "--root", str(root.path)],
+        [sys.executable, "-m", "supervisor", "start", "--root", ".."],
         cwd=here,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -230,6 +234,9 @@ def test_a_supervisor_works_on_after_its_directory_is_gone(root: Root) -> None:
     root.started.append(process)
     wait_until((root.path / ".runs/.supervisor/status.json").exists, "the supervisor serves")
     here.rmdir()
+    root.configure("[pipelines.p]\nstages = [{ id = 's', command = 'pwd' }]\n", "max_runs = 3\n")
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: [e for e in root.log() if e["event"] == "reloaded"], "it reads again")
     run_id = root.call("submit", "p").out.strip()
     assert root.call("wait", run_id).code == 0
     assert json.loads(root.call("status", "--json").out)["supervisor"]["pid"] == process.pid
@@ -280,3 +287,49 @@ def test_a_worker_that_cannot_begin_ends_its_run_as_spawn_failed(root: Root) -> 
     assert manifest["status_detail"] == "spawn-failed"
     assert "workers.log" in manifest["extensions"]["reason"]
     root.check_settled(count=1)
+
+
+@pytest.mark.fault("M14")
+def test_a_supervisor_works_on_after_its_package_was_removed(root: Root, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    home = Path(__file__).parents[2]
+    for name in ("supervisor", "workers"):
+        shutil.copytree(home / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(home / "pipeline_supervisor.py", copy)
+    root.configure(
+        "[pipelines.p]\non_finish = 'echo done > hook.txt'\n"
+        "stages = [{ id = 's', command = 'exit 1', retries = { attempts = 2, delay_s = 0.01 } }]\n",
+        launcher="zygote",
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "supervisor", "start", "--root", str(root.path)],
+        cwd=copy,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    root.started.append(process)
+    wait_until((root.path / ".runs/.supervisor/status.json").exists, "the supervisor serves")
+    copy.rename(tmp_path / "removed")
+    assert root.call("run", "p").code == 10
+    wait_until((root.path / "hook.txt").exists, "the hook ran")
+    process.send_signal(signal.SIGHUP)
+    (refused,) = wait_until(
+        lambda: [e for e in root.log() if e["event"] == "reload_refused"], "it answers"
+    )
+    assert "upgraded or removed" in refused["problems"][0]
+    assert root.call("run", "--", "true").code == 0, "it serves on"
+    # Without the process that forks workers there is nothing left to run with, unless the package
+    # is installed in another place, too. Either way the run has its verdict.
+    (zygote,) = (pid for pid in children(process.pid) if "zygote" in title(pid))
+    os.kill(zygote, signal.SIGKILL)
+    assert root.call("run", "--", "true").code in (0, 12)
+    assert root.call("stop").code == 0
+    done = root.finish(process)
+    assert "Traceback" not in done.err
+    root.check_settled(count=3)
+
+
+def title(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
