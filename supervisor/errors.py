@@ -91,6 +91,16 @@ class NoCurrentDirectoryError(TypedError):
     )
 
 
+class RootTooLongError(TypedError):
+    """A root whose path leaves no room for those of its records. Facts: root, bytes, limit."""
+
+    exit_code = 73
+    template = (
+        "{root}: the path of this root has {bytes} bytes, and at most {limit} leave room for the "
+        "paths of records below it; choose a shorter one"
+    )
+
+
 class RootGoneError(TypedError):
     """The directory of all runs vanished while it was served. Facts: path."""
 

@@ -4,13 +4,16 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from supervisor.errors import NoCurrentDirectoryError
+from supervisor.errors import NoCurrentDirectoryError, RootTooLongError
 from supervisor.plan.trust import Trust, is_believable
 from workers.records.layout import Layout
 
 CONFIG: Final = os.path.join("config", "supervisor.toml")
 ORIGIN: Final = "codex.orchestrator.json"
 PREFIX: Final = "SUPERVISOR_"  # of settings in the environment
+# The kernel takes paths of 4,095 bytes (PATH_MAX). The longest below a root has less than 480: a
+# temporary file in a run's directory, with a task and a stage of 100 characters each.
+ROOT_LIMIT_BYTES: Final = 4_095 - 480
 PATHS: Final = ("batch", "metrics_textfile")  # settings that name a file
 
 
@@ -53,15 +56,23 @@ def find_root(
 
     Raises:
         NoCurrentDirectoryError: the current directory is needed and was deleted.
+        RootTooLongError: there is no room below it for the paths of records.
     """
-    chosen = root or environ.get("SUPERVISOR_ROOT")
+    found = _find(root or environ.get("SUPERVISOR_ROOT"), config, trust)
+    length_bytes = len(os.fsencode(found))
+    if length_bytes > ROOT_LIMIT_BYTES:
+        raise RootTooLongError(root=found, bytes=length_bytes, limit=ROOT_LIMIT_BYTES)
+    return Layout(found)
+
+
+def _find(chosen: str | None, config: str | None, trust: Trust) -> str:
     if chosen:
-        return Layout(os.path.realpath(absolute(chosen)))
+        return os.path.realpath(absolute(chosen))
     if config:
         folder = os.path.dirname(os.path.realpath(absolute(config)))
         # The origin's JSON stands in the root itself, our TOML in a folder below it.
-        return Layout(folder if config.endswith(".json") else os.path.dirname(folder))
-    return Layout(_upward(os.path.realpath(current_dir()), trust))
+        return folder if config.endswith(".json") else os.path.dirname(folder)
+    return _upward(os.path.realpath(current_dir()), trust)
 
 
 def _upward(cwd: str, trust: Trust) -> str:

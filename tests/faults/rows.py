@@ -121,6 +121,7 @@ ROWS: dict[str, str] = {
     "M12": "nobody serves, or a stopped supervisor: what waits says why within seconds",
     "M13": "sub-pipelines of any depth are shown, or it is said how to see them",
     "M14": "a package removed or upgraded under a supervisor: it serves on, and says what it lacks",
+    "M15": "a root's path of any characters works; one that is too long is refused with the number",
     "M8": "memory runs out: stages are killed before workers, and workers before the supervisor",
     "C1": "configuration that does not parse: 78 with file, line and column, nothing created",
     "C2": "unknown keys and wrong types: 78, each with its key path, all at once",

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from supervisor.edge.flock import take_flock
+from supervisor.plan.root import ROOT_LIMIT_BYTES
 from supervisor.report import tree
 from supervisor.report.branches import Branches
 from tests.faults.mounts import needs_root
-from tests.root import Root, wait_until
+from tests.root import Root, root_in, wait_until
 from workers.records import identity
-from workers.records.atomic import replace_file, to_bytes
+from workers.records.atomic import replace_file, temporary_name, to_bytes
 from workers.records.files import make_private
 from workers.records.identity import Identity, identity_of, is_alive
+from workers.records.layout import Layout
 
 needs_namespaces = pytest.mark.skipif(
     shutil.which("unshare") is None or shutil.which("setpriv") is None,
@@ -183,3 +185,45 @@ def test_a_worker_is_adopted_and_cancelled_after_the_host_was_renamed(root: Root
     second.send_signal(signal.SIGTERM)
     root.finish(second)
     root.check_settled(count=1)
+
+
+@pytest.mark.fault("M15")
+@pytest.mark.parametrize("words", [["run", "--", "true"], ["status"], ["start", "--once"]], ids=str)
+def test_a_root_whose_path_is_too_long_is_refused_with_the_number(
+    root: Root, words: list[str]
+) -> None:
+    path = str(root.path)
+    while len(path) <= ROOT_LIMIT_BYTES:
+        path = f"{path}/{'é' * 100}"
+    done = (
+        root.call(*words, "--root", path)
+        if words[0] != "run"
+        else root.call("run", "--root", path, "--", "true")
+    )
+    assert done.code == 73
+    assert f"has {len(os.fsencode(path))} bytes, and at most {ROOT_LIMIT_BYTES}" in done.err
+
+
+@pytest.mark.fault("M15")
+def test_the_longest_root_has_room_for_the_longest_names(tmp_path: Path) -> None:
+    run = Layout("/" * ROOT_LIMIT_BYTES).run_dir("t" * 100, "2025-10-31T22-56-34-431Z-9574035c")
+    for path in (run.stage_log(99_999, "s" * 100, "stdout", earlier_try=9_999), run.manifest):
+        temporary = os.path.join(os.path.dirname(path), temporary_name(os.path.basename(path)))
+        assert max(len(path), len(temporary)) < 4_096
+
+
+@pytest.mark.fault("M15")
+def test_a_root_with_spaces_and_newlines_works(tmp_path: Path) -> None:
+    with root_in(tmp_path / "a b\nc\t'\"$(x)") as root:
+        root.configure(
+            "[pipelines.p]\non_finish = 'pwd > hook.txt'\n"
+            "stages = [{ id = 's', command = 'printf %s \"$SUPERVISED_ROOT\"; pwd >&2' }]\n"
+        )
+        assert root.call("start", "--once", "p").code == 0
+        assert root.call("logs", "latest", "--stream", "stdout").out.rstrip("\n") == str(root.path)
+        assert (root.path / "hook.txt").read_text() == f"{root.path}\n"
+        for words in (["verify"], ["status"], ["show", "latest"], ["report", "latest", "-o", "p"]):
+            assert root.call(*words).code == 0, words
+        unit = root.call("unit")
+        assert (unit.code, "choose a path without it" in unit.err) == (2, True)
+        root.check_settled(count=1)
