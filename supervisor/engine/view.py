@@ -158,6 +158,7 @@ class View:
             "watch": self._parts.watcher.check(),
             "durability": self._parts.durability,
             "max_runs": fleet.max_runs,
+            "running_count": counts.total(),
             "queued_count": len(fleet.queued),
             "paused": fleet.holds.to_json(),
             "groups": groups,

@@ -3,7 +3,6 @@
 Hooks are told below it where one did not go well.
 """
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +10,10 @@ from supervisor.report.clean import clean_line
 from supervisor.report.failure import Tail, tail_of
 from supervisor.report.hooked import hooks_of, trouble_of
 from supervisor.report.listing import Line
-from supervisor.report.rows import placed_note
+from supervisor.report.queue_reasons import why_queued
 from supervisor.report.terminal import pad, width
 from supervisor.report.text import duration
 from supervisor.report.tree import RunNode, StageNode
-from workers.records.errors import TypedError
 from workers.records.identity import host_name
 from workers.records.ids import why_bad
 from workers.records.layout import Layout
@@ -39,10 +37,10 @@ class Branches:
         about = f"  {duration(run.duration_s)}  {run.task_id}  {run.pipeline_id}{_on(run.host)}"
         yield _line("", f"{run.run_id}  ", run.status, about)
         if run.span is None and run.manifest:
-            yield _line("  ", f"queued for {duration(run.queued.length_s)}")
-        waits = placed_in(self._layout, run) if run.status == "queued" else None
-        if waits is not None:
-            yield _line("  ", waits)
+            why = why_queued(self._layout, run.manifest) if run.status == "queued" else None
+            yield _line(
+                "  ", f"queued for {duration(run.queued.length_s)}{f': {why}' if why else ''}"
+            )
         if run.detail or run.why:
             yield _line("  ", " - ".join(text for text in (run.detail, run.why) if text))
         yield from self._below(run, "")
@@ -75,17 +73,6 @@ def _stage(stage: StageNode, prefix: str, names: int) -> Line:
     lasted = "-" if stage.span is None else duration(stage.span.length_s)
     words = f"  {lasted:>7}  {', '.join(_about(stage))}"
     return _line(prefix, f"{pad(clean_line(stage.id), names)}  ", stage.status, words)
-
-
-def placed_in(layout: Layout, run: RunNode) -> str | None:
-    """That a queued run is in an engine's queue; None where it is in none."""
-    from supervisor.edge.placements import Stand, load_placement  # most runs are not queued
-
-    with contextlib.suppress(OSError, TypedError):
-        placement = load_placement(layout.run_dir(run.task_id, run.run_id))
-        if placement is not None and placement.stand is Stand.UNCLAIMED:
-            return placed_note(placement.launcher)
-    return None
 
 
 def _on(host: str | None) -> str:

@@ -36,6 +36,11 @@ def held_lines(holds: Holds, service: dict[str, Any], aside: list[str]) -> Itera
     """
     if holds.since is not None:
         yield f"paused since {holds.since}; 'supervisor resume' lifts it"
+    running, limit, queued = (
+        service.get(name) for name in ("running_count", "max_runs", "queued_count")
+    )
+    if isinstance(running, int) and isinstance(limit, int) and queued and running >= limit:
+        yield f"all places are taken: {running} of max_runs = {limit} running, {queued} queued"
     groups = service.get("groups")
     groups = groups if isinstance(groups, dict) else {}
     since = dict(holds.groups)

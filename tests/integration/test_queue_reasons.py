@@ -1,0 +1,52 @@
+"""A queued run says what it waits for."""
+
+from tests.root import Root, wait_until
+
+HOLD = """
+[pipelines.hold]
+stages = [{ id = "s", command = "echo >> begun; while ! test -e go; do sleep 0.02; done" }]
+"""
+
+
+def reason(root: Root, run_id: str) -> str:
+    """What the tree of a run says of its waiting."""
+    line = root.call("status", run_id).out.splitlines()[1]
+    return line.partition(": ")[2]
+
+
+def running(root: Root, count: int) -> None:
+    begun = root.path / "begun"
+    wait_until(lambda: begun.exists() and begun.read_text().count("\n") == count, "they run")
+
+    def seen() -> bool:
+        rows = root.call("status", "--json").json()["runs"]
+        return sum(row["pid"] is not None for row in rows) == count
+
+    wait_until(seen, "the supervisor's view has them")
+
+
+def test_a_queued_run_says_what_it_waits_for(root: Root) -> None:
+    root.configure(HOLD, "max_runs = 2\n[supervisor.groups]\ngpu = 1\n")
+
+    def submit(*words: str) -> str:
+        return root.call("submit", *words, "hold").out.strip()
+
+    first = submit("--group", "gpu")
+    assert reason(root, first) == "no supervisor is up; 'supervisor start' starts it"
+    process = root.serving()
+    running(root, 1)
+    second = submit("--group", "gpu")
+    wait_until(lambda: "group gpu" in reason(root, second), "it waits for its group")
+    assert reason(root, second) == "group gpu is full (1 of 1 running)"
+    third = submit()
+    running(root, 2)
+    fourth, after = submit(), submit("--after", third)
+    wait_until(lambda: "places" in reason(root, fourth), "it waits for a place")
+    assert reason(root, fourth) == "all places are taken (2 of max_runs = 2)"
+    assert "all places are taken: 2 of max_runs = 2 running" in root.call("status").out
+    assert reason(root, after) == f"it starts after {third}"
+    assert root.call("pause", "--group", "gpu").code == 0
+    assert reason(root, second) == "group gpu is paused; 'supervisor resume' lifts it"
+    assert root.call("pause").code == 0
+    assert reason(root, fourth) == "all runs are paused; 'supervisor resume' lifts it"
+    root.stop(process)
