@@ -7,6 +7,7 @@ import click
 
 from supervisor.commands.following import FOLLOW_S, pause
 from supervisor.commands.options import layout_of, root_options
+from supervisor.edge.unserved import Waiting
 from supervisor.report.find import find_run
 from supervisor.report.stream import RootStream, RunStream, Told, to_json
 from supervisor.report.text import json_line
@@ -35,7 +36,9 @@ def command(runs: tuple[str, ...], follow: bool, root: str | None, config: str |
         return 0
     stream = RunStream(layout, [find_run(layout, name) for name in runs])
     _print(stream.read_new())
+    waiting = Waiting(layout)
     while follow and not stream.is_done:
+        waiting.explain()
         pause(FOLLOW_S)
         _print(stream.read_new())
     return 0

@@ -9,6 +9,7 @@ import click
 
 from supervisor.commands.following import FOLLOW_S, pause
 from supervisor.commands.options import layout_of, root_options
+from supervisor.edge.unserved import Waiting
 from supervisor.errors import UsageError
 from supervisor.report.clean import OutputCleaner, clean_line
 from supervisor.report.find import find_run
@@ -112,16 +113,19 @@ def command(
     """Show the output of RUN, or of one STAGE of it; a sub-pipeline's is that of its run.
 
     What a stage wrote to stdout goes to stdout, what it wrote to stderr to stderr. At most 64 KiB
-    per stream are kept; what is missing is said. On a terminal each stage is named.
+    per stream are kept; what is missing is said. On a terminal each stage is named. With -f a
+    supervisor that is missing or stopped is reported on stderr.
 
     Example: supervisor logs -f latest tests
     """
     layout = layout_of(root, config, writes=False)
     task_id, run_id = find_run(layout, run)
+    waiting = Waiting(layout)
     while (spec := spec_of(layout, task_id, run_id)) is None:
         if not follow:
             return 0
         find_run(layout, run_id)  # it may be taken back while it waits
+        waiting.explain()
         pause(FOLLOW_S)
     stages = [item.id for item in spec.pipeline.stages]
     if stage is not None and stage not in stages:
@@ -140,6 +144,7 @@ def command(
         if follower.is_gone:
             say(f"the directory of {run_id} is gone")
             break
+        waiting.explain()
         pause(FOLLOW_S)
         printer.print(follower.read_new())
     printer.finish()

@@ -9,10 +9,9 @@ import click
 from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.commands.waiting import Awaited, ended, outcome, wait_for
 from supervisor.core.outcome import worst
-from supervisor.edge.flock import is_flocked
 from supervisor.errors import RunRemovedError
 from supervisor.report.find import find_run
-from supervisor.report.text import print_json, say, tell
+from supervisor.report.text import print_json, tell
 from workers.records.fields import Fields
 from workers.records.layout import Layout
 
@@ -65,7 +64,7 @@ def command(
 
 
 class _Meanwhile:
-    """Says that nobody serves the root, and sees to runs whose directory is taken away."""
+    """Finds runs whose directory is taken away while they are waited for."""
 
     def __init__(
         self, layout: Layout, awaited: list[Awaited], over: dict[Awaited, dict[str, Any]]
@@ -73,16 +72,9 @@ class _Meanwhile:
         self._layout = layout
         self._awaited = awaited
         self._over = over
-        self._told = False
         self._looks_at_mono_s = time.monotonic() + GONE_S
 
     def look(self) -> None:
-        if not self._told and not is_flocked(self._layout.lease_lock):
-            self._told = True
-            say(
-                f"no supervisor serves {self._layout.root}; "
-                "'supervisor start' makes queued runs go on"
-            )
         if time.monotonic() < self._looks_at_mono_s:
             return
         self._looks_at_mono_s = time.monotonic() + GONE_S

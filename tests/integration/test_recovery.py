@@ -118,6 +118,22 @@ def test_all_verbs_read_the_verdict_of_a_worker_that_ended_without_a_supervisor(
     root.check_settled(count=1)
 
 
+@pytest.mark.fault("P39")
+@pytest.mark.parametrize("verb", [("logs", "-f"), ("events", "-f"), ("wait",)])
+def test_verbs_that_follow_a_lost_run_say_that_no_supervisor_is_up(
+    root: Root, verb: tuple[str, ...]
+) -> None:
+    kill_supervisor(root, 1)
+    (run_id,) = ran(root)
+    for pid in workers(root):
+        os.kill(pid, signal.SIGKILL)
+    following = root.popen(*verb, run_id)
+    assert following.stderr is not None
+    assert "no supervisor serves" in following.stderr.readline()
+    assert root.call("start", "--once").code == 12
+    assert root.finish(following).code == (12 if verb == ("wait",) else 0)
+
+
 @pytest.mark.fault("P5")
 def test_a_killed_worker_is_lost_its_processes_go_and_the_others_are_untouched(
     root: Root,
