@@ -46,6 +46,7 @@ class PipelineRun:
         self._pulse = pulse
         self._began = bench.clock.mono_s()
         self._graph = Graph(bench.spec.pipeline, stages_at_once(bench.spec.pipeline))
+        self._by_id = {stage.id: stage for stage in bench.spec.pipeline.stages}
         self._kept = {item.stage: item.run_id for item in bench.spec.kept}
         self._turns: Turns[str, StageOutcome] = Turns(bench.control)
         self._on: dict[str, CommandStage | SubpipelineStage] = {}
@@ -163,8 +164,7 @@ class PipelineRun:
     def _ended(self, stage_id: str, outcome: StageOutcome) -> Iterator[Judgement]:
         self._graph.ended(stage_id, outcome.status)
         if outcome.status == "failed":
-            stages = self._bench.spec.pipeline.stages
-            yield self._judge(next(s for s in stages if s.id == stage_id), outcome)
+            yield self._judge(self._by_id[stage_id], outcome)
 
     def _judge(self, stage: StageSpec, outcome: StageOutcome) -> Judgement:
         """The verdict that a failed stage means."""
