@@ -161,6 +161,58 @@ def test_verb_in_a_named_foreign_root(name: str, root: Root) -> None:
     assert {path.lstat().st_uid for path in root.path.rglob("*")} == {NOBODY}
 
 
+@pytest.mark.fault("S18")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root")
+@pytest.mark.parametrize(
+    "file", ["codex.orchestrator.json", "xdg/pipeline-supervisor/supervisor.toml", "batch.toml"]
+)
+def test_every_file_that_names_commands_is_checked(root: Root, file: str) -> None:
+    texts = {
+        "codex.orchestrator.json": '{"pipelines": []}',
+        "batch.toml": '[[runs]]\npipeline = "p"\n',
+    }
+    root.configure(
+        '[pipelines.p]\nstages = [{ id = "s", command = "true" }]\n',
+        settings='batch = "../batch.toml"\n' if file == "batch.toml" else "",
+    )
+    root.write(file, texts.get(file, "[supervisor]\non_finish = 'touch pwned'\n"))
+    os.chown(root.path / file, NOBODY, NOBODY)
+    done = root.call("start", "--once", *([] if file == "batch.toml" else ["p"]))
+    assert done.code == 78
+    assert f"{root.path / file}: belongs to " in done.err
+    assert not (root.path / ".runs").exists()
+
+
+@pytest.mark.fault("S19")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root")
+def test_sudo_reads_the_root_of_its_caller_and_does_not_write_there(root: Root) -> None:
+    root.configure('[pipelines.p]\nstages = [{ id = "s", command = "true" }]\n')
+    assert root.call("run", "p").code == 0
+    for path in (root.path, *root.path.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    by_sudo = {"SUDO_UID": str(NOBODY)}
+    assert root.call("status", env=by_sudo).code == 0
+    assert root.call("validate", env=by_sudo).code == 0
+    assert root.call("status").code == 78, "without sudo nobody vouches for it"
+    assert root.call("run", "p", env=by_sudo).code == 73
+    assert {path.lstat().st_uid for path in root.path.rglob("*")} == {NOBODY}
+
+
+@pytest.mark.fault("S18")
+def test_doctor_reports_a_configuration_that_others_can_write(root: Root) -> None:
+    path = root.path / "config/supervisor.toml"
+    path.chmod(0o666)
+    done = root.call("doctor", "--root", str(root.path), "--json")
+    assert done.code == 73
+    (finding,) = [item for item in done.json()["findings"] if item["look"] == "configuration"]
+    assert finding["level"] == "bad"
+    assert "can be written by every user (mode 666)" in finding["what"]
+    assert f"chmod go-w {path}" in finding["mend"]
+    path.chmod(0o644)
+    listed = root.call("doctor", "--json").json()["findings"]
+    assert [item["level"] for item in listed if item["look"] == "configuration"] == ["ok"]
+
+
 @pytest.mark.fault("C21")
 @pytest.mark.parametrize("name", WITH_CONFIG)
 def test_verb_with_a_missing_config(name: str, place: Path) -> None:
