@@ -42,7 +42,9 @@ def supervise(library: ctypes.CDLL, order: dict[str, Any]) -> int:
             fd = os.open(path, flags, 0o600)
             os.dup2(fd, target)
             os.close(fd)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        # As Python opens its own: a stream that is replaced must not close the descriptor.
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False)
         for name in order["plants"]:
             plants.PLANTS[name]()
         told = (order["root"], order["mount"], order["log"], order["skip"])
