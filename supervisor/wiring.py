@@ -20,7 +20,7 @@ from supervisor.edge.notify import Notifier
 from supervisor.edge.persistence import PersistenceCoordinator
 from supervisor.edge.placed import PlacedLauncher
 from supervisor.edge.remains import our_children
-from supervisor.edge.spawner import ExecLauncher, Launcher
+from supervisor.edge.spawner import ExecLauncher, Launcher, runs_at_once
 from supervisor.edge.textfile import Textfile
 from supervisor.edge.watcher import Watcher
 from supervisor.edge.zygote import ZygoteLauncher
@@ -176,8 +176,14 @@ def engine_for(
         notifier=notifier,
         durability=durability,
     )
+    max_runs = runs_at_once(settings.max_runs)
+    if max_runs < settings.max_runs:
+        reporter.note(
+            f"at most {max_runs} runs at once, although max_runs = {settings.max_runs}: the limit "
+            "of descriptors is too low; 'supervisor doctor' says what it has to be"
+        )
     fleet = Fleet(
-        max_runs=settings.max_runs,
+        max_runs=max_runs,
         groups=dict(settings.groups),
         holds=holds.now,
         only_waited_for=lease_fd is not None,

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from supervisor import version
 from supervisor.commands.configured import Configured, configure
+from supervisor.edge.spawner import runs_at_once
 from supervisor.engine.reload import Refused, Reloaded
 from supervisor.errors import ConfigError
 from supervisor.plan.reload import changes
@@ -52,7 +53,7 @@ class Reloading:
         found = changes(old.settings, new.settings, old.catalog.pipelines, new.catalog.pipelines)
         rules = rules_of(new.settings)
         return Reloaded(
-            max_runs=new.settings.max_runs,
+            max_runs=runs_at_once(new.settings.max_runs),
             groups=dict(new.settings.groups),
             # What runs has the grace that it was accepted with: none is killed within it.
             rules=replace(rules, grace_s=max(rules.grace_s, old.settings.grace_s)),

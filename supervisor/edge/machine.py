@@ -12,15 +12,13 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from supervisor.edge.spawner import BASE_DESCRIPTORS_COUNT
 from supervisor.edge.watcher import Watcher
 from supervisor.report.finding import Finding, bad, ok, warn
 from workers.descriptors import descriptors_of, stages_at_once, stages_side_by_side
 from workers.records.spec import PipelineSpec
 
 _PR_GET_CHILD_SUBREAPER: Final = 37  # linux/prctl.h
-# Counted in /proc/PID/fd: a supervisor at rest holds 14, and 5 more for an instant while it spawns
-# or writes; one more, a pidfd, per worker.
-BASE_DESCRIPTORS_COUNT: Final = 32
 # A worker has three threads and its stage at least one process.
 _PROCESSES_PER_RUN_COUNT: Final = 4
 _FIRST_SANE_YEAR: Final = 2024
@@ -113,8 +111,7 @@ def _descriptors(max_runs: int) -> Finding:
     return warn(
         "descriptors",
         told,
-        f"ulimit -n {needed}, or max_runs = {soft - BASE_DESCRIPTORS_COUNT}: "
-        "runs beyond that fail to spawn",
+        f"ulimit -n {needed}, or max_runs = {soft - BASE_DESCRIPTORS_COUNT}: no more run at once",
     )
 
 

@@ -8,6 +8,7 @@ launcher is a seam of few methods, so that workers may come from elsewhere.
 import contextlib
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +26,9 @@ from workers.records.identity import open_pidfd
 from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
 
+# Counted in /proc/PID/fd: a supervisor at rest holds 14, and 5 more for an instant while it spawns
+# or writes; one more, a pidfd, per worker.
+BASE_DESCRIPTORS_COUNT: Final = 32
 _RESERVE_COUNT: Final = 2  # a pidfd, and one file to read: a child must never go unwatched
 
 
@@ -136,6 +140,14 @@ def start_child(
 def open_words(path: str) -> int:
     """Open the file of last words; errors as open_regular."""
     return open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+def runs_at_once(max_runs: int) -> int:
+    """How many of ``max_runs`` workers can be watched with the descriptors that we may open."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft == resource.RLIM_INFINITY:
+        return max_runs
+    return min(max_runs, max(1, soft - BASE_DESCRIPTORS_COUNT))
 
 
 class ExecLauncher:

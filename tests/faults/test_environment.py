@@ -268,6 +268,17 @@ def test_a_pipeline_wider_than_the_descriptors_allow_succeeds(root: Root) -> Non
     root.check_settled(count=1)
 
 
+@pytest.mark.fault("M9")
+def test_more_runs_than_the_descriptors_allow_wait_for_their_turn(root: Root) -> None:
+    root.configure('[pipelines.p]\nstages = [{ id = "s", command = "sleep 0.3" }]\n')
+    root.write("batch.toml", "[[runs]]\npipeline = 'p'\n" * 12)
+    done = shell(root, f"ulimit -n 36; {PYTHON} -m supervisor start --once --batch batch.toml")
+    assert done.code == 0, done.err
+    assert "at most 4 runs at once, although max_runs = 50" in done.err
+    assert not [e for e in root.log() if e["event"] == "launch_failed"]
+    root.check_settled(count=12)
+
+
 @pytest.mark.fault("M7")
 def test_a_worker_that_cannot_begin_ends_its_run_as_spawn_failed(root: Root) -> None:
     """An interpreter that ends as our worker does when the system gives it no thread."""
