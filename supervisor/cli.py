@@ -23,8 +23,8 @@ from workers.records.errors import TypedError
 SECTIONS: Final = {
     "Make runs": {
         "start": "Supervise a batch, pipelines, and what is handed in.",
-        "run": "Make one run and follow it to its end.",
-        "submit": "Hand in a run and print its id.",
+        "run": "Start one run and follow it to its end.",
+        "submit": "Submit a run and print its id.",
         "retry": "Make a run again, without the stages that succeeded.",
     },
     "See them": {

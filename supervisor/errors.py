@@ -126,8 +126,8 @@ class HelperError(TypedError):
 
     exit_code = 1
     template = (
-        "the supervisor that was started for this run ends at once (exit code {code}); "
-        "its words are in {path}. The run is accepted and stays queued"
+        "the temporary supervisor of this run ends at once (exit status {code}); "
+        "{path} says why. The run is accepted and stays queued"
     )
 
 

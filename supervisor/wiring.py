@@ -11,6 +11,7 @@ from supervisor.core.backoff import Backoff
 from supervisor.core.fleet import Fleet, Rules
 from supervisor.core.liveness import Ages
 from supervisor.edge.aside import Aside
+from supervisor.edge.callers import CallerPlacer
 from supervisor.edge.holds import HoldsFile
 from supervisor.edge.hooks import Hooks
 from supervisor.edge.intake import Intake
@@ -78,14 +79,17 @@ def placer_of(settings: Settings, stderr_path: str) -> PlacedLauncher | None:
     return PlacedLauncher(settings.launcher, words, json.dumps(options), stderr_path)
 
 
-def _launcher(settings: Settings, stderr_path: str, by_fork: ZygoteLauncher) -> Launcher:
+def _launcher(
+    settings: Settings, stderr_path: str, by_fork: ZygoteLauncher, *, is_temporary: bool
+) -> Launcher:
     by_exec = ExecLauncher(stderr_path)
     if settings.launcher != "zygote":
         by_fork.close()
         return by_exec
     by_fork.settle(stderr_path, by_exec)
-    with contextlib.suppress(OSError):  # the first launch tries again, and tells
-        by_fork.prepare()
+    if not is_temporary:
+        with contextlib.suppress(OSError):  # the first launch tries again, and tells
+            by_fork.prepare()
     return by_fork
 
 
@@ -133,7 +137,7 @@ def engine_for(
     become_subreaper()
     clock = SystemClock()
     strangers = frozenset(our_children()) - set(by_fork.helpers())
-    launcher = _launcher(settings, workers_log, by_fork)
+    launcher = _launcher(settings, workers_log, by_fork, is_temporary=lease.is_temporary)
     placer = placer_of(settings, workers_log)
     intake = Intake(layout, clock)
     watcher = Watcher(layout.inbox)
@@ -160,6 +164,7 @@ def engine_for(
         reporter=reporter,
         strangers=strangers,
         placer=placer,
+        callers=CallerPlacer(layout),
         aside=aside,
         lease=lease,
         holds=holds,

@@ -14,6 +14,7 @@ import traceback
 
 from workers.containment import Containment
 from workers.control import Control, set_handlers
+from workers.host_client import HostClient
 from workers.inherited import take_over
 from workers.libc import become_subreaper
 from workers.oom import be_a_worker
@@ -31,20 +32,27 @@ USAGE = "usage: python -m workers RUN_DIR [--owner-fd N | --claim N]"
 BUG, BAD_USAGE, CANNOT_WRITE, NOT_OURS = 1, 2, 73, 75
 
 
-def _begin(ready: Ready, control: Control, attempt: int) -> int:
+def _begin(ready: Ready, control: Control, attempt: int, host: HostClient | None) -> int:
     """Run a run that is ready; returns the exit code, and raises where its spec is bad."""
     recorder = Recorder(ready.journal, control)
     try:
         if not isinstance(ready.spec, RunSpec):
             _say_unreadable(recorder, ready.spec)
             raise ready.spec
-        return _run(ready, ready.spec, control, recorder, attempt)
+        return _run(ready, ready.spec, control, recorder, attempt, host)
     finally:
         control.retire()
         ready.journal.close()
 
 
-def _run(ready: Ready, spec: RunSpec, control: Control, recorder: Recorder, attempt: int) -> int:
+def _run(
+    ready: Ready,
+    spec: RunSpec,
+    control: Control,
+    recorder: Recorder,
+    attempt: int,
+    host: HostClient | None,
+) -> int:
     bench = Bench(
         layout=layout_of_run(ready.run),
         run=ready.run,
@@ -55,12 +63,13 @@ def _run(ready: Ready, spec: RunSpec, control: Control, recorder: Recorder, atte
         clock=SystemClock(),
         attempt=attempt,
         root_id=ready.root_id,
+        host=host,
     )
     pulse = Pulse(
         ready.run.heartbeat,
         spec.limits.heartbeat_interval_s,
         control.on_beat,
-        shared=control.is_placed,
+        shared=control.is_placed and host is None,  # a caller's host shares our kernel
     )
     pipeline = PipelineRun(bench, recorder, pulse)
     try:
@@ -99,6 +108,7 @@ def work(
     *,
     attempt: int = 1,
     claim: HeldFile | None = None,
+    host: HostClient | None = None,
 ) -> int:
     """Run one run, and tell on stderr why it cannot be run. ``set_handlers`` comes before.
 
@@ -108,6 +118,7 @@ def work(
         ready: the same run, where it was made ready before.
         attempt: which attempt of it this is.
         claim: our claim of it; None where a supervisor of this host starts us.
+        host: the process that hosts a caller's run; None for every other run.
 
     Returns:
         The exit code.
@@ -116,7 +127,7 @@ def work(
     control.install()
     try:
         ready = ready or make_ready(run, owner_fd, dict(os.environ), claim=claim)
-        return 0 if ready is None else _begin(ready, control, attempt)
+        return 0 if ready is None else _begin(ready, control, attempt, host)
     except TypedError as error:
         print(f"worker: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,7 +1,8 @@
 """A stage that is a pipeline: a run of its own, asked of the supervisor, awaited by its journal.
 
 The worker never starts a worker. It writes down which run it asked for, hands in the request, and
-reads that run's journal until the verdict; whoever serves the root makes the run.
+reads that run's journal until the verdict; whoever serves the root makes the run. The run of a
+caller's sub-pipeline is hosted by the process that hosts the caller's run (``caller_host``).
 """
 
 import os
@@ -44,6 +45,7 @@ def child_spec(parent: RunSpec, stage: StageSpec, pipeline: PipelineSpec) -> Run
         priority=0,
         group=None,
         after=(),
+        nested_in=None,
         asked_by="worker",
         asked_at=utc_text(now),
         resume_token=os.urandom(16).hex(),

@@ -62,6 +62,7 @@ class CommandStage:
             **bench.environ,
             **dict(bench.spec.pipeline.env),
             **dict(stage.env),
+            **dict(bench.spec.env),
             **{variable(name): value for name, value in bench.spec.params},
             "SUPERVISED_RUN_ID": bench.spec.run_id,
             "SUPERVISED_TASK_ID": bench.spec.task_id,

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from workers.containment import Containment
 from workers.control import Control
+from workers.host_client import HostClient
 from workers.records.clock import Clock
 from workers.records.journal import Event, JournalWriter
 from workers.records.layout import Layout, RunDir
@@ -25,7 +26,11 @@ VERDICT_DELAY_LIMIT_S: Final = 1.0  # a disk that has room again is noticed so s
 
 @dataclass(slots=True, kw_only=True)
 class Bench:
-    """What every stage works with."""
+    """What every stage works with.
+
+    Attributes:
+        host: the process that hosts a caller's run, and the runs of its sub-pipelines; else None.
+    """
 
     layout: Layout
     run: RunDir
@@ -36,6 +41,7 @@ class Bench:
     clock: Clock
     root_id: str
     attempt: int = 1
+    host: HostClient | None = None
 
 
 class Recorder:

@@ -64,6 +64,8 @@ class SubpipelineStage:
         self._recorder.fact(Event.CHILD_STARTED, link)  # on disk before anybody can start it
         child = ChildRun(bench.layout, spec, bench.control)
         try:
+            if bench.host is not None:
+                bench.host.host(bench.layout, bench.layout.run_dir(spec.task_id, spec.run_id))
             yield from child.ask(deadline_mono_s=deadline)
         except (OSError, TypedError) as error:
             self._recorder.fact(Event.CHILD_ENDED, {**link, "status": "failed"}, flush=False)

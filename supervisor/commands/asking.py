@@ -1,7 +1,9 @@
 """``PIPELINE`` or ``-- COMMAND ARG...``: what ``run`` and ``submit`` have in common."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Mapping
 from typing import TypedDict
 
 import click
@@ -11,7 +13,10 @@ from supervisor.commands.options import Decorated, json_option, param_option, ro
 from supervisor.errors import UsageError
 from supervisor.plan.runs import Asking
 from supervisor.plan.secrets import told_in
+from supervisor.report.text import say
 from supervisor.settings import PLACED
+from workers.records.identity import root_id
+from workers.records.ids import is_run_id
 from workers.records.layout import Layout
 from workers.records.limits import PRIORITY_LIMIT
 from workers.records.spec import RunSpec
@@ -25,6 +30,8 @@ class Wished(TypedDict):
     priority: int
     group: str | None
     after: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str | None
 
 
 def asking_options(function: Decorated) -> Decorated:
@@ -50,8 +57,20 @@ def asking_options(function: Decorated) -> Decorated:
         help="Start when that run has succeeded; where it does not, this one is cancelled. "
         "Once for each.",
     )
+    cwd = click.option(
+        "--cwd",
+        metavar="DIR",
+        help="Where a COMMAND runs. Default: the current directory. A pipeline runs in the root, "
+        "or where it says.",
+    )
+    env = click.option(
+        "--env",
+        metavar="NAME[=VALUE]",
+        multiple=True,
+        help="Set a variable for every stage, or copy yours; repeatable. The value is recorded.",
+    )
     shared = root_options(json_option(click.pass_context(function)))
-    decorated: Decorated = words(task(param_option(priority(group(after(shared))))))
+    decorated: Decorated = words(task(param_option(env(cwd(priority(group(after(shared))))))))
     return decorated
 
 
@@ -83,9 +102,18 @@ def ask_for(
     given = configure(root, config)
     if asked_by == "run" and given.settings.launcher in PLACED:
         _check_engine(given)
+    is_command = _behind_dashes(words)
+    if wished["cwd"] is not None and not is_command:
+        raise UsageError(why="--cwd is for a COMMAND behind '--': a pipeline says where it runs")
+    if is_command:
+        wished = {**wished, "cwd": _directory(given.layout.root, wished["cwd"])}
     wish = given.wish(**wished)
-    asking = Asking(settings=given.settings, asked_by=asked_by)
-    if _behind_dashes(words):
+    asking = Asking(
+        settings=given.settings,
+        asked_by=asked_by,
+        nested_in=_outer_run(given.layout, os.environ),
+    )
+    if is_command:
         told = told_in(list(words), given.settings.secrets, os.environ)
         if told:
             raise UsageError(
@@ -99,6 +127,38 @@ def ask_for(
             + " ".join(words)
         )
     return given.layout, asking.named(given.catalog, words[0], wish)
+
+
+def _directory(root: str, chosen: str | None) -> str | None:
+    """Where a command runs: a path below the root as seen from there, else an absolute one.
+
+    Without ``--cwd`` a directory that cannot be entered by its path does not stop the command.
+    """
+    if chosen is not None:
+        if not os.path.isdir(path := os.path.abspath(chosen)):
+            raise UsageError(why=f"--cwd {path}: there is no such directory")
+    else:
+        try:
+            path = os.getcwd()
+            os.stat(os.path.join(path, "."))
+        except OSError as error:
+            say(f"the current directory cannot be entered ({error.strerror}): running in {root}")
+            return None
+    below = os.path.relpath(path, root)
+    if below == ".":
+        return None
+    return path if below.startswith(os.pardir) else below
+
+
+def _outer_run(layout: Layout, environ: Mapping[str, str]) -> str | None:
+    """The run of this root in one of whose stages we were called."""
+    run_id = environ.get("SUPERVISED_RUN_ID", "")
+    if not is_run_id(run_id):
+        return None
+    with contextlib.suppress(OSError):  # a root that is not there has no runs
+        if environ.get("SUPERVISED_ROOT_ID") == root_id(layout.runs):
+            return run_id
+    return None
 
 
 def _check_engine(given: Configured) -> None:

@@ -9,6 +9,7 @@ from supervisor.commands.options import layout_of
 from supervisor.errors import ConfigError, Problem, RunRemovedError, UsageError
 from supervisor.plan.batches import Batch, batch_path, load_batch
 from supervisor.plan.catalog import Catalog, load_catalog
+from supervisor.plan.given_env import given_variables
 from supervisor.plan.groups import groups_wrong, groups_wrong_in
 from supervisor.plan.needs import uses_wrong
 from supervisor.plan.params import words_of
@@ -96,6 +97,8 @@ class Configured:
         priority: int = 0,
         group: str | None = None,
         after: Iterable[str] = (),
+        env: Iterable[str] = (),
+        cwd: str | None = None,
     ) -> Wish:
         """What the command line says of the runs to make.
 
@@ -105,6 +108,8 @@ class Configured:
             priority: ``--priority``.
             group: ``--group``.
             after: ``--after``, each as people name a run.
+            env: ``--env``, each ``NAME`` or ``NAME=VALUE``.
+            cwd: where a command behind ``--`` runs.
 
         Raises:
             UsageError: it cannot be read, holds a secret, or names a run that could be several.
@@ -121,7 +126,15 @@ class Configured:
                 )
         found = dict.fromkeys(self._leader(name) for name in after)
         leaders = tuple(AfterSpec(run_id=run_id, task_id=task_id) for task_id, run_id in found)
-        return Wish(task=task, params=given, priority=priority, group=group, after=leaders)
+        return Wish(
+            task=task,
+            params=given,
+            priority=priority,
+            group=group,
+            after=leaders,
+            env=given_variables(env, self.settings.secrets, os.environ),
+            cwd=cwd,
+        )
 
     def _leader(self, name: str) -> tuple[str, str]:
         """Task and run id of a run to follow; its history is enough to tell how it ended."""

@@ -1,7 +1,7 @@
 """``supervisor plan``: what a pipeline would run."""
 
 import os
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,6 +12,10 @@ from supervisor.report.text import amounts, print_json, tell
 from supervisor.settings import PLACED
 from workers.records.fields import plain
 from workers.records.spec import ParamSpec, PipelineSpec
+
+INHERITED: Final = (
+    "stages inherit the environment of the caller ('run') or of the supervisor ('submit', 'start')"
+)
 
 
 @click.command("plan", short_help="Show what a pipeline would run.")
@@ -42,6 +46,7 @@ def command(
         lines += _lines(item, given.layout.root)
         if item.resources and item is chosen:
             lines.insert(1, _taken(item, given.settings.launcher))
+    lines.append(INHERITED)
     tell("\n".join(lines))
     return 0
 

@@ -1,4 +1,4 @@
-"""``supervisor run``: make one run and follow it to its end."""
+"""``supervisor run``: host one run and follow it to its end."""
 
 import contextlib
 import os
@@ -12,20 +12,24 @@ import click
 
 from supervisor.commands.asking import Wished, ask_for, asking_options
 from supervisor.commands.logs import Printer, head_bytes
-from supervisor.commands.waiting import Awaited, Service, outcome, wait_for
+from supervisor.commands.waiting import POLL_S, Awaited, Service, outcome, wait_for
+from supervisor.edge.caller_process import HostProcess
 from supervisor.errors import SetAsideError
-from supervisor.report.control import holds_now
 from supervisor.report.follow import RunFollower
 from supervisor.report.text import print_json, say
+from supervisor.report.why_waiting import why_waiting
 from workers.records.errors import TypedError
 from workers.records.layout import Layout
+from workers.records.placement import CALLER
 from workers.records.request import Request, RequestKind, publish
 from workers.records.spec import RunSpec
 
-PAUSED_LOOK_S: Final = 1.0  # a run that is not held back has begun by then
+WHY_AFTER_S: Final = 5.0  # a person wonders by then
+HOST_END_S: Final = 2.0  # it ends some milliseconds after its run
+BROKEN_PIPE: Final = 141  # 128 + SIGPIPE, as a shell reports it
 
 
-@click.command("run", short_help="Make one run and follow it to its end.")
+@click.command("run", short_help="Start one run and follow it to its end.")
 @asking_options
 def command(
     ctx: click.Context,
@@ -35,89 +39,163 @@ def command(
     as_json: bool,
     **wished: Unpack[Wished],
 ) -> int:
-    """Make one run of PIPELINE, or of a COMMAND behind --, and follow its output to its end.
+    """Run PIPELINE, or a COMMAND behind --, and follow its output to its end.
 
-    The supervisor that serves the root makes it; where there is none, one is started for as long
-    as somebody waits. INT cancels the run, a second INT leaves it alone and exits. Exits with the
-    outcome: 0, 10 (failed), 11 (cancelled), 12 (lost).
+    The run has your environment, umask and limits. A COMMAND runs in the current directory, a
+    pipeline in the root. The supervisor of the root admits and records it; if there is none, a
+    temporary one is started for as long as somebody waits.
+
+    INT cancels the run, and so does a reader of the output that goes away; a second INT exits and
+    leaves the run to end by itself, as a hang-up does. Exits with the run's outcome when its hooks
+    have ended, too: 0, 10 (failed), 11 (cancelled), 12 (lost).
 
     Example: supervisor run --task nightly -- pytest -q
     """
     layout, spec = ask_for(ctx, words, wished, root, config, asked_by="run")
-    request = publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
+    host = HostProcess(layout, spec) if spec.launcher == CALLER else None
+    try:
+        request = publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
+    except BaseException:
+        if host is not None:
+            host.dismiss()
+        raise
+    if host is not None:
+        host.submitted()
     aside = os.path.join(layout.rejected, os.path.basename(request))
-    follower = RunFollower(layout, spec.task_id, spec.run_id, head_bytes=head_bytes(spec))
-    printer = Printer()
+    output = Output(layout, spec, quiet=as_json)
     service = Service(layout, config)
-    paused = Paused(layout, spec)
+    queued = WhyQueued(layout, spec)
     with _cancelling(layout, spec) as interrupts:
 
         def meanwhile() -> None:
             if os.path.lexists(aside):
+                if host is not None:
+                    host.dismiss()
                 raise SetAsideError(path=aside, log=layout.log)
             service.ensure()
-            paused.look()
-            if not as_json:
-                printer.print(follower.read_new())
+            queued.check()
+            output.print_new()
+            if output.reader_is_gone:
+                interrupts.cancel("nobody reads its output any more")
             interrupts.act()
 
         awaited = Awaited(spec.task_id, spec.run_id)
-        found = wait_for(layout, [awaited], timeout_s=None, meanwhile=meanwhile)
+        manifest = wait_for(layout, [awaited], timeout_s=None, meanwhile=meanwhile)[awaited]
+        output.print_new()
+        _wait_for_hooks(layout, spec, service, interrupts)
+    if host is not None:
+        host.wait(HOST_END_S)
     service.leave()
-    manifest = found[awaited]
     if as_json:
         print_json("run", {"manifest": manifest})
-        return outcome(manifest)
-    printer.print(follower.read_new())
-    detail = f" ({manifest['status_detail']})" if manifest["status_detail"] else ""
-    say(f"{manifest['status']}{detail}; its records: {manifest['artifact_root']}")
-    return outcome(manifest)
+    else:
+        detail = f" ({manifest['status_detail']})" if manifest["status_detail"] else ""
+        say(f"{manifest['status']}{detail}; records: {manifest['artifact_root']}")
+    return BROKEN_PIPE if output.reader_is_gone else outcome(manifest)
 
 
-class Paused:
-    """Says once that the run is held back, where it is."""
+def _wait_for_hooks(
+    layout: Layout, spec: RunSpec, service: Service, interrupts: "Interrupts"
+) -> None:
+    """Wait until the hooks of a finished run have ended, or until INT or TERM comes."""
+    came = interrupts.count
+    while os.path.lexists(layout.hook_marker(spec.run_id)) and interrupts.count == came:
+        service.ensure()
+        time.sleep(POLL_S)
+
+
+class Output:
+    """Prints what a run's stages write.
+
+    Args:
+        layout: the root.
+        spec: the run.
+        quiet: print nothing.
+
+    Attributes:
+        reader_is_gone: stdout or stderr is a pipe that nobody reads any more.
+    """
+
+    def __init__(self, layout: Layout, spec: RunSpec, *, quiet: bool) -> None:
+        self._follower = RunFollower(layout, spec.task_id, spec.run_id, head_bytes=head_bytes(spec))
+        self._printer = Printer()
+        self._quiet = quiet
+        self.reader_is_gone = False
+
+    def print_new(self) -> None:
+        """Print what is new; nothing more once nobody reads it."""
+        if self._quiet or self.reader_is_gone:
+            return
+        try:
+            self._printer.print(self._follower.read_new())
+        except BrokenPipeError:
+            self.reader_is_gone = True
+
+
+class WhyQueued:
+    """Says once why the run has not started, if it has not after a while.
+
+    Args:
+        layout: the root.
+        spec: the run.
+    """
 
     def __init__(self, layout: Layout, spec: RunSpec) -> None:
         self._layout = layout
         self._spec = spec
-        self._look_mono_s = time.monotonic() + PAUSED_LOOK_S
+        self._due_mono_s = time.monotonic() + WHY_AFTER_S
 
-    def look(self) -> None:
-        """Look, one time, when the run could have begun."""
-        if time.monotonic() < self._look_mono_s:
+    def check(self) -> None:
+        """Check, one time, when the run should have started."""
+        if time.monotonic() < self._due_mono_s:
             return
-        self._look_mono_s = float("inf")
-        with contextlib.suppress(OSError, TypedError):  # the supervisor tells of a damaged file
-            if holds_now(self._layout).hold(self._spec.group):
-                say("new starts are paused; the run waits for 'supervisor resume'")
+        self._due_mono_s = float("inf")
+        run = self._layout.run_dir(self._spec.task_id, self._spec.run_id)
+        if os.path.exists(run.heartbeat):
+            return
+        with contextlib.suppress(OSError, TypedError):  # the supervisor reports a damaged file
+            why = why_waiting(self._layout, self._spec)
+            say(f"{self._spec.run_id} is still queued" + (f": {why}" if why else ""))
 
 
 class Interrupts:
-    """Counts INT and TERM; the first cancels the run, the second leaves it alone."""
+    """Counts INT and TERM: the first cancels the run, the second leaves it to end by itself.
+
+    Attributes:
+        count: how many came.
+    """
 
     def __init__(self, layout: Layout, spec: RunSpec) -> None:
         self._layout = layout
         self._spec = spec
-        self._came = 0
+        self.count = 0
         self._cancelled = False
 
     def note(self, number: int, _frame: FrameType | None) -> None:
         """The handler."""
-        self._came += 1
-        if self._came > 1:
+        self.count += 1
+        if self.count > 1:
             raise SystemExit(128 + number)
 
     def act(self) -> None:
-        """Hand in the cancellation that a signal asked for."""
-        if self._came and not self._cancelled:
-            self._cancelled = True
-            say(f"cancelling {self._spec.run_id}; the same again leaves it to the supervisor")
-            request = Request(
-                kind=RequestKind.CANCEL,
-                run_ids=(self._spec.run_id,),
-                detail="cancelled-by-user",
-            )
-            publish(self._layout, request)
+        """Cancel the run if a signal asked for that."""
+        if self.count:
+            self.cancel("the same signal again leaves it to end by itself")
+
+    def cancel(self, note: str) -> None:
+        """Cancel the run, once.
+
+        Args:
+            note: what a person is told of it.
+        """
+        if self._cancelled:
+            return
+        self._cancelled = True
+        run_id = self._spec.run_id
+        with contextlib.suppress(OSError):  # stderr may be gone as well
+            say(f"cancelling {run_id}: {note}")
+        request = Request(kind=RequestKind.CANCEL, run_ids=(run_id,), detail="cancelled-by-user")
+        publish(self._layout, request)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """``supervisor show RUN``: one run's record."""
 
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import click
 from supervisor.commands.options import json_option, layout_of, root_options
 from supervisor.errors import RunRemovedError
 from supervisor.report.clean import clean_line
+from supervisor.report.environment import environment_of
 from supervisor.report.failure import Tail, tail_of
 from supervisor.report.find import find_run
 from supervisor.report.hooked import HEAD, Hooked, hooks_of, rows_of
@@ -16,8 +18,10 @@ from supervisor.report.records import begun_at, host_in, manifest_now
 from supervisor.report.terminal import columns
 from supervisor.report.text import amounts, duration, print_json, put, table, tell
 from supervisor.report.tree import RunNode, StageNode, read_tree
+from workers.records.errors import TypedError
 from workers.records.identity import host_name
 from workers.records.layout import Layout, RunDir
+from workers.records.read_spec import load_spec
 
 
 @click.command("show", short_help="Show one run's record.")
@@ -110,6 +114,8 @@ def _print(run: RunDir, tree: RunNode) -> None:
     if host not in (None, host_name()):
         rows.append(("host", host))
     rows += [(name, text) for name, text in _asked(extensions) if text]
+    with contextlib.suppress(OSError, TypedError):  # 'verify' reports a damaged spec
+        rows.append(("env", environment_of(load_spec(run.spec))))
     if extensions.get("reason"):
         rows.append(("reason", extensions["reason"]))
     for name, value in rows:

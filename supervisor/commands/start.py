@@ -47,22 +47,25 @@ def command(**words: Any) -> int:  # noqa: ANN401 - supervising.Asked spells the
     Example: supervisor start --once --batch config/batches/diagnostics.toml
     """
     notifier = notifier_of(os.environ, os.getpid())
-    with _early(words["launcher"]) as by_fork:
+    with _early(words["launcher"], is_temporary=words["lease_fd"] is not None) as by_fork:
         from supervisor.commands.supervising import Asked, supervise
 
         return supervise(Asked(**words), notifier, by_fork)
 
 
 @contextlib.contextmanager
-def _early(launcher: str | None) -> Iterator[ZygoteLauncher]:
+def _early(launcher: str | None, *, is_temporary: bool) -> Iterator[ZygoteLauncher]:
     """Start what forks workers before anything else is imported, which takes as long.
 
-    It knows no root yet and touches nothing; where nothing comes of this start, or a file asks for
-    another launcher, it ends.
+    It knows no root yet and touches nothing; if nothing comes of this start, or a file asks for
+    another launcher, it ends. A temporary supervisor starts none: callers host their runs.
     """
     by_fork = ZygoteLauncher()
     try:
-        if (launcher or os.environ.get(f"{PREFIX}LAUNCHER") or "zygote") == "zygote":
+        if (
+            not is_temporary
+            and (launcher or os.environ.get(f"{PREFIX}LAUNCHER") or "zygote") == "zygote"
+        ):
             with contextlib.suppress(OSError):  # wiring tries again
                 by_fork.prepare()
         yield by_fork

@@ -1,4 +1,4 @@
-"""``supervisor submit``: hand in a run and print its id."""
+"""``supervisor submit``: submit a run and print its id."""
 
 from typing import Unpack
 
@@ -9,7 +9,7 @@ from supervisor.report.text import json_line, print_accepted
 from workers.records.request import Request, RequestKind, publish
 
 
-@click.command("submit", short_help="Hand in a run and print its id.")
+@click.command("submit", short_help="Submit a run and print its id.")
 @asking_options
 def command(
     ctx: click.Context,
@@ -19,10 +19,12 @@ def command(
     as_json: bool,
     **wished: Unpack[Wished],
 ) -> int:
-    """Hand in one run of PIPELINE, or of a COMMAND behind --, and print the run's id.
+    """Submit a run of PIPELINE, or of a COMMAND behind --, and print its id.
 
-    When the id is printed the run is on disk: it is made by the supervisor that serves the root,
-    or by the next one. If stdout takes no id, stderr names it, and the exit code is 0 all the same.
+    When the id is printed the run is on disk. The supervisor that serves the root starts it, or the
+    next one. It has that supervisor's environment, umask and limits, and the variables of --env. A
+    COMMAND runs in the current directory, a pipeline in the root. If stdout takes no id, stderr
+    names it, and the exit status is 0 all the same.
 
     Example: supervisor submit -- pytest -q
     """

@@ -23,6 +23,7 @@ from supervisor.core.lifecycle import (
     Recorded,
     Run,
     Running,
+    Starting,
     State,
     check,
     next_story,
@@ -165,7 +166,7 @@ class Fleet:
 
     def serves(self, lane: Lane) -> bool:
         """Tell whether runs of a lane start at all in this mode, room and pauses aside."""
-        if lane.child:
+        if lane.child or self.lends(lane.nested_in):
             return True
         if self.mode is not Mode.SERVING:
             return False
@@ -173,7 +174,13 @@ class Fleet:
 
     def is_open(self, lane: Lane) -> bool:
         """Tell whether runs of a lane may start now, room aside."""
-        return self.serves(lane) and (lane.child or not self.holds.hold(lane.group))
+        within = lane.child or self.lends(lane.nested_in)
+        return self.serves(lane) and (within or not self.holds.hold(lane.group))
+
+    def lends(self, run_id: str | None) -> bool:
+        """Tell whether a run is at work and waits in its place for the runs nested in it."""
+        run = None if run_id is None else self.active.get(run_id)
+        return run is not None and isinstance(run.state, Starting | Running)
 
     def has_more_to_start(self) -> bool:
         """Tell whether queued runs are going to start by and by, those that are paused included.

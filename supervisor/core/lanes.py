@@ -22,11 +22,13 @@ class Lane:
         group: whose limit it counts against.
         waited_for: somebody's ``supervisor run`` waits for it.
         child: it runs within its parent's slot, and nothing holds it.
+        nested_in: the run in one of whose stages it was asked for: that one lends it its place.
     """
 
     group: str | None
     waited_for: bool
     child: bool
+    nested_in: str | None = None
 
 
 CHILDREN: Final = Lane(None, waited_for=True, child=True)
@@ -36,7 +38,7 @@ def lane_of(run: Run) -> Lane:
     """Where a run stands."""
     if not run.needs_slot:
         return CHILDREN
-    return Lane(run.group, run.waited_for, child=False)
+    return Lane(run.group, run.waited_for, child=False, nested_in=run.nested_in)
 
 
 def place_of(run: Run) -> Place:

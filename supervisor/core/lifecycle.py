@@ -143,6 +143,8 @@ class Run:
         number: its place in the order of acceptance.
         host: the other host that its worker is on; None where it is on ours, or not known.
         waited_for: somebody's ``supervisor run`` waits for it (or its parent's).
+        nested_in: the run in one of whose stages it was asked for; None for most runs.
+        on_loan: it runs in the place of the run that it is nested in.
         age_from_mono_s: from when on its heartbeat is waited for, where it has not moved since
             (Fleet.beats), on our monotonic clock.
         liveness: the word that liveness.judge found.
@@ -166,6 +168,8 @@ class Run:
     number: int = 0
     host: str | None = None
     waited_for: bool = False
+    nested_in: str | None = None
+    on_loan: bool = False
     age_from_mono_s: float = 0.0
     liveness: Liveness = Liveness.FRESH
     hung_looks_count: int = 0

@@ -35,6 +35,7 @@ def _new_run(s: stimuli.Accepted, state: Queued | Starting | Running) -> Run:
         parent_run_id=s.parent_run_id,
         priority=s.priority,
         group=s.group,
+        nested_in=s.nested_in,
         after=s.after if isinstance(state, Queued) else (),
         waited_for=s.waited_for,
         state=state,
@@ -82,6 +83,20 @@ def taken_back(draft: Draft, s: stimuli.TakenBack, _: Jitter) -> None:
     run = draft.find(s.run_id)
     if run is not None and isinstance(run.state, Starting):
         draft.move(run, Move.RETRY_LAUNCH, Queued(launches_count=run.state.launches_count - 1))
+
+
+def caller_gone(draft: Draft, s: stimuli.CallerGone, _: Jitter) -> None:
+    """Nobody is left to host the run: it ends without having begun."""
+    run = draft.find(s.run_id)
+    if run is None:
+        return
+    match run.state:
+        case Queued() | Starting():
+            reason = "the 'supervisor run' that was to host it ended before the run began"
+            judged = Judged(status="cancelled", detail="caller-gone", reason=reason)
+            draft.move(run, Move.JUDGE, judged)
+        case _:
+            _gone(draft, run, "its caller is gone and had not begun it")
 
 
 def started(draft: Draft, s: stimuli.Started, _: Jitter) -> None:

@@ -93,6 +93,7 @@ _HANDLERS: Final[dict[type, Callable[[Draft, Any, Jitter], None]]] = {
     stimuli.Adopted: seen.adopted,
     stimuli.LaunchFailed: seen.launch_failed,
     stimuli.TakenBack: seen.taken_back,
+    stimuli.CallerGone: seen.caller_gone,
     stimuli.Started: seen.started,
     stimuli.Hosted: seen.hosted,
     stimuli.Moved: seen.moved,

@@ -12,6 +12,7 @@ class Accepted:
     """A run is on disk and queued, new or found again after a restart.
 
     Attributes:
+        nested_in: the run in one of whose stages it was asked for.
         after: the runs that must succeed before it starts.
         ended: those of them that the fleet need not know any more, and their statuses.
     """
@@ -22,6 +23,7 @@ class Accepted:
     waited_for: bool
     priority: int = 0
     group: str | None = None
+    nested_in: str | None = None
     after: tuple[str, ...] = ()
     ended: tuple[tuple[str, str], ...] = ()
 
@@ -46,6 +48,13 @@ class LaunchFailed:
 @dataclass(frozen=True, slots=True)
 class TakenBack:
     """An engine was to place the run; it will not now, and nothing of it has begun."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerGone:
+    """The process that was to host the run has ended, and nothing of the run has begun."""
 
     run_id: str
 
@@ -222,6 +231,7 @@ Stimulus = (
     | Adopted
     | LaunchFailed
     | TakenBack
+    | CallerGone
     | Started
     | Hosted
     | Moved

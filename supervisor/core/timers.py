@@ -81,7 +81,8 @@ def _renew(draft: Draft, item: Run) -> None:
 
 def admit(fleet: Fleet, draft: Draft) -> None:
     """Launch what the admission lets in."""
-    for item in admitted(fleet):
+    for admission in admitted(fleet):
+        item = admission.run
         state = item.state
         launches_count = state.launches_count + 1 if isinstance(state, Queued) else 1
         draft.move(
@@ -89,6 +90,7 @@ def admit(fleet: Fleet, draft: Draft) -> None:
             Move.LAUNCH,
             Starting(since_mono_s=draft.now, launches_count=launches_count),
             age_from_mono_s=draft.now,
+            on_loan=admission.on_loan,
         )
         draft.act(Launch(item.run_id))
 

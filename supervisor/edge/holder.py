@@ -20,6 +20,21 @@ def read_lease(layout: Layout) -> dict[str, Any]:
         return {}
 
 
+def lease_holder(layout: Layout) -> "tuple[Identity | None, bool]":
+    """The process that says that it holds the lease, and whether it is a temporary supervisor.
+
+    None if nothing readable is there, as for a moment after the lock was taken.
+    """
+    from workers.records.identity import Identity
+
+    data = read_lease(layout)
+    try:
+        who = Identity.from_fields(Fields(data, layout.lease).child("identity"))
+    except TypedError:
+        return None, False
+    return who, data.get("temporary") is True
+
+
 def serving(layout: Layout) -> "Identity | None":
     """The supervisor that serves this root now, or None."""
     data = read_lease(layout)

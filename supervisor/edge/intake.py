@@ -23,6 +23,7 @@ from workers.records.atomic import (
     to_bytes,
     write_marker,
 )
+from workers.records.caller import sweep_callers
 from workers.records.clock import Clock, utc_text
 from workers.records.errors import BadFileError, TypedError
 from workers.records.extensions import Observed
@@ -210,7 +211,8 @@ class Intake:
         In a task's directories only the supervisor writes, and that is us now.
         """
         layout = self._layout
-        count = self.sweep_files(layout.inbox, layout.control)
+        count = sweep_callers(layout)
+        count += self.sweep_files(layout.inbox, layout.control, layout.callers)
         for task_id in tasks(layout):
             places = (layout.task_dir(task_id), layout.out_dir(task_id))
             count += self.sweep_files(*places, only_writer=True)

@@ -1,10 +1,14 @@
 """The lease: one supervisor per root, for as long as its process lives.
 
 The claim is a flock on ``lease.lock``; ``lease.json`` says who holds it and is only a hint. A lock
-on a file that has lost its name excludes nobody, so the holder looks at every turn whether the name
-still leads to him; where it was deleted alone he takes it again before anybody else does. A
-``supervisor run`` that finds nobody serving takes the lock and hands the locked descriptor to the
-supervisor that it starts, so that of fifty at once exactly one does.
+on a file that has lost its name excludes nobody, so the holder checks at every turn whether the
+name still leads to its file; if only the file was deleted, the holder takes the lock again. A
+``supervisor run`` that finds nobody serving takes the lock and passes the locked descriptor to the
+temporary supervisor that it starts, so that of fifty at once exactly one does.
+
+A ``supervisor start`` takes precedence over a temporary supervisor: it holds ``lease.next``, which
+keeps waiting ``run``s from starting another, asks the temporary one to leave its runs running, and
+takes the lock when it is free.
 """
 
 import contextlib
@@ -15,17 +19,18 @@ from typing import Final
 
 from supervisor.edge.aside import Aside
 from supervisor.edge.flock import prove_locking, take_flock
-from supervisor.edge.holder import read_lease
+from supervisor.edge.holder import lease_holder, read_lease
 from supervisor.errors import LeaseHeldError, RootGoneError
 from supervisor.version import VERSION
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.files import make_private
 from workers.records.identity import Identity, identity_of, root_id_of
 from workers.records.layout import Layout
-from workers.records.request import now_text
+from workers.records.request import Request, RequestKind, now_text, publish
 
 _TRIES_COUNT: Final = 5
 _TRY_S: Final = 0.02
+HANDOVER_S: Final = 30.0  # a temporary supervisor leaves within a turn, or after a hook's 5 s
 
 
 @dataclass(slots=True)
@@ -37,12 +42,14 @@ class Lease:
         fd: holds it.
         identity: the process that serves.
         runs_at: device and inode of ``.runs``, as it was when the claim was made.
+        is_temporary: a waiting ``supervisor run`` started us; a ``supervisor start`` takes over.
     """
 
     layout: Layout
     fd: int
     identity: Identity
     runs_at: tuple[int, int]
+    is_temporary: bool = False
 
     @property
     def root_id(self) -> str:
@@ -77,7 +84,7 @@ class Lease:
             raise _held(self.layout)
         os.close(self.fd)
         self.fd = fd
-        _say_who(self.layout, self.identity, "supervisor start")
+        _say_who(self.layout, self.identity, "supervisor start", temporary=self.is_temporary)
         return False
 
     def release(self) -> None:
@@ -112,7 +119,11 @@ def take_lease(
     """
     make_private(layout.runs, layout.control)
     prove_locking(layout.control)
-    fd = _take(layout) if inherited_fd is None else inherited_fd
+    fd = inherited_fd
+    if fd is None:
+        fd = _take(layout)
+    if fd is None:
+        fd = _take_over(layout)
     if fd is None:
         raise _held(layout)
     os.set_inheritable(fd, False)
@@ -120,8 +131,34 @@ def take_lease(
     if identity is None:
         raise RuntimeError("this process is missing from /proc")
     aside.make_room(layout.lease, parses=False)
-    _say_who(layout, identity, command)
-    return Lease(layout, fd, identity, _at(layout.runs))
+    _say_who(layout, identity, command, temporary=inherited_fd is not None)
+    return Lease(layout, fd, identity, _at(layout.runs), is_temporary=inherited_fd is not None)
+
+
+def _take_over(layout: Layout) -> int | None:
+    """Take the lease over from a temporary supervisor; None if the holder is none, or stays."""
+    next_fd = take_flock(layout.lease_next)
+    if next_fd is None:
+        return None
+    try:
+        asked: Identity | None = None
+        deadline_mono_s = time.monotonic() + HANDOVER_S
+        while (fd := take_flock(layout.lease_lock)) is None:
+            holder, is_temporary = lease_holder(layout)
+            if holder is not None and not is_temporary:
+                return None
+            if holder is not None and holder != asked:
+                publish(
+                    layout,
+                    Request(kind=RequestKind.STOP, supervisor=holder, leave_running=True),
+                )
+                asked = holder
+            if time.monotonic() >= deadline_mono_s:
+                return None
+            time.sleep(_TRY_S)
+        return fd
+    finally:
+        os.close(next_fd)
 
 
 def _held(layout: Layout) -> LeaseHeldError:
@@ -134,11 +171,12 @@ def _held(layout: Layout) -> LeaseHeldError:
     )
 
 
-def _say_who(layout: Layout, identity: Identity, command: str) -> None:
+def _say_who(layout: Layout, identity: Identity, command: str, *, temporary: bool = False) -> None:
     record = {
         "schema": "pipeline-supervisor/lease/1",
         "identity": identity.to_json(),
         "command": command,
+        "temporary": temporary,
         "since": now_text(),
         "version": VERSION,
     }

@@ -1,7 +1,7 @@
-"""Attempts that are placed: what an engine was asked for, and who has begun it.
+"""Attempts that something other than the supervisor starts: an engine, or a run's caller.
 
-``placement.json`` is on disk before an engine hears of an attempt, so whoever starts after a crash
-knows that it may begin at any time. The claim beside it tells whether it has, and whose it is.
+``placement.json`` is on disk before an engine hears of an attempt, so a start after a crash knows
+that it may begin at any time. The claim next to it tells whether it has, and whose it is.
 """
 
 import contextlib
@@ -10,17 +10,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
-from workers.records.atomic import replace_file, to_bytes
 from workers.records.claim import SUPERVISOR, Claim, read_claim, take_claim
 from workers.records.clock import Clock
 from workers.records.errors import TypedError
-from workers.records.fields import Fields, check_schema
-from workers.records.files import read_object, sync_dir
+from workers.records.files import sync_dir
 from workers.records.layout import RunDir
+from workers.records.placement import PlacedAttempt, read_placement, store_placement
 
-SCHEMA: Final = "pipeline-supervisor/placement/1"
 _CLAIM: Final = re.compile(r"\.claim\.(\d+)(?:\.revoked)?")
 
 _HALF: Final = re.compile(r"\.\.claim\.\d+\..*\.tmp")
@@ -65,13 +63,10 @@ class Placement:
 
     def store(self) -> None:
         """Put it on disk; OSError or BadFileError where that is refused."""
-        record = {
-            "schema": SCHEMA,
-            "attempt": self.attempt,
-            "launcher": self.launcher,
-            "resources": dict(self.resources),
-        }
-        replace_file(self.run.placement, to_bytes(record))
+        placed = PlacedAttempt(
+            attempt=self.attempt, launcher=self.launcher, resources=self.resources
+        )
+        store_placement(self.run.placement, placed)
 
     def look(self) -> Claim | None:
         """Read the claim; what cannot be read now is read at the next look."""
@@ -124,14 +119,12 @@ def load_placement(run: RunDir) -> Placement | None:
     Where its record is damaged, the claims tell which attempts there were.
     """
     try:
-        data = read_object(run.placement)
-        check_schema(data, SCHEMA, run.placement)
-        read = Fields(data, run.placement)
+        placed = read_placement(run.placement)
         placement = Placement(
             run=run,
-            attempt=read.integer("attempt"),
-            launcher=read.text("launcher"),
-            resources=_numbers(data.get("resources")),
+            attempt=placed.attempt,
+            launcher=placed.launcher,
+            resources=placed.resources,
         )
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -143,16 +136,6 @@ def load_placement(run: RunDir) -> Placement | None:
         if placement.claim is not None:
             placement.stand = Stand.REVOKED
     return placement
-
-
-def _numbers(found: Any) -> dict[str, float]:  # noqa: ANN401 - a value of a record
-    if not isinstance(found, dict):
-        return {}
-    return {
-        str(name): value
-        for name, value in found.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
 
 
 def _last_attempt(run: RunDir) -> int:

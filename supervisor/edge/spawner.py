@@ -102,7 +102,12 @@ class Launcher(Protocol):
 
 
 def start_child(
-    words: Sequence[str], *, inherited_fd: int, stderr_path: str | None
+    words: Sequence[str],
+    *,
+    inherited_fd: int,
+    stderr_path: str | None,
+    cwd: str | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> "subprocess.Popen[bytes]":
     """Start a child of ours in a session of its own.
 
@@ -113,6 +118,8 @@ def start_child(
         inherited_fd: the one descriptor that it gets beside the standard ones.
         stderr_path: where its last words go, None for nowhere; that they cannot is no reason not
             to begin.
+        cwd: its working directory; None for ours.
+        stdin: as subprocess has it.
 
     Raises:
         OSError: it could not be started.
@@ -129,10 +136,11 @@ def start_child(
         held.enter_context(as_inherited(POPEN_FDS_COUNT))
         return subprocess.Popen(
             words,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             pass_fds=(inherited_fd,),
+            cwd=cwd,
             start_new_session=True,
         )
 

@@ -6,17 +6,23 @@ tell; on ours, the owner lock and the process do, as for a worker of our own.
 
 import contextlib
 import os
+from typing import Final
 
 from supervisor.core import stimuli
 from supervisor.core.stimuli import Stimulus
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.placements import Stand
+from supervisor.edge.proctable import living_pidfd
+from supervisor.edge.spawner import LaunchedWorker
 from supervisor.engine.facts import facts
 from supervisor.engine.parts import Parts
 from workers.descent import Process
 from workers.records.claim import WorkerEnd
-from workers.records.errors import TypedError
+from workers.records.errors import CannotBeginError, TypedError
 from workers.records.identity import Identity, is_alive, pid_namespace
+from workers.records.placement import CALLER
+
+CANNOT_BEGIN: Final = "its worker could not begin; .runs/.supervisor/workers.log says why"
 
 
 def who(parts: Parts, run_id: str) -> Identity | None:
@@ -36,9 +42,9 @@ def is_here(parts: Parts, run_id: str) -> bool:
 
 def begun(parts: Parts, run_id: str) -> list[Stimulus]:
     """Somebody has begun a run."""
-    placement = parts.placements[run_id]
-    if parts.placer is not None:
-        parts.placer.begun(placement.key)
+    placement, placer = parts.placements[run_id], parts.placer_of(run_id)
+    if placer is not None:
+        placer.begun(placement.key)
     host = _host(parts, run_id)
     parts.log.write("run_claimed", run_id=run_id, attempt=placement.attempt, host=host)
     parts.reporter.launched(parts.readers[run_id].spec)
@@ -65,11 +71,17 @@ def claimed(parts: Parts, run_id: str) -> list[Stimulus]:
     if placement.stand is not Stand.CLAIMED:
         return []
     found = [] if was_begun else begun(parts, run_id)
+    if placement.launcher == CALLER:
+        _watch_keeper(parts, run_id)
     if reader.verdict is not None:
         return found
+    ended = None if claim is None else claim.ended
+    could_begin = ended is None or ended.exit_code != CannotBeginError.exit_code
+    if not could_begin and reader.worker is None:
+        return [*found, stimuli.LaunchFailed(run_id, CANNOT_BEGIN, transient=False)]
     reason = None
-    if claim is not None and claim.ended is not None:
-        reason = _how(claim.ended, who(parts, run_id))
+    if ended is not None:
+        reason = _how(ended, who(parts, run_id))
     elif is_here(parts, run_id) and not _lives_here(parts, run_id):
         reason = "its worker is gone"
     if reason is not None:
@@ -78,6 +90,18 @@ def claimed(parts: Parts, run_id: str) -> list[Stimulus]:
         if reader.verdict is None:
             found.append(stimuli.WorkerGone(run_id, reason))
     return found
+
+
+def _watch_keeper(parts: Parts, run_id: str) -> None:
+    """Watch the keeper of a run that its caller hosts, so that its end is seen at once."""
+    claim = parts.placements[run_id].claim
+    if run_id in parts.workers or claim is None or claim.who is None or claim.ended is not None:
+        return
+    pidfd = living_pidfd(claim.who) if is_here(parts, run_id) else None
+    if pidfd is not None:
+        parts.workers[run_id] = LaunchedWorker(
+            pid=claim.who.pid, start_ticks=claim.who.start_ticks, pidfd=pidfd
+        )
 
 
 def _lives_here(parts: Parts, run_id: str) -> bool:

@@ -21,6 +21,7 @@ def accepted(parts: Parts, spec: RunSpec) -> stimuli.Accepted:
         task_id=spec.task_id,
         parent_run_id=spec.parent_run_id,
         waited_for=spec.asked_by == "run",
+        nested_in=spec.nested_in,
         priority=spec.priority,
         group=spec.group,
         after=tuple(leader.run_id for leader in spec.after),

@@ -236,7 +236,7 @@ class Engine:
         placer = self._parts.placer
         if placer is not None:
             found += placing.heard(self._parts, placer.tend(self._parts.clock.mono_s()))
-            found += placing.withdraw(self._parts, self._fleet)
+        found += placing.withdraw(self._parts, self._fleet)
         self._scans_count += 1
         per_beat = max(1, int(self._rules.ages.interval_s / self._scan_s))
         found += observe.scan(self._parts, self._fleet, turn=self._scans_count, per_beat=per_beat)

@@ -117,6 +117,8 @@ def exited(parts: Parts, run_id: str) -> list[Stimulus]:
     if run_id not in parts.readers:
         return []
     found = facts(parts, run_id)
+    if run_id in parts.placements:  # it was the keeper; its claim tells how the worker ended
+        return [*found, *hosts.claimed(parts, run_id)]
     if code == CannotBeginError.exit_code and parts.readers[run_id].worker is None:
         reason = f"its worker could not begin; {_LAST_WORDS}"
         return [*found, stimuli.LaunchFailed(run_id, reason, transient=False)]

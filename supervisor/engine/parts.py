@@ -6,6 +6,7 @@ from typing import Protocol
 
 from supervisor.core.outcome import FinishedRun
 from supervisor.edge.aside import Aside
+from supervisor.edge.callers import CallerPlacer
 from supervisor.edge.glance import Glance
 from supervisor.edge.holds import HoldsFile
 from supervisor.edge.hooks import Hooks
@@ -27,6 +28,7 @@ from workers.records.clock import Clock
 from workers.records.dataclass import dataclass
 from workers.records.identity import Identity, is_of_this_boot
 from workers.records.layout import Layout
+from workers.records.placement import CALLER
 from workers.records.request import Request
 from workers.records.spec import RunSpec
 
@@ -76,7 +78,8 @@ class Parts:
         proven: every worker that we knew alive, by run id, for as long as its run is ours.
         strangers: children that we had before we started anything; of no run.
         placer: hands runs to an engine of other hosts; None where workers are started here.
-        placements: the runs that an engine was asked to place, whoever asked, by run id.
+        callers: places the runs that their callers host.
+        placements: the runs that an engine or a caller may begin or has begun, by run id.
         unreadable: accepted runs that could not be taken up, by run id, and why.
         aside: makes room where something else stands in a record's place.
         lease: our claim to the root.
@@ -116,6 +119,7 @@ class Parts:
     proven: dict[str, Identity] = field(default_factory=dict)
     strangers: frozenset[Process] = frozenset()
     placer: PlacedLauncher | None = None
+    callers: CallerPlacer
     placements: dict[str, Placement] = field(default_factory=dict)
 
     def launched(self, run_id: str, worker: LaunchedWorker) -> None:
@@ -146,6 +150,10 @@ class Parts:
             self.proven[run_id] = found
         return self.proven[run_id]
 
+    def placer_of(self, run_id: str) -> PlacedLauncher | CallerPlacer | None:
+        """What a run is placed with; None if its worker is started by the launcher."""
+        return self.callers if self.readers[run_id].spec.launcher == CALLER else self.placer
+
     def known_pids(self) -> set[int]:
         """The processes whose end we see otherwise: workers, hooks and an engine's agent."""
         hooks = (pid for pid, _ in self.hooks.processes())
@@ -174,5 +182,7 @@ class Parts:
         self.proven.pop(run_id, None)
         self.started.discard(run_id)
         placement = self.placements.pop(run_id, None)
-        if placement is not None and self.placer is not None:
+        if reader is not None and reader.spec.launcher == CALLER:
+            self.callers.forget(f"{run_id}.0")
+        elif placement is not None and self.placer is not None:
             self.placer.forget(placement.key)

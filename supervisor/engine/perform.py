@@ -86,7 +86,7 @@ class Performer:
         parts = self._parts
         reader = parts.readers[run_id]
         try:
-            if parts.placer is not None:
+            if parts.placer_of(run_id) is not None:
                 return placing.place(parts, run_id)
             if not is_dir(reader.run.path):
                 return [stimuli.DirectoryGone(run_id)]

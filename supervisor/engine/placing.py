@@ -1,7 +1,7 @@
-"""Runs that an engine places: handed in, looked at, taken back, stopped and silenced.
+"""Runs that an engine places or their caller hosts: placed, checked, taken back and stopped.
 
-What an engine says is a reason to look (``hosts``) and is not believed. A run that nobody has begun
-waits in the engine's queue and is not judged.
+What an engine says is a reason to check the claim (``hosts``) and is not believed. A run that
+nobody has begun waits in the engine's queue, or for its caller, and is not judged.
 """
 
 from collections.abc import Iterable, Mapping
@@ -43,17 +43,19 @@ def resources_of(spec: RunSpec) -> dict[str, float]:
 
 def place(parts: Parts, run_id: str) -> list[Stimulus]:
     """Hand in the next attempt of a run, once it is on disk that we do."""
-    reader, placer = parts.readers[run_id], parts.placer
+    reader, placer = parts.readers[run_id], parts.placer_of(run_id)
     if placer is None:
         raise LookupError("no engine places runs")
     if not is_dir(reader.run.path):
         return [stimuli.DirectoryGone(run_id)]
+    if placer is parts.callers and not parts.callers.is_there(run_id):
+        return [stimuli.CallerGone(run_id)]
     before = parts.placements.get(run_id) or load_placement(reader.run)
     placement = Placement(
         run=reader.run,
         attempt=1 if before is None else before.attempt + 1,
         launcher=placer.name,
-        resources=resources_of(reader.spec),
+        resources={} if placer is parts.callers else resources_of(reader.spec),
     )
     placement.store()
     parts.placements[run_id] = placement
@@ -63,8 +65,9 @@ def place(parts: Parts, run_id: str) -> list[Stimulus]:
 
 def hand_in(parts: Parts, placement: Placement) -> None:
     """Ask the engine for an attempt, once more or for the first time."""
-    if parts.placer is not None:
-        parts.placer.place(
+    placer = parts.placer_of(placement.run.run_id)
+    if placer is not None:
+        placer.place(
             Place(
                 key=placement.key,
                 run_dir=placement.run.path,
@@ -99,9 +102,35 @@ def look(parts: Parts, run: Run) -> tuple[list[Stimulus], bool | None]:
     was_begun = placement.stand is Stand.CLAIMED
     if not has_moved or not was_begun:
         found += claimed(parts, run_id)
+    if placement.stand is Stand.UNCLAIMED:
+        found += _caller_gone(parts, placement)
     if placement.stand is not Stand.CLAIMED:
         return found, None
     return found, has_moved or not was_begun
+
+
+def _caller_gone(parts: Parts, placement: Placement) -> list[Stimulus]:
+    """The caller of a run may have ended before it began the run: then nobody will."""
+    run_id = placement.run.run_id
+    if placement.launcher != parts.callers.name or parts.callers.is_there(run_id):
+        return []
+    try:
+        if placement.take_back(parts.clock):
+            return [stimuli.CallerGone(run_id)]
+    except OSError as error:  # the next scan tries again
+        parts.log.write("take_back_failed", run_id=run_id, why=str(error))
+        return []
+    return begun(parts, run_id)  # the lock is released once the claim is made
+
+
+def hinted(parts: Parts, run_ids: Iterable[str]) -> list[Stimulus]:
+    """Check the runs that their hosts gave a hint about: they have begun or ended."""
+    found: list[Stimulus] = []
+    for run_id in run_ids:
+        if run_id in parts.placements:
+            found += facts(parts, run_id)
+            found += claimed(parts, run_id)
+    return found
 
 
 def heard(parts: Parts, answers: Iterable[Answer]) -> list[Stimulus]:
@@ -170,7 +199,7 @@ def withdraw(parts: Parts, fleet: Fleet, *, ending: bool = False) -> list[Stimul
         ending: what runs is to end; what is queued stays so.
     """
     ending = ending or fleet.mode is Mode.DRAINING
-    if parts.placer is None or not (fleet.holds or ending):
+    if not (fleet.holds or ending):
         return []
     found: list[Stimulus] = []
     for run_id, placement in parts.placements.items():
@@ -180,7 +209,9 @@ def withdraw(parts: Parts, fleet: Fleet, *, ending: bool = False) -> list[Stimul
         if ending or fleet.holds.hold(run.group):
             try:
                 if placement.take_back(parts.clock):
-                    parts.placer.cancel(Cancel(placement.key, claimed=False))
+                    placer = parts.placer_of(run_id)
+                    if placer is not None:
+                        placer.cancel(Cancel(placement.key, claimed=False))
                     found.append(stimuli.TakenBack(run_id))
                 else:
                     found += begun(parts, run_id)
@@ -191,7 +222,7 @@ def withdraw(parts: Parts, fleet: Fleet, *, ending: bool = False) -> list[Stimul
 
 def ask_stop(parts: Parts, run_id: str) -> list[Stimulus]:
     """End a run: at once where nobody has begun it, else by the engine; the wish is on disk."""
-    placement, placer = parts.placements[run_id], parts.placer
+    placement, placer = parts.placements[run_id], parts.placer_of(run_id)
     found = _back(parts, run_id, "it is to end", True)
     if placer is not None and placement.owed is None:
         placer.cancel(Cancel(placement.key, placement.stand is Stand.CLAIMED))
@@ -226,7 +257,7 @@ def take_up(
     Raises:
         OSError: the disk refuses to take it back.
     """
-    run_id, placer = about.run_id, parts.placer
+    run_id, placer = about.run_id, parts.placer_of(about.run_id)
     same = placer is not None and placer.name == placement.launcher
     if placement.stand is Stand.UNCLAIMED and not started and not same:
         placement.take_back(parts.clock)

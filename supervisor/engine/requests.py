@@ -5,6 +5,7 @@ others are put on disk. It stays in the inbox until the last one is, so whatever
 it is done again from its beginning, and what is accepted is left as it is.
 """
 
+import contextlib
 import errno
 import os
 from dataclasses import dataclass, field
@@ -13,10 +14,11 @@ from typing import Final
 from supervisor.core import stimuli
 from supervisor.core.holds import Holds
 from supervisor.core.stimuli import Stimulus
+from supervisor.engine import placing
 from supervisor.engine.leaders import accepted
 from supervisor.engine.parts import HalfTaken, Parts
 from workers.records.errors import NewerRecordError, TypedError
-from workers.records.request import Request, RequestKind, load_request, now_text, request_paths
+from workers.records.request import Request, RequestKind, list_inbox, load_request, now_text
 
 SHARE_RUNS_COUNT: Final = 16  # a run takes a millisecond: so long nobody else is looked after
 
@@ -65,12 +67,16 @@ def take(parts: Parts, *, whole: bool) -> Taken:
     half, parts.half_taken = parts.half_taken, None  # where it goes wrong it begins anew
     touched_ns = parts.watcher.touched_ns()
     try:
-        paths = request_paths(parts.layout)
+        paths, hinted_ids = list_inbox(parts.layout)
     except OSError as error:
         parts.log.write("inbox_unreadable", why=str(error))
         taken.postponed = str(error)
         return taken
-    parts.watcher.listed(touched_ns, is_empty=not paths)
+    parts.watcher.listed(touched_ns, is_empty=not (paths or hinted_ids))
+    for run_id in hinted_ids:  # before the run is checked: what comes later gives a new hint
+        with contextlib.suppress(OSError):
+            os.unlink(parts.layout.hint(run_id))
+    taken.found += placing.hinted(parts, hinted_ids)
     held: set[str] = set()  # runs that are postponed; who cancels one waits behind it
     for path in paths:
         request = None

@@ -10,7 +10,7 @@ from workers.records.spec import KeptSpec, RunSpec
 
 
 def retry_spec(old: RunSpec, kept: tuple[KeptSpec, ...]) -> RunSpec:
-    """What was asked once, asked again: a run of its own, that waits for nobody and has no parent.
+    """What was asked once, asked again: a run of its own, with no parent, caller or dependency.
 
     Args:
         old: what was asked.
@@ -25,6 +25,8 @@ def retry_spec(old: RunSpec, kept: tuple[KeptSpec, ...]) -> RunSpec:
         kept=kept,
         batch=None,
         after=(),
+        launcher=None,
+        nested_in=None,
         asked_by="retry",
         asked_at=utc_text(now),
         resume_token=os.urandom(16).hex(),

@@ -12,11 +12,12 @@ from supervisor.plan.catalog import Catalog
 from supervisor.plan.groups import unknown
 from supervisor.plan.hooks import hook_specs
 from supervisor.plan.params import resolved, wrong_with
-from supervisor.settings import Settings, limits_of
+from supervisor.settings import PLACED, Settings, limits_of
 from workers.records.clock import utc_text
 from workers.records.dataclass import dataclass
 from workers.records.ids import check_id, new_run_id, why_bad
 from workers.records.params import bound
+from workers.records.placement import CALLER
 from workers.records.spec import AfterSpec, Pairs, PipelineSpec, RunSpec, SlotSpec, StageSpec
 from workers.records.utf8 import readable
 
@@ -31,6 +32,8 @@ class Wish:
         priority: the higher starts first.
         group: its concurrency group; None means the pipeline's.
         after: the runs that must have succeeded before it starts.
+        env: variables of every stage, over what pipeline and stage say.
+        cwd: where a command behind ``--`` runs, an absolute path; None for the root.
     """
 
     task: str | None = None
@@ -38,6 +41,8 @@ class Wish:
     priority: int = 0
     group: str | None = None
     after: tuple[AfterSpec, ...] = ()
+    env: Pairs = ()
+    cwd: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +50,14 @@ class Asking:
     """Who asks for runs, and with which settings.
 
     Attributes:
-        asked_by: "start", "run" or "submit".
+        asked_by: "start", "run" or "submit". Unless an engine places runs, those of "run" are
+            hosted by their callers.
+        nested_in: the run in one of whose stages we were called, None for most.
     """
 
     settings: Settings
     asked_by: str
+    nested_in: str | None = None
 
     def spec(
         self,
@@ -81,6 +89,9 @@ class Asking:
             group=group,
             after=wish.after,
             slots=self._slots((pipeline, *pipelines)),
+            env=wish.env,
+            launcher=CALLER if self._is_hosted else None,
+            nested_in=self.nested_in if self.asked_by == "run" else None,
             asked_by=self.asked_by,
             asked_at=utc_text(now),
             resume_token=os.urandom(16).hex(),
@@ -90,6 +101,10 @@ class Asking:
                 self.settings.on_success, self.settings.on_failure, self.settings.on_finish
             ),
         )
+
+    @property
+    def _is_hosted(self) -> bool:
+        return self.asked_by == "run" and self.settings.launcher not in PLACED
 
     def _slots(self, pipelines: tuple[PipelineSpec, ...]) -> tuple[SlotSpec, ...]:
         used = {name for item in pipelines for stage in item.stages for name in stage.uses}
@@ -131,7 +146,7 @@ class Asking:
         stage = StageSpec(
             id=_stage_id(words[0]), title=readable(" ".join(words))[:200], command=words
         )
-        pipeline = PipelineSpec(id="command", title=stage.title, stages=(stage,))
+        pipeline = PipelineSpec(id="command", title=stage.title, stages=(stage,), cwd=wish.cwd)
         return self.spec(pipeline, wish=wish)
 
     def batch(self, batch: Batch, task: str | None) -> Iterator[RunSpec]:

@@ -9,11 +9,13 @@ from tests.faults.engine.scenario import (
     AGAIN,
     FAILING,
     FAMILY,
+    HOSTED,
     PLACED,
     REQUESTS,
     SEVERAL,
     STEERED,
     SUBMIT,
+    TAKEN_OVER,
     Scenario,
 )
 from tests.faults.engine.shim import Crash, Mode, Role
@@ -58,6 +60,56 @@ def test_a_supervisor_killed_between_the_runs_of_a_request_loses_none_and_makes_
 ) -> None:
     lab = replace(lab, plants=("in_shares",))
     assert lab.every(SEVERAL, mode=Mode.AFTER, first=first, step=step) >= 9
+
+
+HOSTED_CALLS = {
+    Role.SUPERVISOR: 18,
+    Role.TEMPORARY: 150,
+    Role.HOST_KEEPER: 10,
+    Role.HOST_WORKER: 25,
+}
+"""Who has a part in a run that its caller hosts (the first is the caller), and how many mutating
+calls it makes at least."""
+
+
+@pytest.mark.fault("P1", "P50", "P51")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("role", "mode", "first"),
+    [
+        (Role.SUPERVISOR, Mode.AFTER, 4),
+        (Role.TEMPORARY, Mode.TORN, 30),
+        (Role.HOST_KEEPER, Mode.AFTER, 2),
+        (Role.HOST_WORKER, Mode.BEFORE, 5),
+    ],
+    ids=["caller", "temporary", "keeper", "worker"],
+)
+def test_crash_of_whoever_has_a_part_in_a_hosted_run_leaves_one_verdict(
+    lab: Lab, role: Role, mode: Mode, first: int
+) -> None:
+    assert lab.every(HOSTED, mode=mode, role=role, first=first, step=HOSTED_CALLS[role] // 3) >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.fault("P1", "P50", "P51")
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("mode", KILLED)
+@pytest.mark.parametrize("role", HOSTED_CALLS, ids=["caller", "temporary", "keeper", "worker"])
+def test_crash_at_every_call_of_whoever_has_a_part_in_a_hosted_run_leaves_one_verdict(
+    lab: Lab, role: Role, mode: Mode
+) -> None:
+    assert lab.every(HOSTED, mode=mode, role=role) >= HOSTED_CALLS[role]
+
+
+@pytest.mark.fault("P1", "P50")
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    "step", [30, pytest.param(1, marks=pytest.mark.slow)], ids=["sample", "every"]
+)
+def test_crash_of_a_start_that_takes_the_lease_over_harms_no_waiting_run(
+    lab: Lab, step: int
+) -> None:
+    assert lab.every(TAKEN_OVER, mode=Mode.AFTER, first=2, step=step) >= 2
 
 
 @pytest.mark.fault("P1", "P9")

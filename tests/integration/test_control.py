@@ -147,7 +147,7 @@ def test_what_follows_a_run_that_did_not_succeed_is_cancelled_with_the_reason(ro
     assert details[third] == f"after:{second}:cancelled"
     assert not (root.path / "never").exists()
     assert root.call("submit", "--after", "nosuch", "--", "true").code == 4
-    wait_until(lambda: not alive(f"--root {root.path}"), "the helper leaves")
+    wait_until(lambda: not alive(f"--root\0{root.path}"), "the helper leaves")
     root.check_settled(count=4)
 
 
@@ -182,7 +182,7 @@ def test_a_run_waits_for_what_it_follows_also_where_only_its_helper_serves(root:
     first = submit(root, "--", "true")
     other = submit(root, "--", "true")
     assert root.call("run", "--after", first, "--", "true").code == 0
-    wait_until(lambda: not alive(f"--root {root.path}"), "the helper leaves")
+    wait_until(lambda: not alive(f"--root\0{root.path}"), "the helper leaves")
     statuses = {m["run_id"]: m["status"] for m in root.manifests()}
     assert (statuses[first], statuses[other]) == ("succeeded", "queued")
     last = submit(root, "--after", other, "--", "true")
@@ -206,7 +206,7 @@ def test_a_pause_holds_over_restarts_and_status_says_so(root: Root) -> None:
     assert report["paused"]["since"] is not None
     assert {row["status"] for row in report["runs"]} == {"queued"}
     assert waiting.stderr is not None
-    assert "waits for 'supervisor resume'" in waiting.stderr.readline()
+    assert "new runs are paused; 'supervisor resume' lifts that" in waiting.stderr.readline()
     assert root.call("resume").code == 0
     done = root.finish(again)
     assert (done.code, "held back by a pause" in done.err) == (0, True)
@@ -318,7 +318,7 @@ def test_cancel_ends_an_orphan_and_returns_when_nothing_of_it_is_left(root: Root
     root.finish(process)
     assert root.call("cancel", run_id).code == 0
     assert not alive(f"SUPERVISED_RUN_ID={run_id}")
-    wait_until(lambda: not alive(f"--root {root.path}"), "the helper leaves")
+    wait_until(lambda: not alive(f"--root\0{root.path}"), "the helper leaves")
     root.check_settled(count=1)
 
 

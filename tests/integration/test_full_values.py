@@ -77,7 +77,7 @@ def test_fifty_runs_at_once_with_no_supervisor_up_are_all_in_the_state(root: Roo
     plain(root, "")
     processes = [root.popen("run", "--", "true") for _ in range(50)]
     assert [root.finish(process).code for process in processes] == [0] * 50
-    wait_until(lambda: not alive(f"--root {root.path}"), "the helper leaves")
+    wait_until(lambda: not alive(f"--root\0{root.path}"), "the helper leaves")
     root.check_settled(count=50)
 
 

@@ -35,6 +35,11 @@ on_finish = "echo finish $SUPERVISED_STATUS >> told"
 """
 
 
+def make(root: Root) -> int:
+    """Submit a run and wait for its end, and not for that of its hooks; returns its exit status."""
+    return root.call("wait", root.call("submit", "good").out.strip()).code
+
+
 def told(root: Root) -> list[str]:
     path = root.path / "told"
     return path.read_text().splitlines() if path.exists() else []
@@ -173,10 +178,10 @@ def test_the_supervisor_works_on_while_hooks_run_and_only_so_many_do_at_once(roo
     root.configure(PIPELINES, settings=f'on_finish = "{hold}"')
     server = root.serving()
     for _ in range(6):
-        assert root.call("run", "good").code == 0
+        assert make(root) == 0
     begun = root.path / "begun"
     wait_until(lambda: begun.exists() and len(begun.read_text().split()) == 4, "four run")
-    assert root.call("run", "good").code == 0, "runs go on meanwhile"
+    assert make(root) == 0, "runs go on meanwhile"
     assert len(begun.read_text().split()) == 4
     assert len(owed(root)) == 7
     assert root.call("gc", "--keep-runs", "0", "--yes").code == 0
@@ -196,7 +201,7 @@ def test_a_supervisor_that_is_told_to_end_gives_hooks_a_moment_and_leaves_the_re
     root.configure(PIPELINES, settings=f'on_finish = "{hold}"')
     server = root.serving()
     for _ in range(5):
-        root.call("run", "good")
+        make(root)
     begun = root.path / "begun"
     wait_until(lambda: begun.exists() and len(begun.read_text().split()) == 4, "four run")
     began = time.monotonic()
@@ -217,7 +222,7 @@ def test_a_hook_that_ran_when_the_supervisor_was_killed_is_not_started_again(roo
     hold = "echo begun >> begun; while :; do sleep 0.05; done"
     root.configure(PIPELINES, settings=f'on_success = "{hold}"\non_finish = "echo f >> begun"')
     server = root.serving()
-    root.call("run", "good")
+    make(root)
     begun = root.path / "begun"
     wait_until(begun.exists, "it runs")
     wait_until(lambda: "process" in hook(root, "on_success"), "who it is, is told")

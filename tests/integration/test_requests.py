@@ -19,7 +19,7 @@ def test_many_runs_at_once_with_no_supervisor_up_all_succeed_and_none_is_missing
     processes = [root.popen("run", "--", "true") for _ in range(12)]
     done = [root.finish(process) for process in processes]
     assert [d.code for d in done] == [0] * 12, [d.err for d in done]
-    wait_until(lambda: not alive(f"--root {root.path}"), "the helper leaves")
+    wait_until(lambda: not alive(f"--root\0{root.path}"), "the helper leaves")
     root.check_settled(count=12)
 
 
@@ -80,7 +80,7 @@ def test_a_live_supervisor_serves_what_is_handed_in(root: Root) -> None:
 def test_a_run_of_somebody_else_is_not_started_by_a_helper(root: Root) -> None:
     waiting = root.call("submit", "--", "true").out.strip()
     assert root.call("run", "--task", "mine", "--", "true").code == 0
-    wait_until(lambda: not alive(f"--root {root.path}"), "the helper leaves")
+    wait_until(lambda: not alive(f"--root\0{root.path}"), "the helper leaves")
     (row,) = [r for r in root.call("status", "--json").json()["runs"] if r["run_id"] == waiting]
     assert row["status"] == "queued"
 

@@ -11,7 +11,7 @@
             commands/NN-<slug>.stdout.log      .stderr.log; earlier tries NN-<slug>.try-K.…
             errors/NN-<slug>.json
         .supervisor/                           lease.lock lease.json root.json status.json …
-            inbox/ accepted/ rejected/ slots/
+            inbox/ accepted/ rejected/ slots/ callers/
     <root>/out/<task>/                         history.ndjson state.json
 """
 
@@ -193,6 +193,24 @@ class Layout:
     def slot(self, name: str, number: int) -> str:
         """The file whose flock is one slot; ``number`` counts from 0."""
         return f"{self.slots}/{check_id('slot', name)}.{number}"
+
+    @property
+    def callers(self) -> str:
+        """One lock file per run that waits for the caller that hosts it."""
+        return f"{self.control}/callers"
+
+    def caller(self, run_id: str) -> str:
+        """The file whose flock proves that a run's caller is there to host it."""
+        return f"{self.callers}/{check_run_id(run_id)}"
+
+    def hint(self, run_id: str) -> str:
+        """A file of the inbox that says nothing but that a run has changed."""
+        return f"{self.inbox}/.{check_run_id(run_id)}.hint"
+
+    @property
+    def lease_next(self) -> str:
+        """The flock of a ``supervisor start`` that is taking the lease over."""
+        return f"{self.control}/lease.next"
 
     def remembered(self, what: str) -> str:
         """What was read from the configuration and found right; a view for who reads it next."""

@@ -55,6 +55,9 @@ def spec_of(data: dict[str, Any], path: str) -> RunSpec:
         group=read.text_or_none("group"),
         after=tuple(_after(item) for item in read.children("after")),
         slots=tuple(_slot(item) for item in read.children("slots")),
+        env=read.pairs("env"),
+        launcher=read.text_or_none("launcher"),
+        nested_in=read.text_or_none("nested_in"),
         asked_by=read.text("asked_by"),
         asked_at=read.text("asked_at"),
         resume_token=read.text("resume_token"),
@@ -63,7 +66,7 @@ def spec_of(data: dict[str, Any], path: str) -> RunSpec:
         hooks=read_hooks(read.children("hooks")),
     )
     named = (*(leader.run_id for leader in spec.after), *(kept.run_id for kept in spec.kept))
-    for run_id in (spec.run_id, spec.parent_run_id, spec.retry_of, *named):
+    for run_id in (spec.run_id, spec.parent_run_id, spec.retry_of, spec.nested_in, *named):
         if run_id is not None and not is_run_id(run_id):
             raise BadRecordError(path=path, why=f"{run_id!r} is no run id")
     if any(leader.run_id == spec.run_id for leader in spec.after):

@@ -11,8 +11,12 @@ nothing) and removes the file when the outcome is on disk. Kinds::
     drain   {"supervisor": identity}   likewise: let running runs end, then leave
     pause   {"group": name or null, "at": instant}   hold new starts, all of them where it is null
     resume  {"group": name or null}   lift that pause, every one where it is null
+
+An empty file ``.<run-id>.hint`` asks for nothing: the process that hosts a run leaves it when the
+run has begun or ended, so that the supervisor need not wait for its next scan.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -24,7 +28,7 @@ from workers.records.clock import utc_text
 from workers.records.dataclass import dataclass
 from workers.records.errors import BadFileError, BadRecordError, RequestTooLargeError
 from workers.records.fields import Fields, check_schema
-from workers.records.files import make_private, parse_object, read_bytes
+from workers.records.files import FILE_MODE, make_private, parse_object, read_bytes
 from workers.records.identity import Identity
 from workers.records.ids import is_run_id, new_run_id
 from workers.records.layout import Layout
@@ -33,6 +37,8 @@ from workers.records.read_spec import check_fit, spec_of
 from workers.records.spec import RunSpec
 
 SCHEMA: Final = "pipeline-supervisor/request/1"
+_HINT: Final = ".hint"
+_MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class RequestKind(StrEnum):
@@ -141,15 +147,37 @@ def publish(layout: Layout, request: Request) -> str:
 
 def request_paths(layout: Layout) -> list[str]:
     """The files of the inbox that claim to be requests, in the order of their names."""
+    return list_inbox(layout)[0]
+
+
+def list_inbox(layout: Layout) -> tuple[list[str], list[str]]:
+    """List the inbox once.
+
+    Returns:
+        The files that claim to be requests, in the order of their names, and the ids of the runs
+        that somebody gave a hint about.
+
+    Raises:
+        OSError: the directory cannot be listed.
+    """
     try:
-        names = os.listdir(layout.inbox)
+        names = sorted(os.listdir(layout.inbox))
     except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [
-        os.path.join(layout.inbox, name)
-        for name in sorted(names)
-        if name.endswith(".json") and not name.startswith(".")
-    ]
+        return [], []
+    requests, hinted = [], []
+    for name in names:
+        if name.startswith("."):
+            if name.endswith(_HINT) and is_run_id(run_id := name[1 : -len(_HINT)]):
+                hinted.append(run_id)
+        elif name.endswith(".json"):
+            requests.append(os.path.join(layout.inbox, name))
+    return requests, hinted
+
+
+def give_hint(layout: Layout, run_id: str) -> None:
+    """Let the supervisor check a run now instead of at its next scan; a lost hint harms nothing."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(layout.hint(run_id), _MAKE, FILE_MODE))
 
 
 def load_request(path: str) -> Request:

@@ -162,6 +162,10 @@ class RunSpec:
         group: the concurrency group that it counts against.
         after: the runs that must have succeeded before it starts.
         slots: the shared slots that its stages use, and those of its sub-pipelines.
+        env: what ``--env`` gave: variables of every stage, over the pipeline's and the stage's own.
+        launcher: "caller" if the process behind ``supervisor run`` hosts the run; None if the
+            supervisor's launcher starts it.
+        nested_in: the run of this root in one of whose stages ``supervisor run`` was called.
         asked_by: "start", "run", "submit", "retry" or "worker".
         asked_at: RFC 3339 UTC.
         resume_token: random hex, the origin's field.
@@ -182,6 +186,9 @@ class RunSpec:
     group: str | None = None
     after: tuple[AfterSpec, ...] = ()
     slots: tuple[SlotSpec, ...] = ()
+    env: Pairs = ()
+    launcher: str | None = None
+    nested_in: str | None = None
     asked_by: str
     asked_at: str
     resume_token: str

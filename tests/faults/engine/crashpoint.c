@@ -4,6 +4,7 @@
  *   CRASHPOINT_BELOW  directory; calls on paths below it are counted
  *   CRASHPOINT_ROLE   text that the command line must contain
  *   CRASHPOINT_FORKER text in the command line of a process whose forked children are meant instead
+ *   CRASHPOINT_DEPTH  with FORKER: how many forks below it, 1 if not given
  *   CRASHPOINT_CLAIM  file that the process must be the first to create (one worker of many)
  *   CRASHPOINT_AT     which call, from 1; 0 counts only
  *   CRASHPOINT_MODE   before | after | torn   dies there (torn: half of a write is made)
@@ -139,17 +140,15 @@ __attribute__((constructor)) static void begin(void) {
     }
     const char *forker = getenv("CRASHPOINT_FORKER");
     starter = getppid();
-    is_forker = forker && is_role(forker);
+    const char *depth = from_environment("CRASHPOINT_DEPTH");
+    is_forker = forker && is_role(forker) ? (*depth ? atoi(depth) : 1) : 0;
     if (role && !is_forker && is_role(role)) arm_from_environment();
 }
 
 pid_t fork(void) {
     REAL(fork);
     pid_t pid = real();
-    if (pid == 0 && is_forker) {
-        is_forker = 0;
-        arm_from_environment();
-    }
+    if (pid == 0 && is_forker && --is_forker == 0) arm_from_environment();
     return pid;
 }
 

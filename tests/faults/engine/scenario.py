@@ -18,6 +18,7 @@ class Scenario:
         expected: the status of each pipeline's runs when nothing goes wrong.
         runs_count: how many runs there are in the end, children included.
         codes: the exit codes when nothing goes wrong; with None where it was killed.
+        behind: a ``run`` that waits in the background, under a temporary supervisor; () for none.
         engine: what the loopback engine, which places the runs then, is told; None: no engine does.
     """
 
@@ -27,7 +28,13 @@ class Scenario:
     expected: Mapping[str, str]
     runs_count: int
     codes: frozenset[int]
+    behind: tuple[str, ...] = ()
     engine: tuple[str, ...] | None = None
+
+    @property
+    def is_hosted(self) -> bool:
+        """The command that dies hosts a run: without it the run may be cancelled."""
+        return self.words[0] == "run"
 
 
 def _stage(name: str, then: str = "") -> str:
@@ -168,6 +175,23 @@ STEERED = Scenario(
 )
 """A retry that keeps a stage, runs that follow others, and a pause that is lifted."""
 
+HOSTED = Scenario(
+    words=("run", "outer"),
+    expected={"outer": "succeeded", "steps": "succeeded"},
+    runs_count=2,
+    codes=frozenset({0}),
+)
+"""A run that its caller hosts, under a temporary supervisor, with a sub-pipeline."""
+
+TAKEN_OVER = Scenario(
+    behind=("run", "slow"),
+    words=("start", "--once"),
+    expected={"slow": "succeeded"},
+    runs_count=1,
+    codes=frozenset({0}),
+)
+"""A start takes the lease over from a temporary supervisor while a run waits."""
+
 SUBMIT = Scenario(
     words=("submit", "good"),
     expected={"good": "succeeded"},
@@ -182,6 +206,10 @@ stages = [{_stage("s")}]
 stages = [{_stage("s", "; exit 3")}]
 [pipelines.steps]
 stages = [{_stage("one")}, {_stage("two")}]
+[pipelines.slow]
+stages = [{_stage("s", "; sleep 0.7")}]
+[pipelines.outer]
+stages = [{{ id = "sub", pipeline = "steps" }}, {_stage("last")}]
 [pipelines.never]
 stages = [{_stage("s")}]
 """

@@ -41,6 +41,20 @@ class Role(StrEnum):
     SUPERVISOR = "supervisor"
     WORKER = "-m workers"
     KEPT = "kept"
+    TEMPORARY = "--lease-fd"
+    """The supervisor that a waiting ``run`` starts."""
+    HOST_KEEPER = "keeper"
+    HOST_WORKER = "worker"
+    """Of a run that its caller hosts: the keeper that the host forks, and that one's worker."""
+
+
+FORKERS = {
+    Role.KEPT: "--claim",
+    Role.TEMPORARY: "none",
+    Role.HOST_KEEPER: "workers.caller_host",
+    Role.HOST_WORKER: "workers.caller_host",
+}
+"""What the command line of a process says whose forks are meant, unless it is the zygote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +96,9 @@ def environment(place: Place, crash: Crash) -> Mapping[str, str]:
     told = {"CRASHPOINT_BELOW": str(place.root), "CRASHPOINT_SKIP": place.skip}
     if crash.role is not Role.SUPERVISOR and crash.at:
         told |= {
-            "CRASHPOINT_ROLE": Role.WORKER,
-            "CRASHPOINT_FORKER": "--claim" if crash.role is Role.KEPT else "workers.zygote",
+            "CRASHPOINT_ROLE": "--lease-fd" if crash.role is Role.TEMPORARY else "-m workers",
+            "CRASHPOINT_FORKER": FORKERS.get(crash.role, "workers.zygote"),
+            "CRASHPOINT_DEPTH": "2" if crash.role is Role.HOST_WORKER else "1",
             "CRASHPOINT_CLAIM": str(place.notes / "claim"),
             "CRASHPOINT_AT": str(crash.at),
             "CRASHPOINT_MODE": crash.mode,

@@ -11,7 +11,7 @@ import pytest
 import supervisor.core
 from supervisor.core.lifecycle import Queued
 
-BUILDERS = {"Draft", "Queue"}
+BUILDERS = {"Draft", "Queue", "_Room"}
 """They collect one step's changes and do not outlive it; every other class is a value."""
 
 
