@@ -1,8 +1,9 @@
 """sd_notify: telling the service manager that we are ready, at work, reloading or stopping.
 
 One datagram to the socket that NOTIFY_SOCKET names (``@`` stands for an abstract one), never
-waited for. The variables are taken out of the environment, so that no worker and no stage ever
-sees them. Without a socket nothing is told.
+waited for. The kernel refuses a datagram while the manager has not read the 10 before it: it is
+sent again when the loop turns. The variables are taken out of the environment, so that no worker
+and no stage ever sees them. Without a socket nothing is told.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ class Notifier:
         self._every_s = None if watchdog_s is None else watchdog_s / 2
         self._alive_mono_s: float | None = None
         self._status = ""
+        self._unsent: list[str] = []  # in order; a manager that is busy has not taken them yet
         self._sock: socket.socket | None = None
         if self._address:
             with contextlib.suppress(OSError):  # no descriptor left: nobody is told
@@ -48,7 +50,10 @@ class Notifier:
         self._tell("STOPPING=1")
 
     def alive(self, mono_s: float, status: str) -> None:
-        """The loop turns: say so when it is time, and what it does where that has changed."""
+        """The loop turns: say so when it is time, and what it does if that has changed."""
+        self._send()
+        if self._unsent:
+            return
         if self._every_s is not None and (
             self._alive_mono_s is None or mono_s - self._alive_mono_s >= self._every_s
         ):
@@ -64,10 +69,21 @@ class Notifier:
             self._sock.close()
 
     def _tell(self, text: str) -> None:
-        """Send one message; a manager that is gone or busy loses it and harms nobody."""
-        if self._sock is not None and self._address:
-            with contextlib.suppress(OSError):
-                self._sock.sendto(text.encode(), self._address)
+        """Send one message after those that are unsent."""
+        self._unsent.append(text)
+        self._send()
+
+    def _send(self) -> None:
+        """Send what is unsent; a manager that is gone loses it and harms nobody."""
+        while self._unsent:
+            if self._sock is not None and self._address:
+                try:
+                    self._sock.sendto(self._unsent[0].encode(), self._address)
+                except BlockingIOError:
+                    return
+                except OSError:
+                    pass
+            del self._unsent[0]
 
 
 def notifier_of(environ: MutableMapping[str, str], pid: int) -> Notifier:

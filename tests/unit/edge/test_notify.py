@@ -91,3 +91,24 @@ def test_a_manager_that_does_not_listen_is_never_waited_for(manager: socket.sock
     notifier.close()
     assert len(heard(manager)) < 10_000
     manager.close()
+
+
+def test_message_refused_by_a_busy_manager_is_sent_when_it_reads_again(
+    manager: socket.socket,
+) -> None:
+    notifier = notifier_of({"NOTIFY_SOCKET": manager.getsockname()}, 7)
+    for _ in range(1000):
+        notifier.reloading(1.0)
+    notifier.ready()
+    notifier.alive(1.0, "3 active")
+    notifier.alive(1.0, "2 active")
+    messages: list[str] = []
+    while "STATUS=2 active" not in messages:
+        taken = heard(manager)
+        assert taken, "nothing more is sent"
+        messages += taken
+        notifier.alive(1.0, "2 active")
+    notifier.close()
+    assert messages.count("RELOADING=1\nMONOTONIC_USEC=1000000") == 1000
+    assert messages[1000:] == ["READY=1", "STATUS=2 active"]
+    manager.close()
