@@ -1,6 +1,7 @@
 """Running one of Slurm's commands, with a deadline."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from typing import Final
@@ -42,8 +43,10 @@ def call(words: Sequence[str], text: str = "") -> Done:
             )
     except subprocess.TimeoutExpired:
         raise AwayError(f"{words[0]} did not end within {COMMAND_S:g} s") from None
-    except FileNotFoundError:
-        raise AwayError(f"{words[0]} is not installed here") from None
     except OSError as error:
+        # "Permission denied" is said of a missing command, too, if PATH has a directory that we may
+        # not search.
+        if shutil.which(words[0]) is None:
+            raise AwayError(f"{words[0]} is not installed here") from None
         raise AwayError(f"{words[0]}: {error.strerror}") from None
     return Done(done.returncode, done.stdout, slurm_words.cleaned(done.stderr))

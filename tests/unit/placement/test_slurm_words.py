@@ -1,6 +1,8 @@
 """What is said to Slurm's commands, and what their answers mean, in the words of Slurm 22.05."""
 
+import errno
 import shlex
+import subprocess
 
 import pytest
 
@@ -105,3 +107,16 @@ def test_the_words_of_a_failed_command_come_in_one_line_and_once() -> None:
 def test_a_command_that_is_not_there_is_told_by_its_name() -> None:
     with pytest.raises(AwayError, match="squeue-of-nobody is not installed here"):
         call(["squeue-of-nobody"])
+
+
+def test_missing_command_is_named_if_path_has_an_entry_that_denies_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def denied(*args: object, **kwargs: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(subprocess, "run", denied)
+    with pytest.raises(AwayError, match="squeue-of-nobody is not installed here"):
+        call(["squeue-of-nobody"])
+    with pytest.raises(AwayError, match=r"env: Permission denied"):
+        call(["env"])
