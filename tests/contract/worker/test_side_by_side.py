@@ -271,7 +271,9 @@ def test_slot_of_a_killed_worker_is_free_when_the_last_process_of_its_stage_is_g
     try:
         wait_until(lambda: bool(waits.of("stage_waiting")), "it waits")
         tickets = tmp_path / ".runs/.supervisor/slots/waiting"
-        (ticket,) = [p for p in tickets.iterdir() if not p.name.startswith(".")]
+        (ticket,) = wait_until(
+            lambda: [p for p in tickets.iterdir() if not p.name.startswith(".")], "it has a ticket"
+        )
         polled_ns = ticket.stat().st_mtime_ns
         wait_until(lambda: ticket.stat().st_mtime_ns > polled_ns, "it has asked once more")
         assert not waits.of("stage_started"), "the daemon of the stage lives"
