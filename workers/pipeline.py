@@ -7,6 +7,7 @@ from typing import Any
 from workers.command import CommandStage
 from workers.descriptors import stages_at_once
 from workers.graph import Graph
+from workers.masking import Mask, secret_values
 from workers.outcome import StageOutcome
 from workers.pulse import Pulse
 from workers.recorder import Bench, Recorder
@@ -75,7 +76,9 @@ class PipelineRun:
         bench = self._bench
         bench.containment.end_all(bench.spec.limits.grace_s)
         self._turns.close()
-        reason = clean(f"the worker failed: {type(error).__name__}: {error}")
+        reason = f"the worker failed: {type(error).__name__}: {error}"
+        secrets = secret_values(bench.spec.secrets, bench.environ)
+        reason = clean(Mask(secrets).text(reason) if secrets else reason)
         for runner in self._on.values():
             runner.broken(reason)
         detail = f"stage:{self._turns.at or 'worker'}:error"

@@ -1,15 +1,16 @@
-"""How large a finished run's files really are, looked up on the disk and not in our own claims.
+"""The files of a finished run on the disk itself: how large they are, and that they are flushed.
 
-A file that is gone or cannot be looked at counts as empty: measuring never costs a record.
+A file that is gone or cannot be read counts as empty: measuring never costs a record.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from workers.records.errors import TypedError
-from workers.records.files import read_object
+from workers.records.errors import BadFileError, TypedError
+from workers.records.files import read_object, sync_dir, sync_file
 from workers.records.layout import RunDir
 
 _EARLIER: Final = re.compile(r"\.try-[0-9]+(\.(?:stdout|stderr)\.log)$")
@@ -62,3 +63,23 @@ def _detail(path: str) -> int:
     if not isinstance(details, dict):
         return 0
     return max(len(str(details.get(stream, "")).encode()) for stream in ("stdout", "stderr"))
+
+
+def sync_logs(run: RunDir) -> OSError | None:
+    """Flush what a dead worker left in its logs, and their names: a verdict will point to them.
+
+    Returns:
+        Why the disk refused, None if it did not.
+    """
+    try:
+        names = os.listdir(run.commands)
+        for name in names:
+            with contextlib.suppress(FileNotFoundError, BadFileError):
+                sync_file(os.path.join(run.commands, name))
+        if names:
+            sync_dir(run.commands)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return error
+    return None

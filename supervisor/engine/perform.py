@@ -14,6 +14,7 @@ from supervisor.core.actions import Action
 from supervisor.core.lifecycle import Run
 from supervisor.core.outcome import FinishedRun
 from supervisor.core.stimuli import Stimulus
+from supervisor.edge.evidence import sync_logs
 from supervisor.edge.flock import take_flock
 from supervisor.edge.run_reader import RunReader
 from supervisor.edge.spawner import LaunchFailure
@@ -200,6 +201,9 @@ class Performer:
         started = [f for f in reader.facts if f.event == Event.RUN_STARTED]
         now_s = parts.clock.mono_s()
         same_boot = bool(started) and parts.same_boot(action.run_id)
+        why = sync_logs(reader.run)
+        if why is not None:  # the verdict matters more
+            parts.log.write("logs_unflushed", run_id=action.run_id, why=str(why))
         journal = JournalWriter(reader.run.journal, by="supervisor", clock=parts.clock)
         try:
             journal.append(

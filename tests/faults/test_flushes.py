@@ -1,10 +1,13 @@
 """Flushes that take long, that are refused, and directories that cannot be flushed at all."""
 
 import json
+import os
 import shutil
+import signal
 
 import pytest
 
+from tests.holding import worker_of
 from tests.root import Root, wait_until
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="there is no strace")
@@ -57,3 +60,23 @@ def test_a_directory_that_cannot_be_flushed_is_tolerated_and_told(root: Root) ->
     done = root.finish(process)
     assert "this file system cannot flush directories" in done.err
     root.check_settled(count=1)
+
+
+@needs_strace
+@pytest.mark.fault("F17")
+def test_logs_of_a_killed_worker_are_flushed_before_the_verdict_that_points_to_them(
+    root: Root,
+) -> None:
+    root.configure("[pipelines.p]\nstages = [{ id = 's', command = 'echo x; sleep 600' }]\n")
+    trace = root.path / "trace"
+    under = ("strace", "-f", "-qq", "-y", "-o", str(trace), "-e", "trace=fsync,fdatasync")
+    process = root.popen("start", "--once", "p", under=under)
+    wait_until(root.stages, "the stage is on")
+    run_id = root.manifests()[0]["run_id"]
+    os.kill(worker_of(run_id), signal.SIGKILL)
+    assert root.finish(process).code == 12
+    run = root.layout.run_dir("default", run_id)
+    flushed = [line.partition("<")[2].partition(">")[0] for line in trace.read_text().splitlines()]
+    verdict = len(flushed) - 1 - flushed[::-1].index(run.journal)
+    for path in (run.commands, run.stage_log(1, "s", "stdout"), run.stage_log(1, "s", "stderr")):
+        assert path in flushed[:verdict], path

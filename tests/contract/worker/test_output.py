@@ -161,3 +161,29 @@ def test_a_command_that_no_system_call_takes_fails_the_stage_only(tmp_path: Path
     run.start().communicate(timeout=60)
     assert run.verdict["status"] == "succeeded"
     assert run.of("stage_ended")[0]["reason"] == "spawn-failed"
+
+
+BROKEN = """
+import os, sys
+from workers import __main__ as program, stage
+def broken(self):
+    raise OSError("cannot use " + os.environ["SECRET"] * 40)
+stage.Try.run = broken
+sys.exit(program.main(["workers", sys.argv[1]]))
+"""
+
+
+@pytest.mark.fault("S1")
+def test_secret_in_an_error_of_the_worker_is_hidden_before_the_summary_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "canary-4711-canary")
+    run = make(tmp_path, [shell("true")])
+    run.start_script(BROKEN).communicate(timeout=60)
+    assert run.verdict["reason"].startswith("the worker failed: OSError: cannot use ******")
+    found = [path for path in run.root.rglob("*") if path.is_file() and has_canary(path)]
+    assert not found
+
+
+def has_canary(path: Path) -> bool:
+    return b"canary-4" in path.read_bytes()
