@@ -11,6 +11,7 @@ import click
 from supervisor.commands.configured import Configured, configure
 from supervisor.commands.options import Decorated, json_option, param_option, root_options
 from supervisor.errors import UsageError
+from supervisor.plan.root import absolute
 from supervisor.plan.runs import Asking
 from supervisor.plan.secrets import told_in
 from supervisor.report.text import say
@@ -135,7 +136,7 @@ def _directory(root: str, chosen: str | None) -> str | None:
     Without ``--cwd`` a directory that cannot be entered by its path does not stop the command.
     """
     if chosen is not None:
-        if not os.path.isdir(path := os.path.abspath(chosen)):
+        if not os.path.isdir(path := absolute(chosen)):
             raise UsageError(why=f"--cwd {path}: there is no such directory")
     else:
         try:

@@ -16,8 +16,9 @@ from supervisor.commands.waiting import POLL_S, Awaited, Service, outcome, wait_
 from supervisor.edge.caller_process import HostProcess
 from supervisor.errors import SetAsideError
 from supervisor.report.follow import RunFollower
+from supervisor.report.queue_reasons import why_queued
+from supervisor.report.records import fold_now
 from supervisor.report.text import print_json, say
-from supervisor.report.why_waiting import why_waiting
 from workers.records.errors import TypedError
 from workers.records.layout import Layout
 from workers.records.placement import CALLER
@@ -81,7 +82,7 @@ def command(
 
         awaited = Awaited(spec.task_id, spec.run_id)
         manifest = wait_for(layout, [awaited], timeout_s=None, meanwhile=meanwhile)[awaited]
-        output.print_new()
+        output.finish()
         _wait_for_hooks(layout, spec, service, interrupts)
     if host is not None:
         host.wait(HOST_END_S)
@@ -131,6 +132,13 @@ class Output:
         except BrokenPipeError:
             self.reader_is_gone = True
 
+    def finish(self) -> None:
+        """The run has ended: print the rest."""
+        self.print_new()
+        if not self._quiet and not self.reader_is_gone:
+            with contextlib.suppress(BrokenPipeError):
+                self._printer.finish()
+
 
 class WhyQueued:
     """Says once why the run has not started, if it has not after a while.
@@ -154,7 +162,9 @@ class WhyQueued:
         if os.path.exists(run.heartbeat):
             return
         with contextlib.suppress(OSError, TypedError):  # the supervisor reports a damaged file
-            why = why_waiting(self._layout, self._spec)
+            why = why_queued(self._layout, fold_now(self._layout, self._spec))
+            if why is not None and (outer := self._spec.nested_in) is not None:
+                why += f"; {outer} lends its place to one nested run at a time"
             say(f"{self._spec.run_id} is still queued" + (f": {why}" if why else ""))
 
 

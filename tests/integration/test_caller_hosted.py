@@ -325,7 +325,7 @@ def test_a_run_that_stays_queued_says_why(root: Root) -> None:
     waiting = root.popen("run", "p")
     assert waiting.stderr is not None
     line = waiting.stderr.readline()
-    assert "is still queued: group one is full (1 of 1 places are taken)" in line
+    assert "is still queued: group one is full (1 of 1 running)" in line
     waiting.send_signal(signal.SIGTERM)
     assert root.finish(waiting).code == 11
     root.stop(service)

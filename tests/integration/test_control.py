@@ -206,7 +206,7 @@ def test_a_pause_holds_over_restarts_and_status_says_so(root: Root) -> None:
     assert report["paused"]["since"] is not None
     assert {row["status"] for row in report["runs"]} == {"queued"}
     assert waiting.stderr is not None
-    assert "new runs are paused; 'supervisor resume' lifts that" in waiting.stderr.readline()
+    assert "all runs are paused; 'supervisor resume' lifts it" in waiting.stderr.readline()
     assert root.call("resume").code == 0
     done = root.finish(again)
     assert (done.code, "held back by a pause" in done.err) == (0, True)
