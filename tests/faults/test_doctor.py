@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import io
+import json
 import os
 import resource
 import signal
@@ -280,8 +281,10 @@ def test_runs_without_a_supervisor_are_counted(root: Root) -> None:
 
 
 def test_records_from_the_future_are_a_warning(root: Root) -> None:
-    served(root.path)
-    root.write("out/t/history.ndjson", '{"timestamp": "2999-01-01T00:00:00.000Z"}\n')
+    root.configure('[pipelines.p]\nstages = [{ id = "s", command = "true" }]\n')
+    assert root.call("start", "--once", "p").code == 0
+    line = {**root.history()[0], "timestamp": "2999-01-01T00:00:00.000Z"}
+    root.write("out/t/history.ndjson", json.dumps(line) + "\n")
     Path(root.layout.task_dir("t")).mkdir()
     assert levels(doctor(root.path))["records"] == "warn"
 
