@@ -6,9 +6,10 @@ import os
 import time
 from typing import Final
 
+from workers.records.begun import has_begun
 from workers.records.errors import BadFileError, OwnedError
-from workers.records.files import HeldFile, open_regular, read_bytes
-from workers.records.journal import Event, read_journal, verdict_in
+from workers.records.files import HeldFile, open_regular
+from workers.records.journal import JournalReader, verdict_in
 from workers.records.layout import RunDir
 
 _NO_LOCKS: Final = (
@@ -104,12 +105,10 @@ def is_done(run: RunDir) -> bool:
         PlacedError: it has none, but was begun.
         FileNotFoundError: it is no run.
     """
-    data = read_bytes(run.journal)
-    if not any(event.encode() in data for event in (Event.VERDICT, Event.RUN_STARTED)):
-        return False  # the usual case: nothing of it needs to be understood
-    facts = read_journal(run.journal)
+    reader = JournalReader(run.journal)
+    facts = reader.read_new()
     if verdict_in(facts) is not None:
         return True
-    if any(fact.event == Event.RUN_STARTED for fact in facts):
+    if has_begun(run, facts, reader.bad_lines_count):
         raise PlacedError(run_dir=run.path)
     return False

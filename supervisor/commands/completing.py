@@ -49,8 +49,16 @@ def runs(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[Comple
     )
 
 
+def _tasks(layout: Layout) -> list[str]:
+    """The tasks; none if the root may not be read: a shell that completes shows no errors."""
+    try:
+        return tasks(layout)
+    except OSError:
+        return []
+
+
 def _known_runs(layout: Layout) -> Iterator[tuple[str, str]]:
-    for task_id in tasks(layout):
+    for task_id in _tasks(layout):
         with contextlib.suppress(OSError, TypedError):
             for line in newest_lines(layout.history(task_id), NEWEST_COUNT):
                 yield str(line.get("runId")), f"{line.get('pipelineId')}, {line.get('status')}"
@@ -91,7 +99,7 @@ def _toml(path: str) -> dict[str, Any]:
 
 def task_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The tasks that have runs."""
-    return _fitting(((task_id, "") for task_id in tasks(_layout(ctx))), incomplete)
+    return _fitting(((task_id, "") for task_id in _tasks(_layout(ctx))), incomplete)
 
 
 def groups(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:

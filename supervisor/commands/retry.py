@@ -11,6 +11,7 @@ from supervisor.core.retrying import kept_of
 from supervisor.plan.retries import retry_spec
 from supervisor.report.find import find_run
 from supervisor.report.records import fold_now, load_manifest, requested
+from supervisor.report.retried import followed_now
 from supervisor.report.text import json_line, print_accepted
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL, Status
@@ -36,8 +37,9 @@ def command(
 
     Stages that succeeded in RUN are kept: they are not made again, and the new run's record names
     the run that made them. The rest is made, as RUN was asked for: later changes of the
-    configuration do not count. Refused while RUN has not ended, and where it succeeded (unless
-    with --from, which makes that stage and all that need it).
+    configuration do not count. If RUN was submitted with --after, the new run follows the newest
+    retry of that run. Refused while RUN has not ended, if it succeeded (unless with --from, which
+    makes that stage and all that need it), and if a run that it follows failed and was not retried.
 
     Example: supervisor retry latest --from tests
     """
@@ -45,7 +47,7 @@ def command(
     task_id, run_id = find_run(layout, run)
     old, manifest = _record(layout, task_id, run_id)
     kept = kept_of(manifest, old.pipeline, from_stage)
-    spec = retry_spec(old, kept)
+    spec = retry_spec(old, kept, followed_now(layout, old))
     publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
     names = [item.stage for item in kept]
     facts = {"run_id": spec.run_id, "task_id": task_id, "retry_of": run_id, "kept": names}

@@ -145,8 +145,10 @@ def _hand_in(given: Configured, asked: Asked, plan: _Plan, engine: Engine, repor
     if batch is None:
         return
     rounds = engine.unfinished_rounds(batch.key)
+    editions = engine.unfinished_editions(batch.key)
     for request in pending_requests(given.layout):
         rounds |= {spec.asked_at for spec in request.runs if spec.batch == batch.key}
+        editions |= {spec.batch_edition for spec in request.runs if spec.batch == batch.key}
     if rounds and not asked.again:
         count = len(engine.outcomes)
         for task_id, run_id, status, detail in ended_in(given.layout, batch.key, rounds):
@@ -157,6 +159,11 @@ def _hand_in(given: Configured, asked: Asked, plan: _Plan, engine: Engine, repor
         reporter.note(
             f"continuing {batch.key}, which is unfinished{ended}; --again makes its runs anew"
         )
+        if editions - {batch.edition, None}:
+            reporter.note(
+                f"{batch.key} has changed since: what was added or changed is not run now; run it "
+                "with --again, or by the next start after this batch has finished"
+            )
         return
     runs = tuple(plan.asking.batch(batch, asked.task))
     publish(given.layout, Request(kind=RequestKind.RUNS, runs=runs, batch=batch.key))

@@ -20,7 +20,7 @@ class Limits:
     """How much of a task is kept; None sets no limit.
 
     Attributes:
-        keep_runs: so many of the newest families.
+        keep_runs: so many of the newest finished families.
         keep_days: families that ended at most so many days ago.
         keep_bytes: so many bytes on disk, those that may not go included.
     """
@@ -133,7 +133,11 @@ def _exceeding(families: list[list[Kept]], limits: Limits, now_epoch_s: float) -
     """For each family, the newest first, the limit that it exceeds, or None."""
     found: list[str | None] = []
     size_bytes = 0
-    for count, family in enumerate(families, 1):
+    finished_count = 0
+    for family in families:
+        count = finished_count + 1  # an unfinished family takes no place of a finished one
+        if all(run.ended_epoch_s is not None for run in family):
+            finished_count = count
         size_bytes += sum(run.size_bytes for run in family)
         age_s = now_epoch_s - _ended(family)
         why = None

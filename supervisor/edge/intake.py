@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from supervisor.edge.newest import Newest, load_newest, store_newest
 from supervisor.edge.run_reader import RunReader
 from supervisor.report.rows import tasks
 from workers.records.atomic import (
@@ -23,12 +24,13 @@ from workers.records.atomic import (
     to_bytes,
     write_marker,
 )
+from workers.records.begun import is_never_begun
 from workers.records.caller import sweep_callers
 from workers.records.clock import Clock, utc_text
-from workers.records.errors import BadFileError, TypedError
+from workers.records.errors import BadFileError
 from workers.records.extensions import Observed
 from workers.records.files import DIR_MODE, is_dir, make_dir, make_private, sync_dir
-from workers.records.journal import Event, Fact, read_journal
+from workers.records.journal import Event, Fact
 from workers.records.layout import Layout, RunDir
 from workers.records.manifest import fold_manifest
 from workers.records.spec import RunSpec
@@ -48,6 +50,8 @@ class Intake:
         self._layout = layout
         self._clock = clock
         self._left: dict[str, set[str]] = {}
+        newest = load_newest(layout)
+        self._number = 0 if newest is None else newest.number
         make_private(layout.runs, layout.out, layout.control)
         self.make_dirs()
 
@@ -79,12 +83,27 @@ class Intake:
         try:
             for spec in new:
                 if not self._is_made(spec):  # else an earlier try failed behind its rename
+                    self._number += 1
                     self._build(spec)
                 made.append(spec)
         finally:
             for directory in dict.fromkeys(self._layout.runs_of(s.task_id) for s in made):
                 sync_dir(directory)
+            self._note_newest(made)
             yield from (RunReader(self._layout, spec) for spec in made)
+
+    def count_on(self, number: int) -> None:
+        """Number the next runs behind this number: that of a run that was accepted before."""
+        self._number = max(self._number, number)
+
+    def _note_newest(self, made: list[RunSpec]) -> None:
+        asked = [spec for spec in made if spec.parent_run_id is None]
+        if asked:
+            newest, number = asked[-1], self._number
+            store_newest(
+                self._layout,
+                Newest(run_id=newest.run_id, task_id=newest.task_id, number=number),
+            )
 
     def mark(self, specs: list[RunSpec]) -> None:
         """Make the markers of runs, with one flush of their directory for all."""
@@ -102,10 +121,7 @@ class Intake:
             return True
         if not os.path.lexists(self._layout.marker(spec.run_id)):
             return False
-        try:
-            return all(fact.event == Event.RUN_ACCEPTED for fact in read_journal(run.journal))
-        except (OSError, TypedError):
-            return False
+        return is_never_begun(run)
 
     def rebuild(self, reader: RunReader) -> RunReader:
         """Make the directory of a run whole again, for a verdict about one that was deleted.
@@ -177,7 +193,11 @@ class Intake:
             mono_s=round(self._clock.mono_s(), 3),
             event=Event.RUN_ACCEPTED,
             by="supervisor",
-            data={"pipeline": spec.pipeline.id, "asked_by": spec.asked_by},
+            data={
+                "pipeline": spec.pipeline.id,
+                "asked_by": spec.asked_by,
+                "number": self._number,
+            },
         )
         facts = known or (accepted,)
         manifest = fold_manifest(

@@ -5,7 +5,7 @@ state. Only the state waits for a lock; the manifest is written even where the s
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import field, replace
 from typing import Any
 
@@ -17,10 +17,12 @@ from supervisor.edge.state_store import TaskStateStore
 from workers.records.atomic import Receipt, to_bytes
 from workers.records.clock import Clock, utc_text
 from workers.records.dataclass import dataclass
-from workers.records.errors import TypedError
+from workers.records.errors import NewerRecordError, TypedError
 from workers.records.extensions import Observed
-from workers.records.history import history_line
+from workers.records.files import read_object
+from workers.records.history import history_line, lines_of
 from workers.records.indented import indented
+from workers.records.known import check_manifest
 from workers.records.layout import Layout
 from workers.records.limits import Limits
 from workers.records.manifest import FINAL, fold_manifest
@@ -95,7 +97,7 @@ class PersistenceCoordinator:
         self._clock = clock
         self._stores: dict[str, TaskStateStore] = {}
         self._notes: dict[str, _Notes] = {}
-        self._recovered: dict[str, set[str]] = {}
+        self._recorded: dict[str, dict[str, dict[str, Any]]] = {}
 
     def store(self, task_id: str) -> TaskStateStore:
         """The store of a task, made when it is first needed."""
@@ -223,7 +225,7 @@ class PersistenceCoordinator:
             except (OSError, TypedError) as error:
                 outcome[run_id] = error
                 continue
-            if run_id in self._recovered.get(reader.spec.task_id, ()):
+            if run_id in self._recorded.get(reader.spec.task_id, ()):
                 outcome[run_id] = None  # an earlier supervisor appended it before it died
                 continue
             line = history_line(manifest, self._layout.relative(reader.run.manifest))
@@ -244,10 +246,63 @@ class PersistenceCoordinator:
             return error
         return None
 
-    def recovered(self, task_id: str) -> None:
-        """A run with a verdict was found: its task's history may hold it already."""
-        if task_id not in self._recovered:
-            self._recovered[task_id] = self.store(task_id).recent_ids()
+    def recorded(self, task_id: str, run_ids: Collection[str]) -> Mapping[str, Mapping[str, Any]]:
+        """The history's lines of runs that still have a marker; they are not appended again.
+
+        Args:
+            task_id: the task.
+            run_ids: every run with a marker; only those of the first call are searched for.
+        """
+        if task_id not in self._recorded:
+            self.store(task_id)  # makes room if something else is in the history's place
+            self._recorded[task_id] = lines_of(self._layout.history(task_id), run_ids)
+        return self._recorded[task_id]
+
+    def lacks_lines(self, task_id: str) -> bool:
+        """Tell whether a history is shorter than it was: deleted, or restored from an older copy.
+
+        Its length is noted in the task's metrics, which are in another directory.
+        """
+        path = self._layout.history(task_id)
+        size = os.path.getsize(path) if os.path.exists(path) else 0
+        try:
+            noted = read_object(self._layout.metrics(task_id)).get("history_bytes")
+        except (OSError, TypedError):
+            noted = None
+        return size < noted if isinstance(noted, int) else size == 0
+
+    def restore_lines(self, readers: Iterable[RunReader]) -> None:
+        """Append finished runs that their task's history lacks, in the order in which they ended.
+
+        Manifests stay as they are if they can be read.
+
+        Raises:
+            OSError, BadFileError: the disk refuses; the next start tries again.
+        """
+        lines: dict[str, list[dict[str, Any]]] = {}
+        for reader in readers:
+            manifest = self._final_manifest(reader)
+            line = history_line(manifest, self._layout.relative(reader.run.manifest))
+            line |= measure_files(reader.run, manifest)
+            line["badLines"] = reader.bad_lines_count
+            lines.setdefault(reader.spec.task_id, []).append(line)
+        for task_id, group in lines.items():
+            group.sort(key=lambda line: str(line["timestamp"]))
+            store = self.store(task_id)
+            store.append(group)
+            store.is_stale = True
+
+    def _final_manifest(self, reader: RunReader) -> dict[str, Any]:
+        """The manifest of a finished run, written again if it is damaged or not final."""
+        spec, path = reader.spec, reader.run.manifest
+        try:
+            manifest = read_object(path)
+            check_manifest(manifest, path, task_id=spec.task_id, run_id=spec.run_id)
+        except NewerRecordError:
+            raise
+        except (OSError, TypedError):
+            return self._write_anew(reader)
+        return manifest if manifest["status"] in FINAL else self._write_anew(reader)
 
     def close(self) -> None:
         """Leave no spare file beside the manifests of runs that go on without us."""

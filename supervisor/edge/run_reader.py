@@ -82,6 +82,15 @@ class RunReader:
         return None
 
     @property
+    def number(self) -> int:
+        """Its place in the order of acceptance; 0 for a run of an earlier version."""
+        for fact in self.facts:
+            if fact.event == Event.RUN_ACCEPTED:
+                found = fact.data.get("number")
+                return found if isinstance(found, int) else 0
+        return 0
+
+    @property
     def root_id(self) -> str | None:
         """The root in which the worker began, as the journal names it; None if it names none."""
         for fact in self.facts:

@@ -27,7 +27,6 @@ from workers.records.request import now_text
 from workers.records.utf8 import to_json
 
 _CHUNK_BYTES: Final = 65_536
-_RECENT_BYTES: Final = 8 * 1024 * 1024  # about 20,000 lines: more than one group can ever commit
 
 
 class TaskStateStore:
@@ -95,13 +94,6 @@ class TaskStateStore:
         if self._failed_at is not None:
             os.ftruncate(fd, self._failed_at)
             self._failed_at = None
-
-    def recent_ids(self) -> set[str]:
-        """The runs that the history may hold although their markers are still there."""
-        path = self._layout.history(self.task_id)
-        start = min(self._shown_bytes, self._counted_bytes) - _RECENT_BYTES
-        found = {str(line.get("runId")) for _, line in read_lines(path, max(0, start))}
-        return found | {str(line.get("runId")) for line in self._newest}
 
     def write_snapshot(self) -> Receipt:
         """Try the task's lock once and bring state and metrics up to the history.

@@ -56,7 +56,9 @@ class Textfile:
     def _seen(self) -> tuple[tuple[str, int], ...]:
         """When the records that the figures come from were last written."""
         found = []
-        places = [self._layout.metrics(task_id) for task_id in tasks(self._layout)]
+        places: list[str] = []
+        with contextlib.suppress(OSError):  # written all the same when it can be read again
+            places = [self._layout.metrics(task_id) for task_id in tasks(self._layout)]
         for path in (self._layout.status, *places):
             with contextlib.suppress(OSError):
                 found.append((path, os.stat(path).st_mtime_ns))

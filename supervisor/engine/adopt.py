@@ -26,12 +26,13 @@ from supervisor.engine import placing
 from supervisor.engine.facts import facts, verdict
 from supervisor.engine.leaders import accepted
 from supervisor.engine.parts import Parts
+from supervisor.engine.restore import give_verdict, restore_histories
 from supervisor.report.rows import tasks
+from workers.records.begun import has_begun
 from workers.records.errors import BadFileError, NewerRecordError, TypedError
 from workers.records.files import is_dir, make_private, read_marker, read_object
 from workers.records.identity import is_alive
 from workers.records.ids import is_run_id, why_bad
-from workers.records.journal import Event
 from workers.records.known import check_manifest
 from workers.records.layout import RunDir
 from workers.records.read_spec import load_spec
@@ -49,7 +50,8 @@ def recover(parts: Parts) -> list[Stimulus]:
     """Take up every accepted run.
 
     Returns:
-        Stimuli in the order of acceptance, since run ids sort by time.
+        Stimuli in the order of acceptance; runs that an earlier version accepted come first, by
+        their ids.
     """
     record, now = load_root_record(parts.layout), root_record(parts.layout)
     copied = copied_from(record, now)
@@ -63,9 +65,12 @@ def recover(parts: Parts) -> list[Stimulus]:
     swept_count = parts.intake.sweep() + sweep_removed(parts.layout)
     if swept_count:
         parts.log.write("swept", files_count=swept_count)
-    found: list[Stimulus] = []
+    stimuli_of: dict[str, list[Stimulus]] = {}
+    restore_histories(parts, every_task=record is None or copied is not None)
     asked = {spec.run_id for r in pending_requests(parts.layout) for spec in r.runs}
-    for name in sorted(os.listdir(parts.layout.accepted)):
+    names = sorted(os.listdir(parts.layout.accepted))
+    accepted_ids = frozenset(filter(is_run_id, names))
+    for name in names:
         if not is_run_id(name):
             parts.log.write("foreign_marker", name=name)
             continue
@@ -76,7 +81,9 @@ def recover(parts: Parts) -> list[Stimulus]:
             ):
                 os.unlink(parts.layout.marker(name))  # its request, still there, makes it anew
                 continue
-            found += _take_up(parts, task_id, name, is_copy=copied is not None)
+            stimuli_of[name] = _take_up(
+                parts, task_id, name, accepted_ids, is_copy=copied is not None
+            )
         except OSError as error:  # the other runs are taken up all the same
             parts.readers.pop(name, None)
             parts.unreadable[name] = str(error)
@@ -86,6 +93,10 @@ def recover(parts: Parts) -> list[Stimulus]:
             parts.readers.pop(name, None)
             parts.log.write("run_left_alone", run_id=name, why=str(error))
             parts.reporter.note(f"run {name} is left alone: {error}")
+    numbers = {run_id: parts.readers[run_id].number for run_id in stimuli_of}
+    parts.intake.count_on(max(numbers.values(), default=0))
+    order = sorted(stimuli_of, key=lambda run_id: (numbers[run_id], run_id))
+    found = [item for run_id in order for item in stimuli_of[run_id]]
     found += _stale_states(parts)
     if now != record:
         try:
@@ -130,13 +141,16 @@ def _task_of(parts: Parts, run_id: str) -> str | None:
     return named
 
 
-def _take_up(parts: Parts, task_id: str, run_id: str, *, is_copy: bool) -> list[Stimulus]:
+def _take_up(
+    parts: Parts, task_id: str, run_id: str, accepted_ids: frozenset[str], *, is_copy: bool
+) -> list[Stimulus]:
     """One run.
 
     Args:
         parts: the effects and the books.
         task_id: its task.
         run_id: the run.
+        accepted_ids: all runs that have a marker.
         is_copy: its directory was copied: whoever was writing there writes in the original.
 
     Raises:
@@ -157,9 +171,11 @@ def _take_up(parts: Parts, task_id: str, run_id: str, *, is_copy: bool) -> list[
     parts.readers[run_id] = reader
     about = accepted(parts, spec)
     seen = facts(parts, run_id)
-    started = any(fact.event == Event.RUN_STARTED for fact in reader.facts)
+    started = has_begun(run, reader.facts, reader.bad_lines_count)
+    line = parts.persistence.recorded(task_id, accepted_ids).get(run_id)
+    if line is not None and reader.verdict is None:
+        give_verdict(parts, reader, line)
     if reader.verdict is not None:
-        parts.persistence.recovered(task_id)
         return [about, verdict(run_id, parts)]
     if any(isinstance(s, stimuli.DirectoryGone) for s in seen):
         return [about, stimuli.DirectoryGone(run_id)]

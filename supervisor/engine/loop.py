@@ -31,7 +31,8 @@ SCAN_S: Final = 1.0  # measured: a scan at 1 Hz costs 1 us per worker, an event 
 STALL_INTERVALS: Final = 2  # fault P7: after a gap of ours longer than this, ages start again
 
 
-Round = tuple[str, str]  # a batch's key, and when its runs were asked for
+Round = tuple[str, str, str | None]
+# A batch's key, when its runs were asked for, and what its file said then.
 
 
 class Engine:
@@ -90,11 +91,15 @@ class Engine:
 
         Those that this engine has put on record since it began are among them.
         """
-        return {asked_at for key, asked_at in self._batches | self._batches_now() if key == batch}
+        return {at for key, at, _ in self._batches | self._batches_now() if key == batch}
+
+    def unfinished_editions(self, batch: str) -> set[str | None]:
+        """What the file of a batch said when its unfinished rounds were asked for, as digests."""
+        return {edition for key, _, edition in self._batches | self._batches_now() if key == batch}
 
     def _batches_now(self) -> set[Round]:
         specs = [reader.spec for reader in self._parts.readers.values()]
-        return {(spec.batch, spec.asked_at) for spec in specs if spec.batch is not None}
+        return {(s.batch, s.asked_at, s.batch_edition) for s in specs if s.batch is not None}
 
     def owed_tasks(self) -> list[str]:
         """The tasks whose state on disk lacks a finished run."""

@@ -27,7 +27,7 @@ from workers.records.atomic import replace_file, to_bytes
 from workers.records.errors import BadFileError, TypedError
 from workers.records.files import is_dir
 from workers.records.identity import send_signal
-from workers.records.journal import Event, JournalWriter
+from workers.records.journal import FROM_HISTORY, Event, JournalWriter
 
 
 class Performer:
@@ -289,7 +289,9 @@ class Performer:
     def _forget(self, run_id: str) -> list[Stimulus]:
         reader = self._parts.readers[run_id]
         try:
-            if reader.verdict is not None:  # on disk before the run's marker goes
+            if reader.verdict is not None and not reader.verdict.data.get(FROM_HISTORY):
+                # On disk before the run's marker is removed. What the history had already owes
+                # none: they were started then.
                 self._parts.hooks.owe(reader.spec, dict(reader.verdict.data))
             self._parts.persistence.forget(run_id)
         except (OSError, TypedError) as error:  # its marker stays: the next start settles it again

@@ -1,6 +1,9 @@
 """Batches: a file that names runs to make together."""
 
+import hashlib
+import json
 import os
+from typing import Any
 
 from supervisor.errors import ConfigError, Problem
 from supervisor.plan.catalog import Catalog
@@ -31,10 +34,12 @@ class Batch:
     Attributes:
         key: names the batch, so that a start can find it unfinished: its path, relative to the
             root where it is below it.
+        edition: what the file says, as a digest; layout and comments do not count.
         catalog: the project's pipelines and the batch's own.
     """
 
     key: str
+    edition: str
     runs: tuple[Planned, ...]
     catalog: Catalog
 
@@ -78,6 +83,7 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
     below = path.startswith(root.rstrip("/") + "/")
     return Batch(
         key=readable(os.path.relpath(path, root) if below else path),
+        edition=_digest(content.model_dump()),
         runs=tuple(
             Planned(
                 pipeline=run.pipeline,
@@ -91,6 +97,12 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
         ),
         catalog=joined,
     )
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """A digest of what a batch says."""
+    told = json.dumps(content, default=str, sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def batch_path(given: str | None, setting: str | None) -> str | None:

@@ -124,6 +124,7 @@ def recall_batch(layout: Layout, key: Key) -> Batch | None:
     with contextlib.suppress(TypedError):
         return Batch(
             key=read.text("batch"),
+            edition=read.text("edition"),
             runs=tuple(_planned(item) for item in read.children("runs")),
             catalog=_catalog(read),
         )
@@ -137,7 +138,7 @@ def remember(layout: Layout, key: Key, settings: Settings, catalog: Catalog) -> 
 
 def remember_batch(layout: Layout, key: Key, batch: Batch) -> None:
     """Keep a batch, likewise."""
-    content = {"batch": batch.key, "runs": plain(batch.runs)}
+    content = {"batch": batch.key, "edition": batch.edition, "runs": plain(batch.runs)}
     _save(layout, "batch", key, {**content, **_plain(batch.catalog)})
 
 

@@ -6,15 +6,18 @@ from dataclasses import replace
 
 from workers.records.clock import utc_text
 from workers.records.ids import new_run_id
-from workers.records.spec import KeptSpec, RunSpec
+from workers.records.spec import AfterSpec, KeptSpec, RunSpec
 
 
-def retry_spec(old: RunSpec, kept: tuple[KeptSpec, ...]) -> RunSpec:
-    """What was asked once, asked again: a run of its own, with no parent, caller or dependency.
+def retry_spec(
+    old: RunSpec, kept: tuple[KeptSpec, ...], after: tuple[AfterSpec, ...] = ()
+) -> RunSpec:
+    """What was asked once, asked again: a run of its own, with no parent and no caller.
 
     Args:
         old: what was asked.
         kept: the stages that are not made.
+        after: the runs that it follows, in the place of those that the old one followed.
     """
     now = time.time()
     return replace(
@@ -24,7 +27,8 @@ def retry_spec(old: RunSpec, kept: tuple[KeptSpec, ...]) -> RunSpec:
         retry_of=old.run_id,
         kept=kept,
         batch=None,
-        after=(),
+        batch_edition=None,
+        after=after,
         launcher=None,
         nested_in=None,
         asked_by="retry",

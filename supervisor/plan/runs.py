@@ -66,7 +66,7 @@ class Asking:
         *,
         wish: Wish,
         params: Pairs = (),
-        batch: str | None = None,
+        batch: Batch | None = None,
     ) -> RunSpec:
         """One run of a pipeline.
 
@@ -84,7 +84,8 @@ class Asking:
             pipeline=bound(pipeline, params),
             pipelines=pipelines,
             params=params,
-            batch=batch,
+            batch=None if batch is None else batch.key,
+            batch_edition=None if batch is None else batch.edition,
             priority=wish.priority,
             group=group,
             after=wish.after,
@@ -164,7 +165,7 @@ class Asking:
                     pipelines,
                     wish=wish,
                     params=planned.params,
-                    batch=batch.key,
+                    batch=batch,
                 )
                 yield replace(spec, asked_at=asked_at)
 

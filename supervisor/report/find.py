@@ -4,6 +4,7 @@ import contextlib
 import os
 from typing import Any
 
+from supervisor.edge.newest import load_newest
 from supervisor.errors import AmbiguousRunError, RunRemovedError, UnknownRunError
 from supervisor.report.records import requested
 from supervisor.report.rows import active_ids, tasks
@@ -30,14 +31,17 @@ def find_run(layout: Layout, name: str) -> tuple[str, str]:
         UnknownRunError: nothing is called so.
         RunRemovedError: the history has it, but its directory is no more.
         AmbiguousRunError: several are; they are listed.
+        OSError: nothing that can be read is called so, and a directory cannot be read.
     """
-    known = _known(layout)
+    known, unread = _known(layout)
     if name == "latest":
         return _latest(layout, known)
     if name in known:
         return known[name], name
     found = [r for r in known if name and (r.startswith(name) or r.endswith(f"-{name}"))]
     if not found:
+        if unread is not None:
+            raise unread
         raise _removed(layout, name)
     if len(found) > 1:
         raise _ambiguous(name, {run_id: known[run_id] for run_id in found})
@@ -77,20 +81,37 @@ def _removed(layout: Layout, name: str) -> TypedError:
     )
 
 
-def _known(layout: Layout) -> dict[str, str]:
+def _known(layout: Layout) -> tuple[dict[str, str], OSError | None]:
+    """Every run and its task, and why one of the directories could not be read."""
     known = active_ids(layout)  # also one whose directory was just removed: it gets its verdict
+    unread = None
     for task_id in tasks(layout):
-        with contextlib.suppress(OSError):
+        try:
             for run_id in os.listdir(layout.runs_of(task_id)):
                 if is_run_id(run_id):
                     known[run_id] = task_id
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # runs of other tasks are found all the same
+            unread = error
     for spec in requested(layout):
         known[spec.run_id] = spec.task_id
-    return known
+    return known, unread
 
 
 def _latest(layout: Layout, known: dict[str, str]) -> tuple[str, str]:
-    """The newest run that nobody's stage asked for."""
+    """The run that was accepted last, of those that no stage asked for.
+
+    Ids begin with a time, and clocks are set back: so the order of acceptance is what is on disk.
+    What waits in the inbox comes after all that was accepted; of that, ``newest.json`` names the
+    last. Only if it names none that is there, the ids decide.
+    """
+    asked = [spec for spec in requested(layout) if spec.parent_run_id is None]
+    if asked:
+        return asked[-1].task_id, asked[-1].run_id
+    newest = load_newest(layout)
+    if newest is not None and known.get(newest.run_id) == newest.task_id:
+        return newest.task_id, newest.run_id
     for run_id in sorted(known, reverse=True):
         task_id = known[run_id]
         with contextlib.suppress(OSError, TypedError):

@@ -11,14 +11,15 @@ from supervisor.edge.holder import read_lease
 from supervisor.edge.root_record import copied_from, load_root_record, root_record
 from supervisor.report.control import SHOWN_COUNT
 from supervisor.report.finding import Finding, bad, ok, warn
-from supervisor.report.rows import rejected, tasks
+from supervisor.report.records import requested
+from supervisor.report.rows import active_ids, rejected, tasks
 from workers.records.atomic import is_abandoned
 from workers.records.clock import epoch_of
 from workers.records.errors import TypedError
 from workers.records.fields import Fields
 from workers.records.history import newest_lines
 from workers.records.identity import Identity, boot_id
-from workers.records.ids import is_run_id
+from workers.records.ids import instant_of, is_run_id
 from workers.records.layout import Layout
 from workers.records.proc import is_running, proc_stat
 from workers.records.request import now_text, request_paths
@@ -150,14 +151,16 @@ def _leftovers(layout: Layout) -> Finding:
 
 def _newest(layout: Layout) -> Finding:
     """A clock that went back makes run ids that sort before those that there are."""
-    newest = max((_instant(line) for line in _last_lines(layout)), default=0.0)
+    found = [str(line.get("timestamp")) for line in _last_lines(layout)]
+    found += [instant_of(run_id) for run_id in _newest_ids(layout)]
+    newest = max(map(_epoch, found), default=0.0)
     ahead_s = newest - time.time()
     if ahead_s <= _CLOCK_SLACK_S:
         return ok("records", "none is from the future")
     return warn(
         "records",
         f"the newest is from {ahead_s:.0f} s in the future (it is {now_text()})",
-        "set the clock: new runs would sort before it",
+        "see to the clock; 'latest' goes by the order of acceptance, lists of runs by time",
     )
 
 
@@ -166,9 +169,17 @@ def _last_lines(layout: Layout) -> Iterator[dict[str, Any]]:
         yield from newest_lines(layout.history(task_id), 1)
 
 
-def _instant(line: dict[str, Any]) -> float:
+def _newest_ids(layout: Layout) -> Iterator[str]:
+    """The newest runs by their ids: of what is asked for, unfinished, and of each task."""
+    yield from (spec.run_id for spec in requested(layout))
+    yield from active_ids(layout)
+    for task_id in tasks(layout):
+        yield from sorted(filter(is_run_id, _names(layout.runs_of(task_id))))[-1:]
+
+
+def _epoch(instant: str) -> float:
     try:
-        return epoch_of(str(line.get("timestamp")))
+        return epoch_of(instant)
     except ValueError:
         return 0.0
 

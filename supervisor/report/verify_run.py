@@ -14,7 +14,7 @@ from workers.records.extensions import observed_in
 from workers.records.files import read_object
 from workers.records.heartbeat import last_beat
 from workers.records.history import history_line
-from workers.records.journal import Event, Fact, JournalReader
+from workers.records.journal import FROM_HISTORY, Event, Fact, JournalReader
 from workers.records.known import check_manifest
 from workers.records.layout import Layout, RunDir
 from workers.records.limits import HEARTBEAT_FILE_LIMIT_BYTES, RECORD_LIMIT_BYTES
@@ -35,6 +35,9 @@ _TOLD: Final = (
     "stages",
     "manifest",
 )
+
+# The same of a run whose records were restored and are older than its line.
+_VERDICT: Final = ("taskId", "runId", "timestamp", "status", "statusDetail", "pipelineId")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,9 @@ def check_run(
         yield from _all_tries(run, spec, facts)
         yield from _errors(run, spec, manifest)
         if not marked:
-            yield from _recorded(layout, run, manifest, recorded(run_id), task_id)
+            is_older = any(fact.data.get(FROM_HISTORY) for fact in facts)
+            keys = _VERDICT if is_older else _TOLD
+            yield from _recorded(layout, run, manifest, recorded(run_id), task_id, keys)
 
 
 def _ending(
@@ -140,6 +145,7 @@ def _recorded(
     manifest: dict[str, Any],
     line: dict[str, Any] | None,
     task_id: str,
+    keys: tuple[str, ...],
 ) -> Iterator[Violation]:
     """A finished run is in the history as its manifest tells it."""
     path = layout.history(task_id)
@@ -147,7 +153,7 @@ def _recorded(
         yield Violation(path, f"lacks run {run.run_id}")
         return
     wanted = history_line(manifest, layout.relative(run.manifest))
-    wrong = [key for key in _TOLD if line.get(key) != wanted[key]]
+    wrong = [key for key in keys if line.get(key) != wanted[key]]
     if wrong:
         yield Violation(path, f"tells run {run.run_id} otherwise: {', '.join(wrong)}")
 

@@ -171,3 +171,43 @@ def test_a_machine_that_slept_declares_nobody_dead(root: Root) -> None:
     root.write("go", "")
     assert root.finish(process).code == 0
     root.check_settled(count=2)
+
+
+@pytest.mark.fault("T9")
+def test_after_the_clock_was_set_back_the_order_of_acceptance_counts(
+    root: Root, wrong: Wrong
+) -> None:
+    """Of what waits in the inbox, of what a start takes up, and of what has finished."""
+    root.configure("", "max_runs = 1\n")
+    run = 'echo "$SUPERVISED_RUN_ID" >> ran'
+    wrong.shift(DAY_S)
+    first = root.call("submit", "--", "sh", "-c", run, env=wrong.env).out.strip()
+    cancelled = root.call("submit", "--", "true", env=wrong.env).out.strip()
+    second = root.call("submit", "--", "sh", "-c", run).out.strip()
+    assert root.call("cancel", cancelled).code in (0, 75)
+    assert second < first
+    assert root.call("show", "latest", "--json").json()["manifest"]["run_id"] == second
+    assert root.call("start", "--once").code == 0
+    assert (root.path / "ran").read_text().split() == [first, second]
+    assert {m["run_id"]: m["status"] for m in root.manifests()}[cancelled] == "cancelled"
+    assert root.call("show", "latest", "--json").json()["manifest"]["run_id"] == second
+    root.check_settled(count=3)
+    doctor = root.call("doctor").out
+    assert "in the future" in doctor
+
+
+@pytest.mark.fault("T9")
+def test_a_start_takes_up_queued_runs_as_they_were_accepted(root: Root, wrong: Wrong) -> None:
+    root.configure("", "max_runs = 1\n")
+    root.call("pause")
+    first = root.serving()
+    run = 'echo "$SUPERVISED_RUN_ID" >> ran'
+    wrong.shift(DAY_S)
+    words = ("submit", "--", "sh", "-c", run)
+    asked = [root.call(*words, env=wrong.env).out.strip(), root.call(*words).out.strip()]
+    wait_until(lambda: len(os.listdir(root.layout.accepted)) == 2, "both are accepted")
+    root.stop(first)
+    root.call("resume")
+    assert root.call("start", "--once").code == 0
+    assert (root.path / "ran").read_text().split() == asked
+    root.check_settled(count=2)

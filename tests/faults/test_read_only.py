@@ -126,3 +126,20 @@ def test_another_file_system_mounted_at_a_task_is_used_like_any_other(root: Root
         root.check_settled(count=1)
         (manifest,) = root.manifests()
         assert (root.path / manifest["commands"][0]["log_path"]).read_text() == "there\n"
+
+
+@needs_root
+@pytest.mark.fault("F13")
+@pytest.mark.parametrize("closed", [".runs/.supervisor", ".runs/default/cli", "out"])
+def test_what_may_not_be_read_is_reported_and_not_taken_for_empty(root: Root, closed: str) -> None:
+    root.call("run", "--", "true")
+    (root.path / closed).chmod(0)
+    codes = {
+        words[0]: root.call(*words, under=WEAK).code
+        for words in (("gc", "--keep-runs", "0", "--yes"), ("verify",), ("status",))
+    }
+    (root.path / closed).chmod(0o700)
+    assert codes["gc"] == 73
+    assert codes["verify"] in (65, 73)
+    assert codes["status"] in (0, 73)
+    root.check_settled(count=1)

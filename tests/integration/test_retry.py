@@ -116,10 +116,12 @@ def test_what_lives_or_succeeded_is_not_made_again(root: Root) -> None:
 def test_what_was_cancelled_or_lost_is_made_again(root: Root, failed: str) -> None:
     follower = root.call("submit", "--after", failed, "--", "touch", "made").out.strip()
     assert root.call("start", "--once").code == 11
+    root.write("mended", "")
+    leader = root.call("retry", failed).out.strip()
     again = root.call("retry", follower).out.strip()
     assert root.call("start", "--once").code == 0
     assert (root.path / "made").exists()
-    assert manifest_of(root, again)["extensions"]["after"] == []
+    assert manifest_of(root, again)["extensions"]["after"] == [leader]
 
 
 def test_a_sub_pipeline_that_succeeded_is_kept_whole(root: Root) -> None:
@@ -157,3 +159,42 @@ def test_from_a_stage_of_a_graph_on_only_what_needs_it_is_made_again(root: Root)
     assert root.call("start", "--once").code == 0
     assert marks(root) == ["a", "c", "d"]
     root.check_settled(count=2)
+
+
+@pytest.mark.fault("C32")
+def test_a_chain_of_retried_runs_keeps_its_order(root: Root) -> None:
+    root.configure(
+        """
+[pipelines.build]
+stages = [{ id = "s", command = "echo build >> marks; test -e mended" }]
+[pipelines.test]
+stages = [{ id = "s", command = "echo test >> marks" }]
+[pipelines.deploy]
+stages = [{ id = "s", command = "echo deploy >> marks" }]
+"""
+    )
+    build = root.call("submit", "build").out.strip()
+    test = root.call("submit", "--after", build, "test").out.strip()
+    deploy = root.call("submit", "--after", test, "--after", build, "deploy").out.strip()
+    assert root.call("start", "--once").code == 10
+    refused = root.call("retry", deploy)
+    assert refused.code == 2
+    assert f"follows {test}, which did not succeed" in refused.err
+    root.write("mended", "")
+    again = [root.call("retry", run_id).out.strip() for run_id in (build, test, deploy)]
+    assert root.call("start", "--once").code == 0
+    assert marks(root) == ["build", "build", "test", "deploy"]
+    assert manifest_of(root, again[1])["extensions"]["after"] == [again[0]]
+    assert manifest_of(root, again[2])["extensions"]["after"] == [again[1], again[0]]
+
+
+@pytest.mark.fault("C32")
+def test_a_retry_of_a_run_that_failed_itself_follows_what_has_succeeded(root: Root) -> None:
+    root.configure(PIPELINES)
+    first = root.call("submit", "--", "true").out.strip()
+    second = root.call("submit", "--after", first, "p").out.strip()
+    assert root.call("start", "--once").code == 10
+    assert root.call("gc", "--keep-runs", "1", "--yes").code == 0
+    root.write("mended", "")
+    root.call("retry", second)
+    assert root.call("start", "--once").code == 0

@@ -139,6 +139,29 @@ def test_a_term_drains_and_what_is_queued_stays_queued(root: Root) -> None:
     root.check_settled(count=3)
 
 
+@pytest.mark.fault("C33")
+@pytest.mark.parametrize(
+    ("edit", "is_told"),
+    [('[[runs]]\npipeline = "slow"\ncount = 1\n', True), ("# a comment\n", False)],
+    ids=["fewer runs", "a comment"],
+)
+def test_a_batch_edited_while_it_is_unfinished_is_reported(
+    root: Root, edit: str, is_told: bool
+) -> None:
+    root.configure(PIPELINES.replace("sleep 30", "sleep 1"))
+    text = '[[runs]]\npipeline = "slow"\ncount = 2\n'
+    root.write("batch.toml", text)
+    process = root.popen("start", "--once", "--batch", "batch.toml", "--max-runs", "1")
+    wait_until(lambda: root.stages(), "a stage runs")
+    process.send_signal(signal.SIGTERM)
+    root.finish(process)
+    root.write("batch.toml", edit if is_told else edit + text)
+    again = root.call("start", "--once", "--batch", "batch.toml")
+    assert again.code == 0
+    assert ("batch.toml has changed since" in again.err) == is_told
+    root.check_settled(count=2)
+
+
 def test_a_second_signal_stops_what_runs_with_a_verdict(root: Root) -> None:
     root.configure(PIPELINES)
     process = root.popen("start", "--once", "slow")

@@ -7,14 +7,19 @@ which continues from there reads the tail and not the file.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from workers.records.errors import BadRecordError
 from workers.records.files import open_regular, parse_object, read_from
+from workers.records.ids import RUN_ID_PATTERN
 from workers.records.shapes import misshapen_line
 
 _CHUNK_BYTES: Final = 1024 * 1024
+_SURE_BYTES: Final = 1024 * 1024  # some 2,000 lines
+_RUN_ID: Final = re.compile(RUN_ID_PATTERN.encode())
+_TIMESTAMP: Final = re.compile(rb'"timestamp": *"([^"]+)"')
 STATUSES: Final = ("succeeded", "failed", "cancelled")
 
 
@@ -83,6 +88,63 @@ def _parse(line: bytes, path: str) -> dict[str, Any]:
     if key is not None:
         raise BadRecordError(path=path, why=f"{key} is not what a line of a history holds")
     return data
+
+
+def lines_of(path: str, run_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """The lines of some runs, by run id; the first one if a run has several.
+
+    Searched from the end, back to the time at which the oldest of them was asked for: a run is
+    recorded later. A clock that was set back meanwhile is allowed for with ``_SURE_BYTES``.
+
+    Args:
+        path: the history; nothing if there is none.
+        run_ids: the runs.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    wanted = frozenset(run_ids)
+    try:
+        fd = open_regular(path, os.O_RDONLY) if wanted else -1
+    except FileNotFoundError:
+        return found
+    if fd < 0:
+        return found
+    try:
+        size = at = os.fstat(fd).st_size
+        oldest = min(wanted)[: len("2025-10-31T22-56-35-120Z")]
+        rest: bytes | None = None
+        while at > 0:
+            step = min(at, _CHUNK_BYTES)
+            at -= step
+            data = read_from(fd, at, step)
+            data = data[: data.rfind(b"\n") + 1] if rest is None else data + rest
+            first, newline, whole = data.partition(b"\n")
+            rest = first + newline
+            lines = (whole if at else rest + whole).splitlines()
+            for line in reversed(lines):
+                _note(line, path, wanted, found)
+            if size - at >= _SURE_BYTES and lines and _stamp(lines[0]) < oldest:
+                break
+    finally:
+        os.close(fd)
+    return found
+
+
+def _note(line: bytes, path: str, wanted: frozenset[str], found: dict[str, dict[str, Any]]) -> None:
+    """Put a line into ``found`` if it is of a wanted run."""
+    if wanted.isdisjoint(name.decode() for name in _RUN_ID.findall(line)):
+        return
+    try:
+        data = _parse(line, path)
+    except BadRecordError:
+        return
+    if data["runId"] in wanted:
+        found[str(data["runId"])] = data
+
+
+def _stamp(line: bytes) -> str:
+    """When a line says that its run ended, written as in run ids; "" if it does not say."""
+    match = _TIMESTAMP.search(line)
+    return match[1].decode("ascii", "replace").replace(":", "-").replace(".", "-") if match else ""
 
 
 def newlines_in(path: str) -> int:

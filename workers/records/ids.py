@@ -61,6 +61,13 @@ def check_run_id(value: str) -> str:
     return value
 
 
+def instant_of(run_id: str) -> str:
+    """When a run was asked for, by the clock of whoever asked, as records write instants."""
+    day, _, time = run_id[: len("2025-10-31T22-56-35-120Z")].partition("T")
+    hours, minutes, rest = time.split("-", 2)
+    return f"{day}T{hours}:{minutes}:{rest.replace('-', '.')}"
+
+
 def new_run_id(*, epoch_s: float, entropy: bytes) -> str:
     """Make a run id.
 

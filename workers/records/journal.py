@@ -27,6 +27,9 @@ from workers.records.files import open_regular, parse_object, read_from
 from workers.records.limits import RECORD_LIMIT_BYTES
 from workers.records.shapes import misshapen
 
+FROM_HISTORY: Final = "from_history"
+"""Key of a verdict that was written back from the history, since the run's records were older."""
+
 
 class Event(StrEnum):
     """What a fact tells."""
@@ -163,13 +166,16 @@ class JournalWriter:
         self._torn = False
         self.slowest_s = 0.0
 
-    def append(self, event: Event, data: Mapping[str, Any], *, flush: bool = True) -> Fact:
+    def append(
+        self, event: Event, data: Mapping[str, Any], *, flush: bool = True, at: str | None = None
+    ) -> Fact:
         """Append a fact.
 
         Args:
             event: what it tells.
             data: its own keys.
             flush: True where somebody will act on it; False for what may be lost with the power.
+            at: when it happened, if that was not now; RFC 3339 UTC.
 
         Raises:
             OSError: it could not be written; a torn line may be left, which readers ignore and
@@ -179,16 +185,16 @@ class JournalWriter:
         began = self._clock.mono_s()
         fact = self._unflushed
         if fact is None or (fact.event, dict(fact.data)) != (event, dict(data)):
-            fact = self._write(event, data, began)
+            fact = self._write(event, data, began, at)
         if flush or self._unflushed is fact:
             self._flush(fact)
         self.slowest_s = max(self.slowest_s, self._clock.mono_s() - began)
         return fact
 
-    def _write(self, event: Event, data: Mapping[str, Any], mono_s: float) -> Fact:
+    def _write(self, event: Event, data: Mapping[str, Any], mono_s: float, at: str | None) -> Fact:
         fact = Fact(
             seq=self._seq + 1,
-            at=utc_text(self._clock.epoch_s()),
+            at=at or utc_text(self._clock.epoch_s()),
             mono_s=round(mono_s, 3),
             event=event,
             by=self._by,

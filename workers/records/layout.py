@@ -161,6 +161,11 @@ class Layout:
         return f"{self.control}/root.json"
 
     @property
+    def newest(self) -> str:
+        """Which run was accepted last."""
+        return f"{self.control}/newest.json"
+
+    @property
     def inbox(self) -> str:
         """Where requests arrive, by rename."""
         return f"{self.control}/inbox"

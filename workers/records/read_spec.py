@@ -51,6 +51,7 @@ def spec_of(data: dict[str, Any], path: str) -> RunSpec:
         retry_of=read.text_or_none("retry_of"),
         kept=tuple(_kept(item) for item in read.children("kept")),
         batch=read.text_or_none("batch"),
+        batch_edition=read.text_or_none("batch_edition"),
         priority=read.integer_or("priority", 0),
         group=read.text_or_none("group"),
         after=tuple(_after(item) for item in read.children("after")),

@@ -24,13 +24,13 @@ from enum import StrEnum
 from typing import Any, Final
 
 from workers.records.atomic import replace_file, to_bytes
-from workers.records.clock import utc_text
+from workers.records.clock import epoch_of, utc_text
 from workers.records.dataclass import dataclass
 from workers.records.errors import BadFileError, BadRecordError, RequestTooLargeError
 from workers.records.fields import Fields, check_schema
 from workers.records.files import FILE_MODE, make_private, parse_object, read_bytes
 from workers.records.identity import Identity
-from workers.records.ids import is_run_id, new_run_id
+from workers.records.ids import instant_of, is_run_id, new_run_id
 from workers.records.layout import Layout
 from workers.records.limits import RECORD_LIMIT_BYTES
 from workers.records.read_spec import check_fit, spec_of
@@ -139,10 +139,27 @@ def publish(layout: Layout, request: Request) -> str:
     if len(data) > RECORD_LIMIT_BYTES:
         raise RequestTooLargeError(bytes=len(data), limit=RECORD_LIMIT_BYTES)
     make_private(layout.runs, layout.control, layout.inbox)
-    name = new_run_id(epoch_s=time.time(), entropy=os.urandom(4))
+    name = new_run_id(epoch_s=_next_epoch_s(layout), entropy=os.urandom(4))
     path = os.path.join(layout.inbox, f"{name}.json")
     replace_file(path, data)
     return path
+
+
+def _next_epoch_s(layout: Layout) -> float:
+    """The time for the name of a new request, behind those that wait, whatever the clock says.
+
+    Requests are taken in the order of their names: after a clock was set back, a cancellation must
+    not overtake what it cancels.
+    """
+    now_s = time.time()
+    waiting = request_paths(layout)
+    if not waiting:
+        return now_s
+    newest = os.path.basename(waiting[-1]).removesuffix(".json")
+    with contextlib.suppress(ValueError):  # a name that no request of ours has
+        if is_run_id(newest):
+            return max(now_s, epoch_of(instant_of(newest)) + 0.001)
+    return now_s
 
 
 def request_paths(layout: Layout) -> list[str]:

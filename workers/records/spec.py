@@ -158,6 +158,7 @@ class RunSpec:
         retry_of: the run that this one makes again.
         kept: the stages that are not made, since they succeeded before.
         batch: the key of the batch that it belongs to.
+        batch_edition: what that batch's file said, as a digest.
         priority: the higher starts first; -1000 to 1000.
         group: the concurrency group that it counts against.
         after: the runs that must have succeeded before it starts.
@@ -182,6 +183,7 @@ class RunSpec:
     retry_of: str | None = None
     kept: tuple[KeptSpec, ...] = ()
     batch: str | None = None
+    batch_edition: str | None = None
     priority: int = 0
     group: str | None = None
     after: tuple[AfterSpec, ...] = ()

@@ -67,11 +67,6 @@ def test_what_is_held_stays_with_its_family_and_it_is_said_why() -> None:
     assert decision.spared == {"p": "is not finished", "k": "is not finished"}
 
 
-def test_what_is_not_finished_is_the_newest_of_all() -> None:
-    runs = [run("a", 1), run("z", None, held="is not finished")]
-    assert going(runs, keep_runs=1) == ["a"]
-
-
 def test_a_run_that_a_kept_one_names_stays_and_so_does_what_that_names() -> None:
     runs = [
         run("first", 9),
@@ -133,3 +128,10 @@ def test_whatever_there_is_no_run_that_stays_refers_to_one_that_goes(
         else:
             assert item.held is None
             assert limits.any()
+
+
+def test_unfinished_runs_take_no_place_of_a_finished_one() -> None:
+    queued = [run(name, None, held="is not in history and state yet") for name in "xyz"]
+    parent = run("p", 0.5)
+    child = run("q", None, parent_run_id="p", held="is not in history and state yet")
+    assert going([*OLD_TO_NEW, *queued, parent, child], keep_runs=2) == ["a", "b"]

@@ -1,0 +1,64 @@
+"""Whether a run has begun: any trace counts, since the line that says so may be damaged.
+
+A stage must never run twice by itself. So a run counts as never begun only if nothing shows the
+contrary: its journal holds ``run_accepted`` alone, there is no output of a stage, and the manifest
+does not say that it was in progress. One heartbeat proves nothing: a worker writes the first one
+before it writes ``run_started``.
+"""
+
+import os
+from collections.abc import Iterable
+
+from workers.records.errors import TypedError
+from workers.records.files import read_bytes, read_object
+from workers.records.journal import Event, Fact, JournalReader
+from workers.records.layout import RunDir
+
+
+def has_begun(run: RunDir, facts: Iterable[Fact], bad_lines_count: int) -> bool:
+    """Tell whether a run has begun.
+
+    Args:
+        run: the run's files.
+        facts: its journal.
+        bad_lines_count: whole lines of it that are no facts.
+    """
+    events = [fact.event for fact in facts]
+    if any(event != Event.RUN_ACCEPTED for event in events):
+        return True
+    if len(events) + bad_lines_count > 1:  # a damaged line that is not the first
+        return True
+    return _has_output(run) or _beat_twice(run) or _was_in_progress(run)
+
+
+def is_never_begun(run: RunDir) -> bool:
+    """Tell whether a run that is on disk has never begun; False if its journal cannot be read."""
+    reader = JournalReader(run.journal)
+    try:
+        return not has_begun(run, reader.read_new(), reader.bad_lines_count)
+    except (OSError, TypedError):
+        return False
+
+
+def _has_output(run: RunDir) -> bool:
+    for directory in (run.commands, run.errors):
+        try:
+            if any(name.endswith((".log", ".json")) for name in os.listdir(directory)):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _beat_twice(run: RunDir) -> bool:
+    try:
+        return read_bytes(run.heartbeat).count(b"\n") > 1
+    except (OSError, TypedError):
+        return False
+
+
+def _was_in_progress(run: RunDir) -> bool:
+    try:
+        return read_object(run.manifest).get("status") == "in_progress"
+    except (OSError, TypedError):
+        return False
