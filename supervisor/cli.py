@@ -53,6 +53,7 @@ SECTIONS: Final = {
     "Keep in order": {
         "doctor": "Look at machine and root, and say what to do.",
         "verify": "Hold every record against the invariants.",
+        "repair": "Repair what verify reports.",
         "gc": "Remove finished runs by count, age and bytes.",
         "metrics": "Print figures for Prometheus.",
     },

@@ -21,6 +21,7 @@ from supervisor.edge.notify import Notifier
 from supervisor.edge.persistence import PersistenceCoordinator
 from supervisor.edge.placed import PlacedLauncher
 from supervisor.edge.remains import our_children
+from supervisor.edge.repair import Repair
 from supervisor.edge.spawner import ExecLauncher, Launcher, runs_at_once
 from supervisor.edge.textfile import Textfile
 from supervisor.edge.watcher import Watcher
@@ -91,6 +92,40 @@ def _launcher(
         with contextlib.suppress(OSError):  # the first launch tries again, and tells
             by_fork.prepare()
     return by_fork
+
+
+@contextlib.contextmanager
+def repair_for(layout: Layout, settings: Settings) -> Iterator[Repair]:
+    """Take the lease and build a repair; give the lease back behind the block.
+
+    Args:
+        layout: the root.
+        settings: all settings.
+
+    Raises:
+        LeaseHeldError: a supervisor serves the root.
+    """
+    log = Log(layout.log)
+
+    def tell(path: str, why: str, now_at: str) -> None:
+        log.write("set_aside", path=path, why=why, now_at=now_at)
+
+    aside, clock = Aside(tell), SystemClock()
+    lease = take_lease(layout, command="supervisor repair", aside=aside)
+
+    def persistence() -> PersistenceCoordinator:
+        return PersistenceCoordinator(
+            layout,
+            history_limit=settings.history_limit,
+            limits=limits_of(settings),
+            clock=clock,
+            aside=aside,
+        )
+
+    try:
+        yield Repair(layout, Intake(layout, clock), persistence)
+    finally:
+        lease.release()
 
 
 @contextlib.contextmanager

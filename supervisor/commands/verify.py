@@ -36,6 +36,9 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
             tell(clean_line(f"{item.path}: {item.what}"))
         for line in aside_lines(rejected(layout)):
             say(line)
-        words = "every record is in order" if not found else f"{len(found)} violations"
+        words = "every record is in order"
+        if found:
+            mendable = sum(item.mend is not None for item in found)
+            words = f"{len(found)} violations; 'supervisor repair' repairs {mendable} of them"
         tell(clean_line(f"{layout.root}: {words}"))
     return BAD_RECORDS if found else 0

@@ -292,6 +292,10 @@ class PersistenceCoordinator:
             store.append(group)
             store.is_stale = True
 
+    def rewrite_manifest(self, reader: RunReader) -> None:
+        """Write the manifest of a run again from its journal; errors as write_manifest."""
+        self._write_anew(reader)
+
     def _final_manifest(self, reader: RunReader) -> dict[str, Any]:
         """The manifest of a finished run, written again if it is damaged or not final."""
         spec, path = reader.spec, reader.run.manifest

@@ -10,14 +10,14 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from supervisor.core.metrics import Totals
 from supervisor.edge.holds import holds_in_force
 from supervisor.report.rows import tasks
 from supervisor.report.side_records import problems_of_root
-from supervisor.report.verify_run import Violation, check_run
+from supervisor.report.verify_run import Mend, Violation, check_run
 from workers.records.atomic import is_abandoned
 from workers.records.errors import TypedError
 from workers.records.files import DIR_MODE, FILE_MODE, read_object
@@ -65,7 +65,7 @@ def _places(layout: Layout) -> Iterator[Violation]:
     for top in (layout.runs, layout.out):
         closed: list[OSError] = []
         for directory, folders, files in os.walk(top, onerror=closed.append):
-            if directory == layout.rejected:  # what was set aside is no record of ours
+            if directory in (layout.rejected, layout.repaired):  # kept aside: no records any more
                 folders.clear()
                 continue
             for name in (*folders, *files):
@@ -76,11 +76,13 @@ def _places(layout: Layout) -> Iterator[Violation]:
                     continue
                 what = _misplaced(found)
                 if what is not None and path != os.path.join(layout.runs, ".gitignore"):
-                    yield Violation(path, what)
+                    yield Violation(path, what, mend=_mend_of(found))
                 if is_abandoned(name):
-                    yield Violation(path, "was left half written by a writer that is dead")
+                    what = "was left half written by a writer that is dead"
+                    yield Violation(path, what, mend=Mend.SWEEP)
                 if _ASIDE.search(name):
-                    yield Violation(path, "was set aside: it stood in a record's place")
+                    what = "was set aside: it stood in a record's place"
+                    yield Violation(path, what, mend=Mend.ASIDE)
         for error in closed:
             if not isinstance(error, FileNotFoundError):
                 yield Violation(str(error.filename), f"cannot be read: {error.strerror}")
@@ -96,6 +98,13 @@ def _names(directory: str) -> list[str]:
 
 def _why(path: str, error: OSError | TypedError) -> Violation:
     return Violation(path, str(error).removeprefix(f"{path}: "))
+
+
+def _mend_of(found: os.stat_result) -> Mend | None:
+    if found.st_uid != os.geteuid():
+        return None
+    is_ours = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
+    return Mend.MODE if is_ours else Mend.ASIDE
 
 
 def _misplaced(found: os.stat_result) -> str | None:
@@ -120,9 +129,10 @@ def _markers(layout: Layout, markers: set[str]) -> Iterator[Violation]:
     for name in sorted(markers):
         path = os.path.join(layout.accepted, name)
         if not is_run_id(name):
-            yield Violation(path, "is not named as a run")
+            yield Violation(path, "is not named as a run", mend=Mend.ASIDE)
         elif name not in known | asked and os.path.lexists(path):
-            yield Violation(path, "is the marker of a run that has no directory and no request")
+            what = "is the marker of a run that has no directory and no request"
+            yield Violation(path, what, mend=Mend.ASIDE)
 
 
 @dataclass(slots=True)
@@ -171,9 +181,38 @@ def _task(layout: Layout, task_id: str, markers: set[str]) -> Iterator[Violation
     try:
         book.begin()
     except (OSError, TypedError) as error:
-        yield _why(book.path, error)
+        yield replace(_why(book.path, error), mend=Mend.HISTORY, task_id=task_id)
         return
-    yield from _history(task_id, book)
+    for found in _history(task_id, book):
+        yield replace(found, mend=Mend.HISTORY, task_id=task_id)
+    for found in _views(layout, task_id, state, metrics, book, markers):
+        yield replace(found, mend=Mend.VIEWS, task_id=task_id)
+    directory = layout.runs_of(task_id)
+    for name in _names(directory):
+        if name.endswith(".building") and is_run_id(name[1:].removesuffix(".building")):
+            if name[1:].removesuffix(".building") not in markers:
+                path = os.path.join(directory, name)
+                yield Violation(path, "was left half built", mend=Mend.SWEEP)
+            continue
+        if os.path.join(directory, name) == layout.removed_of(task_id):
+            continue  # being deleted, or swept by the next start: no record any more
+        if not is_run_id(name):
+            path = os.path.join(directory, name)
+            yield Violation(path, "is not named as a run", mend=Mend.ASIDE)
+            continue
+        marked = name in markers or os.path.lexists(layout.marker(name))
+        yield from check_run(layout, task_id, name, marked=marked, recorded=book.of)
+
+
+def _views(
+    layout: Layout,
+    task_id: str,
+    state: dict[str, Any] | Violation | None,
+    metrics: dict[str, Any] | Violation | None,
+    book: _Book,
+    markers: set[str],
+) -> Iterator[Violation]:
+    """State and metrics are what the history says."""
     yield from (found for found in (state, metrics) if isinstance(found, Violation))
     if isinstance(state, dict):
         yield from _state(layout, task_id, state, book, markers)
@@ -182,19 +221,6 @@ def _task(layout: Layout, task_id: str, markers: set[str]) -> Iterator[Violation
         yield Violation(layout.state(task_id), f"is missing although {count} runs have finished")
     if isinstance(metrics, dict):
         yield from _metrics(layout.metrics(task_id), metrics, book)
-    directory = layout.runs_of(task_id)
-    for name in _names(directory):
-        if name.endswith(".building") and is_run_id(name[1:].removesuffix(".building")):
-            if name[1:].removesuffix(".building") not in markers:
-                yield Violation(os.path.join(directory, name), "was left half built")
-            continue
-        if os.path.join(directory, name) == layout.removed_of(task_id):
-            continue  # being deleted, or swept by the next start: no record any more
-        if not is_run_id(name):
-            yield Violation(os.path.join(directory, name), "is not named as a run")
-            continue
-        marked = name in markers or os.path.lexists(layout.marker(name))
-        yield from check_run(layout, task_id, name, marked=marked, recorded=book.of)
 
 
 def _read(path: str) -> dict[str, Any] | Violation | None:

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from enum import StrEnum
 from typing import Any, Final
 
 from supervisor.edge.evidence import stream_sizes
@@ -40,12 +42,34 @@ _TOLD: Final = (
 _VERDICT: Final = ("taskId", "runId", "timestamp", "status", "statusDetail", "pipelineId")
 
 
+class Mend(StrEnum):
+    """How ``supervisor repair`` puts a violation right."""
+
+    MODE = "mode"
+    SWEEP = "sweep"
+    ASIDE = "aside"
+    RUN = "run"
+    HISTORY = "history"
+    VIEWS = "views"
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One record that breaks an invariant: which, and how."""
+    """One record that breaks an invariant: which, and how.
+
+    Attributes:
+        path: the record.
+        what: what is wrong with it.
+        mend: how it is repaired, None if only a person can.
+        task_id: the task that it belongs to, for what is repaired as a whole.
+        run_id: the run, likewise.
+    """
 
     path: str
     what: str
+    mend: Mend | None = None
+    task_id: str = ""
+    run_id: str = ""
 
 
 def check_run(
@@ -68,6 +92,22 @@ def check_run(
     Yields:
         What is wrong; nothing for a run that a later version wrote.
     """
+    run = layout.run_dir(task_id, run_id)
+    whole = {run.journal, run.manifest}
+    for found in _check(layout, task_id, run_id, marked=marked, recorded=recorded):
+        if found.mend is None and found.path in whole and not marked:
+            found = replace(found, mend=Mend.RUN, task_id=task_id, run_id=run_id)
+        yield found
+
+
+def _check(
+    layout: Layout,
+    task_id: str,
+    run_id: str,
+    *,
+    marked: bool,
+    recorded: Callable[[str], dict[str, Any] | None],
+) -> Iterator[Violation]:
     run = layout.run_dir(task_id, run_id)
     try:
         spec = load_spec(run.spec)
@@ -150,12 +190,14 @@ def _recorded(
     """A finished run is in the history as its manifest tells it."""
     path = layout.history(task_id)
     if line is None:
-        yield Violation(path, f"lacks run {run.run_id}")
+        what = f"lacks run {run.run_id}"
+        yield Violation(path, what, mend=Mend.RUN, task_id=task_id, run_id=run.run_id)
         return
     wanted = history_line(manifest, layout.relative(run.manifest))
     wrong = [key for key in keys if line.get(key) != wanted[key]]
     if wrong:
-        yield Violation(path, f"tells run {run.run_id} otherwise: {', '.join(wrong)}")
+        what = f"tells run {run.run_id} otherwise: {', '.join(wrong)}"
+        yield Violation(path, what, mend=Mend.HISTORY, task_id=task_id)
 
 
 def _sizes(run: RunDir, spec: RunSpec) -> Iterator[Violation]:

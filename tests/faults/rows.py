@@ -161,6 +161,7 @@ ROWS: dict[str, str] = {
     "C30": "records of different days, or deleted ones: one verdict per run, rebuilt by a start",
     "C32": "retried runs keep the order that --after gave",
     "C33": "a batch file edited while its batch is unfinished: the difference is reported",
+    "C34": "what verify reports is repaired by one verb, and what it replaces is kept",
     "C31": "a damaged journal of a run that had begun: worker-lost, no stage runs twice",
     "S1": "secrets appear in no record, log, report or command line of ours",
     "S2": "directories 0700 and files 0600 from the first instant, whatever the umask",

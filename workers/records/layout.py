@@ -181,6 +181,11 @@ class Layout:
         return f"{self.control}/rejected"
 
     @property
+    def repaired(self) -> str:
+        """What ``repair`` has moved or replaced, one directory for each time."""
+        return f"{self.control}/repaired"
+
+    @property
     def probe(self) -> str:
         """Where ``doctor`` meets who answers it."""
         return f"{self.control}/probe"
