@@ -9,7 +9,14 @@ from tests.faults.engine import disk as disks
 from tests.faults.engine.client import serving
 from tests.faults.engine.lab import Lab
 from tests.faults.engine.plants import NO_BUGS, PLANTS, UNFLUSHED
-from tests.faults.engine.scenario import LIVING, SEVERAL, SUBMIT, Scenario
+from tests.faults.engine.scenario import (
+    HOSTED,
+    LIVING,
+    SEVERAL,
+    SUBMIT,
+    TAKEN_OVER,
+    Scenario,
+)
 from tests.faults.engine.shim import Mode, Role
 
 BOSS, WORKER = Role.SUPERVISOR, Role.WORKER
@@ -24,6 +31,8 @@ FOUND_BY: dict[str, tuple[Scenario, Mode, Role]] = {
     "torn-history-stays": (SEVERAL, Mode.TORN, BOSS),
     "torn-line-joined": (SEVERAL, Mode.TORN, WORKER),
     "living-taken-for-dead": (LIVING, Mode.BEFORE, BOSS),
+    "hosted-worker-taken-for-dead": (TAKEN_OVER, Mode.BEFORE, BOSS),
+    "gone-caller-unnoticed": (HOSTED, Mode.AFTER, BOSS),
     "batch-again": (SEVERAL, Mode.BEFORE, BOSS),
     "unclaimed": (LIVING, Mode.BEFORE, BOSS),
     "verdict-unflushed": (LIVING, Mode.CUT, BOSS),

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import stat
 from typing import Any, Final
 
@@ -123,6 +124,9 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
+_WRITER: Final = json.JSONEncoder(ensure_ascii=False)
+# Halves of pairs that stand for no byte either (PEP 383): nothing can write them, or run them.
+_NO_TEXT: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
@@ -144,6 +148,8 @@ def parse_object(data: bytes, path: str) -> dict[str, Any]:
         raise BadRecordError(path=path, why="is not a JSON object")
     if data.count(b"[") + data.count(b"{") > _DEPTH_LIMIT and _is_deep(value):
         raise BadRecordError(path=path, why=f"is nested more than {_DEPTH_LIMIT} deep")
+    if (b"\\ud" in data or b"\\uD" in data) and _NO_TEXT.search(_WRITER.encode(value)) is not None:
+        raise BadRecordError(path=path, why="holds half of a surrogate pair, which is no text")
     return value
 
 

@@ -155,9 +155,7 @@ def test_secrets_in_a_command_line_are_hidden_in_what_is_told_of_it(
 
 
 def test_a_command_that_no_system_call_takes_fails_the_stage_only(tmp_path: Path) -> None:
-    run = make(
-        tmp_path, [stage("s", command="echo \ud800", allow_failure=True), shell("true", "b")]
-    )
+    run = make(tmp_path, [stage("s", command="echo \0", allow_failure=True), shell("true", "b")])
     run.start().communicate(timeout=60)
     assert run.verdict["status"] == "succeeded"
     assert run.of("stage_ended")[0]["reason"] == "spawn-failed"

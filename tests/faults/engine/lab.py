@@ -69,6 +69,7 @@ class Lab:
         try:
             point.recover()
         except Exception as error:
+            point.end()
             error.add_note(f"crashed at: {call}; the root: {point.place.root}")
             raise
         self.remove(point)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from supervisor import wiring
-from supervisor.edge import intake, persistence, run_reader, state_store
-from supervisor.engine import adopt, loop, perform, requests
+from supervisor.edge import callers, intake, persistence, run_reader, state_store
+from supervisor.engine import adopt, hosts, loop, perform, requests
 from workers import __main__ as program
 from workers import owner, ready, zygote
 from workers.records import atomic, journal
@@ -120,6 +120,16 @@ def living_taken_for_dead() -> None:
     adopt.is_flocked = lambda path: False  # type: ignore[attr-defined]
 
 
+def hosted_worker_taken_for_dead() -> None:
+    """A start does not ask whether the worker of a run that its caller hosts is alive."""
+    hosts._lives_here = lambda parts, run_id: False  # type: ignore[assignment]
+
+
+def gone_caller_unnoticed() -> None:
+    """A run is placed with a caller that has ended, and waits for it for ever."""
+    callers.CallerPlacer.is_there = lambda *_: True  # type: ignore[method-assign, assignment]
+
+
 def verdict_unflushed() -> None:
     """Neither the worker flushes its verdict, nor the supervisor that acts on it."""
     run_reader.sync_file = lambda path: None  # type: ignore[attr-defined]
@@ -197,6 +207,8 @@ PLANTS: dict[str, Plant] = {
     "torn-history-stays": torn_history_stays,
     "torn-line-joined": torn_line_joined,
     "living-taken-for-dead": living_taken_for_dead,
+    "hosted-worker-taken-for-dead": hosted_worker_taken_for_dead,
+    "gone-caller-unnoticed": gone_caller_unnoticed,
     "verdict-unflushed": verdict_unflushed,
     "batch-again": batch_again,
     "in_shares": in_shares,

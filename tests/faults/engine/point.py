@@ -100,6 +100,12 @@ class Point:
             assert done.code == 0, done.err
         self._check()
 
+    def end(self) -> None:
+        """Kill what a failed point leaves."""
+        kill_all(str(self.place.root))
+        if self._behind is not None:
+            self._behind.communicate()
+
     def note_seen(self) -> None:
         """Readers see whole records, and what was said; what they see may never change."""
         for path in self.place.root.rglob("*.json"):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.examples import run_spec, stage
 from workers.records.atomic import to_bytes, to_line
 from workers.records.errors import BadRecordError
+from workers.records.files import parse_object
 from workers.records.read_spec import spec_of
 from workers.records.utf8 import is_utf_8, readable, to_json
 
@@ -64,3 +65,14 @@ def test_every_record_is_strict_json(record: dict[str, Any]) -> None:
 def test_readable_text_is_utf_8(text: str) -> None:
     assert is_utf_8(readable(text))
     assert readable(text) == text or not is_utf_8(text)
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "\\udfff", "a\\udc00b"])
+def test_record_with_half_of_a_surrogate_pair_is_refused(text: str) -> None:
+    with pytest.raises(BadRecordError, match="half of a surrogate pair"):
+        parse_object(f'{{"command": ["echo", "{text}"]}}'.encode(), "spec.json")
+
+
+@pytest.mark.parametrize("text", ["\\udce9", "\\ud83d\\ude00"])
+def test_record_of_an_earlier_version_with_a_byte_or_a_whole_pair_is_read(text: str) -> None:
+    assert parse_object(f'{{"command": "{text}"}}'.encode(), "spec.json")["command"]
