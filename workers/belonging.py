@@ -68,6 +68,12 @@ def is_of_run(environ: bytes, run_id: str, *, root: str, root_id: str) -> bool:
     return named.get(b"SUPERVISED_ROOT") == os.fsencode(root)
 
 
+def is_of_another_hook(environ: bytes, run_id: str) -> bool:
+    """Tell whether a process was started by a hook of another run than this one."""
+    named = _named(environ)
+    return b"SUPERVISED_HOOK" in named and named.get(b"SUPERVISED_RUN_ID") != run_id.encode()
+
+
 def _named(environ: bytes) -> dict[bytes, bytes]:
     """Our own variables in an environment."""
     words = environ.split(b"\0")

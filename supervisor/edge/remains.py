@@ -7,15 +7,17 @@ root has runs of the same ids); or it is in the session that the run's worker le
 saw it end. Of an earlier supervisor's worker only the last two are left, since its orphans come to
 somebody else.
 
-Nothing in our own session is of a run, because every worker leads a session of its own: so a shell
-that started something in the background and then became the supervisor loses nothing.
+What a hook of another run left in the background comes to us as well, and is of no lost run: its
+environment names the hook. Nothing in our own session is of a run, because every worker leads a
+session of its own: so a shell that started something in the background and then became the
+supervisor loses nothing.
 """
 
 import contextlib
 import os
 from collections.abc import Callable, Collection, Iterator
 
-from workers.belonging import is_of_run
+from workers.belonging import is_of_another_hook, is_of_run
 from workers.descent import Process, children, descendants, environment, kill_all
 from workers.records.dataclass import dataclass
 from workers.records.proc import ProcStat, is_running, proc_stat
@@ -67,7 +69,7 @@ def kill_remains(
         if lost.worker is not None and is_running(*lost.worker):  # a fork of the zygote
             yield lost.worker
             yield from descendants(lost.worker[0])
-        yield from _below_us(spared)
+        yield from _below_us(spared, lost.run_id)
 
     def everywhere() -> Iterator[Process]:
         yield from below_us()
@@ -109,11 +111,13 @@ def reap_strangers(known: Callable[[], Collection[int]]) -> None:
             _reap(pid)
 
 
-def _below_us(spared: Collection[Process]) -> Iterator[Process]:
+def _below_us(spared: Collection[Process], run_id: str) -> Iterator[Process]:
     session = os.getsid(0)
     for pid in children(os.getpid()):
         stat = proc_stat(pid)
         if stat is None or stat.sid == session or (pid, stat.start_ticks) in spared:
+            continue
+        if is_of_another_hook(environment(pid, stat), run_id):
             continue
         if not stat.has_ended or _reap(pid):
             yield pid, stat.start_ticks

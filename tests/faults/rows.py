@@ -46,6 +46,7 @@ ROWS: dict[str, str] = {
     "P34": "a copied, restored or snapshotted root: no process of the original gets a signal",
     "P50": "callers of one root that end with all they started: no other caller's run is harmed",
     "P51": "a caller that is gone: its run goes on, or is cancelled if it had not begun",
+    "P53": "what a hook leaves in the background: it gets no signal when another run is lost",
     "P52": "a run inside a run's stage: served in the outer run's place, without a deadlock",
     "F1": "no space at any write: old files stay, the run goes on, what is owed is written later",
     "F2": "no inodes: as F1",

@@ -60,6 +60,7 @@ def check_lost(root: Root, count: int = 1) -> None:
     root.check_settled(count=count)
 
 
+@pytest.mark.xdist_group("storms")  # two at once could use up the pids of a machine
 @pytest.mark.fault("P5", "P14")
 @pytest.mark.parametrize("group", ["shared", "own"])
 @pytest.mark.parametrize("script", [CHAIN, TREE], ids=["chain", "tree"])
@@ -73,6 +74,7 @@ def test_a_fork_storm_whose_worker_is_killed_is_ended(root: Root, script: str, g
     check_lost(root)
 
 
+@pytest.mark.xdist_group("storms")  # two at once could use up the pids of a machine
 @pytest.mark.fault("P5", "P14")
 def test_a_crowd_that_nobody_watched_is_ended_by_the_next_start(root: Root) -> None:
     root.write("storm.py", TREE)
@@ -151,6 +153,28 @@ def test_what_a_shell_began_before_it_became_the_supervisor_is_left_alone(
     finally:
         os.kill(stranger, signal.SIGKILL)
     check_lost(root)
+
+
+@pytest.mark.fault("P53")
+def test_what_a_hook_leaves_behind_is_no_part_of_another_lost_run(root: Root) -> None:
+    agent = "(sleep 600 >/dev/null 2>&1 & echo $! > new; mv new pid)"
+    root.configure(
+        f"[pipelines.ok]\non_success = \"exec setsid -w sh -c '{agent}'\"\n"
+        'stages = [{ id = "s", command = "true" }]\n'
+        '[pipelines.p]\nstages = [{ id = "s", command = "sleep 600" }]\n'
+    )
+    supervisor = root.serving()
+    root.call("submit", "ok")
+    left = pid_in(root.path / "pid")
+    try:
+        lost = root.call("submit", "p").out.strip()
+        root.wait_for_status(lost, "in_progress")
+        os.kill(worker_of(lost), signal.SIGKILL)
+        assert root.call("wait", lost).code == 12
+        assert is_alive(left)
+    finally:
+        os.kill(left, signal.SIGKILL)
+    root.stop(supervisor)
 
 
 @pytest.mark.fault("P4", "P5")
