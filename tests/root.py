@@ -60,6 +60,16 @@ def alive(marker: str) -> list[int]:
     return found
 
 
+@contextmanager
+def short_path(directory: Path) -> Iterator[str]:
+    """A short path of a directory, for sockets: their paths have at most 107 characters."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/{os.getpid()}/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
 def kill_all(marker: str) -> None:
     """Kill what ``alive`` finds, until it finds nothing."""
 

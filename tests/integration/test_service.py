@@ -12,7 +12,7 @@ import pytest
 
 from supervisor.errors import UsageError
 from supervisor.report.unit import quoted, unit_text
-from tests.root import Root, wait_until
+from tests.root import Root, short_path, wait_until
 
 ENV = '[pipelines.env]\nstages = [{ id = "s", command = "env" }]\n'
 
@@ -20,10 +20,10 @@ ENV = '[pipelines.env]\nstages = [{ id = "s", command = "env" }]\n'
 class Manager:
     """What stands behind NOTIFY_SOCKET."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._sock.bind(str(path))
+        self._sock.bind(path)
         self._sock.setblocking(False)
         self.heard: list[str] = []
 
@@ -41,14 +41,15 @@ class Manager:
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(tmp_path / "notify")
-    yield made
-    made.close()
+    with short_path(tmp_path) as directory:
+        made = Manager(f"{directory}/notify")
+        yield made
+        made.close()
 
 
 def test_the_manager_is_told_and_no_worker_or_stage_sees_it(root: Root, manager: Manager) -> None:
     root.configure(ENV)
-    env = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "400000"}
+    env = {"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "400000"}
     server = root.popen("start", env=env)
     wait_until(lambda: manager.hears("READY=1"), "it is ready")
     wait_until(lambda: manager.hears("WATCHDOG=1"), "the watchdog is fed")

@@ -2,19 +2,24 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from supervisor.edge.notify import notifier_of
+from tests.root import short_path
 
 
 @pytest.fixture
-def manager(tmp_path: Path) -> socket.socket:
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    listening.bind(str(tmp_path / "notify"))
-    listening.setblocking(False)
-    return listening
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    with (
+        short_path(tmp_path) as directory,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening,
+    ):
+        listening.bind(f"{directory}/notify")
+        listening.setblocking(False)
+        yield listening
 
 
 def heard(manager: socket.socket) -> list[str]:
@@ -46,7 +51,6 @@ def test_the_life_of_a_service_is_told(manager: socket.socket) -> None:
         "RELOADING=1\nMONOTONIC_USEC=102500000",
         "STOPPING=1",
     ]
-    manager.close()
 
 
 def test_an_abstract_socket_is_told_too() -> None:
@@ -71,7 +75,6 @@ def test_a_watchdog_that_is_not_ours_gets_no_beats(
     notifier.alive(1.0, "")
     notifier.close()
     assert heard(manager) == []
-    manager.close()
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/" + "x" * 200, "/nobody/listens"])
@@ -90,7 +93,6 @@ def test_a_manager_that_does_not_listen_is_never_waited_for(manager: socket.sock
         notifier.alive(1.0, str(number))
     notifier.close()
     assert len(heard(manager)) < 10_000
-    manager.close()
 
 
 def test_message_refused_by_a_busy_manager_is_sent_when_it_reads_again(
@@ -111,4 +113,3 @@ def test_message_refused_by_a_busy_manager_is_sent_when_it_reads_again(
     notifier.close()
     assert messages.count("RELOADING=1\nMONOTONIC_USEC=1000000") == 1000
     assert messages[1000:] == ["READY=1", "STATUS=2 active"]
-    manager.close()
