@@ -22,10 +22,7 @@ from stress.chaos.run import chaos
 from workers.records.layout import Layout
 
 CHECKOUT = Path(__file__).parents[1]
-pytestmark = [
-    pytest.mark.timeout(300),  # a quarter of a minute, on a machine of its own
-    pytest.mark.xdist_group("chaos"),  # one chaos for all tests
-]
+pytestmark = pytest.mark.timeout(300)  # a quarter of a minute, on a machine of its own
 
 SEED, SECONDS = 7, 4.0
 

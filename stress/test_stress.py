@@ -24,7 +24,6 @@ from stress.scenario import SCENARIOS, TASK, Plan, make_plan
 from workers.records.layout import Layout
 
 CHECKOUT = Path(__file__).parents[1]
-pytestmark = pytest.mark.xdist_group("stress")  # one round for all tests
 RUNS = 12
 SEED = 7
 

@@ -1,9 +1,11 @@
-"""A test marked ``alone`` runs while no other test does, and after them."""
+"""``pytest -n``: a test marked ``alone`` runs alone, and groups are of tests that exist."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from conftest import GROUPS
 
 ROOT = Path(__file__).parents[2]
 TESTS = """
@@ -60,3 +62,8 @@ def test_test_marked_alone_runs_after_the_others_and_beside_none(tmp_path: Path)
     marks = (tmp_path / "marks").read_text().splitlines()
     assert marks[16:] == ["alone begins", "alone ends"] * 2
     assert set(marks[:16]) == {"other begins", "other ends"}
+
+
+def test_groups_are_of_files_that_exist() -> None:
+    for begin, _ in GROUPS:
+        assert (ROOT / begin).is_file(), begin

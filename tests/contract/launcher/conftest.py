@@ -7,10 +7,8 @@ import pytest
 
 from tests.contract.launcher.kinds import KINDS, Bench, close_scheduler
 
-_MARKS = {
-    "slurm": pytest.mark.slow,  # daemons take their time: with these, the suite is one for .ci/long
-    "dask": pytest.mark.xdist_group("dask"),  # one scheduler for all tests
-}
+# Daemons take their time: with these, the suite is one for .ci/long.
+_SLOW = {"slurm": pytest.mark.slow}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,7 +18,7 @@ def _scheduler() -> Iterator[None]:
     close_scheduler()
 
 
-@pytest.fixture(params=[pytest.param(kind, marks=_MARKS.get(kind, ())) for kind in KINDS])
+@pytest.fixture(params=[pytest.param(kind, marks=_SLOW.get(kind, ())) for kind in KINDS])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """A root with one launcher; everything started from it is gone afterwards."""
     with KINDS[request.param](tmp_path) as made:
