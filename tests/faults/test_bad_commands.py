@@ -32,7 +32,7 @@ def test_a_bad_command_fails_once_per_run_and_is_never_begun_again(
     root.check_settled(count=15)
 
 
-@pytest.mark.xdist_group("storms")  # two at once could use up the pids of a machine
+@pytest.mark.alone  # with other tests it could use up the pids of a machine
 @pytest.mark.fault("P14")
 def test_a_fork_bomb_ends_with_its_timeout_and_the_other_runs_succeed(root: Root) -> None:
     root.write("bomb.py", TREE)

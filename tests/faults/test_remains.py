@@ -60,7 +60,7 @@ def check_lost(root: Root, count: int = 1) -> None:
     root.check_settled(count=count)
 
 
-@pytest.mark.xdist_group("storms")  # two at once could use up the pids of a machine
+@pytest.mark.alone  # with other tests it could use up the pids of a machine
 @pytest.mark.fault("P5", "P14")
 @pytest.mark.parametrize("group", ["shared", "own"])
 @pytest.mark.parametrize("script", [CHAIN, TREE], ids=["chain", "tree"])
@@ -74,7 +74,7 @@ def test_a_fork_storm_whose_worker_is_killed_is_ended(root: Root, script: str, g
     check_lost(root)
 
 
-@pytest.mark.xdist_group("storms")  # two at once could use up the pids of a machine
+@pytest.mark.alone  # with other tests it could use up the pids of a machine
 @pytest.mark.fault("P5", "P14")
 def test_a_crowd_that_nobody_watched_is_ended_by_the_next_start(root: Root) -> None:
     root.write("storm.py", TREE)

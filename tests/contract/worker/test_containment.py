@@ -17,7 +17,7 @@ from workers.records.limits import Limits
 LIMITS = Limits(heartbeat_interval_s=0.1, grace_s=0.2)
 
 
-@pytest.mark.xdist_group("storms")  # two at once could use up the pids of a machine
+@pytest.mark.alone  # with other tests it could use up the pids of a machine
 @pytest.mark.fault("P12", "P14")
 @pytest.mark.parametrize("group", ["shared", "own"])
 @pytest.mark.parametrize("script", [CHAIN, TREE], ids=["chain", "tree"])
@@ -30,7 +30,7 @@ def test_a_fork_storm_is_ended_by_the_timeout(tmp_path: Path, script: str, group
     assert not alive(f"SUPERVISED_ROOT={tmp_path}")
 
 
-@pytest.mark.xdist_group("storms")  # two at once could use up the pids of a machine
+@pytest.mark.alone  # with other tests it could use up the pids of a machine
 @pytest.mark.fault("P12", "P13")
 def test_a_storm_left_behind_is_over_before_the_next_stage(tmp_path: Path) -> None:
     grow = f": > grown; {sys.executable} -c '{TREE}' own &"
