@@ -13,6 +13,7 @@ from supervisor.report import run_page, task_page
 from supervisor.report.find import find_run
 from supervisor.report.rows import tasks
 from supervisor.report.tree import read_tree
+from workers.records.errors import BadRecordError
 from workers.records.ids import check_id
 
 
@@ -48,6 +49,9 @@ def command(
     else:
         task_id = check_id("task", task or "")
         rows = task_page.rows_of(layout, task_id, last)
+        if not rows and task_id in tasks(layout):
+            why = "holds no run that can be read; 'supervisor verify' names what is damaged"
+            raise BadRecordError(path=layout.history(task_id), why=why)
         if not rows:
             raise UnknownTaskError(why=unknown_name("task", task_id, tasks(layout)))
         page = task_page.page(layout, task_id, rows)

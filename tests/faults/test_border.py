@@ -57,6 +57,7 @@ CALLS = {
     "completion": Verb(words=("bash",), rootless=True),
     "doctor": Verb(words=()),
     "verify": Verb(words=()),
+    "repair": Verb(words=(), writes=True),
     "gc": Verb(words=("--keep-runs", "1", "--yes"), writes=True),
     "metrics": Verb(words=()),
 }

@@ -108,7 +108,7 @@ def test_a_supervisor_killed_between_fork_and_exec_leaves_an_owned_worker(root: 
     wait_until((root.path / "pid").exists, "the supervisor begins")
     supervisor = int((root.path / "pid").read_text())
     (owner,) = wait_until(
-        lambda: list((root.path / ".runs").glob("*/cli/*/.owner")), "the run has an owner file"
+        lambda: list((root.path / ".runs").glob("*/cli/[!.]*/.owner")), "the run has an owner file"
     )
     wait_until(lambda: children(supervisor), "it has forked")
     (worker,) = children(supervisor)

@@ -133,8 +133,8 @@ def test_the_heartbeat_beats_while_a_stage_runs(tmp_path: Path) -> None:
 
 
 def test_a_log_that_cannot_be_written_is_warned_of_and_stops_nothing(tmp_path: Path) -> None:
-    run = make(tmp_path, [shell("echo hello; exit 0")])
-    Path(run.run.stage_log(1, "s", "stdout")).mkdir()
+    block = 'mkdir "$SUPERVISED_RUN_DIR/commands/02-b.stdout.log"'
+    run = make(tmp_path, [shell(block), shell("echo hello; exit 0", "b")])
     process = run.start()
     process.communicate(timeout=60)
     assert run.verdict["status"] == "succeeded"

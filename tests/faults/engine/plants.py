@@ -138,7 +138,7 @@ def verdict_unflushed() -> None:
 
 def batch_again() -> None:
     """A start does not look whether its batch is under way."""
-    loop.Engine.batches = lambda *_: set()  # type: ignore[method-assign, assignment, misc]
+    loop.Engine.unfinished_rounds = lambda *_: set()  # type: ignore[method-assign, assignment, misc]
 
 
 def in_shares() -> None:

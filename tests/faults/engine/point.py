@@ -15,7 +15,7 @@ from tests.root import LAUNCHER, Root, alive, kill_all, wait_until
 from workers.records.ids import is_run_id
 from workers.records.manifest import FINAL
 
-VIEWS = ("status.json", "lease.json")  # of a supervisor that lives; not flushed
+VIEWS = ("status.json", "lease.json", "newest.json")  # not flushed; readers do without them
 
 
 @dataclass(slots=True, kw_only=True)
