@@ -22,7 +22,7 @@ class Span:
     @property
     def length_s(self) -> float:
         """How long it is, in seconds."""
-        return max(0.0, self.end_s - self.begin_s)
+        return round(max(0.0, self.end_s - self.begin_s), 3)  # as exact as the journal's instants
 
 
 @dataclass(frozen=True, slots=True)
