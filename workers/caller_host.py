@@ -25,7 +25,7 @@ import traceback
 from typing import NoReturn
 
 from workers import __main__ as program
-from workers.control import TAKEN, set_handlers
+from workers.control import set_handlers
 from workers.host_client import HostClient
 from workers.inherited import take_over
 from workers.keeper import keep_for_caller
@@ -35,8 +35,6 @@ from workers.records.layout import Layout, RunDir
 from workers.title import set_title
 from workers.wire import hear
 
-_HEARD = (*TAKEN, signal.SIGCHLD)
-
 
 class CallerHost:
     """Forks a keeper per run and waits for all of them."""
@@ -44,7 +42,6 @@ class CallerHost:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._theirs = theirs
         self._client = HostClient(theirs)
         self._keepers: set[int] = set()
         self._first: int | None = None
