@@ -60,13 +60,6 @@ class LeaseHeldError(TypedError):
     )
 
 
-class LockingBrokenError(TypedError):
-    """flock does not exclude there. Facts: path, why."""
-
-    exit_code = 73
-    template = "locking does not work on {path} ({why}); put the root on a local file system"
-
-
 class CannotWriteError(TypedError):
     """The root cannot be written. Facts: path, why."""
 

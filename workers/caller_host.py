@@ -24,7 +24,6 @@ import sys
 import traceback
 from typing import NoReturn
 
-from workers import __main__ as program
 from workers.control import set_handlers
 from workers.host_client import HostClient
 from workers.inherited import take_over
@@ -32,6 +31,7 @@ from workers.keeper import keep_for_caller
 from workers.oom import inherited_adj
 from workers.records.identity import identity_of
 from workers.records.layout import Layout, RunDir
+from workers.run_worker import BUG
 from workers.title import set_title
 from workers.wire import hear
 
@@ -63,7 +63,7 @@ class CallerHost:
 
     def _be_keeper(self, run: RunDir, caller_fd: int) -> NoReturn:
         """Keep one run. Never returns."""
-        code = program.BUG
+        code = BUG
         try:
             signal.set_wakeup_fd(-1)
             os.setsid()

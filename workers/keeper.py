@@ -14,7 +14,6 @@ import time
 import traceback
 from typing import Final, NoReturn
 
-from workers import __main__ as program
 from workers.containment import Containment
 from workers.control import TAKEN, set_handlers
 from workers.host_client import HostClient
@@ -28,6 +27,7 @@ from workers.records.identity import boot_id, signal_name
 from workers.records.layout import Layout, RunDir
 from workers.records.placement import CALLER, read_placement
 from workers.records.request import give_hint
+from workers.run_worker import BAD_USAGE, BUG, CANNOT_WRITE, work
 from workers.title import set_title
 
 SECOND: Final = 75  # as OwnedError
@@ -56,10 +56,10 @@ def keep(run: RunDir, attempt: int) -> int:
         fd = take_claim(run, attempt, by=WORKER, at_epoch_s=time.time())
     except (FileNotFoundError, NotADirectoryError) as error:
         print(f"worker: {error.filename}: {error.strerror}; it is no run", file=sys.stderr)
-        return program.BAD_USAGE
+        return BAD_USAGE
     except OSError as error:
         print(f"worker: {run.claim(attempt)}: {error.strerror}", file=sys.stderr)
-        return program.CANNOT_WRITE
+        return CANNOT_WRITE
     if fd is None:
         print(
             f"worker: {run.claim(attempt)} is there: attempt {attempt} was begun before, or was "
@@ -97,7 +97,7 @@ def keep_for_caller(layout: Layout, run: RunDir, caller_fd: int, host: HostClien
             return SECOND
         except OSError as error:
             print(f"worker: {run.claim(attempt)}: {error.strerror}", file=sys.stderr)
-            return program.CANNOT_WRITE
+            return CANNOT_WRITE
     dismiss_caller(layout, run.run_id)  # from here on the claim tells that the run has a host
     os.close(caller_fd)
     give_hint(layout, run.run_id)
@@ -140,12 +140,12 @@ def _see_through(run: RunDir, attempt: int, fd: int, *, host: HostClient | None)
 
 def _be_worker(run: RunDir, attempt: int, fd: int, host: HostClient | None) -> NoReturn:
     """Run the run, as ``python -m workers`` does. Never returns."""
-    code = program.BUG
+    code = BUG
     try:
         os.setsid()
         claim = HeldFile.of(run.claim(attempt), fd)
         os.close(fd)
-        code = program.work(run, None, attempt=attempt, claim=claim, host=host)
+        code = work(run, None, attempt=attempt, claim=claim, host=host)
     except BaseException:  # noqa: BLE001 - what an interpreter of its own would print
         traceback.print_exc()
     finally:

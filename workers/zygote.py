@@ -15,7 +15,6 @@ import sys
 import traceback
 from typing import NoReturn
 
-from workers import __main__ as program
 from workers.control import TAKEN, set_handlers
 from workers.inherited import take_over
 from workers.oom import inherited_adj
@@ -24,6 +23,7 @@ from workers.records.errors import TypedError
 from workers.records.identity import identity_of
 from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
+from workers.run_worker import BUG, work
 from workers.title import set_title
 from workers.wire import ENDED, REFUSED, STARTED, WORDS, hear, say
 
@@ -90,7 +90,7 @@ class Zygote:
 
     def _be_worker(self, run: RunDir, owner_fd: int, ready: Ready | None) -> NoReturn:
         """Run one run, as ``python -m workers`` does. Never returns."""
-        code = program.BUG
+        code = BUG
         try:
             os.setsid()
             self._sock.close()
@@ -98,7 +98,7 @@ class Zygote:
             os.close(self._ring_fd)
             words = ["workers", run.path, "--owner-fd", str(owner_fd)]
             set_title([sys.executable, "-m", *words], f"run {run.path[-8:]}")
-            code = program.work(run, owner_fd, ready)
+            code = work(run, owner_fd, ready)
         except BaseException:  # noqa: BLE001 - what an interpreter of its own would print
             traceback.print_exc()
         finally:

@@ -2,8 +2,9 @@
 
 import click
 
-from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.commands.options import json_option, root_options
 from supervisor.commands.waiting import Awaited, Service, settled, wait_for
+from supervisor.plan.root import layout_of
 from supervisor.report.find import find_run
 from supervisor.report.text import print_json, tell
 from workers.records.request import Request, RequestKind, publish

@@ -14,10 +14,10 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
-from supervisor.commands.options import layout_of
-from supervisor.plan.root import CONFIG
+from supervisor.edge.root_listing import tasks
+from supervisor.plan.root import CONFIG, layout_of
 from supervisor.report.records import requested
-from supervisor.report.rows import live_service, tasks
+from supervisor.report.rows import live_service
 from workers.records.errors import TypedError
 from workers.records.files import read_bytes, read_object
 from workers.records.history import newest_lines

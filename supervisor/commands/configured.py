@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from supervisor.commands.options import layout_of
 from supervisor.errors import ConfigError, Problem, RunRemovedError, UsageError
 from supervisor.plan.batches import Batch, batch_path, load_batch
 from supervisor.plan.catalog import Catalog, load_catalog
@@ -22,7 +21,7 @@ from supervisor.plan.remembered import (
     remember,
     remember_batch,
 )
-from supervisor.plan.root import is_named, project_file
+from supervisor.plan.root import is_named, layout_of, project_file
 from supervisor.plan.runs import Wish
 from supervisor.plan.secrets import MEND, hooks_written_down, told_in, written_down
 from supervisor.plan.trust import check_configuration, trust_of

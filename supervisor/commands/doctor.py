@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from supervisor.commands.configured import settings_of
-from supervisor.commands.options import find_layout, json_option, layout_of, root_options
+from supervisor.commands.options import json_option, root_options
 from supervisor.edge.disk import look_at_disk, look_at_space
 from supervisor.edge.machine import look_at_machine, look_at_width
 from supervisor.edge.mounts import look_at_mount, mount_of
@@ -16,7 +16,7 @@ from supervisor.edge.shared_folder import Ages, look_from_two_sides
 from supervisor.errors import ConfigError
 from supervisor.plan.catalog import load_catalog
 from supervisor.plan.engines import missing_for
-from supervisor.plan.root import config_files, project_file
+from supervisor.plan.root import config_files, find_layout, layout_of, project_file
 from supervisor.plan.trust import Trust, untrusted
 from supervisor.report.finding import Finding, Level, bad, ok
 from supervisor.report.looks import look_at_root

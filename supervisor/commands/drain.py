@@ -5,13 +5,14 @@ import time
 
 import click
 
-from supervisor.commands.options import group_option, layout_of, root_options
+from supervisor.commands.options import group_option, root_options
 from supervisor.commands.pausing import POLL_S, change, check_group
 from supervisor.commands.serving import end_supervisor
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.placements import may_be_at_work
+from supervisor.edge.root_listing import active_ids
 from supervisor.edge.unserved import Waiting
-from supervisor.report.rows import active_ids
+from supervisor.plan.root import layout_of
 from supervisor.report.text import say
 from workers.records.errors import TypedError
 from workers.records.layout import Layout

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 import click
 
 from supervisor.commands.following import FOLLOW_S, pause
-from supervisor.commands.options import layout_of, root_options
+from supervisor.commands.options import root_options
 from supervisor.edge.unserved import Waiting
+from supervisor.plan.root import layout_of
 from supervisor.report.find import find_run
 from supervisor.report.stream import RootStream, RunStream, Told, to_json
 from supervisor.report.text import json_line

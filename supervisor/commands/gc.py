@@ -9,11 +9,12 @@ import click
 
 from supervisor.commands.configured import settings_of
 from supervisor.commands.guess import unknown_name
-from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.commands.options import json_option, root_options
 from supervisor.core.retention import Decision, Going, Limits, decide
 from supervisor.edge.removal import look, remove, sweep
+from supervisor.edge.root_listing import tasks
 from supervisor.errors import CannotWriteError, UsageError
-from supervisor.report.rows import tasks
+from supervisor.plan.root import layout_of
 from supervisor.report.text import print_json, say, size, table, tell
 from workers.records.clock import utc_text
 from workers.records.errors import TypedError

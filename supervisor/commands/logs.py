@@ -8,9 +8,10 @@ from typing import TextIO
 import click
 
 from supervisor.commands.following import FOLLOW_S, pause
-from supervisor.commands.options import layout_of, root_options
+from supervisor.commands.options import root_options
 from supervisor.edge.unserved import Waiting
 from supervisor.errors import UsageError
+from supervisor.plan.root import layout_of
 from supervisor.report.clean import OutputCleaner, clean_line
 from supervisor.report.find import find_run
 from supervisor.report.follow import Piece, RunFollower

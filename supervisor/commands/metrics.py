@@ -4,7 +4,8 @@ import sys
 
 import click
 
-from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.commands.options import json_option, root_options
+from supervisor.plan.root import layout_of
 from supervisor.report.figures import FiguresReader, now_epoch_s
 from supervisor.report.text import print_json
 

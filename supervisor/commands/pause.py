@@ -2,8 +2,9 @@
 
 import click
 
-from supervisor.commands.options import group_option, layout_of, root_options
+from supervisor.commands.options import group_option, root_options
 from supervisor.commands.pausing import change, check_group
+from supervisor.plan.root import layout_of
 from supervisor.report.text import say
 from workers.records.request import RequestKind
 

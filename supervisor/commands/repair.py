@@ -5,8 +5,9 @@ import os
 import click
 
 from supervisor.commands.configured import settings_of
-from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.commands.options import json_option, root_options
 from supervisor.commands.verify import BAD_RECORDS
+from supervisor.plan.root import layout_of
 from supervisor.report.clean import clean_line
 from supervisor.report.text import print_json, tell
 from supervisor.report.verify import verify

@@ -5,13 +5,13 @@ import sys
 import click
 
 from supervisor.commands.guess import unknown_name
-from supervisor.commands.options import layout_of, root_options
+from supervisor.commands.options import root_options
 from supervisor.edge.output_file import write_output
+from supervisor.edge.root_listing import tasks
 from supervisor.errors import UnknownTaskError, UsageError
-from supervisor.plan.root import absolute
+from supervisor.plan.root import absolute, layout_of
 from supervisor.report import run_page, task_page
 from supervisor.report.find import find_run
-from supervisor.report.rows import tasks
 from supervisor.report.tree import read_tree
 from workers.records.errors import BadRecordError
 from workers.records.ids import check_id

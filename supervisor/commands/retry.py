@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
-from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.commands.options import json_option, root_options
 from supervisor.commands.waiting import Awaited, ended
 from supervisor.core.retrying import kept_of
 from supervisor.plan.retries import retry_spec
+from supervisor.plan.root import layout_of
 from supervisor.report.find import find_run
 from supervisor.report.records import fold_now, load_manifest, requested
 from supervisor.report.retried import followed_now

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.commands.options import json_option, root_options
 from supervisor.errors import RunRemovedError
+from supervisor.plan.root import layout_of
 from supervisor.report.clean import clean_line
 from supervisor.report.environment import environment_of
 from supervisor.report.failure import Tail, tail_of

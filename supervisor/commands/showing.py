@@ -7,6 +7,7 @@ from typing import Any
 
 from supervisor.core.holds import holds_in
 from supervisor.edge.holder import serving
+from supervisor.edge.root_listing import rejected
 from supervisor.errors import RunRemovedError
 from supervisor.report.branches import Branches, to_json
 from supervisor.report.clean import clean_line
@@ -16,7 +17,7 @@ from supervisor.report.hooked import hooks_of
 from supervisor.report.listing import Line, lines_of
 from supervisor.report.overview import NEWEST_COUNT, facts_of, paused, shown_rows
 from supervisor.report.records import live_row
-from supervisor.report.rows import Row, live_service, live_view, rejected, row_of_line
+from supervisor.report.rows import Row, live_service, live_view, row_of_line
 from supervisor.report.terminal import coloured, columns
 from supervisor.report.text import print_json, put, say
 from supervisor.report.tree import read_tree

@@ -2,7 +2,8 @@
 
 import click
 
-from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.commands.options import json_option, root_options
+from supervisor.plan.root import layout_of
 from supervisor.report.overview import facts_of, shown_rows
 from supervisor.report.text import print_json, say
 

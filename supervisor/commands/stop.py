@@ -2,8 +2,9 @@
 
 import click
 
-from supervisor.commands.options import layout_of, root_options
+from supervisor.commands.options import root_options
 from supervisor.commands.serving import end_supervisor
+from supervisor.plan.root import layout_of
 from workers.records.request import RequestKind
 
 

@@ -5,8 +5,8 @@ import sys
 
 import click
 
-from supervisor.commands.options import layout_of, root_options
-from supervisor.plan.root import absolute
+from supervisor.commands.options import root_options
+from supervisor.plan.root import absolute, layout_of
 from supervisor.report.text import tell
 from supervisor.report.unit import unit_text
 

@@ -2,10 +2,11 @@
 
 import click
 
-from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.commands.options import json_option, root_options
+from supervisor.edge.root_listing import rejected
+from supervisor.plan.root import layout_of
 from supervisor.report.clean import clean_line
 from supervisor.report.control import aside_lines
-from supervisor.report.rows import rejected
 from supervisor.report.text import print_json, say, tell
 from supervisor.report.verify import verify
 

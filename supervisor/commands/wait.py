@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from supervisor.commands.options import json_option, layout_of, root_options
+from supervisor.commands.options import json_option, root_options
 from supervisor.commands.waiting import Awaited, ended, outcome, wait_for
 from supervisor.core.outcome import worst
 from supervisor.errors import RunRemovedError
+from supervisor.plan.root import layout_of
 from supervisor.report.find import find_run
 from supervisor.report.text import print_json, tell
 from workers.records.fields import Fields

@@ -7,7 +7,7 @@ never unlock, since unlocking one copy unlocks them all.
 import fcntl
 import os
 
-from supervisor.errors import LockingBrokenError
+from workers.records.errors import LockingBrokenError
 from workers.records.files import open_regular, take_lock
 
 

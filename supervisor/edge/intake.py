@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from supervisor.edge.newest import Newest, load_newest, store_newest
+from supervisor.edge.root_listing import tasks
 from supervisor.edge.run_reader import RunReader
-from supervisor.report.rows import tasks
 from workers.records.atomic import (
     create_file,
     is_abandoned,

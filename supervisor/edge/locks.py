@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator
 
 from filelock import FileLock, Timeout
 
-from supervisor.errors import LockingBrokenError
-from workers.records.errors import BadFileError
+from workers.records.errors import BadFileError, LockingBrokenError
 from workers.records.files import FILE_MODE, open_regular
 
 Held = Callable[[], bool]

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from supervisor.core.retention import Kept
 from supervisor.edge.flock import take_flock
-from supervisor.report.rows import active_ids, tasks
+from supervisor.edge.root_listing import active_ids, tasks
 from workers.records.clock import epoch_of
 from workers.records.errors import TypedError
 from workers.records.files import DIR_MODE, read_bytes

@@ -11,8 +11,8 @@ from typing import Final
 
 from supervisor.edge.log import Log
 from supervisor.edge.output_file import write_output
+from supervisor.edge.root_listing import tasks
 from supervisor.report.figures import FiguresReader
-from supervisor.report.rows import tasks
 from workers.records.atomic import sweep_temporaries
 from workers.records.errors import TypedError
 from workers.records.layout import Layout

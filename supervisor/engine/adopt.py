@@ -14,6 +14,7 @@ from supervisor.edge.flock import is_flocked
 from supervisor.edge.placements import load_placement
 from supervisor.edge.proctable import living_pidfd
 from supervisor.edge.removal import sweep as sweep_removed
+from supervisor.edge.root_listing import tasks
 from supervisor.edge.root_record import (
     copied_from,
     load_root_record,
@@ -27,7 +28,6 @@ from supervisor.engine.facts import facts, verdict
 from supervisor.engine.leaders import accepted
 from supervisor.engine.parts import Parts
 from supervisor.engine.restore import give_verdict, restore_histories
-from supervisor.report.rows import tasks
 from workers.records.begun import has_begun
 from workers.records.errors import BadFileError, NewerRecordError, TypedError
 from workers.records.files import is_dir, make_private, read_marker, read_object

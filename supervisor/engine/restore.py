@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from supervisor.edge.flock import take_flock
+from supervisor.edge.root_listing import tasks
 from supervisor.edge.run_reader import RunReader
 from supervisor.engine.parts import Parts
-from supervisor.report.rows import tasks
 from workers.records.errors import TypedError
 from workers.records.history import STATUSES, read_lines
 from workers.records.ids import is_run_id

@@ -4,8 +4,15 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from supervisor.errors import NoCurrentDirectoryError, RootTooLongError
-from supervisor.plan.trust import Trust, is_believable
+from supervisor.errors import ConfigError, NoCurrentDirectoryError, Problem, RootTooLongError
+from supervisor.plan.trust import (
+    Trust,
+    check_believable,
+    check_configuration,
+    check_writable,
+    is_believable,
+    trust_of,
+)
 from workers.records.layout import Layout
 
 CONFIG: Final = os.path.join("config", "supervisor.toml")
@@ -124,3 +131,46 @@ def config_files(root: str, project: str | None, environ: Mapping[str, str]) -> 
 def is_json(path: str) -> bool:
     """Tell by the name whether a file is JSON."""
     return path.lower().endswith(".json")
+
+
+def layout_of(root: str | None, config: str | None, *, writes: bool) -> Layout:
+    """Find the root that the options, the environment and the current directory name.
+
+    Args:
+        root: ``--root``.
+        config: ``--config``.
+        writes: the verb writes to the root or runs what its configuration says. A root that is
+            named and belongs to another user may then only be read.
+
+    Raises:
+        ConfigError: ``--config`` names no file, or the configuration is another user's.
+        ForeignRootError: the root is another user's.
+        NoCurrentDirectoryError: the current directory is needed and was deleted.
+    """
+    layout, trust = find_layout(root, config)
+    named = is_named(root, config, os.environ)
+    if writes or not named:
+        project = project_file(layout.root, config)
+        files = config_files(layout.root, project, os.environ if writes else {})
+        check_configuration(files, layout.root, trust, named=named)
+    if writes:
+        check_writable(layout, trust)
+    elif not named:
+        check_believable(layout, trust)
+    return layout
+
+
+def find_layout(root: str | None, config: str | None) -> tuple[Layout, Trust]:
+    """Find the root whoever it belongs to, and who is trusted; errors as ``layout_of``.
+
+    For ``doctor``, which reports what ``layout_of`` refuses.
+    """
+    trust = trust_of(os.environ, os.geteuid())
+    layout = find_root(root=root, config=config, environ=os.environ, trust=trust)
+    if config is not None:
+        path = absolute(config)
+        if not os.path.isfile(path):
+            what = "is not a file" if os.path.lexists(path) else "does not exist"
+            what = f"{what}; --config must name a configuration"
+            raise ConfigError(problems=[Problem(path, "", what)])
+    return layout, trust

@@ -18,8 +18,9 @@ from supervisor.core.fleet import Mode
 from supervisor.core.lifecycle import TABLE, Queued
 from supervisor.core.liveness import Liveness
 from supervisor.edge.holder import read_lease, serving
+from supervisor.edge.root_listing import tasks
 from supervisor.report.records import requested
-from supervisor.report.rows import live_service, tasks
+from supervisor.report.rows import live_service
 from supervisor.version import VERSION
 from workers.records.clock import epoch_of
 from workers.records.dataclass import dataclass

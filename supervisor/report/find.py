@@ -5,9 +5,9 @@ import os
 from typing import Any
 
 from supervisor.edge.newest import load_newest
+from supervisor.edge.root_listing import active_ids, tasks
 from supervisor.errors import AmbiguousRunError, RunRemovedError, UnknownRunError
 from supervisor.report.records import requested
-from supervisor.report.rows import active_ids, tasks
 from workers.records.errors import TypedError
 from workers.records.history import read_lines
 from workers.records.ids import is_run_id

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from supervisor.edge.flock import is_flocked
 from supervisor.edge.holder import read_lease
+from supervisor.edge.root_listing import active_ids, rejected, tasks
 from supervisor.edge.root_record import copied_from, load_root_record, root_record
 from supervisor.report.control import SHOWN_COUNT
 from supervisor.report.finding import Finding, bad, ok, warn
 from supervisor.report.records import requested
-from supervisor.report.rows import active_ids, rejected, tasks
 from workers.records.atomic import is_abandoned
 from workers.records.clock import epoch_of
 from workers.records.errors import TypedError

@@ -7,7 +7,8 @@ import os
 from typing import Any, Final
 
 from supervisor.edge.holder import serving
-from supervisor.report.rows import Row, active_ids, live_service, newest_rows, rejected, waits
+from supervisor.edge.root_listing import active_ids, rejected, waits
+from supervisor.report.rows import Row, live_service, newest_rows
 from supervisor.report.text import say
 from workers.records.errors import TypedError
 from workers.records.layout import Layout

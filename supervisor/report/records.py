@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from supervisor.report.rows import UNKNOWN_SCHEMA, Row, active_ids, live_view, placed_note
+from supervisor.edge.root_listing import active_ids
+from supervisor.report.rows import UNKNOWN_SCHEMA, Row, live_view, placed_note
 from workers.records.clock import epoch_of
 from workers.records.errors import BadRecordError, NewerRecordError, TypedError
 from workers.records.extensions import Observed

@@ -4,8 +4,8 @@ import contextlib
 import os
 from collections.abc import Collection, Iterator
 
+from supervisor.edge.root_listing import tasks
 from supervisor.report.records import load_manifest
-from supervisor.report.rows import tasks
 from workers.records.errors import TypedError
 from workers.records.ids import is_run_id
 from workers.records.layout import Layout

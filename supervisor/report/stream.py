@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from heapq import merge
 from typing import Any
 
+from supervisor.edge.root_listing import active_ids, tasks
 from supervisor.report.facts import FactFollower
-from supervisor.report.rows import active_ids, tasks
 from workers.records.errors import TypedError
 from workers.records.history import read_lines
 from workers.records.ids import is_run_id

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from supervisor.core.metrics import Totals
 from supervisor.edge.holds import holds_in_force
-from supervisor.report.rows import tasks
+from supervisor.edge.root_listing import tasks
 from supervisor.report.side_records import problems_of_root
 from supervisor.report.verify_run import Mend, Violation, check_run
 from workers.records.atomic import is_abandoned

@@ -84,3 +84,10 @@ class OwnedError(TypedError):
 
     exit_code = 75
     template = "{run_dir}: another process holds this run's .owner lock; it is being worked on"
+
+
+class LockingBrokenError(TypedError):
+    """flock does not exclude there. Facts: path, why."""
+
+    exit_code = 73
+    template = "locking does not work on {path} ({why}); put the root on a local file system"
