@@ -42,7 +42,7 @@ def isolate() -> None:
 
 
 def _start_again() -> NoReturn:
-    from workers.inherited import restore_locale
+    from workers.processes.inherited import restore_locale
 
     restore_locale()
     program = "import sys; sys.path.append(sys.argv.pop(1)); import pipeline_supervisor as p; "

@@ -24,7 +24,7 @@ def run() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"supervisor, version {VERSION}")
         return
-    from workers.inherited import take_over
+    from workers.processes.inherited import take_over
 
     take_over()
     from supervisor.cli import main as command_line

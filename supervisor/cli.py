@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import click
 
-from supervisor.report.clean import bounded, clean
-from supervisor.report.streams import discard, open_streams
-from supervisor.report.text import say
+from supervisor.report.text.output import print_error
+from supervisor.report.text.sanitize import bounded, clean
+from supervisor.report.text.std_streams import discard, open_streams
 from supervisor.version import VERSION
-from workers.records.errors import TypedError
+from workers.records.typed_errors import TypedError
 
 SECTIONS: Final = {
     "Make runs": {
@@ -177,7 +177,7 @@ def _complete(instruction: str) -> int:
     """Answer a shell that asks what fits; it never sees an error, which nobody could read."""
     from click.shell_completion import shell_complete
 
-    from supervisor.commands.completing import completes
+    from supervisor.commands.completion_values import completes
 
     class Completing(LazyGroup):
         def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -196,4 +196,4 @@ def _complete(instruction: str) -> int:
 def _complain(text: str) -> None:
     """Say it on stderr; where that is gone, the exit code alone has to tell."""
     with contextlib.suppress(OSError):
-        say(text)
+        print_error(text)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from workers.records.dataclass import dataclass
-from workers.records.errors import TypedError
+from workers.records.typed_errors import TypedError
 
 
 class UsageError(TypedError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from supervisor.report.verify import verify
+from supervisor.report.verify.verify_root import verify
 from workers.records.atomic import TORN
 from workers.records.layout import Layout
 from workers.records.proc import proc_stat

@@ -11,10 +11,10 @@ worked on, was begun before, or was taken away from us.
 import os
 import sys
 
-from workers.control import set_handlers
-from workers.inherited import take_over
+from workers.entry.run_worker import BAD_USAGE, work
+from workers.processes.inherited import take_over
 from workers.records.layout import RunDir
-from workers.run_worker import BAD_USAGE, work
+from workers.stages.control import set_handlers
 
 USAGE = "usage: python -m workers RUN_DIR [--owner-fd N | --claim N]"
 
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
     words = argv[1:]
     has_number = len(words) == 3 and words[2].isdecimal()
     if has_number and words[1] == "--claim":
-        from workers.keeper import keep  # a worker of this host has no keeper
+        from workers.entry.keeper import keep  # a worker of this host has no keeper
 
         return keep(RunDir(os.path.realpath(words[0])), int(words[2]))
     is_passed = has_number and words[1] == "--owner-fd"

@@ -10,7 +10,7 @@ from stress.chaos.pipelines import BATCH, BATCH_COUNTS, KINDS, TASK
 from stress.evidence import Evidence, gather
 from stress.invariants import Invariant, history_problems, state_problems, sums_problems
 from stress.outside import lease_is_free, tracebacks_in
-from supervisor.report.verify import verify
+from supervisor.report.verify.verify_root import verify
 from workers.records.layout import Layout
 from workers.records.read_spec import load_spec
 

@@ -3,10 +3,10 @@
 import click
 
 from supervisor.commands.options import json_option, root_options
-from supervisor.commands.waiting import Awaited, Service, settled, wait_for
-from supervisor.plan.root import layout_of
-from supervisor.report.find import find_run
-from supervisor.report.text import print_json, tell
+from supervisor.commands.run_waiter import RunRef, Service, final_manifest, wait_for
+from supervisor.config.find_root import layout_of
+from supervisor.report.read.find_run import find_run
+from supervisor.report.text.output import print_json, print_line
 from workers.records.request import Request, RequestKind, publish
 
 
@@ -22,8 +22,8 @@ def command(runs: tuple[str, ...], root: str | None, config: str | None, as_json
     Example: supervisor cancel latest
     """
     layout = layout_of(root, config, writes=True)
-    awaited = [Awaited(*find_run(layout, name)) for name in dict.fromkeys(runs)]
-    open_runs = [run for run in awaited if settled(layout, run) is None]
+    awaited = [RunRef(*find_run(layout, name)) for name in dict.fromkeys(runs)]
+    open_runs = [run for run in awaited if final_manifest(layout, run) is None]
     if open_runs:
         publish(
             layout,
@@ -43,5 +43,5 @@ def command(runs: tuple[str, ...], root: str | None, config: str | None, as_json
             print_json("cancel", {**facts, "status_detail": manifest["status_detail"]})
         else:
             word = "" if run in open_runs else ", had ended before"
-            tell(f"{run.run_id}  {manifest['status']}{word}")
+            print_line(f"{run.run_id}  {manifest['status']}{word}")
     return 0

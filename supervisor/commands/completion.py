@@ -4,7 +4,7 @@ from typing import Final
 
 import click
 
-from supervisor.report.text import tell
+from supervisor.report.text.output import print_line
 
 VARIABLE: Final = "_SUPERVISOR_COMPLETE"
 SHELLS: Final = ("bash", "zsh", "fish")
@@ -26,5 +26,5 @@ def command(ctx: click.Context, shell: str) -> int:
     made = get_completion_class(shell)
     if made is None:
         raise RuntimeError(f"click completes no {shell}")
-    tell(made(ctx.find_root().command, {}, "supervisor", VARIABLE).source())
+    print_line(made(ctx.find_root().command, {}, "supervisor", VARIABLE).source())
     return 0

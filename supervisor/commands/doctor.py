@@ -6,23 +6,23 @@ from collections.abc import Iterator
 
 import click
 
-from supervisor.commands.configured import settings_of
 from supervisor.commands.options import json_option, root_options
-from supervisor.edge.disk import look_at_disk, look_at_space
-from supervisor.edge.machine import look_at_machine, look_at_width
-from supervisor.edge.mounts import look_at_mount, mount_of
-from supervisor.edge.scheduler import look_at_scheduler
-from supervisor.edge.shared_folder import Ages, look_from_two_sides
+from supervisor.config.catalog import load_catalog
+from supervisor.config.find_root import config_files, find_layout, layout_of, project_file
+from supervisor.config.launcher_check import missing_for
+from supervisor.config.load import settings_of
+from supervisor.config.settings import Settings, limits_of
+from supervisor.config.trust import Trust, untrusted
+from supervisor.doctor.check_result import CheckResult, Level, bad, ok
+from supervisor.doctor.dask_scheduler import check_scheduler
+from supervisor.doctor.disk import check_disk, check_space
+from supervisor.doctor.machine import check_machine, check_width
+from supervisor.doctor.mounts import check_mount, mount_of
+from supervisor.doctor.root_checks import check_root
+from supervisor.doctor.shared_folder import Delays, check_from_two_sides
 from supervisor.errors import ConfigError
-from supervisor.plan.catalog import load_catalog
-from supervisor.plan.engines import missing_for
-from supervisor.plan.root import config_files, find_layout, layout_of, project_file
-from supervisor.plan.trust import Trust, untrusted
-from supervisor.report.finding import Finding, Level, bad, ok
-from supervisor.report.looks import look_at_root
-from supervisor.report.text import print_json, say, table
-from supervisor.settings import Settings, limits_of
-from workers.probe import echo as answer
+from supervisor.report.text.output import print_error, print_json, table
+from workers.entry.probe import echo as answer
 from workers.records.files import make_private
 from workers.records.layout import Layout
 
@@ -70,13 +70,13 @@ def command(hosts: int, echo: bool, root: str | None, config: str | None, as_jso
 
 def _echo(layout: Layout) -> int:
     make_private(layout.runs, layout.control)
-    if answer(layout.probe, tell=say):
+    if answer(layout.probe, tell=print_error):
         return 0
-    say("nobody asked")
+    print_error("nobody asked")
     return UNASKED
 
 
-def _configuration(layout: Layout, trust: Trust, config: str | None) -> Iterator[Finding]:
+def _configuration(layout: Layout, trust: Trust, config: str | None) -> Iterator[CheckResult]:
     """Check who can write the files that commands are read from."""
     files = config_files(layout.root, project_file(layout.root, config), os.environ)
     files = tuple(filter(os.path.lexists, files))
@@ -89,35 +89,35 @@ def _configuration(layout: Layout, trust: Trust, config: str | None) -> Iterator
 
 def _look(
     layout: Layout, settings: Settings, hosts_count: int, config: str | None
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     if not os.path.isdir(layout.root):
         yield bad("root", f"{layout.root} is no directory", "make it, or choose another --root")
         return
-    yield from look_at_machine(max_runs=settings.max_runs, watched=layout.root)
+    yield from check_machine(max_runs=settings.max_runs, watched=layout.root)
     with contextlib.suppress(ConfigError):  # 'supervisor validate' lists what is wrong
         catalog = load_catalog(layout.root, project_file(layout.root, config))
-        yield from look_at_width(catalog.pipelines.values())
+        yield from check_width(catalog.pipelines.values())
     lack = missing_for(settings.launcher)
     if lack is None:
         yield ok("launcher", settings.launcher)
     else:
         yield bad("launcher", f"{settings.launcher}: {lack.what}", lack.mend)
     if settings.launcher == "dask" and settings.dask_scheduler is not None:
-        yield look_at_scheduler(settings.dask_scheduler)
-    yield from look_at_space(layout.root, max_runs=settings.max_runs, limits=limits_of(settings))
+        yield check_scheduler(settings.dask_scheduler)
+    yield from check_space(layout.root, max_runs=settings.max_runs, limits=limits_of(settings))
     if os.path.isdir(layout.control):
         yield ok("root", layout.root)
-        yield from look_at_root(layout)
-        yield from look_at_mount(mount_of(layout.control), launcher=settings.launcher)
+        yield from check_root(layout)
+        yield from check_mount(mount_of(layout.control), launcher=settings.launcher)
         if os.stat(layout.control).st_uid != os.geteuid():
             return  # nothing is written next to the records of another user
-        disk = list(look_at_disk(layout.control))
+        disk = list(check_disk(layout.control))
         yield from disk
         if not any(finding.level is Level.BAD for finding in disk):
-            ages = Ages(
+            ages = Delays(
                 interval_s=settings.heartbeat_interval_s, hung_after_s=settings.hung_after_s
             )
-            yield from look_from_two_sides(layout.probe, hosts_count=hosts_count, ages=ages)
+            yield from check_from_two_sides(layout.probe, hosts_count=hosts_count, ages=ages)
     elif os.access(layout.root, os.W_OK | os.X_OK):
         yield ok(
             "root",
@@ -132,7 +132,7 @@ def _look(
         )
 
 
-def _table(found: list[Finding]) -> str:
+def _table(found: list[CheckResult]) -> str:
     rows = [
         (finding.level, finding.look, "; ".join(filter(None, (finding.what, finding.mend))))
         for finding in found

@@ -6,18 +6,18 @@ import time
 import click
 
 from supervisor.commands.options import group_option, root_options
-from supervisor.commands.pausing import POLL_S, change, check_group
-from supervisor.commands.serving import end_supervisor
-from supervisor.edge.flock import is_flocked
-from supervisor.edge.placements import may_be_at_work
-from supervisor.edge.root_listing import active_ids
-from supervisor.edge.unserved import Waiting
-from supervisor.plan.root import layout_of
-from supervisor.report.text import say
-from workers.records.errors import TypedError
+from supervisor.commands.pause_request import POLL_S, change, check_group
+from supervisor.commands.shutdown_request import end_supervisor
+from supervisor.commands.unserved import Waiting
+from supervisor.config.find_root import layout_of
+from supervisor.launchers.placement_record import may_be_at_work
+from supervisor.report.text.output import print_error
+from supervisor.store.root_listing import active_ids
+from workers.records.flock import is_flocked
 from workers.records.layout import Layout
 from workers.records.read_spec import load_spec
 from workers.records.request import RequestKind
+from workers.records.typed_errors import TypedError
 
 
 @click.command("drain", short_help="Let running runs end and start no more.")
@@ -40,7 +40,9 @@ def command(group: str | None, root: str | None, config: str | None) -> int:
     while _is_running(layout, group):
         waiting.explain()
         time.sleep(POLL_S)
-    say(f"group {group} is paused and nothing of it runs; 'supervisor resume' lifts the pause")
+    print_error(
+        f"group {group} is paused and nothing of it runs; 'supervisor resume' lifts the pause"
+    )
     return 0
 
 

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 
 import click
 
-from supervisor.commands.following import FOLLOW_S, pause
 from supervisor.commands.options import root_options
-from supervisor.edge.unserved import Waiting
-from supervisor.plan.root import layout_of
-from supervisor.report.find import find_run
-from supervisor.report.stream import RootStream, RunStream, Told, to_json
-from supervisor.report.text import json_line
+from supervisor.commands.poll import FOLLOW_S, pause
+from supervisor.commands.unserved import Waiting
+from supervisor.config.find_root import layout_of
+from supervisor.report.read.event_stream import RootStream, RunStream, Told, to_json
+from supervisor.report.read.find_run import find_run
+from supervisor.report.text.output import json_line
 
 
 @click.command("events", short_help="Print the facts of runs as NDJSON.")

@@ -7,18 +7,18 @@ from typing import Any, Final
 
 import click
 
-from supervisor.commands.configured import settings_of
-from supervisor.commands.guess import unknown_name
 from supervisor.commands.options import json_option, root_options
-from supervisor.core.retention import Decision, Going, Limits, decide
-from supervisor.edge.removal import look, remove, sweep
-from supervisor.edge.root_listing import tasks
+from supervisor.config.find_root import layout_of
+from supervisor.config.load import settings_of
+from supervisor.config.suggest_verb import unknown_name
+from supervisor.core.policy.retention import Removal, RetentionLimits, RetentionPlan, decide
 from supervisor.errors import CannotWriteError, UsageError
-from supervisor.plan.root import layout_of
-from supervisor.report.text import print_json, say, size, table, tell
+from supervisor.report.text.output import print_error, print_json, print_line, size, table
+from supervisor.store.root_listing import tasks
+from supervisor.store.run_removal import look, remove, sweep
 from workers.records.clock import utc_text
-from workers.records.errors import TypedError
 from workers.records.layout import Layout
+from workers.records.typed_errors import TypedError
 
 _BYTES: Final = re.compile(r"(\d{1,15})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
@@ -41,7 +41,7 @@ class ByteCount(click.ParamType[int]):
 class Swept:
     """What becomes of everything."""
 
-    going: list[tuple[str, Going]] = field(default_factory=list)
+    going: list[tuple[str, Removal]] = field(default_factory=list)
     spared: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
@@ -91,7 +91,7 @@ def command(
         try:
             _one(layout, task_id, limits, found, yes=yes)
         except (OSError, TypedError) as error:
-            say(f"task {task_id} is left as it is: {error}")
+            print_error(f"task {task_id} is left as it is: {error}")
             found.refused[task_id] = str(error)
     if as_json:
         print_json("gc", _facts(found, removed=yes))
@@ -106,11 +106,11 @@ def _limits(
     keep_runs: int | None,
     keep_days: float | None,
     keep_bytes: int | None,
-) -> Limits:
+) -> RetentionLimits:
     settings = settings_of(
         layout, config, keep_runs=keep_runs, keep_days=keep_days, keep_bytes=keep_bytes
     )
-    limits = Limits(
+    limits = RetentionLimits(
         keep_runs=settings.keep_runs, keep_days=settings.keep_days, keep_bytes=settings.keep_bytes
     )
     if not limits.any():
@@ -121,8 +121,8 @@ def _limits(
     return limits
 
 
-def _one(layout: Layout, task_id: str, limits: Limits, found: Swept, *, yes: bool) -> None:
-    decision: Decision = decide(look(layout, task_id), limits, now_epoch_s=time.time())
+def _one(layout: Layout, task_id: str, limits: RetentionLimits, found: Swept, *, yes: bool) -> None:
+    decision: RetentionPlan = decide(look(layout, task_id), limits, now_epoch_s=time.time())
     found.spared.update(decision.spared)
     refused = {}
     if yes and decision.going:
@@ -151,7 +151,7 @@ def _facts(found: Swept, *, removed: bool) -> dict[str, Any]:
     }
 
 
-def _ended(item: Going) -> str | None:
+def _ended(item: Removal) -> str | None:
     return None if item.run.ended_epoch_s is None else utc_text(item.run.ended_epoch_s)
 
 
@@ -159,15 +159,15 @@ def _print(found: Swept, *, removed: bool) -> None:
     if found.going:
         head = ("RUN", "TASK", "SIZE", "WHY")
         rows = [(i.run.run_id, task, size(i.run.size_bytes), i.why) for task, i in found.going]
-        tell(table(head, rows))
+        print_line(table(head, rows))
     count = len(found.going)
     runs = "1 run" if count == 1 else f"{count} runs"
     if removed:
-        tell(f"removed {runs}, {size(found.size_bytes)}")
+        print_line(f"removed {runs}, {size(found.size_bytes)}")
     else:
         mend = "; --yes removes them" if count else ""
-        tell(f"{runs}, {size(found.size_bytes)} would go; nothing was removed{mend}")
+        print_line(f"{runs}, {size(found.size_bytes)} would go; nothing was removed{mend}")
     for run_id, why in found.spared.items():
-        say(f"{run_id} stays: {why}")
+        print_error(f"{run_id} stays: {why}")
     for name, why in found.refused.items():
-        say(f"{name} could not be removed: {why}")
+        print_error(f"{name} could not be removed: {why}")

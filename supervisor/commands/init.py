@@ -7,11 +7,11 @@ import shutil
 import click
 
 from supervisor.commands.options import root_option
-from supervisor.edge.drafts import write_new
+from supervisor.config.find_root import absolute
+from supervisor.config.trust import check_writable, trust_of
+from supervisor.config.write_new_file import write_new
 from supervisor.errors import UsageError
-from supervisor.plan.root import absolute
-from supervisor.plan.trust import check_writable, trust_of
-from supervisor.report.text import say, tell
+from supervisor.report.text.output import print_error, print_line
 from workers.records.files import is_dir
 from workers.records.layout import Layout
 
@@ -30,8 +30,8 @@ def command(root: str | None) -> int:
     Example: supervisor init
     """
     # Heavy: who only asks for help or a completion needs neither.
-    from supervisor.plan.json_schema import batch_schema, config_schema
-    from supervisor.plan.starter import starter_for
+    from supervisor.config.init_template import starter_for
+    from supervisor.config.json_schema import batch_schema, config_schema
 
     chosen = root or os.environ.get("SUPERVISOR_ROOT") or os.curdir
     top = os.path.realpath(absolute(chosen))
@@ -48,15 +48,15 @@ def command(root: str | None) -> int:
     for name, schema in (("config", config_schema()), ("batch", batch_schema())):
         write_new(os.path.join(top, SCHEMAS, f"{name}.json"), json.dumps(schema, indent=2) + "\n")
     for notice in starter.notices:
-        say(notice)
+        print_error(notice)
     for line in starter.found:
-        tell(f"found    {line}")
+        print_line(f"found    {line}")
     for name, text in starter.files.items():
         if not write_new(os.path.join(top, name), text):
             raise UsageError(why=f"{name} was just written by somebody else, and left as it is")
-        tell(f"wrote    {name}")
-    tell(f"wrote    {SCHEMAS}/, which describes every key to an editor")
+        print_line(f"wrote    {name}")
+    print_line(f"wrote    {SCHEMAS}/, which describes every key to an editor")
     at = "" if chosen == os.curdir else f" --root {top}"
-    tell(f"\nnext:    supervisor plan {starter.pipeline}{at}")
-    tell(f"         supervisor start --once{at}")
+    print_line(f"\nnext:    supervisor plan {starter.pipeline}{at}")
+    print_line(f"         supervisor start --once{at}")
     return 0

@@ -7,15 +7,15 @@ from typing import TextIO
 
 import click
 
-from supervisor.commands.following import FOLLOW_S, pause
 from supervisor.commands.options import root_options
-from supervisor.edge.unserved import Waiting
+from supervisor.commands.poll import FOLLOW_S, pause
+from supervisor.commands.unserved import Waiting
+from supervisor.config.find_root import layout_of
 from supervisor.errors import UsageError
-from supervisor.plan.root import layout_of
-from supervisor.report.clean import OutputCleaner, clean_line
-from supervisor.report.find import find_run
-from supervisor.report.follow import Piece, RunFollower
-from supervisor.report.text import say
+from supervisor.report.read.find_run import find_run
+from supervisor.report.read.follow_run import Piece, RunFollower
+from supervisor.report.text.output import print_error
+from supervisor.report.text.sanitize import OutputCleaner, clean_line
 from workers.records.layout import Layout
 from workers.records.read_spec import load_spec
 from workers.records.spec import RunSpec
@@ -133,7 +133,9 @@ def command(
         raise UsageError(why=f"run {run_id} has no stage {stage!r}; it has: {', '.join(stages)}")
     kept_from = {item.stage: item.run_id for item in spec.kept}
     if stage in kept_from:
-        say(f"{stage} was kept: 'supervisor logs {kept_from[stage]} {stage}' shows its output")
+        print_error(
+            f"{stage} was kept: 'supervisor logs {kept_from[stage]} {stage}' shows its output"
+        )
     follower = RunFollower(layout, task_id, run_id, head_bytes=head_bytes(spec), stage=stage)
     printer = Printer(stream, headings=stage is None)
     found: Iterable[Piece] = follower.read_new()
@@ -143,7 +145,7 @@ def command(
     printer.print(found)
     while follow and follower.verdict is None:
         if follower.is_gone:
-            say(f"the directory of {run_id} is gone")
+            print_error(f"the directory of {run_id} is gone")
             break
         waiting.explain()
         pause(FOLLOW_S)

@@ -5,9 +5,9 @@ import sys
 import click
 
 from supervisor.commands.options import json_option, root_options
-from supervisor.plan.root import layout_of
-from supervisor.report.figures import FiguresReader, now_epoch_s
-from supervisor.report.text import print_json
+from supervisor.config.find_root import layout_of
+from supervisor.report.read.root_metrics import FiguresReader, now_epoch_s
+from supervisor.report.text.output import print_json
 
 
 @click.command("metrics", short_help="Print figures for Prometheus.")
@@ -26,7 +26,7 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
     if as_json:
         print_json("metrics-report", figures.to_json(now_epoch_s()))
         return 0
-    from supervisor.report.prometheus import text_of  # prometheus_client: 60 ms
+    from supervisor.report.export.prometheus import text_of  # prometheus_client: 60 ms
 
     sys.stdout.write(text_of(figures))
     sys.stdout.flush()

@@ -3,9 +3,9 @@
 import click
 
 from supervisor.commands.options import group_option, root_options
-from supervisor.commands.pausing import change, check_group
-from supervisor.plan.root import layout_of
-from supervisor.report.text import say
+from supervisor.commands.pause_request import change, check_group
+from supervisor.config.find_root import layout_of
+from supervisor.report.text.output import print_error
 from workers.records.request import RequestKind
 
 
@@ -25,5 +25,5 @@ def command(group: str | None, root: str | None, config: str | None) -> int:
         check_group(layout, config, group)
     change(layout, RequestKind.PAUSE, group)
     what = "everything" if group is None else f"group {group}"
-    say(f"{what} is paused; 'supervisor resume' lifts it")
+    print_error(f"{what} is paused; 'supervisor resume' lifts it")
     return 0

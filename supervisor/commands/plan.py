@@ -5,12 +5,12 @@ from typing import Any, Final
 
 import click
 
-from supervisor.commands.configured import configure
 from supervisor.commands.options import json_option, param_option, root_options
-from supervisor.plan.runs import Asking
-from supervisor.report.text import amounts, print_json, tell
-from supervisor.settings import PLACED
-from workers.records.fields import plain
+from supervisor.config.load import load_config
+from supervisor.config.run_specs import SpecBuilder
+from supervisor.config.settings import PLACED
+from supervisor.report.text.output import amounts, print_json, print_line
+from workers.records.json_reader import plain
 from workers.records.spec import ParamSpec, PipelineSpec
 
 INHERITED: Final = (
@@ -32,11 +32,11 @@ def command(
 
     Example: supervisor plan lint
     """
-    given = configure(root, config, writes=False)
+    given = load_config(root, config, writes=False)
     chosen, below = given.catalog.resolve(pipeline)
     if params:
-        asking = Asking(settings=given.settings, asked_by="plan")
-        chosen = asking.named(given.catalog, pipeline, given.wish(None, params)).pipeline
+        asking = SpecBuilder(settings=given.settings, asked_by="plan")
+        chosen = asking.named(given.catalog, pipeline, given.run_options(None, params)).pipeline
     if as_json:
         facts: dict[str, Any] = {"pipeline": plain(chosen), "pipelines": plain(below)}
         print_json("plan", facts)
@@ -47,7 +47,7 @@ def command(
         if item.resources and item is chosen:
             lines.insert(1, _taken(item, given.settings.launcher))
     lines.append(INHERITED)
-    tell("\n".join(lines))
+    print_line("\n".join(lines))
     return 0
 
 

@@ -4,13 +4,13 @@ import os
 
 import click
 
-from supervisor.commands.configured import settings_of
 from supervisor.commands.options import json_option, root_options
 from supervisor.commands.verify import BAD_RECORDS
-from supervisor.plan.root import layout_of
-from supervisor.report.clean import clean_line
-from supervisor.report.text import print_json, tell
-from supervisor.report.verify import verify
+from supervisor.config.find_root import layout_of
+from supervisor.config.load import settings_of
+from supervisor.report.text.output import print_json, print_line
+from supervisor.report.text.sanitize import clean_line
+from supervisor.report.verify.verify_root import verify
 
 
 @click.command("repair", short_help="Repair what verify reports.")
@@ -31,7 +31,7 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
     if not os.path.isdir(layout.runs):
         done, left, kept_in = [], [], None
     else:
-        from supervisor.wiring import repair_for
+        from supervisor.daemon.build import repair_for
 
         with repair_for(layout, settings_of(layout, config)) as repair:
             done, left = list(repair.run()), list(verify(layout))
@@ -46,10 +46,10 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
         print_json("repair", facts)
     else:
         for repaired in done:
-            tell(clean_line(f"{repaired.path}: {repaired.what}; {repaired.done}"))
+            print_line(clean_line(f"{repaired.path}: {repaired.what}; {repaired.done}"))
         for found in left:
-            tell(clean_line(f"{found.path}: {found.what}; not repaired: see to it yourself"))
+            print_line(clean_line(f"{found.path}: {found.what}; not repaired: see to it yourself"))
         if kept_in is not None:
-            tell(clean_line(f"what was moved or replaced is in {kept_in}/"))
-        tell(clean_line(f"{layout.root}: {len(done)} repaired, {len(left)} left"))
+            print_line(clean_line(f"what was moved or replaced is in {kept_in}/"))
+        print_line(clean_line(f"{layout.root}: {len(done)} repaired, {len(left)} left"))
     return BAD_RECORDS if left else 0

@@ -4,17 +4,17 @@ import sys
 
 import click
 
-from supervisor.commands.guess import unknown_name
 from supervisor.commands.options import root_options
-from supervisor.edge.output_file import write_output
-from supervisor.edge.root_listing import tasks
+from supervisor.config.find_root import absolute, layout_of
+from supervisor.config.suggest_verb import unknown_name
 from supervisor.errors import UnknownTaskError, UsageError
-from supervisor.plan.root import absolute, layout_of
-from supervisor.report import run_page, task_page
-from supervisor.report.find import find_run
-from supervisor.report.tree import read_tree
-from workers.records.errors import BadRecordError
+from supervisor.report.export.output_file import write_output
+from supervisor.report.html import run_page, task_page
+from supervisor.report.read.find_run import find_run
+from supervisor.report.read.run_tree import read_tree
+from supervisor.store.root_listing import tasks
 from workers.records.ids import check_id
+from workers.records.typed_errors import BadRecordError
 
 
 @click.command("report", short_help="Write a run or a task as an HTML page.")

@@ -3,10 +3,10 @@
 import click
 
 from supervisor.commands.options import group_option, root_options
-from supervisor.commands.pausing import change, check_group
-from supervisor.plan.root import layout_of
-from supervisor.report.control import holds_now
-from supervisor.report.text import say
+from supervisor.commands.pause_request import change, check_group
+from supervisor.config.find_root import layout_of
+from supervisor.report.read.queue_controls import holds_now
+from supervisor.report.text.output import print_error
 from workers.records.request import RequestKind
 
 
@@ -26,13 +26,13 @@ def command(group: str | None, root: str | None, config: str | None) -> int:
     what = "everything" if group is None else f"group {group}"
     held = holds_now(layout)
     if held == held.resumed(group):
-        say("nothing is paused" if group is None else f"{what} is not paused")
+        print_error("nothing is paused" if group is None else f"{what} is not paused")
     else:
         change(layout, RequestKind.RESUME, group)
-        say(f"{what} is resumed")
+        print_error(f"{what} is resumed")
     left = holds_now(layout)
     if left.since is not None:
-        say("everything is still paused; 'supervisor resume' without --group lifts that")
+        print_error("everything is still paused; 'supervisor resume' without --group lifts that")
     elif left:
-        say(f"still paused: {', '.join(name for name, _ in left.groups)}")
+        print_error(f"still paused: {', '.join(name for name, _ in left.groups)}")
     return 0

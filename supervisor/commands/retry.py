@@ -6,14 +6,14 @@ from typing import Any
 import click
 
 from supervisor.commands.options import json_option, root_options
-from supervisor.commands.waiting import Awaited, ended
-from supervisor.core.retrying import kept_of
-from supervisor.plan.retries import retry_spec
-from supervisor.plan.root import layout_of
-from supervisor.report.find import find_run
-from supervisor.report.records import fold_now, load_manifest, requested
-from supervisor.report.retried import followed_now
-from supervisor.report.text import json_line, print_accepted
+from supervisor.commands.run_waiter import RunRef, ended
+from supervisor.config.find_root import layout_of
+from supervisor.config.retry_spec import retry_spec
+from supervisor.core.policy.retry_plan import kept_of
+from supervisor.report.read.find_run import find_run
+from supervisor.report.read.retried_dependencies import followed_now
+from supervisor.report.read.run_records import fold_now, load_manifest, requested
+from supervisor.report.text.output import json_line, print_accepted
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL, Status
 from workers.records.read_spec import load_spec
@@ -65,6 +65,6 @@ def _record(layout: Layout, task_id: str, run_id: str) -> tuple[RunSpec, dict[st
         return spec, fold_now(layout, spec)
     manifest = load_manifest(layout, task_id, run_id)
     marked = os.path.lexists(layout.marker(run_id))
-    if marked and manifest["status"] in FINAL and ended(layout, Awaited(task_id, run_id)) is None:
+    if marked and manifest["status"] in FINAL and ended(layout, RunRef(task_id, run_id)) is None:
         manifest["status"] = str(Status.IN_PROGRESS)
     return load_spec(run.spec), manifest

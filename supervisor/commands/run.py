@@ -10,20 +10,20 @@ from typing import Final, Unpack
 
 import click
 
-from supervisor.commands.asking import Wished, ask_for, asking_options
 from supervisor.commands.logs import Printer, head_bytes
-from supervisor.commands.waiting import POLL_S, Awaited, Service, outcome, wait_for
-from supervisor.edge.caller_process import HostProcess
+from supervisor.commands.run_options import Wished, ask_for, asking_options
+from supervisor.commands.run_waiter import POLL_S, RunRef, Service, outcome, wait_for
 from supervisor.errors import SetAsideError
-from supervisor.report.follow import RunFollower
-from supervisor.report.queue_reasons import why_queued
-from supervisor.report.records import fold_now
-from supervisor.report.text import print_json, say
-from workers.records.errors import TypedError
+from supervisor.launchers.caller_process import HostProcess
+from supervisor.report.read.follow_run import RunFollower
+from supervisor.report.read.queue_reasons import why_queued
+from supervisor.report.read.run_records import fold_now
+from supervisor.report.text.output import print_error, print_json
 from workers.records.layout import Layout
 from workers.records.placement import CALLER
 from workers.records.request import Request, RequestKind, publish
 from workers.records.spec import RunSpec
+from workers.records.typed_errors import TypedError
 
 WHY_AFTER_S: Final = 5.0  # a person wonders by then
 HOST_END_S: Final = 2.0  # it ends some milliseconds after its run
@@ -80,7 +80,7 @@ def command(
                 interrupts.cancel("nobody reads its output any more")
             interrupts.act()
 
-        awaited = Awaited(spec.task_id, spec.run_id)
+        awaited = RunRef(spec.task_id, spec.run_id)
         manifest = wait_for(layout, [awaited], timeout_s=None, meanwhile=meanwhile)[awaited]
         output.finish()
         _wait_for_hooks(layout, spec, service, interrupts)
@@ -91,7 +91,7 @@ def command(
         print_json("run", {"manifest": manifest})
     else:
         detail = f" ({manifest['status_detail']})" if manifest["status_detail"] else ""
-        say(f"{manifest['status']}{detail}; records: {manifest['artifact_root']}")
+        print_error(f"{manifest['status']}{detail}; records: {manifest['artifact_root']}")
     return BROKEN_PIPE if output.reader_is_gone else outcome(manifest)
 
 
@@ -165,7 +165,7 @@ class WhyQueued:
             why = why_queued(self._layout, fold_now(self._layout, self._spec))
             if why is not None and (outer := self._spec.nested_in) is not None:
                 why += f"; {outer} lends its place to one nested run at a time"
-            say(f"{self._spec.run_id} is still queued" + (f": {why}" if why else ""))
+            print_error(f"{self._spec.run_id} is still queued" + (f": {why}" if why else ""))
 
 
 class Interrupts:
@@ -203,7 +203,7 @@ class Interrupts:
         self._cancelled = True
         run_id = self._spec.run_id
         with contextlib.suppress(OSError):  # stderr may be gone as well
-            say(f"cancelling {run_id}: {note}")
+            print_error(f"cancelling {run_id}: {note}")
         request = Request(kind=RequestKind.CANCEL, run_ids=(run_id,), detail="cancelled-by-user")
         publish(self._layout, request)
 

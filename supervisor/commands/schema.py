@@ -7,10 +7,10 @@ from typing import Final
 
 import click
 
-from supervisor.commands.guess import unknown_name
+from supervisor.config.suggest_verb import unknown_name
 from supervisor.errors import UsageError
 from supervisor.report.schemas import RECORDS, schema_text
-from supervisor.report.text import tell
+from supervisor.report.text.output import print_line
 
 WRITTEN: Final[Mapping[str, str]] = {
     "config": "config/supervisor.toml: settings and pipelines",
@@ -31,7 +31,7 @@ def command(name: str | None) -> int:
     """
     if name is None:
         width = max(map(len, NAMES))
-        tell("\n".join(f"{key:<{width}}  {text}" for key, text in NAMES.items()))
+        print_line("\n".join(f"{key:<{width}}  {text}" for key, text in NAMES.items()))
         return 0
     if name not in NAMES:
         raise UsageError(why=unknown_name("schema", name, NAMES))
@@ -41,7 +41,7 @@ def command(name: str | None) -> int:
 
 
 def _written(name: str) -> str:
-    from supervisor.plan.json_schema import batch_schema, config_schema  # pydantic: 100 ms
+    from supervisor.config.json_schema import batch_schema, config_schema  # pydantic: 100 ms
 
     schema = config_schema() if name == "config" else batch_schema()
     return json.dumps(schema, indent=2) + "\n"

@@ -8,21 +8,28 @@ from typing import Any
 import click
 
 from supervisor.commands.options import json_option, root_options
+from supervisor.config.find_root import layout_of
 from supervisor.errors import RunRemovedError
-from supervisor.plan.root import layout_of
-from supervisor.report.clean import clean_line
-from supervisor.report.environment import environment_of
-from supervisor.report.failure import Tail, tail_of
-from supervisor.report.find import find_run
-from supervisor.report.hooked import HEAD, Hooked, hooks_of, rows_of
-from supervisor.report.records import begun_at, host_in, manifest_now
-from supervisor.report.terminal import columns
-from supervisor.report.text import amounts, duration, print_json, put, table, tell
-from supervisor.report.tree import RunNode, StageNode, read_tree
-from workers.records.errors import TypedError
+from supervisor.report.read.error_tail import Tail, tail_of
+from supervisor.report.read.find_run import find_run
+from supervisor.report.read.hook_outcomes import HEAD, HookOutcome, hooks_of, rows_of
+from supervisor.report.read.run_records import begun_at, host_in, manifest_now
+from supervisor.report.read.run_tree import RunNode, StageNode, read_tree
+from supervisor.report.read.stage_environment import environment_of
+from supervisor.report.text.columns import columns
+from supervisor.report.text.output import (
+    amounts,
+    duration,
+    print_json,
+    print_line,
+    print_raw,
+    table,
+)
+from supervisor.report.text.sanitize import clean_line
 from workers.records.identity import host_name
 from workers.records.layout import Layout, RunDir
 from workers.records.read_spec import load_spec
+from workers.records.typed_errors import TypedError
 
 
 @click.command("show", short_help="Show one run's record.")
@@ -61,16 +68,16 @@ def command(run: str, timing: bool, root: str | None, config: str | None, as_jso
 
 
 def _timing(layout: Layout, task_id: str, run_id: str, *, as_json: bool) -> int:
-    from supervisor.report.timetable import lines_of
-    from supervisor.report.timing import to_json
+    from supervisor.report.read.timing import to_json
+    from supervisor.report.terminal.timing_table import lines_of
 
     tree = read_tree(layout, task_id, run_id)
     if as_json:
         print_json("timing", to_json(tree))
         return 0
-    put(clean_line(f"{tree.run_id}  {tree.status}  {tree.task_id}  {tree.pipeline_id}"))
+    print_raw(clean_line(f"{tree.run_id}  {tree.status}  {tree.task_id}  {tree.pipeline_id}"))
     for line in lines_of(tree, columns(sys.stdout)):
-        put(line)
+        print_raw(line)
     return 0
 
 
@@ -92,7 +99,7 @@ def _show_removed(line: dict[str, Any], *, as_json: bool) -> None:
     if line.get("host") not in (None, host_name()):
         rows.append(("host", line["host"]))
     for name, value in rows:
-        tell(f"{name:<10}{clean_line(str(value))}")
+        print_line(f"{name:<10}{clean_line(str(value))}")
 
 
 def _print(run: RunDir, tree: RunNode) -> None:
@@ -120,12 +127,12 @@ def _print(run: RunDir, tree: RunNode) -> None:
     if extensions.get("reason"):
         rows.append(("reason", extensions["reason"]))
     for name, value in rows:
-        tell(f"{name:<10}{clean_line(str(value))}")
+        print_line(f"{name:<10}{clean_line(str(value))}")
     for warning in extensions["warnings"]:
-        tell(f"{'warning':<10}{clean_line(warning['message'])}")
-    tell("")
+        print_line(f"{'warning':<10}{clean_line(warning['message'])}")
+    print_line("")
     head = ("#", "STAGE", "STATUS", "TIME", "EXIT", "SUMMARY")
-    tell(
+    print_line(
         table(
             head,
             [
@@ -165,22 +172,22 @@ def _exit(stage: StageNode) -> str:
     return str(code) if code is not None else stage.signal or "-"
 
 
-def _print_hooks(hooks: Sequence[Hooked]) -> None:
+def _print_hooks(hooks: Sequence[HookOutcome]) -> None:
     if not hooks:
         return
-    tell("")
-    tell(table(HEAD, rows_of(hooks)))
+    print_line("")
+    print_line(table(HEAD, rows_of(hooks)))
     for hook in hooks:
         if not hook.fine and hook.last_lines:
-            tell(f"\nlast lines of {hook.event} (all that was kept: {clean_line(hook.path)})")
+            print_line(f"\nlast lines of {hook.event} (all that was kept: {clean_line(hook.path)})")
             for line in hook.last_lines:
-                tell(f"  output | {line}")
+                print_line(f"  output | {line}")
 
 
 def _print_error(tail: Tail, stage: str) -> None:
     if tail.trouble is not None:
-        tell(f"\n{stage}: {clean_line(tail.trouble)}")
+        print_line(f"\n{stage}: {clean_line(tail.trouble)}")
         return
-    tell(f"\nlast lines of {stage} (all that was kept: {clean_line(tail.path)})")
+    print_line(f"\nlast lines of {stage} (all that was kept: {clean_line(tail.path)})")
     for stream, line in tail.lines:
-        tell(f"  {stream} | {line}")
+        print_line(f"  {stream} | {line}")

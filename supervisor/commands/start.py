@@ -8,10 +8,10 @@ from typing import Any, get_args
 import click
 
 from supervisor.commands.options import json_option, param_option, root_options
-from supervisor.edge.notify import notifier_of
-from supervisor.edge.zygote import ZygoteLauncher
-from supervisor.plan.root import PREFIX
-from supervisor.settings import Launcher
+from supervisor.config.find_root import PREFIX
+from supervisor.config.settings import Launcher
+from supervisor.daemon.sd_notify import notifier_of
+from supervisor.launchers.zygote_client import ZygoteLauncher
 
 
 @click.command("start", short_help="Supervise runs.")
@@ -48,7 +48,7 @@ def command(**words: Any) -> int:  # noqa: ANN401 - supervising.Asked spells the
     """
     notifier = notifier_of(os.environ, os.getpid())
     with _early(words["launcher"], is_temporary=words["lease_fd"] is not None) as by_fork:
-        from supervisor.commands.supervising import Asked, supervise
+        from supervisor.daemon.main import Asked, supervise
 
         return supervise(Asked(**words), notifier, by_fork)
 

@@ -3,9 +3,9 @@
 import click
 
 from supervisor.commands.options import json_option, root_options
-from supervisor.plan.root import layout_of
-from supervisor.report.overview import facts_of, shown_rows
-from supervisor.report.text import print_json, say
+from supervisor.config.find_root import layout_of
+from supervisor.report.read.overview import facts_of, shown_rows
+from supervisor.report.text.output import print_error, print_json
 
 FAILED_SHOWN = 3  # docs/reference/exit-codes.md
 
@@ -30,17 +30,17 @@ def command(
     """
     layout = layout_of(root, config, writes=False)
     if watch:
-        from supervisor.commands.showing import show_again
+        from supervisor.commands.status_views import show_again
 
         statuses = show_again(layout, runs, as_json=as_json)
     elif runs or not as_json:
-        from supervisor.commands.showing import show
+        from supervisor.commands.status_views import show
 
         statuses = show(layout, runs, as_json=as_json)
     else:
         rows, unread = shown_rows(layout)
         for error in unread:
-            say(error)
+            print_error(error)
         print_json("status-report", facts_of(layout, [row.to_json() for row in rows]))
         statuses = [row.status for row in rows]
     return FAILED_SHOWN if "failed" in statuses else 0

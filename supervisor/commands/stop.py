@@ -3,8 +3,8 @@
 import click
 
 from supervisor.commands.options import root_options
-from supervisor.commands.serving import end_supervisor
-from supervisor.plan.root import layout_of
+from supervisor.commands.shutdown_request import end_supervisor
+from supervisor.config.find_root import layout_of
 from workers.records.request import RequestKind
 
 

@@ -4,8 +4,8 @@ from typing import Unpack
 
 import click
 
-from supervisor.commands.asking import Wished, ask_for, asking_options
-from supervisor.report.text import json_line, print_accepted
+from supervisor.commands.run_options import Wished, ask_for, asking_options
+from supervisor.report.text.output import json_line, print_accepted
 from workers.records.request import Request, RequestKind, publish
 
 

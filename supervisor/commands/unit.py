@@ -6,9 +6,9 @@ import sys
 import click
 
 from supervisor.commands.options import root_options
-from supervisor.plan.root import absolute, layout_of
-from supervisor.report.text import tell
-from supervisor.report.unit import unit_text
+from supervisor.config.find_root import absolute, layout_of
+from supervisor.report.export.systemd_unit import unit_text
+from supervisor.report.text.output import print_line
 
 
 @click.command("unit", short_help="Print a systemd user unit.")
@@ -27,5 +27,7 @@ def command(root: str | None, config: str | None) -> int:
     beside = os.path.join(os.path.dirname(sys.executable), "supervisor")
     program = (beside,) if os.access(beside, os.X_OK) else (sys.executable, "-m", "supervisor")
     given = None if config is None else absolute(config)
-    tell(unit_text(program, layout.root, given, os.environ.get("PATH", os.defpath)).rstrip("\n"))
+    print_line(
+        unit_text(program, layout.root, given, os.environ.get("PATH", os.defpath)).rstrip("\n")
+    )
     return 0

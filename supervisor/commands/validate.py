@@ -4,11 +4,11 @@ import os
 
 import click
 
-from supervisor.commands.configured import configure
 from supervisor.commands.options import json_option, root_options
+from supervisor.config.find_root import ORIGIN, absolute
+from supervisor.config.load import load_config
 from supervisor.errors import ConfigError, Problem
-from supervisor.plan.root import ORIGIN, absolute
-from supervisor.report.text import print_json, tell
+from supervisor.report.text.output import print_json, print_line
 
 
 @click.command("validate", short_help="Check the configuration.")
@@ -22,7 +22,7 @@ def command(batches: tuple[str, ...], root: str | None, config: str | None, as_j
 
     Example: supervisor validate --batch config/batches/diagnostics.toml
     """
-    given = configure(root, config, writes=False)
+    given = load_config(root, config, writes=False)
     named: list[str | None] = [absolute(path) for path in batches]
     default = given.settings.batch
     if default is not None and default not in named:
@@ -43,7 +43,7 @@ def command(batches: tuple[str, ...], root: str | None, config: str | None, as_j
         origin = os.path.join(given.layout.root, ORIGIN)
         files = [given.project, origin if os.path.lexists(origin) else None]
         read = " and ".join(path for path in files if path) or "no configuration file"
-        tell(f"{read}: ok, {len(names)} pipeline{'' if len(names) == 1 else 's'}")
+        print_line(f"{read}: ok, {len(names)} pipeline{'' if len(names) == 1 else 's'}")
         for path in paths:
-            tell(f"{path}: ok")
+            print_line(f"{path}: ok")
     return 0

@@ -3,12 +3,12 @@
 import click
 
 from supervisor.commands.options import json_option, root_options
-from supervisor.edge.root_listing import rejected
-from supervisor.plan.root import layout_of
-from supervisor.report.clean import clean_line
-from supervisor.report.control import aside_lines
-from supervisor.report.text import print_json, say, tell
-from supervisor.report.verify import verify
+from supervisor.config.find_root import layout_of
+from supervisor.report.read.queue_controls import aside_lines
+from supervisor.report.text.output import print_error, print_json, print_line
+from supervisor.report.text.sanitize import clean_line
+from supervisor.report.verify.verify_root import verify
+from supervisor.store.root_listing import rejected
 
 BAD_RECORDS = 65  # docs/reference/exit-codes.md
 
@@ -34,12 +34,12 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
         print_json("verify", facts)
     else:
         for item in found:
-            tell(clean_line(f"{item.path}: {item.what}"))
+            print_line(clean_line(f"{item.path}: {item.what}"))
         for line in aside_lines(rejected(layout)):
-            say(line)
+            print_error(line)
         words = "every record is in order"
         if found:
             mendable = sum(item.mend is not None for item in found)
             words = f"{len(found)} violations; 'supervisor repair' repairs {mendable} of them"
-        tell(clean_line(f"{layout.root}: {words}"))
+        print_line(clean_line(f"{layout.root}: {words}"))
     return BAD_RECORDS if found else 0

@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from supervisor.commands.options import json_option, root_options
-from supervisor.commands.waiting import Awaited, ended, outcome, wait_for
-from supervisor.core.outcome import worst
+from supervisor.commands.run_waiter import RunRef, ended, outcome, wait_for
+from supervisor.config.find_root import layout_of
+from supervisor.core.policy.exit_codes import worst
 from supervisor.errors import RunRemovedError
-from supervisor.plan.root import layout_of
-from supervisor.report.find import find_run
-from supervisor.report.text import print_json, tell
-from workers.records.fields import Fields
+from supervisor.report.read.find_run import find_run
+from supervisor.report.text.output import print_json, print_line
+from workers.records.json_reader import JsonReader
 from workers.records.layout import Layout
 
 TIMED_OUT = 124  # docs/reference/exit-codes.md, as timeout(1)
@@ -43,7 +43,7 @@ def command(
     Example: supervisor wait latest --timeout 600
     """
     layout = layout_of(root, config, writes=False)
-    over: dict[Awaited, dict[str, Any]] = {}
+    over: dict[RunRef, dict[str, Any]] = {}
     awaited = list(dict.fromkeys(_awaited(layout, name, over) for name in runs))
     found = wait_for(
         layout,
@@ -68,7 +68,7 @@ class _Meanwhile:
     """Finds runs whose directory is taken away while they are waited for."""
 
     def __init__(
-        self, layout: Layout, awaited: list[Awaited], over: dict[Awaited, dict[str, Any]]
+        self, layout: Layout, awaited: list[RunRef], over: dict[RunRef, dict[str, Any]]
     ) -> None:
         self._layout = layout
         self._awaited = awaited
@@ -87,13 +87,13 @@ class _Meanwhile:
                 _awaited(self._layout, run.run_id, self._over)
 
 
-def _awaited(layout: Layout, name: str, over: dict[Awaited, dict[str, Any]]) -> Awaited:
+def _awaited(layout: Layout, name: str, over: dict[RunRef, dict[str, Any]]) -> RunRef:
     """Find a run; one that only the history knows is over, and is put there."""
     try:
-        return Awaited(*find_run(layout, name))
+        return RunRef(*find_run(layout, name))
     except RunRemovedError as error:
-        line = Fields(error.facts, "history.ndjson").child("line")
-        run = Awaited(line.text("taskId"), line.text("runId"))
+        line = JsonReader(error.facts, "history.ndjson").child("line")
+        run = RunRef(line.text("taskId"), line.text("runId"))
         over[run] = {
             "status": line.text("status"),
             "status_detail": line.text_or_none("statusDetail"),
@@ -102,11 +102,11 @@ def _awaited(layout: Layout, name: str, over: dict[Awaited, dict[str, Any]]) -> 
         return run
 
 
-def _tell(run: Awaited, manifest: dict[str, Any] | None, *, as_json: bool) -> None:
+def _tell(run: RunRef, manifest: dict[str, Any] | None, *, as_json: bool) -> None:
     status = manifest["status"] if manifest else "unfinished"
     detail = manifest["status_detail"] if manifest else None
     if as_json:
         facts = {"run_id": run.run_id, "task_id": run.task_id}
         print_json("wait", {**facts, "status": status, "status_detail": detail})
     else:
-        tell(f"{run.run_id}  {status}{f' ({detail})' if detail else ''}")
+        print_line(f"{run.run_id}  {status}{f' ({detail})' if detail else ''}")

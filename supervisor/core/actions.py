@@ -19,7 +19,7 @@ class AskStop:
 
 
 @dataclass(frozen=True, slots=True)
-class Clear:
+class KillLeftovers:
     """Kill what is left of the run's processes, its worker included; one round."""
 
     run_id: str
@@ -68,7 +68,7 @@ class ReportOwed:
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
+class ReleaseMarker:
     """Remove the run's marker: history and state hold it."""
 
     run_id: str
@@ -77,11 +77,11 @@ class Forget:
 Action = (
     Launch
     | AskStop
-    | Clear
+    | KillLeftovers
     | WriteVerdict
     | WriteManifest
     | Record
     | WriteSnapshot
     | ReportOwed
-    | Forget
+    | ReleaseMarker
 )

@@ -12,8 +12,6 @@ from enum import StrEnum
 from typing import Any
 
 from supervisor.core.actions import Action
-from supervisor.core.backoff import Backoff
-from supervisor.core.holds import Holds
 from supervisor.core.lanes import CHILDREN, Lane, Place, lane_of
 from supervisor.core.lifecycle import (
     Ended,
@@ -28,7 +26,9 @@ from supervisor.core.lifecycle import (
     check,
     next_story,
 )
-from supervisor.core.liveness import Ages, Liveness
+from supervisor.core.pauses import Pauses
+from supervisor.core.policy.backoff import Backoff
+from supervisor.core.policy.liveness import Ages, Liveness
 from supervisor.core.queue import Queue
 from workers.records.dataclass import dataclass
 
@@ -54,7 +54,7 @@ class Rules:
         clear_first_s: between the first two rounds of it; then as long again as it has taken so
             far, ``clear_every_s`` at most; ``remains_every_s`` once the verdict is written.
         give_up_s: how long the killing goes on in all: what survives SIGKILL this long is left to
-            the kernel, which ends it as soon as it can (as workers.containment.GIVE_UP_S).
+            the kernel, which ends it as soon as it can (as ``containment.GIVE_UP_S``).
         owed_retry_s: between attempts at the lock of a task whose snapshot is owed.
     """
 
@@ -120,7 +120,7 @@ class Fleet:
 
     max_runs: int
     groups: Mapping[str, int] = field(default_factory=dict)
-    holds: Holds = field(default_factory=Holds)
+    holds: Pauses = field(default_factory=Pauses)
     mode: Mode = Mode.SERVING
     only_waited_for: bool = False
     queued: Mapping[str, Run] = field(default_factory=dict)

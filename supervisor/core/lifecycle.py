@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from supervisor.core.liveness import Liveness
+from supervisor.core.policy.liveness import Liveness
 from supervisor.errors import IllegalMoveError
 from workers.records.dataclass import dataclass
 

@@ -5,10 +5,10 @@ A snapshot whose bounded tries failed is *owed*: shown in the manifests, tried o
 
 from dataclasses import replace
 
-from supervisor.core.actions import Forget, ReportOwed, WriteManifest
-from supervisor.core.backoff import Jitter
+from supervisor.core.actions import ReleaseMarker, ReportOwed, WriteManifest
 from supervisor.core.fleet import Draft, Snapshot
 from supervisor.core.lifecycle import Recorded, Run
+from supervisor.core.policy.backoff import Jitter
 
 
 def run_recorded(draft: Draft, run: Run) -> None:
@@ -65,7 +65,7 @@ def leave(draft: Draft) -> None:
     for run in [draft.active[run_id] for run_id in draft.busy]:
         if run.settled and not run.remains:
             draft.drop(run)
-            draft.act(Forget(run.run_id))
+            draft.act(ReleaseMarker(run.run_id))
 
 
 def _mark_owed(draft: Draft, run: Run, reason: str) -> None:

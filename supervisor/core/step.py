@@ -7,11 +7,11 @@ Each stimulus has one small function: what was seen in ``seen``, what somebody a
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from supervisor.core import asked, seen, snapshots, stimuli, timers
+from supervisor.core import operator_requests, snapshots, stimuli, timers, worker_events
 from supervisor.core.actions import Action
-from supervisor.core.backoff import Jitter
 from supervisor.core.fleet import Draft, Fleet, Rules
 from supervisor.core.lifecycle import Ended, Judged, Move, Recorded
+from supervisor.core.policy.backoff import Jitter
 from supervisor.core.stimuli import Stimulus
 from supervisor.core.throttle import wait_s
 
@@ -89,21 +89,21 @@ def _state_stale(draft: Draft, s: stimuli.StateStale, _: Jitter) -> None:
 
 
 _HANDLERS: Final[dict[type, Callable[[Draft, Any, Jitter], None]]] = {
-    stimuli.Accepted: seen.accepted,
-    stimuli.Adopted: seen.adopted,
-    stimuli.LaunchFailed: seen.launch_failed,
-    stimuli.TakenBack: seen.taken_back,
-    stimuli.CallerGone: seen.caller_gone,
-    stimuli.Started: seen.started,
-    stimuli.Hosted: seen.hosted,
-    stimuli.Moved: seen.moved,
-    stimuli.VerdictSeen: seen.verdict_seen,
-    stimuli.WorkerGone: seen.worker_gone,
-    stimuli.DirectoryGone: seen.directory_gone,
-    stimuli.Looked: seen.looked,
-    stimuli.Stalled: seen.stalled,
-    stimuli.Cleared: seen.cleared,
-    stimuli.ClearFailed: seen.clear_failed,
+    stimuli.Accepted: worker_events.accepted,
+    stimuli.Adopted: worker_events.adopted,
+    stimuli.LaunchFailed: worker_events.launch_failed,
+    stimuli.PlacementWithdrawn: worker_events.taken_back,
+    stimuli.CallerGone: worker_events.caller_gone,
+    stimuli.Started: worker_events.started,
+    stimuli.WorkerOnHost: worker_events.hosted,
+    stimuli.JournalAdvanced: worker_events.moved,
+    stimuli.VerdictSeen: worker_events.verdict_seen,
+    stimuli.WorkerGone: worker_events.worker_gone,
+    stimuli.DirectoryGone: worker_events.directory_gone,
+    stimuli.HeartbeatsScanned: worker_events.looked,
+    stimuli.Stalled: worker_events.stalled,
+    stimuli.LeftoversKilled: worker_events.cleared,
+    stimuli.KillingFailed: worker_events.clear_failed,
     stimuli.VerdictRefused: _verdict_refused,
     stimuli.ManifestWritten: _manifest_written,
     stimuli.RunRecorded: _run_recorded,
@@ -111,9 +111,9 @@ _HANDLERS: Final[dict[type, Callable[[Draft, Any, Jitter], None]]] = {
     stimuli.SnapshotWritten: _snapshot_written,
     stimuli.SnapshotRefused: _snapshot_refused,
     stimuli.StateStale: _state_stale,
-    stimuli.CancelAsked: asked.cancel_asked,
-    stimuli.DrainAsked: asked.drain_asked,
-    stimuli.StopAsked: asked.stop_asked,
-    stimuli.LimitChanged: asked.limit_changed,
-    stimuli.HoldsChanged: asked.holds_changed,
+    stimuli.CancelAsked: operator_requests.cancel_asked,
+    stimuli.DrainAsked: operator_requests.drain_asked,
+    stimuli.StopAsked: operator_requests.stop_asked,
+    stimuli.LimitChanged: operator_requests.limit_changed,
+    stimuli.PausesChanged: operator_requests.holds_changed,
 }

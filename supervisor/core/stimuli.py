@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import field
 
-from supervisor.core.holds import Holds
+from supervisor.core.pauses import Pauses
 from workers.records.dataclass import dataclass
 
 
@@ -46,7 +46,7 @@ class LaunchFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenBack:
+class PlacementWithdrawn:
     """An engine was to place the run; it will not now, and nothing of it has begun."""
 
     run_id: str
@@ -67,7 +67,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Hosted:
+class WorkerOnHost:
     """The run's worker is on another host, where we can look at nothing but what it writes."""
 
     run_id: str
@@ -75,7 +75,7 @@ class Hosted:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class JournalAdvanced:
     """The journal has new facts, so the manifest is out of date."""
 
     run_id: str
@@ -106,7 +106,7 @@ class DirectoryGone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
+class HeartbeatsScanned:
     """One look at all live runs.
 
     Attributes:
@@ -126,7 +126,7 @@ class Stalled:
 
 
 @dataclass(frozen=True, slots=True)
-class Cleared:
+class LeftoversKilled:
     """What is left of a run's processes after one round of killing."""
 
     run_id: str
@@ -134,7 +134,7 @@ class Cleared:
 
 
 @dataclass(frozen=True, slots=True)
-class ClearFailed:
+class KillingFailed:
     """What is left of a run's processes cannot be looked for; ``reason`` says why."""
 
     run_id: str
@@ -220,28 +220,28 @@ class LimitChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class HoldsChanged:
+class PausesChanged:
     """Something was paused or resumed, and it is on disk."""
 
-    holds: Holds
+    holds: Pauses
 
 
 Stimulus = (
     Accepted
     | Adopted
     | LaunchFailed
-    | TakenBack
+    | PlacementWithdrawn
     | CallerGone
     | Started
-    | Hosted
-    | Moved
+    | WorkerOnHost
+    | JournalAdvanced
     | VerdictSeen
     | WorkerGone
     | DirectoryGone
-    | Looked
+    | HeartbeatsScanned
     | Stalled
-    | Cleared
-    | ClearFailed
+    | LeftoversKilled
+    | KillingFailed
     | VerdictRefused
     | ManifestWritten
     | RunRecorded
@@ -253,5 +253,5 @@ Stimulus = (
     | DrainAsked
     | StopAsked
     | LimitChanged
-    | HoldsChanged
+    | PausesChanged
 )

@@ -1,7 +1,7 @@
 """What is due at this instant, and when to look again."""
 
 from supervisor.core.actions import (
-    Clear,
+    KillLeftovers,
     Launch,
     Record,
     WriteManifest,
@@ -20,8 +20,8 @@ from supervisor.core.lifecycle import (
     Starting,
     Stopping,
 )
-from supervisor.core.seen import lose
 from supervisor.core.snapshots import leave
+from supervisor.core.worker_events import lose
 
 
 def run(draft: Draft) -> None:
@@ -64,7 +64,7 @@ def _one(draft: Draft, item: Run) -> None:
         case _:
             pass
     if item.remains and now >= item.clear_mono_s:
-        draft.act(Clear(item.run_id))
+        draft.act(KillLeftovers(item.run_id))
         draft.change(item, clear_mono_s=now + rules.clear_every_s)
 
 

@@ -9,25 +9,25 @@ import click
 import pytest
 
 import supervisor.errors
-import workers.records.errors
+import workers.records.typed_errors
 from supervisor.cli import VERBS
 from supervisor.commands.doctor import UNFIT
 from supervisor.commands.status import FAILED_SHOWN
 from supervisor.commands.verify import BAD_RECORDS
 from supervisor.commands.wait import TIMED_OUT
-from supervisor.core.guardrails import Guardrail, measure
+from supervisor.config.settings_schema import SettingsTable
 from supervisor.core.lifecycle import TABLE
-from supervisor.core.metrics import LockCounts, Totals
-from supervisor.core.outcome import CANCELLED, FAILED, LOST, LOST_DETAILS, OK
-from supervisor.plan.settings_table import SettingsTable
-from tests.architecture.test_floors import FLOORS
+from supervisor.core.policy.exit_codes import CANCELLED, FAILED, LOST, LOST_DETAILS, OK
+from supervisor.core.policy.guardrails import Guardrail, measure
+from supervisor.core.policy.task_metrics import LockCounts, Totals
+from tests.architecture.test_packages import ORDER
 from tests.examples import run_spec
-from workers.records.errors import TypedError
 from workers.records.extensions import Observed
 from workers.records.journal import Event
 from workers.records.layout import Layout
 from workers.records.limits import Limits
 from workers.records.manifest import Status, fold_manifest
+from workers.records.typed_errors import TypedError
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -120,7 +120,7 @@ def test_every_help_has_an_example() -> None:
 
 ERRORS = {
     kind.__name__: kind
-    for module in (workers.records.errors, supervisor.errors)
+    for module in (workers.records.typed_errors, supervisor.errors)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, TypedError) and kind is not TypedError
 }
@@ -200,10 +200,11 @@ def test_every_guardrail_is_told_with_its_limit_and_source(row: Guardrail) -> No
     assert told[f"`{row.name}`"] == [limit, row.source]
 
 
-@pytest.mark.parametrize("floor", [f for f in FLOORS if f != "supervisor"])
-def test_the_architecture_page_names_every_floor(floor: str) -> None:
-    lines = page("explanation/architecture.md").splitlines()
-    assert any(f"`{floor}`" in line and line.startswith(f"| {FLOORS[floor]} |") for line in lines)
+def test_the_architecture_page_shows_every_package() -> None:
+    layout = page("explanation/architecture.md").split("```")[1]
+    for package in ORDER:
+        name = package.rsplit(".", 1)[-1]
+        assert re.search(rf"\b{name}(/|\.py)", layout), package
 
 
 def test_the_architecture_page_leads_to_files_that_exist() -> None:

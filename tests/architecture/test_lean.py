@@ -49,8 +49,9 @@ def test_a_status_that_finds_nothing_under_way_reads_no_record_of_a_run(tmp_path
     assert (code, [row["run_id"] for row in runs]) == (0, [line["runId"]])
     for name in ("spec", "manifest", "journal", "request", "atomic", "identity"):
         assert f"workers.records.{name}" not in modules
-    for name in ("records", "find", "tree", "control", "listing"):
-        assert f"supervisor.report.{name}" not in modules
+    for name in ("run_records", "find_run", "run_tree", "queue_controls"):
+        assert f"supervisor.report.read.{name}" not in modules
+    assert "supervisor.report.terminal.run_table" not in modules
 
 
 def test_the_version_needs_no_command_line() -> None:
@@ -73,4 +74,4 @@ def test_a_worker_loads_the_standard_library_only_and_little_of_it() -> None:
 
 
 def test_heavy_modules_would_be_seen() -> None:
-    assert "filelock" in loaded("import supervisor.edge.locks")
+    assert "filelock" in loaded("import supervisor.store.state_lock")

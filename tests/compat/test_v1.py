@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.edge.state_store import TaskStateStore
+from supervisor.store.state_store import TaskStateStore
 from workers.records.extensions import observed_in
 from workers.records.heartbeat import last_beat
 from workers.records.history import newest_lines, read_lines

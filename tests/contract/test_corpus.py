@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.config.batches import load_batch
+from supervisor.config.catalog import load_catalog
+from supervisor.config.find_root import project_file
+from supervisor.config.load_settings import load_settings
 from supervisor.errors import ConfigError
-from supervisor.plan.batches import load_batch
-from supervisor.plan.catalog import load_catalog
-from supervisor.plan.load_settings import load_settings
-from supervisor.plan.root import project_file
 from tests.contract.corpus_cases import CASES, CORPUS, GOOD, Case
 
 

@@ -11,11 +11,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from supervisor.commands.schema import NAMES
-from supervisor.plan import schema as models
-from supervisor.plan.described import DESCRIBED
-from supervisor.plan.json_schema import batch_schema, config_schema
-from supervisor.plan.schema import Strict
-from supervisor.plan.settings_table import SettingsTable
+from supervisor.config import models as models
+from supervisor.config.json_schema import batch_schema, config_schema
+from supervisor.config.key_help import DESCRIBED
+from supervisor.config.models import Strict
+from supervisor.config.settings_schema import SettingsTable
 from supervisor.report.schemas import RECORDS, schema_text
 from tests.root import Root, alive, kill_all, wait_until
 from workers.records.atomic import TORN

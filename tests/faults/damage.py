@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from supervisor.edge.intake import Intake
+from supervisor.store.intake import Intake
 from tests.examples import run_spec, stage
 from tests.root import Root
 from workers.records.clock import SystemClock

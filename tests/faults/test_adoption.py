@@ -8,7 +8,7 @@ import pytest
 
 from tests.holding import adopted, holding, kill_supervisor, ran, workers, zygotes_of
 from tests.root import Root, wait_until
-from workers.descent import children
+from workers.processes.tree import children
 from workers.records.proc import proc_stat
 
 

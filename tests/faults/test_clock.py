@@ -121,7 +121,7 @@ def test_a_thousand_runs_of_one_millisecond_have_a_thousand_ids() -> None:
 @pytest.mark.fault("T6")
 def test_a_run_whose_id_is_taken_is_the_run_that_has_it(root: Root) -> None:
     """Ids are chosen by who asks, so a repeated one means the same run, never a second one."""
-    from supervisor.edge.intake import Intake
+    from supervisor.store.intake import Intake
     from workers.records.clock import SystemClock
 
     intake = Intake(root.layout, SystemClock())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.config.load_settings import load_settings
 from supervisor.errors import ConfigError
-from supervisor.plan.load_settings import load_settings
 from tests.root import Root
 
 NOBODY = 65_534

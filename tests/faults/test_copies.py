@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.edge.root_record import RootRecord, copied_from
+from supervisor.store.root_record import RootRecord, copied_from
 from tests.holding import holding, kill_supervisor, ran, worker_of, workers
 from tests.root import Root, alive, root_in, wait_until
 

@@ -95,7 +95,7 @@ def test_what_a_run_forks(root: Root) -> None:
 RUN_IN_PLACE = """
 import sys
 sys.path.append(sys.argv[1])
-import workers.zygote
+import workers.entry.zygote
 from workers import __main__ as program
 known = set(sys.modules)
 code = program.main(["workers", sys.argv[2]])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.cli import run as supervisor
-from supervisor.report.verify import verify
+from supervisor.report.verify.verify_root import verify
 from tests.faults.damage import RECORDS, accept, spec_in
 from tests.faults.test_in_the_way import CODES
 from tests.root import Root

@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from supervisor.cli import run
-from supervisor.edge.aside import Aside
-from supervisor.edge.disk import look_at_disk
-from supervisor.edge.intake import Intake
-from supervisor.edge.lease import take_lease
-from supervisor.edge.machine import look_at_machine
-from supervisor.edge.scheduler import look_at_scheduler
-from supervisor.report.finding import Finding, Level
+from supervisor.doctor.check_result import CheckResult, Level
+from supervisor.doctor.dask_scheduler import check_scheduler
+from supervisor.doctor.disk import check_disk
+from supervisor.doctor.machine import check_machine
+from supervisor.store.intake import Intake
+from supervisor.store.lease import take_lease
+from supervisor.store.quarantine import Quarantine
 from tests.root import Done, Root, alive, wait_until, without_module
 from workers.records.clock import SystemClock
 from workers.records.layout import Layout
@@ -36,7 +36,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 def served(path: Path) -> None:
     """What a supervisor that came and left has made."""
     layout = Layout(str(path))
-    take_lease(layout, command="supervisor start", aside=Aside(lambda *_: None)).release()
+    take_lease(layout, command="supervisor start", aside=Quarantine(lambda *_: None)).release()
     Intake(layout, SystemClock())
 
 
@@ -169,8 +169,8 @@ def test_a_disk_without_flock_is_bad(root: Root, shim: Path, tmp_path: Path) -> 
     assert not list(Path(root.layout.control).glob("*.tmp"))
 
 
-def looked(directory: Path) -> dict[str, Finding]:
-    return {found.look: found for found in look_at_disk(str(directory))}
+def looked(directory: Path) -> dict[str, CheckResult]:
+    return {found.look: found for found in check_disk(str(directory))}
 
 
 def test_a_flock_that_lets_two_in_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,7 @@ def test_a_directory_that_cannot_be_flushed_is_bad(
     def refuse(_: str) -> None:
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr("supervisor.edge.disk.sync_dir", refuse)
+    monkeypatch.setattr("supervisor.doctor.disk.sync_dir", refuse)
     assert looked(tmp_path)["flushing"].level is Level.BAD
     assert list(tmp_path.iterdir()) == []
 
@@ -200,7 +200,7 @@ def test_a_rename_that_does_not_replace_is_bad(
 def test_a_file_server_with_another_clock_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("supervisor.edge.disk.time.time", lambda: 1_000_000_000.0)
+    monkeypatch.setattr("supervisor.doctor.disk.time.time", lambda: 1_000_000_000.0)
     assert looked(tmp_path)["file times"].level is Level.WARN
 
 
@@ -211,9 +211,9 @@ def test_few_descriptors_are_told(root: Root, limit: int, level: str, code: int)
     assert "82 needed for max_runs = 50" in finding(done, "descriptors")["what"]
 
 
-def machine(monkeypatch: pytest.MonkeyPatch, directory: Path) -> dict[str, Finding]:
+def machine(monkeypatch: pytest.MonkeyPatch, directory: Path) -> dict[str, CheckResult]:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    return {found.look: found for found in look_at_machine(max_runs=50, watched=str(directory))}
+    return {found.look: found for found in check_machine(max_runs=50, watched=str(directory))}
 
 
 def test_few_processes_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +302,7 @@ def test_a_scheduler_that_authenticates_nobody_is_warned_of(
     address: str, level: Level, words: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        found = look_at_scheduler(address.format(port=server.getsockname()[1]))
+        found = check_scheduler(address.format(port=server.getsockname()[1]))
     assert found.level is level
     assert words in found.what
     assert bool(found.mend) is (level is Level.WARN)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.root import Done, Root, wait_until
-from workers.descent import children
-from workers.launch import NotStarted, launch
+from workers.processes.spawn import NotStarted, launch
+from workers.processes.tree import children
 from workers.records.proc import proc_stat
 
 SCRIPT = Path(sys.executable).with_name("supervisor")

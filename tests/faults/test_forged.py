@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.edge.proctable import works_on
+from supervisor.daemon.process_table import works_on
 from tests.root import Root, alive, wait_until
 from workers.records.identity import Identity, boot_id, send_signal
 from workers.records.proc import proc_stat

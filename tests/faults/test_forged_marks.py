@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.report.follow import LogFollower
+from supervisor.report.read.follow_run import LogFollower
 from tests.root import Root
 
 PLACES = (31_500, 32_000, 32_768)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.report.verify import verify
+from supervisor.report.verify.verify_root import verify
 from tests.faults.engine.lab import Lab
 from tests.faults.engine.scenario import Scenario
 from tests.faults.engine.shim import Crash, Mode, calls, clear

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.edge import state_store
-from supervisor.edge.state_store import TaskStateStore
+from supervisor.store import state_store
+from supervisor.store.state_store import TaskStateStore
 from tests.root import Root
 from workers.records.atomic import to_line
 from workers.records.history import read_lines

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.edge.locks import state_lock
+from supervisor.store.state_lock import state_lock
 from tests.faults.damage import accept, spec_in
 from tests.root import Root
 

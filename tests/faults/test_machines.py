@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.edge.flock import take_flock
-from supervisor.plan.root import ROOT_LIMIT_BYTES
-from supervisor.report import tree
-from supervisor.report.branches import Branches
+from supervisor.config.find_root import ROOT_LIMIT_BYTES
+from supervisor.report.read import run_tree
+from supervisor.report.terminal.run_tree_text import Branches
 from tests.faults.mounts import needs_root
 from tests.root import Root, root_in, wait_until
 from workers.records import identity
 from workers.records.atomic import replace_file, temporary_name, to_bytes
 from workers.records.files import make_private
+from workers.records.flock import take_flock
 from workers.records.identity import Identity, identity_of, is_alive
 from workers.records.layout import Layout
 
@@ -154,9 +154,9 @@ def test_sub_pipelines_deeper_than_the_tree_are_named_and_not_called_unreadable(
     )
     root.configure(links + "[pipelines.p4]\nstages = [{ id = 's', command = 'true' }]\n")
     assert root.call("run", "p0").code == 0
-    monkeypatch.setattr(tree, "DEPTH_LIMIT", 3)
+    monkeypatch.setattr(run_tree, "DEPTH_LIMIT", 3)
     (top,) = (m["run_id"] for m in root.manifests() if m["pipeline_id"] == "p0")
-    nodes = list(tree.read_tree(root.layout, "default", top).runs())
+    nodes = list(run_tree.read_tree(root.layout, "default", top).runs())
     assert [(n.pipeline_id, n.status) for n in nodes] == [(f"p{n}", "succeeded") for n in range(4)]
     assert (
         nodes[-1].why == f"more than 3 levels deep; 'supervisor status {nodes[-1].run_id}' shows it"

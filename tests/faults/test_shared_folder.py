@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.edge import shared_folder
-from supervisor.edge.mounts import Mount, look_at_mount, mount_of, mounts_in
-from supervisor.edge.shared_folder import Ages, look_from_two_sides
-from supervisor.report.finding import Finding, Level
+from supervisor.doctor import shared_folder
+from supervisor.doctor.check_result import CheckResult, Level
+from supervisor.doctor.mounts import Mount, check_mount, mount_of, mounts_in
+from supervisor.doctor.shared_folder import Delays, check_from_two_sides
 from tests.faults.test_doctor import served
 from tests.root import Root, wait_until
-from workers.probe import CHANGES, echo, peers_in, see
+from workers.entry.probe import CHANGES, echo, peers_in, see
 
-PATIENT = Ages(interval_s=60.0, hung_after_s=120.0)
+PATIENT = Delays(interval_s=60.0, hung_after_s=120.0)
 MOUNTINFO = r"""
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 31 22 0:28 / /shared\040folder rw shared:5 - nfs4 server:/exports/a rw,hard,local_lock=none
@@ -34,8 +34,8 @@ def mounts() -> dict[str, Mount]:
     return {mount.point: mount for mount in mounts_in(MOUNTINFO)}
 
 
-def looked(mount: Mount | None, launcher: str = "zygote") -> list[Finding]:
-    return list(look_at_mount(mount, launcher=launcher))
+def looked(mount: Mount | None, launcher: str = "zygote") -> list[CheckResult]:
+    return list(check_mount(mount, launcher=launcher))
 
 
 def test_a_mount_is_what_mountinfo_says() -> None:
@@ -75,8 +75,10 @@ def test_mount_options_that_matter_are_told_with_a_mend(point: str, parts: list[
         assert found.mend
 
 
-def look(directory: Path, *, hosts_count: int = 0, ages: Ages = PATIENT) -> dict[str, Finding]:
-    found = look_from_two_sides(str(directory / "probe"), hosts_count=hosts_count, ages=ages)
+def look(
+    directory: Path, *, hosts_count: int = 0, ages: Delays = PATIENT
+) -> dict[str, CheckResult]:
+    found = check_from_two_sides(str(directory / "probe"), hosts_count=hosts_count, ages=ages)
     return {finding.look: finding for finding in found}
 
 
@@ -109,9 +111,9 @@ def test_another_host_answers_until_it_was_asked_everything(root: Root) -> None:
 
 
 def test_a_change_that_is_seen_late_is_held_against_the_settings(tmp_path: Path) -> None:
-    late = look(tmp_path, ages=Ages(interval_s=1e-6, hung_after_s=120.0))
+    late = look(tmp_path, ages=Delays(interval_s=1e-6, hung_after_s=120.0))
     assert late["a second process: changes"].level is Level.WARN
-    dead = look(tmp_path, ages=Ages(interval_s=1e-6, hung_after_s=1e-5))
+    dead = look(tmp_path, ages=Delays(interval_s=1e-6, hung_after_s=1e-5))
     assert dead["a second process: changes"].level is Level.BAD
     assert "actimeo" in dead["a second process: changes"].mend
 

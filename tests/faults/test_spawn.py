@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.edge.flock import is_flocked, take_flock
-from supervisor.edge.spawner import ExecLauncher, LaunchedWorker
+from supervisor.launchers.spawner import ExecLauncher, LaunchedWorker
 from tests.contract.worker.work import Run, make, shell
 from tests.faults.engine.lab import LAST_CALL, Lab
 from tests.faults.engine.scenario import LIVING
 from tests.faults.engine.shim import Crash, Mode, calls
 from tests.holding import holding, ran
 from tests.root import Root, wait_until
-from workers.descent import children
+from workers.processes.tree import children
+from workers.records.flock import is_flocked, take_flock
 
 needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="there is no strace")
 

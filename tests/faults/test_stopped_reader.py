@@ -14,7 +14,7 @@ from typing import TextIO, cast
 
 import pytest
 
-from supervisor.report.outlet import BACKLOG_LIMIT_BYTES, Outlet
+from supervisor.report.text.nonblocking_stream import BACKLOG_LIMIT_BYTES, Outlet
 from tests.root import Root, wait_until
 
 pytestmark = pytest.mark.fault("V10")

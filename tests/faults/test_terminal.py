@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supervisor.cli import run
-from supervisor.edge.log import Log
-from supervisor.report.clean import clean, clean_output
+from supervisor.report.text.sanitize import clean, clean_output
+from supervisor.store.log import Log
 from tests.root import DEADLINE_S, Root, root_in
 from workers.records.utf8 import readable
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.settings import Settings
+from supervisor.config.settings import Settings
 from tests.holding import holding, ran, worker_of, workers
 from tests.root import Root, wait_until
 from workers.records.proc import proc_stat
@@ -80,7 +80,7 @@ def test_a_worker_that_neither_beats_nor_is_stopped_is_ended_as_hung(
             "LD_PRELOAD": str(shim),
             "CRASHPOINT_BELOW": str(root.path),
             "CRASHPOINT_ROLE": "-m workers",
-            "CRASHPOINT_FORKER": "workers.zygote",
+            "CRASHPOINT_FORKER": "workers.entry.zygote",
             "CRASHPOINT_CLAIM": str(root.path.parent / "claim"),
             "CRASHPOINT_AT": "40",
             "CRASHPOINT_MODE": "sleep:600000",

@@ -395,13 +395,13 @@ def test_what_was_set_aside_is_named_by_status_doctor_and_verify(root: Root) -> 
 
 def make_many(root: Root, count: int) -> None:
     """Hand in requests as ``submit`` does, without a process for each."""
-    from supervisor.commands.configured import configure
-    from supervisor.plan.runs import Asking, Wish
+    from supervisor.config.load import load_config
+    from supervisor.config.run_specs import RunOptions, SpecBuilder
 
-    given = configure(str(root.path), None)
-    asking = Asking(settings=given.settings, asked_by="submit")
+    given = load_config(str(root.path), None)
+    asking = SpecBuilder(settings=given.settings, asked_by="submit")
     for _ in range(count):
-        spec = asking.command(("sh", "-c", "echo $SUPERVISED_RUN_ID >> marks"), Wish())
+        spec = asking.command(("sh", "-c", "echo $SUPERVISED_RUN_ID >> marks"), RunOptions())
         publish(root.layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from supervisor.edge.flock import take_flock
-from supervisor.edge.removal import look, remove, sweep
-from supervisor.report.verify import verify
+from supervisor.report.verify.verify_root import verify
+from supervisor.store.run_removal import look, remove, sweep
 from tests.root import Root, wait_until
+from workers.records.flock import take_flock
 from workers.records.read_spec import load_spec, spec_of
 from workers.records.request import Request, RequestKind, publish
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.report.verify import verify
+from supervisor.report.verify.verify_root import verify
 from tests.root import Root, alive, kill_all, wait_until
 from workers.records.proc import proc_stat
 

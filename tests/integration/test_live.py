@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.report.frame import fitted, picture
-from supervisor.report.listing import Line, lines_of
-from supervisor.report.rows import Row
+from supervisor.report.read.run_rows import Row
+from supervisor.report.terminal.fit_to_screen import fitted, picture
+from supervisor.report.terminal.run_table import Line, lines_of
 from tests.root import Root, wait_until
 from tests.screen import Seat, seat
 

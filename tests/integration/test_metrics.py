@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from supervisor.report import figures
-from supervisor.report.figures import BUCKETS_S, LABELS_LIMIT_COUNT, FiguresReader
-from supervisor.report.prometheus import text_of
+from supervisor.report.export.prometheus import text_of
+from supervisor.report.read import root_metrics
+from supervisor.report.read.root_metrics import BUCKETS_S, LABELS_LIMIT_COUNT, FiguresReader
 from tests.root import Root, wait_until
 
 PIPELINES = """
@@ -140,7 +140,7 @@ def test_a_later_look_reads_only_what_is_new(root: Root) -> None:
 def test_names_that_somebody_invents_do_not_flood_a_store(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "LABELS_LIMIT_COUNT", 3)
+    monkeypatch.setattr(root_metrics, "LABELS_LIMIT_COUNT", 3)
     root.configure(PIPELINES)
     root.call("start", "--once", "good")
     (line,) = root.history()

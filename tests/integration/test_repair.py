@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.edge.flock import is_flocked
 from tests.root import Root, wait_until
+from workers.records.flock import is_flocked
 
 PIPELINES = """
 [pipelines.p]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.report import html, timeline
-from supervisor.report.span import Span
+from supervisor.report.html import page as html
+from supervisor.report.html import timeline
+from supervisor.report.read.spans import Span
 from tests.root import Root, root_in
 
 HOSTILE = """</pre></title><script>alert(1)</script><img src=x onerror=alert(1)>&amp;"'"""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.errors import UsageError
-from supervisor.report.unit import quoted, unit_text
+from supervisor.report.export.systemd_unit import quoted, unit_text
 from tests.root import Root, short_path, wait_until
 
 ENV = '[pipelines.env]\nstages = [{ id = "s", command = "env" }]\n'

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.commands.configured import configure
-from supervisor.plan.runs import Asking
+from supervisor.config.load import load_config
+from supervisor.config.run_specs import SpecBuilder
 from tests.root import Root, root_in, wait_until
 from tests.screen import seat
 from workers.records.request import Request, RequestKind, publish
@@ -127,8 +127,8 @@ def test_on_a_terminal_no_line_is_wider_than_it(
 def test_a_terminal_is_told_how_many_more_are_queued_and_a_pipe_has_them_all(root: Root) -> None:
     root.configure('[pipelines.p]\nstages = [{ id = "s", command = "true" }]\n')
     root.write("batch.toml", '[[runs]]\npipeline = "p"\ncount = 25\n')
-    given = configure(str(root.path), None)
-    asking = Asking(settings=given.settings, asked_by="submit")
+    given = load_config(str(root.path), None)
+    asking = SpecBuilder(settings=given.settings, asked_by="submit")
     batch = given.batch(str(root.path / "batch.toml"))
     assert batch is not None
     runs = tuple(asking.batch(batch, None))

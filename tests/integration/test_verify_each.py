@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from supervisor.report.verify import verify
+from supervisor.report.verify.verify_root import verify
 from tests.integration.broken import (
     PIPELINES,
     append,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.report.text import duration
+from supervisor.report.text.output import duration
 from tests.holding import worker_of
 from tests.root import Root, wait_until
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from supervisor.core import actions, stimuli
-from supervisor.core.backoff import Backoff
 from supervisor.core.fleet import Fleet, Rules
-from supervisor.core.holds import Holds
 from supervisor.core.lifecycle import LIVE, Ended, Queued, Recorded
-from supervisor.core.liveness import Ages
+from supervisor.core.pauses import Pauses
+from supervisor.core.policy.backoff import Backoff
+from supervisor.core.policy.liveness import Ages
 from supervisor.core.step import step
 from supervisor.core.stimuli import Stimulus
 from supervisor.core.timers import next_due
@@ -34,7 +34,7 @@ class World(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.fleet = Fleet(max_runs=2, groups={"g": 1})
-        self.holds = Holds()
+        self.holds = Pauses()
         self.after: dict[str, str] = {}
         self.now = 0.0
         self.count = 0
@@ -65,9 +65,9 @@ class World(RuleBasedStateMachine):
                 leader = self.after.get(run_id)
                 assert leader is None or self.verdicts.get(leader) == "succeeded", "too early"
                 self.workers.add(run_id)
-            case actions.Clear(run_id):
+            case actions.KillLeftovers(run_id):
                 self.workers.discard(run_id)
-                return stimuli.Cleared(run_id, ())
+                return stimuli.LeftoversKilled(run_id, ())
             case actions.WriteVerdict():
                 if self.disk_full:
                     return stimuli.VerdictRefused(action.run_id, "ENOSPC")
@@ -88,7 +88,7 @@ class World(RuleBasedStateMachine):
                     return stimuli.SnapshotRefused(task_id, "held")
                 self.state = set(self.history)
                 return stimuli.SnapshotWritten(task_id)
-            case actions.Forget(run_id):
+            case actions.ReleaseMarker(run_id):
                 assert run_id in self.state, "forgotten before it is in the state"
                 self.forgotten.add(run_id)
             case actions.WriteManifest(run_id):
@@ -124,7 +124,7 @@ class World(RuleBasedStateMachine):
     @rule(group=st.sampled_from([None, "g"]), pause=st.booleans())
     def hold(self, group: str | None, pause: bool) -> None:
         self.holds = self.holds.paused(group, at="") if pause else self.holds.resumed(group)
-        self.feed(stimuli.HoldsChanged(self.holds))
+        self.feed(stimuli.PausesChanged(self.holds))
 
     @rule(target=runs, parent=runs)
     def accept_child(self, parent: str) -> str:
@@ -139,19 +139,19 @@ class World(RuleBasedStateMachine):
     @rule(run_id=runs)
     def start(self, run_id: str) -> None:
         if run_id in self.workers:
-            self.feed(stimuli.Started(run_id), stimuli.Moved(run_id))
+            self.feed(stimuli.Started(run_id), stimuli.JournalAdvanced(run_id))
 
     @rule(run_id=runs)
     def take_back(self, run_id: str) -> None:
         run = self.fleet.find(run_id)
         if run is not None and type(run.state).__name__ == "Starting":
             self.workers.discard(run_id)
-            self.feed(stimuli.TakenBack(run_id))
+            self.feed(stimuli.PlacementWithdrawn(run_id))
 
     @rule(run_id=runs)
     def be_elsewhere(self, run_id: str) -> None:
         if run_id in self.workers:
-            self.feed(stimuli.Hosted(run_id, "other"))
+            self.feed(stimuli.WorkerOnHost(run_id, "other"))
 
     @rule(run_id=runs, status=st.sampled_from(STATUSES))
     def end(self, run_id: str, status: str) -> None:
@@ -177,7 +177,11 @@ class World(RuleBasedStateMachine):
     def look(self, run_id: str, moved: bool, stopped: bool) -> None:
         ids = (run_id,)
         asleep = frozenset(ids if stopped else ())
-        self.feed(stimuli.Looked(moved=ids) if moved else stimuli.Looked(still=ids, stopped=asleep))
+        self.feed(
+            stimuli.HeartbeatsScanned(moved=ids)
+            if moved
+            else stimuli.HeartbeatsScanned(still=ids, stopped=asleep)
+        )
 
     @rule(run_id=runs)
     def cancel(self, run_id: str) -> None:
@@ -251,7 +255,7 @@ class World(RuleBasedStateMachine):
     def teardown(self) -> None:
         """When the world behaves again, every accepted run ends in the state, by timers alone."""
         self.lock_held = self.disk_full = False
-        self.feed(stimuli.LimitChanged(100, {}), stimuli.HoldsChanged(Holds()))
+        self.feed(stimuli.LimitChanged(100, {}), stimuli.PausesChanged(Pauses()))
         for _ in range(200):
             for run_id in sorted(self.workers):
                 self.end(run_id, "succeeded")

@@ -19,10 +19,10 @@ import time
 from typing import Any, Final
 
 from workers.records.dataclass import dataclass
-from workers.records.errors import BadFileError
 from workers.records.files import CREATE, FILE_MODE, make_dir, open_regular, sync_dir
-from workers.records.indented import indented
+from workers.records.json_indent import indent_json
 from workers.records.proc import is_running, proc_stat
+from workers.records.typed_errors import BadFileError
 from workers.records.utf8 import to_json
 
 TORN: Final = b"<torn>\n"
@@ -222,7 +222,7 @@ def publish_dir(built: str, path: str) -> None:
 
 def to_bytes(value: object) -> bytes:
     """Write a record as people read it: indented by 2, ASCII-safe, a newline at the end."""
-    return (to_json(value, indented) + "\n").encode()
+    return (to_json(value, indent_json) + "\n").encode()
 
 
 def to_line(value: dict[str, Any]) -> bytes:

@@ -9,10 +9,10 @@ before it writes ``run_started``.
 import os
 from collections.abc import Iterable
 
-from workers.records.errors import TypedError
 from workers.records.files import read_bytes, read_object
 from workers.records.journal import Event, Fact, JournalReader
 from workers.records.layout import RunDir
+from workers.records.typed_errors import TypedError
 
 
 def has_begun(run: RunDir, facts: Iterable[Fact], bad_lines_count: int) -> bool:

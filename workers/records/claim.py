@@ -21,11 +21,11 @@ from typing import Final
 from workers.records.atomic import temporary_name, to_line, write_all
 from workers.records.clock import utc_text
 from workers.records.dataclass import dataclass
-from workers.records.errors import BadRecordError, TypedError
-from workers.records.fields import Fields
 from workers.records.files import CREATE, FILE_MODE, parse_object, read_bytes, sync_dir
 from workers.records.identity import Identity, identity_of, pid_namespace
+from workers.records.json_reader import JsonReader
 from workers.records.layout import RunDir
+from workers.records.typed_errors import BadRecordError, TypedError
 
 WORKER: Final = "worker"
 SUPERVISOR: Final = "supervisor"
@@ -162,16 +162,16 @@ def read_claim(path: str) -> Claim | None:
         with contextlib.suppress(TypedError):
             found = parse_object(line, path)
             if "ended_at" in found:
-                ended = ended or _end(Fields(found, path))
+                ended = ended or _end(JsonReader(found, path))
             elif found.get("by") == SUPERVISOR:
                 by = SUPERVISOR
             if "identity" in found:
-                pid_ns = Fields(found, path).integer_or_none("pid_ns")
-                who = Identity.from_fields(Fields(found, path).child("identity"))
+                pid_ns = JsonReader(found, path).integer_or_none("pid_ns")
+                who = Identity.from_fields(JsonReader(found, path).child("identity"))
     return Claim(by=by, who=who, ended=ended, pid_ns=pid_ns)
 
 
-def _end(read: Fields) -> WorkerEnd:
+def _end(read: JsonReader) -> WorkerEnd:
     return WorkerEnd(
         exit_code=read.integer_or_none("exit_code"),
         signal=read.text_or_none("signal"),

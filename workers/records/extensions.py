@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from workers.records.dataclass import dataclass
-from workers.records.folded import Folded
+from workers.records.journal_index import JournalIndex
 from workers.records.spec import RunSpec, StageSpec
 
 SCHEMA: Final = {"name": "pipeline-supervisor/manifest", "version": 1}
@@ -55,7 +55,7 @@ _STAGE_KEYS: Final = (
 )
 
 
-def extensions_of(spec: RunSpec, fold: Folded, observed: Observed) -> dict[str, Any]:
+def extensions_of(spec: RunSpec, fold: JournalIndex, observed: Observed) -> dict[str, Any]:
     """What stands under ``extensions``."""
     verdict: Mapping[str, Any] = fold.verdict.data if fold.verdict else {}
     beats = verdict.get("heartbeat") or {}
@@ -92,7 +92,7 @@ def extensions_of(spec: RunSpec, fold: Folded, observed: Observed) -> dict[str, 
     }
 
 
-def _stage_extension(stage: StageSpec, fold: Folded) -> dict[str, Any]:
+def _stage_extension(stage: StageSpec, fold: JournalIndex) -> dict[str, Any]:
     ended = fold.ended.get(stage.id)
     begun = fold.begun.get(stage.id)
     data: Mapping[str, Any] = ended.data if ended else {}

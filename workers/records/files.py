@@ -13,8 +13,8 @@ import stat
 from typing import Any, Final
 
 from workers.records.dataclass import dataclass
-from workers.records.errors import BadFileError, BadRecordError, TypedError
 from workers.records.limits import MARKER_LIMIT_BYTES, RECORD_LIMIT_BYTES
+from workers.records.typed_errors import BadFileError, BadRecordError, TypedError
 
 DIR_MODE: Final = 0o700
 FILE_MODE: Final = 0o600

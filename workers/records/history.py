@@ -11,10 +11,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from workers.records.errors import BadRecordError
 from workers.records.files import open_regular, parse_object, read_from
 from workers.records.ids import RUN_ID_PATTERN
-from workers.records.shapes import misshapen_line
+from workers.records.journal_schema import misshapen_line
+from workers.records.typed_errors import BadRecordError
 
 _CHUNK_BYTES: Final = 1024 * 1024
 _SURE_BYTES: Final = 1024 * 1024  # some 2,000 lines

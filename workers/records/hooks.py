@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from workers.records.dataclass import dataclass
-from workers.records.fields import Fields
+from workers.records.json_reader import JsonReader
 
 
 class HookEvent(StrEnum):
@@ -32,7 +32,7 @@ class HookSpec:
     command: str | tuple[str, ...]
 
 
-def read_hooks(read: Iterable[Fields]) -> tuple[HookSpec, ...]:
+def read_hooks(read: Iterable[JsonReader]) -> tuple[HookSpec, ...]:
     """Read hooks of a record; one of an event that this version does not know is passed over."""
     found = []
     for item in read:

@@ -14,7 +14,7 @@ import signal
 from typing import Any, Final
 
 from workers.records.dataclass import dataclass
-from workers.records.fields import Fields, plain
+from workers.records.json_reader import JsonReader, plain
 from workers.records.limits import PID_LIMIT
 from workers.records.proc import is_running, proc_stat, read_small
 
@@ -33,7 +33,7 @@ class Identity:
         return dict(plain(self))
 
     @staticmethod
-    def from_fields(read: Fields) -> "Identity":
+    def from_fields(read: JsonReader) -> "Identity":
         """Read what to_json wrote; BadRecordError where it is something else."""
         return Identity(
             host=read.text("host"),

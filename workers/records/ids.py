@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from workers.records.clock import utc_text
-from workers.records.errors import BadIdError
+from workers.records.typed_errors import BadIdError
 
 ID_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _ID: Final = re.compile(ID_PATTERN)

@@ -21,11 +21,11 @@ from typing import Any, Final
 from workers.records.atomic import TORN, replace_file, to_line, write_all
 from workers.records.clock import Clock, utc_text
 from workers.records.dataclass import dataclass
-from workers.records.errors import BadRecordError
-from workers.records.fields import Fields
 from workers.records.files import open_regular, parse_object, read_from
+from workers.records.journal_schema import misshapen
+from workers.records.json_reader import JsonReader
 from workers.records.limits import RECORD_LIMIT_BYTES
-from workers.records.shapes import misshapen
+from workers.records.typed_errors import BadRecordError
 
 FROM_HISTORY: Final = "from_history"
 """Key of a verdict that was written back from the history, since the run's records were older."""
@@ -79,7 +79,7 @@ _HEAD: Final = ("seq", "at", "mono_s", "event", "by")
 def parse_fact(line: bytes, path: str) -> Fact:
     """Read one line; BadRecordError where it is no fact."""
     data = parse_object(line, path)
-    read = Fields(data, path)
+    read = JsonReader(data, path)
     key = misshapen(read.text("event"), data)
     if key is not None:
         raise read.bad(key, "is not what this event holds")

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from workers.records.extensions import Observed, extensions_of
-from workers.records.folded import Folded, folded
 from workers.records.journal import Event, Fact
+from workers.records.journal_index import JournalIndex, index_journal
 from workers.records.layout import Layout
 from workers.records.limits import SUMMARY_LIMIT_CHARS
 from workers.records.spec import RunSpec, StageKind, StageSpec
@@ -60,7 +60,7 @@ def fold_manifest(
         The content of manifest.json, every field of version 1 present.
     """
     facts = tuple(facts)
-    fold = folded(spec, facts)
+    fold = index_journal(spec, facts)
     run = layout.run_dir(spec.task_id, spec.run_id)
     started_at = fold.started.at if fold.started else fold.accepted_at
     completed_at = max(fold.verdict.at, started_at) if fold.verdict else None
@@ -104,7 +104,7 @@ def fold_manifest(
 
 
 def _command(
-    layout: Layout, spec: RunSpec, index: int, stage: StageSpec, fold: Folded
+    layout: Layout, spec: RunSpec, index: int, stage: StageSpec, fold: JournalIndex
 ) -> dict[str, Any]:
     begun, ended = fold.begun.get(stage.id), fold.ended.get(stage.id)
     end: Mapping[str, Any] = ended.data if ended else {}
@@ -141,7 +141,7 @@ def _command(
     }
 
 
-def _unmet(fold: Folded, stage: StageSpec) -> str | None:
+def _unmet(fold: JournalIndex, stage: StageSpec) -> str | None:
     """Why a stage was never begun, None where it still may be, or nobody says."""
     need = fold.verdict and (fold.verdict.data.get("unmet") or {}).get(stage.id)
     if not need:
@@ -149,11 +149,11 @@ def _unmet(fold: Folded, stage: StageSpec) -> str | None:
     return f"not begun: it needs {need}, which {'failed' if need in fold.ended else 'did not run'}"
 
 
-def _kept(fold: Folded, stage: StageSpec) -> str:
+def _kept(fold: JournalIndex, stage: StageSpec) -> str:
     return f"kept from run {fold.kept[stage.id]}"
 
 
-def _children(layout: Layout, spec: RunSpec, fold: Folded) -> list[dict[str, Any]]:
+def _children(layout: Layout, spec: RunSpec, fold: JournalIndex) -> list[dict[str, Any]]:
     return [
         {
             "run_id": fact.data.get("sub_run_id"),
@@ -167,7 +167,7 @@ def _children(layout: Layout, spec: RunSpec, fold: Folded) -> list[dict[str, Any
     ]
 
 
-def _summary(spec: RunSpec, fold: Folded) -> str | None:
+def _summary(spec: RunSpec, fold: JournalIndex) -> str | None:
     if fold.verdict is None:
         return None
     lines = []

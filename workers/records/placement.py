@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.dataclass import dataclass
-from workers.records.fields import Fields, check_schema
 from workers.records.files import read_object
+from workers.records.json_reader import JsonReader, check_schema
 
 SCHEMA: Final = "pipeline-supervisor/placement/1"
 CALLER: Final = "caller"
@@ -57,7 +57,7 @@ def read_placement(path: str) -> PlacedAttempt:
     """
     data = read_object(path)
     check_schema(data, SCHEMA, path)
-    read = Fields(data, path)
+    read = JsonReader(data, path)
     return PlacedAttempt(
         attempt=read.integer("attempt"),
         launcher=read.text("launcher"),

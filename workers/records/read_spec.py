@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from workers.records.errors import BadRecordError
-from workers.records.fields import Fields, check_schema
 from workers.records.files import read_object
 from workers.records.hooks import read_hooks
 from workers.records.ids import is_run_id, why_bad
+from workers.records.json_reader import JsonReader, check_schema
 from workers.records.limits import PRIORITY_LIMIT, Limits
 from workers.records.spec import (
     SCHEMA,
@@ -20,6 +19,7 @@ from workers.records.spec import (
     StageKind,
     StageSpec,
 )
+from workers.records.typed_errors import BadRecordError
 
 LIMIT_LEAST_BYTES, LIMIT_MOST_BYTES = 256, 1 << 30  # below it a log has no room for its own marks
 
@@ -40,7 +40,7 @@ def spec_of(data: dict[str, Any], path: str) -> RunSpec:
         BadRecordError: it is not a spec of this format; the error names the key.
     """
     check_schema(data, SCHEMA, path)
-    read = Fields(data, path)
+    read = JsonReader(data, path)
     spec = RunSpec(
         run_id=read.text("run_id"),
         task_id=read.text("task_id"),
@@ -128,19 +128,19 @@ def check_fit(spec: RunSpec, path: str) -> None:
             check(holds=tries >= 1, what=f"{at}: retries.attempts must be at least 1")
 
 
-def _kept(read: Fields) -> KeptSpec:
+def _kept(read: JsonReader) -> KeptSpec:
     return KeptSpec(stage=read.text("stage"), run_id=read.text("run_id"))
 
 
-def _slot(read: Fields) -> SlotSpec:
+def _slot(read: JsonReader) -> SlotSpec:
     return SlotSpec(name=read.text("name"), count=read.integer("count"))
 
 
-def _after(read: Fields) -> AfterSpec:
+def _after(read: JsonReader) -> AfterSpec:
     return AfterSpec(run_id=read.text("run_id"), task_id=read.text("task_id"))
 
 
-def read_pipeline(read: Fields) -> PipelineSpec:
+def read_pipeline(read: JsonReader) -> PipelineSpec:
     """Read a pipeline of a record; BadRecordError where it is none."""
     stages = tuple(_stage(item) for item in read.children("stages"))
     if not stages:
@@ -167,7 +167,7 @@ def read_pipeline(read: Fields) -> PipelineSpec:
     )
 
 
-def _param(read: Fields) -> ParamSpec:
+def _param(read: JsonReader) -> ParamSpec:
     return ParamSpec(
         name=read.text("name"),
         type=read.text("type"),
@@ -177,7 +177,7 @@ def _param(read: Fields) -> ParamSpec:
     )
 
 
-def _stage(read: Fields) -> StageSpec:
+def _stage(read: JsonReader) -> StageSpec:
     kind = read.text("kind")
     if kind not in tuple(StageKind):
         raise read.bad("kind", "must be 'command' or 'subpipeline'")
@@ -200,7 +200,7 @@ def _stage(read: Fields) -> StageSpec:
     )
 
 
-def _retries(read: Fields) -> RetrySpec:
+def _retries(read: JsonReader) -> RetrySpec:
     return RetrySpec(
         attempts=read.integer("attempts"),
         delay_s=read.number("delay_s"),
@@ -210,7 +210,7 @@ def _retries(read: Fields) -> RetrySpec:
     )
 
 
-def _limits(read: Fields) -> Limits:
+def _limits(read: JsonReader) -> Limits:
     limits = Limits(
         heartbeat_interval_s=read.number("heartbeat_interval_s"),
         heartbeat_stale_after_s=read.number("heartbeat_stale_after_s"),

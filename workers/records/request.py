@@ -26,15 +26,15 @@ from typing import Any, Final
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.clock import epoch_of, utc_text
 from workers.records.dataclass import dataclass
-from workers.records.errors import BadFileError, BadRecordError, RequestTooLargeError
-from workers.records.fields import Fields, check_schema
 from workers.records.files import FILE_MODE, make_private, parse_object, read_bytes
 from workers.records.identity import Identity
 from workers.records.ids import instant_of, is_run_id, new_run_id
+from workers.records.json_reader import JsonReader, check_schema
 from workers.records.layout import Layout
 from workers.records.limits import RECORD_LIMIT_BYTES
 from workers.records.read_spec import check_fit, spec_of
 from workers.records.spec import RunSpec
+from workers.records.typed_errors import BadFileError, BadRecordError, RequestTooLargeError
 
 SCHEMA: Final = "pipeline-supervisor/request/1"
 _HINT: Final = ".hint"
@@ -96,7 +96,7 @@ class Request:
     def from_json(data: dict[str, Any], path: str) -> "Request":
         """Read the content of the file; BadRecordError where it is no request."""
         check_schema(data, SCHEMA, path)
-        read = Fields(data, path)
+        read = JsonReader(data, path)
         kind = read.text("kind")
         if kind not in tuple(RequestKind):
             raise read.bad("kind", "must be one of " + ", ".join(RequestKind))

@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from workers.records.dataclass import dataclass
-from workers.records.fields import plain
 from workers.records.hooks import HookSpec, due
+from workers.records.json_reader import plain
 from workers.records.limits import Limits
 
 SCHEMA: Final = "pipeline-supervisor/spec/1"

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from supervisor.placement.agent import main
-from supervisor.placement.wire import Answer, Cancel, JobEnded, Place, Placed, Ready
+from supervisor.launchers.agents.agent import main
+from supervisor.launchers.agents.protocol import AgentReady, Answer, Cancel, JobEnded, Place, Placed
 
 SPOOLS = "HOST_SPOOLS"
 
@@ -46,7 +46,7 @@ class HostEngine:
     def look(self) -> Iterable[Answer]:
         if not self._said_ready:
             self._said_ready = True
-            yield Ready()
+            yield AgentReady()
         for done in self._spools.glob("*/*.done"):
             code = done.read_text()
             done.unlink()

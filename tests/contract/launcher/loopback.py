@@ -17,15 +17,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from supervisor.placement.agent import main
-from supervisor.placement.wire import (
+from supervisor.launchers.agents.agent import main
+from supervisor.launchers.agents.protocol import (
+    AgentReady,
     Answer,
     Cancel,
     JobEnded,
     Note,
     Place,
     Placed,
-    Ready,
     Refused,
 )
 
@@ -76,7 +76,7 @@ class Loopback:
     def look(self) -> Iterable[Answer]:
         if not self._said_ready:
             self._said_ready = True
-            yield Ready()
+            yield AgentReady()
             yield Note(f"loopback is {os.getpid()}")
         for key, job in list(self._jobs.items()):
             if job.poll() is not None:

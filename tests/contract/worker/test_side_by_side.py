@@ -16,7 +16,6 @@ from tests.contract.worker.work import DEADLINE_S, Run, make, shell, work
 from tests.examples import stage
 from tests.root import alive as living
 from tests.root import wait_until
-from workers import slots
 from workers.records.extensions import Observed
 from workers.records.journal import read_journal
 from workers.records.layout import Layout
@@ -24,6 +23,7 @@ from workers.records.manifest import fold_manifest
 from workers.records.proc import proc_stat
 from workers.records.read_spec import load_spec
 from workers.records.spec import RetrySpec
+from workers.stages import slots
 
 # Each of two stages goes on only when the other has begun: one after the other they never end.
 MEET = "touch {mine}; while ! test -e {other}; do sleep 0.01; done"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.edge.evidence import measure_files
-from supervisor.report.follow import RunFollower
+from supervisor.report.read.follow_run import RunFollower
+from supervisor.store.run_file_sizes import measure_files
 from tests.contract.worker.work import SPAWN_IGNORES, make, shell, work
 from tests.examples import stage
 from tests.root import alive, wait_until

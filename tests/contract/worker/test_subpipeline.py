@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.edge.intake import Intake
+from supervisor.store.intake import Intake
 from tests.contract.worker.work import Run, make, shell
 from tests.examples import stage
 from tests.root import wait_until

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supervisor.edge.intake import Intake
+from supervisor.store.intake import Intake
 from tests.examples import stage
 from workers.records.clock import SystemClock, utc_text
 from workers.records.ids import new_run_id

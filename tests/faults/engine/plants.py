@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from supervisor import wiring
-from supervisor.edge import callers, intake, persistence, run_reader, state_store
-from supervisor.engine import adopt, hosts, loop, perform, requests
+from supervisor.daemon import build, claims, executor, inbox, loop, recovery
+from supervisor.launchers import caller_placer
+from supervisor.store import intake, persistence, run_reader, state_store
 from workers import __main__ as program
-from workers import owner, ready, zygote
+from workers.entry import owner, prepare, zygote
 from workers.records import atomic, journal
 
 LOOPBACK = str(Path(__file__).parents[2] / "contract/launcher/loopback.py")
@@ -41,15 +41,15 @@ def manifest_in_place() -> None:
 
 def printed_before_recorded() -> None:
     """A verdict is printed before its manifest and history are written."""
-    real = perform.Performer._record
+    real = executor.Executor._record
 
-    def record(self: perform.Performer, run_ids: list[str]) -> Any:
+    def record(self: executor.Executor, run_ids: list[str]) -> Any:
         for run_id in run_ids:
             self._announce(run_id)
         sys.stdout.flush()
         return real(self, run_ids)
 
-    perform.Performer._record = record  # type: ignore[method-assign]
+    executor.Executor._record = record  # type: ignore[method-assign]
 
 
 def history_without_looking() -> None:
@@ -117,17 +117,17 @@ def torn_line_joined() -> None:
 
 def living_taken_for_dead() -> None:
     """Recovery does not ask whether a run's owner lock is held."""
-    adopt.is_flocked = lambda path: False  # type: ignore[attr-defined]
+    recovery.is_flocked = lambda path: False  # type: ignore[attr-defined]
 
 
 def hosted_worker_taken_for_dead() -> None:
     """A start does not ask whether the worker of a run that its caller hosts is alive."""
-    hosts._lives_here = lambda parts, run_id: False  # type: ignore[assignment]
+    claims._lives_here = lambda parts, run_id: False  # type: ignore[assignment]
 
 
 def gone_caller_unnoticed() -> None:
     """A run is placed with a caller that has ended, and waits for it for ever."""
-    callers.CallerPlacer.is_there = lambda *_: True  # type: ignore[method-assign, assignment]
+    caller_placer.CallerPlacer.is_there = lambda *_: True  # type: ignore[method-assign, assignment]
 
 
 def verdict_unflushed() -> None:
@@ -138,17 +138,17 @@ def verdict_unflushed() -> None:
 
 def batch_again() -> None:
     """A start does not look whether its batch is under way."""
-    loop.Engine.unfinished_rounds = lambda *_: set()  # type: ignore[method-assign, assignment, misc]
+    loop.Supervisor.unfinished_rounds = lambda *_: set()  # type: ignore[method-assign, assignment, misc]
 
 
 def in_shares() -> None:
     """A request for many runs is accepted one by one; no bug."""
-    requests.SHARE_RUNS_COUNT = 1  # type: ignore[misc]
+    inbox.SHARE_RUNS_COUNT = 1  # type: ignore[misc]
 
 
 def placed() -> None:
     """No bug: the loopback engine of the launcher's contract stands in Dask's place."""
-    wiring.AGENTS["dask"] = (sys.executable, LOOPBACK)
+    build.AGENTS["dask"] = (sys.executable, LOOPBACK)
 
 
 def _planted_worker(name: str) -> Plant:
@@ -159,7 +159,7 @@ def _planted_worker(name: str) -> Plant:
             if words[1:4] == ["-I", "-m", "workers"]:
                 words = [words[0], "-I", __file__, name, "-m workers", *words[4:]]
             elif words[1:4] == ["-I", "-S", "-c"]:
-                words = [words[0], "-I", __file__, name, "workers.zygote", *words[5:]]
+                words = [words[0], "-I", __file__, name, "workers.entry.zygote", *words[5:]]
             return real(words, *rest, **options)
 
         subprocess.Popen = popen  # type: ignore[misc, assignment]
@@ -187,8 +187,8 @@ def _unclaimed() -> None:
         time.sleep(0.3)
         return real(run, None)
 
-    ready.own = own  # type: ignore[attr-defined]
-    ready.is_done = lambda run: False  # type: ignore[attr-defined]
+    prepare.own = own  # type: ignore[attr-defined]
+    prepare.is_done = lambda run: False  # type: ignore[attr-defined]
 
 
 IN_WORKERS: dict[str, Plant] = {
@@ -222,7 +222,7 @@ NO_BUGS = {"in_shares", "placed"}
 
 if __name__ == "__main__":
     IN_WORKERS[sys.argv[1]]()
-    if sys.argv[2] == "workers.zygote":
+    if sys.argv[2] == "workers.entry.zygote":
         zygote.main(int(sys.argv[3]))
         sys.exit()
     sys.exit(program.main(["workers", *sys.argv[3:]]))

@@ -13,10 +13,6 @@ import time
 import traceback
 from typing import Any
 
-import supervisor.commands.start
-import supervisor.commands.submit
-import supervisor.commands.supervising
-import supervisor.wiring  # noqa: F401 - imported here once, and not in every child
 from supervisor.cli import run
 from tests.faults.engine import plants
 

@@ -51,8 +51,8 @@ class Role(StrEnum):
 FORKERS = {
     Role.KEPT: "--claim",
     Role.TEMPORARY: "none",
-    Role.HOST_KEEPER: "workers.caller_host",
-    Role.HOST_WORKER: "workers.caller_host",
+    Role.HOST_KEEPER: "workers.entry.caller_host",
+    Role.HOST_WORKER: "workers.entry.caller_host",
 }
 """What the command line of a process says whose forks are meant, unless it is the zygote."""
 
@@ -97,7 +97,7 @@ def environment(place: Place, crash: Crash) -> Mapping[str, str]:
     if crash.role is not Role.SUPERVISOR and crash.at:
         told |= {
             "CRASHPOINT_ROLE": "--lease-fd" if crash.role is Role.TEMPORARY else "-m workers",
-            "CRASHPOINT_FORKER": FORKERS.get(crash.role, "workers.zygote"),
+            "CRASHPOINT_FORKER": FORKERS.get(crash.role, "workers.entry.zygote"),
             "CRASHPOINT_DEPTH": "2" if crash.role is Role.HOST_WORKER else "1",
             "CRASHPOINT_CLAIM": str(place.notes / "claim"),
             "CRASHPOINT_AT": str(crash.at),

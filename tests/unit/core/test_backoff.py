@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.backoff import Backoff
+from supervisor.core.policy.backoff import Backoff
 
 LOCK = Backoff(attempts_count=5, delay_s=0.1, factor=2.0, max_delay_s=1.0)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from supervisor.core.liveness import Ages, Liveness, judge
+from supervisor.core.policy.liveness import Ages, Liveness, judge
 
 AGES = Ages(interval_s=5.0, stale_after_s=30.0, hung_after_s=120.0)
 

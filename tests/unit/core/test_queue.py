@@ -6,8 +6,8 @@ import pytest
 
 from supervisor.core import actions, stimuli
 from supervisor.core.fleet import Fleet
-from supervisor.core.holds import Holds
 from supervisor.core.lifecycle import Judged, Queued
+from supervisor.core.pauses import Pauses
 from supervisor.core.step import step
 from tests.unit.core.test_step import RULES, World, launched
 
@@ -74,24 +74,24 @@ def test_a_groups_limit_changed_while_running_takes_effect() -> None:
 
 def test_a_childs_run_needs_no_room_in_any_group_and_no_pause_holds_it() -> None:
     world = grouped(1, gpu=1)
-    world.feed(accepted("a", group="gpu"), stimuli.HoldsChanged(Holds(since="now")))
+    world.feed(accepted("a", group="gpu"), stimuli.PausesChanged(Pauses(since="now")))
     assert launched(world.feed(accepted("c", parent_run_id="a", group="gpu"))) == ["c"]
 
 
 def test_a_pause_holds_new_starts_of_everything_or_of_a_group() -> None:
     world = grouped(gpu=5)
     assert launched(world.feed(accepted("a"))) == ["a"]
-    world.feed(stimuli.HoldsChanged(Holds().paused("gpu", at="now")))
+    world.feed(stimuli.PausesChanged(Pauses().paused("gpu", at="now")))
     assert launched(world.feed(accepted("g", group="gpu"), accepted("b"))) == ["b"]
-    world.feed(stimuli.HoldsChanged(Holds().paused(None, at="now")))
+    world.feed(stimuli.PausesChanged(Pauses().paused(None, at="now")))
     assert not launched(world.feed(accepted("c")))
     assert world.fleet.paused_count() == 2
     assert world.fleet.has_more_to_start()
-    assert launched(world.feed(stimuli.HoldsChanged(Holds()))) == ["g", "c"]
+    assert launched(world.feed(stimuli.PausesChanged(Pauses()))) == ["g", "c"]
 
 
 def test_a_pause_that_is_told_with_the_run_comes_first() -> None:
-    wanted = World().feed(accepted("a"), stimuli.HoldsChanged(Holds(since="now")))
+    wanted = World().feed(accepted("a"), stimuli.PausesChanged(Pauses(since="now")))
     assert not launched(wanted)
 
 
@@ -172,7 +172,7 @@ def test_a_turn_that_starts_nothing_does_not_touch_the_queue() -> None:
     fleet = Fleet(max_runs=1)
     many = [accepted(f"r{n:06}") for n in range(2000)]
     fleet, _ = step(fleet, many, now_mono_s=0.0, rules=RULES, jitter=lambda: 0.5)
-    look = stimuli.Looked(moved=("r000000",))
+    look = stimuli.HeartbeatsScanned(moved=("r000000",))
     after, _ = step(fleet, [look], now_mono_s=1.0, rules=RULES, jitter=lambda: 0.5)
     assert after.queued is fleet.queued
     assert after.lanes is fleet.lanes
@@ -181,11 +181,11 @@ def test_a_turn_that_starts_nothing_does_not_touch_the_queue() -> None:
 
 def test_pauses_are_kept_as_they_were_first_said() -> None:
     holds = (
-        Holds().paused("g", at="1").paused("g", at="2").paused(None, at="3").paused(None, at="4")
+        Pauses().paused("g", at="1").paused("g", at="2").paused(None, at="3").paused(None, at="4")
     )
     assert (holds.since, dict(holds.groups)) == ("3", {"g": "1"})
-    assert holds.resumed("g") == Holds(since="3")
+    assert holds.resumed("g") == Pauses(since="3")
     assert holds.hold("g")
-    assert not Holds().paused("g", at="1").hold(None)
-    assert holds.resumed(None) == Holds()
-    assert not Holds()
+    assert not Pauses().paused("g", at="1").hold(None)
+    assert holds.resumed(None) == Pauses()
+    assert not Pauses()

@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.retention import DAY_S, Kept, Limits, decide
+from supervisor.core.policy.retention import DAY_S, Candidate, RetentionLimits, decide
 
 NOW = 100 * DAY_S
 
 
-def run(name: str, days_ago: float | None = 1, **values: Any) -> Kept:
+def run(name: str, days_ago: float | None = 1, **values: Any) -> Candidate:
     ended = None if days_ago is None else NOW - days_ago * DAY_S
     given: dict[str, Any] = {"parent_run_id": None, "held": None, "size_bytes": 10, **values}
-    return Kept(run_id=name, ended_epoch_s=ended, **given)
+    return Candidate(run_id=name, ended_epoch_s=ended, **given)
 
 
-def going(runs: list[Kept], **limits: Any) -> list[str]:
-    decision = decide(runs, Limits(**limits), now_epoch_s=NOW)
+def going(runs: list[Candidate], **limits: Any) -> list[str]:
+    decision = decide(runs, RetentionLimits(**limits), now_epoch_s=NOW)
     return [item.run.run_id for item in decision.going]
 
 
@@ -62,7 +62,7 @@ def test_a_child_whose_parent_is_gone_stands_for_itself() -> None:
 
 def test_what_is_held_stays_with_its_family_and_it_is_said_why() -> None:
     runs = [run("p", 5), run("k", None, parent_run_id="p", held="is not finished"), run("o", 4)]
-    decision = decide(runs, Limits(keep_runs=0), now_epoch_s=NOW)
+    decision = decide(runs, RetentionLimits(keep_runs=0), now_epoch_s=NOW)
     assert [item.run.run_id for item in decision.going] == ["o"]
     assert decision.spared == {"p": "is not finished", "k": "is not finished"}
 
@@ -74,7 +74,7 @@ def test_a_run_that_a_kept_one_names_stays_and_so_does_what_that_names() -> None
         run("third", 1, names=frozenset({"second"})),
         run("other", 7),
     ]
-    decision = decide(runs, Limits(keep_runs=1), now_epoch_s=NOW)
+    decision = decide(runs, RetentionLimits(keep_runs=1), now_epoch_s=NOW)
     assert [item.run.run_id for item in decision.going] == ["other"]
     assert decision.spared["first"] == "run second names it"
 
@@ -119,7 +119,7 @@ def test_whatever_there_is_no_run_that_stays_refers_to_one_that_goes(
         )
         for name, (parent, days_ago, names, held) in drawn.items()
     ]
-    limits = Limits(keep_runs=count, keep_days=days, keep_bytes=size)
+    limits = RetentionLimits(keep_runs=count, keep_days=days, keep_bytes=size)
     gone = {item.run.run_id: item for item in decide(runs, limits, now_epoch_s=NOW).going}
     for item in runs:
         if item.run_id not in gone:

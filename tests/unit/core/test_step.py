@@ -6,10 +6,10 @@ import pytest
 
 from supervisor.core import actions, stimuli
 from supervisor.core.actions import Action
-from supervisor.core.backoff import Backoff
 from supervisor.core.fleet import Fleet, Mode, Rules
 from supervisor.core.lifecycle import Clearing, Ended, Queued, Recorded, Running, Stopping
-from supervisor.core.liveness import Ages
+from supervisor.core.policy.backoff import Backoff
+from supervisor.core.policy.liveness import Ages
 from supervisor.core.step import step
 from supervisor.core.stimuli import Stimulus
 from supervisor.core.timers import next_due
@@ -57,10 +57,12 @@ def launched(wanted: Iterable[Action]) -> list[str]:
 def test_a_healthy_run_goes_through_its_life_and_leaves() -> None:
     world = World()
     assert world.feed(accepted("a")) == (actions.Launch("a"),)
-    assert world.feed(stimuli.Started("a"), stimuli.Moved("a")) == (actions.WriteManifest("a"),)
+    assert world.feed(stimuli.Started("a"), stimuli.JournalAdvanced("a")) == (
+        actions.WriteManifest("a"),
+    )
     assert world.feed(stimuli.VerdictSeen("a", "succeeded", None)) == (actions.Record("a"),)
     assert world.feed(stimuli.RunRecorded("a")) == (actions.WriteSnapshot("t"),)
-    assert world.feed(stimuli.SnapshotWritten("t")) == (actions.Forget("a"),)
+    assert world.feed(stimuli.SnapshotWritten("t")) == (actions.ReleaseMarker("a"),)
     assert world.fleet.find("a") is None
     assert next_due(world.fleet, RULES) is None
 
@@ -114,43 +116,43 @@ def test_a_lost_worker_is_cleared_up_before_its_verdict_is_written() -> None:
     world.running("a")
     world.feed(accepted("child", parent="a"))
     wanted = world.feed(stimuli.WorkerGone("a", "killed by SIGKILL"))
-    assert actions.Clear("a") in wanted
+    assert actions.KillLeftovers("a") in wanted
     assert actions.AskStop("child", "stopped") in wanted
     assert isinstance(world.state("a"), Clearing)
-    assert not [a for a in world.feed(stimuli.Cleared("a", (7,))) if not _is_clear(a)]
-    wanted = world.feed(stimuli.Cleared("a", ()), after_s=0.1)
+    assert not [a for a in world.feed(stimuli.LeftoversKilled("a", (7,))) if not _is_clear(a)]
+    wanted = world.feed(stimuli.LeftoversKilled("a", ()), after_s=0.1)
     assert [(w.status, w.detail) for w in wanted if isinstance(w, actions.WriteVerdict)] == [
         ("failed", "worker-lost")
     ]
 
 
 def _is_clear(action: Action) -> bool:
-    return isinstance(action, actions.Clear)
+    return isinstance(action, actions.KillLeftovers)
 
 
 def test_what_survives_a_second_of_killing_is_listed_and_the_killing_goes_on() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.WorkerGone("a", "gone"))
-    wanted = world.feed(stimuli.Cleared("a", (7,)), after_s=1.1)
+    wanted = world.feed(stimuli.LeftoversKilled("a", (7,)), after_s=1.1)
     assert [w.leftover_pids for w in wanted if isinstance(w, actions.WriteVerdict)] == [(7,)]
-    assert actions.Clear("a") in world.feed(after_s=0.1)
+    assert actions.KillLeftovers("a") in world.feed(after_s=0.1)
     world.feed(stimuli.VerdictSeen("a", "failed", "worker-lost"), stimuli.RunRecorded("a"))
     world.feed(stimuli.SnapshotWritten("t"))
     assert world.fleet.find("a") is not None
-    assert actions.Forget("a") in world.feed(stimuli.Cleared("a", ()), after_s=0.1)
+    assert actions.ReleaseMarker("a") in world.feed(stimuli.LeftoversKilled("a", ()), after_s=0.1)
 
 
 def test_what_survives_ten_seconds_of_killing_is_let_go() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.WorkerGone("a", "gone"))
-    world.feed(stimuli.Cleared("a", (7,)), after_s=1.1)
+    world.feed(stimuli.LeftoversKilled("a", (7,)), after_s=1.1)
     world.feed(stimuli.VerdictSeen("a", "failed", "worker-lost"), stimuli.RunRecorded("a"))
     world.feed(stimuli.SnapshotWritten("t"))
-    assert not world.feed(stimuli.Cleared("a", (7,)), after_s=8.0)
-    assert actions.Clear("a") in world.feed(after_s=0.5)
-    assert actions.Forget("a") in world.feed(stimuli.Cleared("a", (7,)), after_s=0.4)
+    assert not world.feed(stimuli.LeftoversKilled("a", (7,)), after_s=8.0)
+    assert actions.KillLeftovers("a") in world.feed(after_s=0.5)
+    assert actions.ReleaseMarker("a") in world.feed(stimuli.LeftoversKilled("a", (7,)), after_s=0.4)
     assert world.fleet.find("a") is None
 
 
@@ -159,13 +161,13 @@ def test_processes_that_cannot_be_looked_for_do_not_hold_the_verdict_back() -> N
     world.running("a")
     world.feed(stimuli.WorkerGone("a", "gone"))
     for _ in range(19):  # twice a second for ten seconds, never faster
-        assert not world.feed(stimuli.ClearFailed("a", "EMFILE"), after_s=0.01)
-        assert world.feed(after_s=0.5) == (actions.Clear("a"),)
-    wanted = world.feed(stimuli.ClearFailed("a", "EMFILE"), after_s=0.5)
+        assert not world.feed(stimuli.KillingFailed("a", "EMFILE"), after_s=0.01)
+        assert world.feed(after_s=0.5) == (actions.KillLeftovers("a"),)
+    wanted = world.feed(stimuli.KillingFailed("a", "EMFILE"), after_s=0.5)
     (verdict,) = (w for w in wanted if isinstance(w, actions.WriteVerdict))
     assert verdict.reason == "gone; its processes could not be looked for: EMFILE"
     world.feed(stimuli.VerdictSeen("a", "failed", "worker-lost"), stimuli.RunRecorded("a"))
-    assert actions.Forget("a") in world.feed(stimuli.SnapshotWritten("t"))
+    assert actions.ReleaseMarker("a") in world.feed(stimuli.SnapshotWritten("t"))
 
 
 def test_a_worker_that_dies_while_stopping_leaves_a_cancelled_run() -> None:
@@ -173,7 +175,7 @@ def test_a_worker_that_dies_while_stopping_leaves_a_cancelled_run() -> None:
     world.running("a")
     world.feed(stimuli.CancelAsked("a", "cancelled-by-user"))
     world.feed(stimuli.WorkerGone("a", "gone"))
-    wanted = world.feed(stimuli.Cleared("a", ()))
+    wanted = world.feed(stimuli.LeftoversKilled("a", ()))
     assert [w.detail for w in wanted if isinstance(w, actions.WriteVerdict)] == [
         "cancelled-by-user"
     ]
@@ -185,7 +187,7 @@ def test_a_worker_that_does_not_end_in_time_is_killed() -> None:
     world.feed(stimuli.CancelAsked("a", "stopped"))
     assert isinstance(world.state("a"), Stopping)
     assert not world.feed(after_s=21.9)
-    assert world.feed(after_s=0.2) == (actions.Clear("a"),)
+    assert world.feed(after_s=0.2) == (actions.KillLeftovers("a"),)
 
 
 def test_a_parent_that_is_killed_for_not_ending_takes_its_children_along() -> None:
@@ -199,7 +201,7 @@ def test_a_parent_that_is_killed_for_not_ending_takes_its_children_along() -> No
 def test_hung_needs_three_looks_and_a_beat_or_our_own_stall_begins_anew() -> None:
     world = World()
     world.running("a")
-    look, beat = stimuli.Looked(still=("a",)), stimuli.Looked(moved=("a",))
+    look, beat = stimuli.HeartbeatsScanned(still=("a",)), stimuli.HeartbeatsScanned(moved=("a",))
     world.feed(look, after_s=121)
     world.feed(look)
     world.feed(stimuli.Stalled())
@@ -219,7 +221,7 @@ def test_a_stopped_process_stays_unresponsive_for_as_long_as_it_likes() -> None:
     world = World()
     world.running("a")
     for _ in range(100):
-        world.feed(stimuli.Looked(still=("a",), stopped=frozenset({"a"})), after_s=60)
+        world.feed(stimuli.HeartbeatsScanned(still=("a",), stopped=frozenset({"a"})), after_s=60)
     run = world.fleet.find("a")
     assert run is not None
     assert (run.liveness, type(run.state)) == ("unresponsive", Running)
@@ -228,11 +230,11 @@ def test_a_stopped_process_stays_unresponsive_for_as_long_as_it_likes() -> None:
 def test_a_silent_host_costs_its_run_three_looks_later_and_is_named() -> None:
     world = World()
     world.running("a")
-    world.feed(stimuli.Hosted("a", "far"))
+    world.feed(stimuli.WorkerOnHost("a", "far"))
     for _ in range(2):
-        assert world.feed(stimuli.Looked(still=("a",)), after_s=121.0) == ()
-    wanted = world.feed(stimuli.Looked(still=("a",)), after_s=1.0)
-    assert actions.Clear("a") in wanted
+        assert world.feed(stimuli.HeartbeatsScanned(still=("a",)), after_s=121.0) == ()
+    wanted = world.feed(stimuli.HeartbeatsScanned(still=("a",)), after_s=1.0)
+    assert actions.KillLeftovers("a") in wanted
     state = world.state("a")
     assert isinstance(state, Clearing)
     assert (state.status, state.detail) == ("failed", "worker-lost")
@@ -243,12 +245,12 @@ def test_a_worker_on_another_host_gets_longer_to_end_and_its_silence_is_a_cancel
     for silent in (False, True):
         world = World()
         world.running("a")
-        world.feed(stimuli.Hosted("a", "far"))
+        world.feed(stimuli.WorkerOnHost("a", "far"))
         world.feed(stimuli.CancelAsked("a", "cancelled-by-user"))
         assert world.feed(after_s=95.0) == ()
         if silent:
             for _ in range(3):
-                world.feed(stimuli.Looked(still=("a",)), after_s=61.0)
+                world.feed(stimuli.HeartbeatsScanned(still=("a",)), after_s=61.0)
         else:
             world.feed(after_s=6.0)
         state = world.state("a")
@@ -261,11 +263,11 @@ def test_what_is_taken_back_is_queued_again_and_its_launch_does_not_count() -> N
     world = World()
     assert launched(world.feed(accepted("a"))) == ["a"]
     for _ in range(5):  # more often than a launch may fail
-        assert launched(world.feed(stimuli.TakenBack("a"))) == ["a"]
+        assert launched(world.feed(stimuli.PlacementWithdrawn("a"))) == ["a"]
     world.feed(stimuli.DrainAsked())
-    assert world.feed(stimuli.TakenBack("a")) == ()
+    assert world.feed(stimuli.PlacementWithdrawn("a")) == ()
     assert isinstance(world.state("a"), Queued)
-    assert world.feed(stimuli.TakenBack("a")) == ()
+    assert world.feed(stimuli.PlacementWithdrawn("a")) == ()
 
 
 def test_a_beat_alone_rewrites_the_manifest_at_most_once_in_30_s() -> None:
@@ -274,7 +276,7 @@ def test_a_beat_alone_rewrites_the_manifest_at_most_once_in_30_s() -> None:
     world.feed(stimuli.ManifestWritten("a"))
     written = 0
     for _ in range(41):
-        wanted = world.feed(stimuli.Looked(moved=("a",)), after_s=1)
+        wanted = world.feed(stimuli.HeartbeatsScanned(moved=("a",)), after_s=1)
         for action in wanted:
             assert action == actions.WriteManifest("a")
             written += 1
@@ -304,7 +306,7 @@ def test_the_tries_at_a_held_lock_are_bounded_then_the_snapshot_is_owed_and_paid
     assert world.feed(after_s=0.5) == (actions.WriteSnapshot("t"),)
     assert world.feed(stimuli.SnapshotWritten("t")) == (
         actions.WriteManifest("a"),
-        actions.Forget("a"),
+        actions.ReleaseMarker("a"),
     )
 
 
@@ -353,7 +355,7 @@ def test_a_verdict_is_final_whatever_is_seen_later() -> None:
 def test_a_refused_manifest_is_tried_again_after_the_next_beat_and_not_at_every_turn() -> None:
     world = World()
     world.running("a")
-    look = stimuli.Looked(moved=("a",))
+    look = stimuli.HeartbeatsScanned(moved=("a",))
     world.feed(look)
     assert world.feed(look, after_s=37.5) == (actions.WriteManifest("a"),)
     assert world.feed() == ()

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from workers.records.atomic import create_file, is_abandoned, publish_dir, replace_file
-from workers.records.errors import BadFileError
 from workers.records.files import make_dir, read_object
 from workers.records.proc import proc_stat
+from workers.records.typed_errors import BadFileError
 
 
 def test_a_replaced_file_is_whole_private_and_has_a_receipt(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.records.errors import BadIdError
 from workers.records.ids import check_id, check_run_id, is_run_id, new_run_id, why_bad
 from workers.records.layout import Layout
+from workers.records.typed_errors import BadIdError
 
 
 @pytest.mark.parametrize("good", ["a", "0202-x", "A.b_c-d", "a" * 100])

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from workers.records.clock import SystemClock
-from workers.records.errors import BadFileError
 from workers.records.journal import Event, JournalReader, JournalWriter, read_journal, verdict_in
+from workers.records.typed_errors import BadFileError
 
 
 def writer(path: Path, by: str = "worker") -> JournalWriter:

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from tests.examples import run_spec
-from workers.records.errors import BadRecordError
 from workers.records.read_spec import spec_of
 from workers.records.spec import RunSpec
+from workers.records.typed_errors import BadRecordError
 
 
 def as_read(spec: RunSpec) -> dict[str, Any]:

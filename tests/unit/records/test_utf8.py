@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.examples import run_spec, stage
 from workers.records.atomic import to_bytes, to_line
-from workers.records.errors import BadRecordError
 from workers.records.files import parse_object
 from workers.records.read_spec import spec_of
+from workers.records.typed_errors import BadRecordError
 from workers.records.utf8 import is_utf_8, readable, to_json
 
 BYTES = os.fsdecode(b"caf\xe9")

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.report.span import Moment, Span, after, covered_s, places
-from supervisor.report.text import duration
-from supervisor.report.timetable import lines_of
-from supervisor.report.timing import timing_of, to_json
+from supervisor.report.read.spans import Moment, Span, after, covered_s, places
+from supervisor.report.read.timing import timing_of, to_json
+from supervisor.report.terminal.timing_table import lines_of
+from supervisor.report.text.output import duration
 from tests.operations import operations_of
 from tests.unit.report.trees import in_a_row, run, stage, tried
 from workers.records.journal import Fact

@@ -3,20 +3,20 @@
 from dataclasses import replace
 from typing import Any
 
-from supervisor.report.span import Span
-from supervisor.report.tree import RunNode, StageNode
-from supervisor.report.tries import Try
+from supervisor.report.read.run_tree import RunNode, StageNode
+from supervisor.report.read.spans import Span
+from supervisor.report.read.stage_tries import StageTry
 
 
-def tried(number: int, begin_s: float, end_s: float, wait_until: float | None = None) -> Try:
+def tried(number: int, begin_s: float, end_s: float, wait_until: float | None = None) -> StageTry:
     wait = None if wait_until is None else Span(end_s, wait_until)
     status = "succeeded" if wait is None else "failed"
-    return Try(number=number, span=Span(begin_s, end_s), status=status, wait=wait)
+    return StageTry(number=number, span=Span(begin_s, end_s), status=status, wait=wait)
 
 
 def stage(
     name: str,
-    *tries: Try,
+    *tries: StageTry,
     needs: tuple[str, ...] = (),
     run: RunNode | None = None,
     span: Span | None = None,

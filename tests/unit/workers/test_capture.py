@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.capture import BoundedLog
-from workers.masking import Mask
-from workers.pipe import Pipe
+from workers.output.capture import BoundedLog
+from workers.output.masking import Mask
+from workers.output.pipe import Pipe
 
 GAP = re.compile(rb"\n?\[supervisor: (\d+) bytes dropped\]\n")
 CHUNKS = st.lists(

@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import stage
-from workers.graph import Graph
 from workers.records.spec import PipelineSpec, StageSpec
+from workers.stages.graph import Graph
 
 
 def pipeline(*stages: StageSpec, limit: int | None = None) -> PipelineSpec:

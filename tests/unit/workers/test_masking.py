@@ -1,4 +1,4 @@
-from workers.masking import Mask, secret_values
+from workers.output.masking import Mask, secret_values
 
 
 def test_only_long_enough_values_of_named_variables_are_secrets() -> None:

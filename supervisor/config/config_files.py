@@ -1,0 +1,88 @@
+"""Reading configuration files: bounded, regular files only, UTF-8, errors with line and column."""
+
+import json
+import os
+import re
+import tomllib
+from typing import Any, Final
+
+from supervisor.errors import ConfigError, Problem
+from workers.records.files import read_bytes
+from workers.records.typed_errors import TypedError
+
+SIZE_LIMIT_BYTES: Final = 1024 * 1024  # fault C7, C10: more is no configuration
+KEY_PARTS_LIMIT: Final = 32  # tomllib needs memory in the square of them: 300,000 end the process
+_PART: Final = r"""\.[ \t]*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
+_LONG_KEY: Final = re.compile(rf"(?:{_PART}){{{KEY_PARTS_LIMIT}}}")
+
+
+def _fail(path: str, message: str) -> ConfigError:
+    return ConfigError(problems=[Problem(path, "", message)])
+
+
+def read_text(path: str) -> str:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: it is missing, no regular file, too large, or not UTF-8.
+    """
+    try:
+        # A link is followed: people link their configuration. What it leads to must be a file.
+        data = read_bytes(os.path.realpath(path), SIZE_LIMIT_BYTES)
+    except FileNotFoundError:
+        raise _fail(path, "does not exist") from None
+    except OSError as error:
+        raise _fail(path, f"cannot be read: {error.strerror}") from None
+    except TypedError as error:
+        raise _fail(path, f"cannot be read: {error.facts['why']}") from None
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:64]:
+        raise _fail(path, "looks like UTF-16; save it as UTF-8")
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise _fail(path, "begins with a byte order mark; save it as UTF-8 without one")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise _fail(path, f"line {line} is not UTF-8 (latin-1?); save the file as UTF-8") from None
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """Read a TOML file; ConfigError where it is none."""
+    text = read_text(path)
+    if _LONG_KEY.search(text):
+        raise _fail(path, f"holds a key of more than {KEY_PARTS_LIMIT} parts")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _fail(path, f"is not valid TOML: {error}") from None
+    except (RecursionError, ValueError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise _fail(path, f"is not usable TOML: {why}") from None
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """Read a JSON object; ConfigError where it is none, or holds a key twice."""
+    text = read_text(path)
+    doubled: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in items]
+        doubled.extend(key for key in set(keys) if keys.count(key) > 1)
+        return dict(items)
+
+    try:
+        value = json.loads(text, object_pairs_hook=pairs)
+        json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise _fail(path, f"is not valid JSON: {error.msg} (at {where})") from None
+    except UnicodeEncodeError:
+        raise _fail(path, "holds half of a surrogate pair (\\ud800 to \\udfff)") from None
+    except (RecursionError, ValueError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise _fail(path, f"is not usable JSON: {why}") from None
+    if doubled:
+        raise _fail(path, f"holds the key {doubled[0]!r} twice in one object")
+    if not isinstance(value, dict):
+        raise _fail(path, "must hold a JSON object")
+    return value

@@ -1,0 +1,207 @@
+"""Reading settings: flag > SUPERVISOR_<KEY> > project file > user file > default.
+
+pydantic-settings puts the sources above each other; each is checked by itself before, so that an
+error names the file or the variable that it stands in. Values never appear in an error message.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from types import NoneType
+from typing import Annotated, Any, Final, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
+
+from supervisor.config.config_files import read_toml
+from supervisor.config.find_root import PATHS, PREFIX, absolute, is_json, user_file
+from supervisor.config.settings import Settings, unfit
+from supervisor.config.settings_schema import SettingsTable
+from supervisor.config.suggest import near
+from supervisor.config.validation_errors import problems_of
+from supervisor.errors import ConfigError, Problem
+
+# Not settings: where to begin, and what supervisord puts into the environment of its children.
+_NOT_OURS: Final = (
+    "ROOT",
+    "TRUSTED_DIRS",
+    "CONFIG",
+    "ENABLED",
+    "PROCESS_NAME",
+    "GROUP_NAME",
+    "SERVER_URL",
+)
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")  # what is longer is beyond every range
+_COUNTED: Final = ("groups", "slots")
+
+
+def load_settings(
+    *, flags: Mapping[str, Any], project: str | None, environ: Mapping[str, str]
+) -> Settings:
+    """Read all sources.
+
+    Args:
+        flags: settings from the command line.
+        project: the project's file, None where there is none.
+        environ: the environment.
+
+    Raises:
+        ConfigError: everything that is wrong in any source; each names its file or variable.
+    """
+    tables: list[dict[str, Any]] = []
+    paths: list[str] = []
+    problems: list[Problem] = []
+    for path in (project, user_file(environ)):
+        table = {} if path is None or is_json(path) else read_toml(path).get("supervisor", {})
+        if isinstance(table, dict):
+            problems += _check(str(path), "supervisor.", table)
+            tables.append(_placed(table, os.path.dirname(str(path))))
+            paths.append(str(path))
+        else:
+            problems.append(Problem(str(path), "supervisor", "must be a table"))
+    variables, found = _from_environment(environ)
+    variables |= {key: absolute(variables[key]) for key in PATHS if key in variables}
+    problems += found
+    problems += _check("environment", "", variables)
+    problems += _check("command line", "", flags)
+    if problems:
+        raise ConfigError(problems=problems)
+    settings = _merge(flags, [variables, *tables])
+    for keys, what in (*unfit(settings), *_directories(settings)):
+        problems.append(_blame(keys, what, flags, variables, list(zip(paths, tables, strict=True))))
+    if problems:
+        raise ConfigError(problems=problems)
+    return settings
+
+
+def _placed(values: dict[str, Any], folder: str) -> dict[str, Any]:
+    """A path is relative to the file that names it."""
+    told = {key: values[key] for key in PATHS if isinstance(values.get(key), str)}
+    return {**values, **{key: os.path.join(folder, path) for key, path in told.items()}}
+
+
+def _directories(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Settings that must name a file and name a directory, as ``unfit``."""
+    for key in PATHS:
+        path = getattr(settings, key)
+        if path is not None and os.path.isdir(path):
+            yield (key,), f"{path} is a directory; name a file"
+
+
+def _blame(
+    keys: tuple[str, ...],
+    what: str,
+    flags: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    files: list[tuple[str, dict[str, Any]]],
+) -> Problem:
+    """Name the strongest source that sets the first of these keys that any source sets."""
+    for key in keys:
+        if key in flags:
+            return Problem("command line", key, what)
+        if key in variables:
+            return Problem(f"{PREFIX}{key.upper()}", "", what)
+        for path, table in files:
+            if key in table:
+                return Problem(path, f"supervisor.{key}", what)
+    return Problem("settings", keys[0], what)
+
+
+def _merge(flags: Mapping[str, Any], sources: list[dict[str, Any]]) -> Settings:
+    """Let pydantic-settings put the sources above each other, the first on top."""
+
+    class Merged(SettingsTable, BaseSettings):  # type: ignore[misc]  # both only add to ConfigDict
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            """Flags, our reading of the environment, project file, user file; never `.env`."""
+            below = [InitSettingsSource(settings_cls, init_kwargs=source) for source in sources]
+            return (init_settings, *below)
+
+    return Settings(**Merged(**flags).model_dump())
+
+
+def _keys() -> tuple[str, ...]:
+    return tuple(SettingsTable.model_fields)
+
+
+def _check(source: str, prefix: str, values: Mapping[str, Any]) -> list[Problem]:
+    """Each key by itself; how keys fit together is looked at when all sources are merged."""
+    found = []
+    for key, value in values.items():
+        try:
+            SettingsTable.__pydantic_validator__.validate_assignment(
+                SettingsTable.model_construct(), key, value
+            )
+        except ValidationError as error:
+            for problem in problems_of(error, source, prefix, _keys()):
+                if not problem.key_path.removeprefix(prefix.rstrip(".")):
+                    continue
+                if source == "environment":
+                    problem = Problem(f"{PREFIX}{key.upper()}", "", problem.message)
+                found.append(problem)
+    return found
+
+
+def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
+    """What SUPERVISOR_<KEY> says, typed as the key is; unknown names that look like a typo."""
+    values: dict[str, Any] = {}
+    problems = []
+    for name, text in environ.items():
+        if not name.startswith(PREFIX) or text == "":
+            continue
+        word = name[len(PREFIX) :]
+        key = word.lower()
+        if key in SettingsTable.model_fields:
+            typed = _typed(key, text)
+            if typed is None:
+                kinds = {int: "a whole number", float: "a number"}
+                listed = 'names of environment variables: A,B or ["A", "B"]'
+                kind = kinds.get(_annotation(key), listed)
+                kind = "names with their numbers: gpu=2,disk=4" if key in _COUNTED else kind
+                problems.append(Problem(name, "", f"must be {kind}"))
+            else:
+                values[key] = typed
+        elif word not in _NOT_OURS and (hint := near(key, _keys())):
+            mend = f"is no setting; did you mean '{PREFIX}{hint.upper()}'?"
+            problems.append(Problem(name, "", mend))
+    return values, problems
+
+
+def _annotation(key: str) -> Any:  # noqa: ANN401 - a type
+    kind = SettingsTable.model_fields[key].annotation
+    choices = [choice for choice in get_args(kind) if choice is not NoneType]
+    kind = choices[0] if NoneType in get_args(kind) and len(choices) == 1 else kind
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def _typed(key: str, text: str) -> Any:  # noqa: ANN401 - as the key is
+    kind = _annotation(key)
+    if kind is int:
+        return int(text) if _WHOLE.fullmatch(text.strip()) else None
+    if kind is float:
+        try:
+            return float(text)
+        except ValueError:
+            return None
+    if key in _COUNTED:
+        pairs = [word.partition("=") for word in text.split(",")]
+        limits = {name.strip(): limit.strip() for name, _, limit in pairs}
+        right = all(_WHOLE.fullmatch(limit) for limit in limits.values())
+        right = right and len(limits) == len(pairs)  # none twice
+        return {name: int(limit) for name, limit in limits.items()} if right else None
+    if key == "secrets" and text.lstrip().startswith("["):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+    if key == "secrets":
+        return [word.strip() for word in text.split(",") if word.strip()]
+    return text

@@ -1,0 +1,1 @@
+"""Pure rules: backoff, liveness, guardrails, metrics, retention, retries, exit codes."""

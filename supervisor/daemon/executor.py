@@ -1,0 +1,300 @@
+"""Doing what the core decided. Each action's outcome goes back to the core as stimuli.
+
+Actions that share a flush are done together: all records of one turn make one append per task, and
+several writes of one manifest become one.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable, Mapping
+
+from supervisor.core import actions, stimuli
+from supervisor.core.actions import Action
+from supervisor.core.lifecycle import Run
+from supervisor.core.policy.exit_codes import FinishedRun
+from supervisor.core.stimuli import Stimulus
+from supervisor.daemon import claims, placements
+from supervisor.daemon.cleanup import clear
+from supervisor.daemon.context import DaemonContext
+from supervisor.daemon.journal_events import facts, verdict
+from supervisor.errors import TaskStateStoreLockError
+from supervisor.launchers.spawner import LaunchFailure
+from supervisor.store.run_file_sizes import sync_logs
+from supervisor.store.run_reader import RunReader
+from workers.records.atomic import replace_file, to_bytes
+from workers.records.files import is_dir
+from workers.records.flock import take_flock
+from workers.records.identity import send_signal
+from workers.records.journal import FROM_HISTORY, Event, JournalWriter
+from workers.records.typed_errors import BadFileError, TypedError
+
+
+class Executor:
+    """Performs actions.
+
+    Args:
+        parts: the effects and the books.
+    """
+
+    def __init__(self, parts: DaemonContext) -> None:
+        self._parts = parts
+        self._owed_tasks: set[str] = set()
+
+    def perform(self, wanted: Iterable[Action], active: Mapping[str, Run]) -> list[Stimulus]:
+        """Do what is wanted.
+
+        Args:
+            wanted: the actions, in the core's order.
+            active: the active runs, for the words that manifests carry.
+
+        Returns:
+            What came of it.
+        """
+        wanted = list(wanted)
+        records = [a.run_id for a in wanted if isinstance(a, actions.Record)]
+        manifests = {a.run_id: a for a in wanted if isinstance(a, actions.WriteManifest)}
+        found: list[Stimulus] = []
+        for run_id, manifest in manifests.items():
+            if run_id not in records:
+                found += self._manifest(manifest, active.get(run_id))
+        if records:
+            found += self._record(records)
+        for action in wanted:
+            found += self._one(action)
+        return found
+
+    def _one(self, action: Action) -> list[Stimulus]:
+        match action:
+            case actions.Launch(run_id):
+                return self._launch(run_id)
+            case actions.AskStop(run_id, detail):
+                return self._ask_stop(run_id, detail)
+            case actions.KillLeftovers(run_id):
+                return self._clear(run_id)
+            case actions.WriteVerdict():
+                return self._verdict(action)
+            case actions.WriteSnapshot(task_id):
+                return self._snapshot(task_id)
+            case actions.ReportOwed(task_id, attempts, reason):
+                return self._report_owed(task_id, attempts, reason)
+            case actions.ReleaseMarker(run_id):
+                return self._forget(run_id)
+            case actions.Record() | actions.WriteManifest():
+                return []
+
+    def _launch(self, run_id: str) -> list[Stimulus]:
+        parts = self._parts
+        reader = parts.readers[run_id]
+        try:
+            if parts.placer_of(run_id) is not None:
+                return placements.place(parts, run_id)
+            if not is_dir(reader.run.path):
+                return [stimuli.DirectoryGone(run_id)]
+            owner_fd = take_flock(reader.run.owner)
+        except (OSError, TypedError) as error:
+            self._make_way(error)
+            return [stimuli.LaunchFailed(run_id, str(error), transient=True)]
+        if owner_fd is None:
+            return [stimuli.LaunchFailed(run_id, "its owner lock is held", transient=True)]
+        try:
+            worker = parts.launcher.launch(reader.run, owner_fd)
+        finally:
+            os.close(owner_fd)
+        if isinstance(worker, LaunchFailure):
+            parts.log.write("launch_failed", run_id=run_id, why=worker.reason)
+            return [stimuli.LaunchFailed(run_id, worker.reason, worker.transient)]
+        parts.launched(run_id, worker)
+        parts.reporter.launched(reader.spec)
+        return []
+
+    def _ask_stop(self, run_id: str, detail: str) -> list[Stimulus]:
+        cancel = self._parts.readers[run_id].run.cancel
+        with contextlib.suppress(OSError, TypedError):  # the signal alone ends it, as "stopped"
+            replace_file(cancel, to_bytes({"detail": detail}))
+        if run_id in self._parts.placements:
+            found = placements.ask_stop(self._parts, run_id)
+            if found or not claims.is_local(self._parts, run_id):
+                return found
+        launched = self._parts.workers.get(run_id)
+        worker = self._parts.worker_identity(run_id)
+        if launched is not None and launched.pidfd is not None:  # needs no descriptor more
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(launched.pidfd, signal.SIGTERM)
+        elif worker is not None:
+            send_signal(worker.pid, worker.start_ticks, signal.SIGTERM)
+        return []
+
+    def _clear(self, run_id: str) -> list[Stimulus]:
+        try:
+            alive = clear(self._parts, run_id)
+        except OSError as error:  # no descriptor left to look with, say
+            self._parts.log.write("clear_failed", run_id=run_id, why=str(error))
+            return [stimuli.KillingFailed(run_id, str(error))]
+        return [stimuli.LeftoversKilled(run_id, alive)]
+
+    def _make_way(self, error: OSError | TypedError) -> None:
+        """Let what stands in a record's place not stand there at the next try."""
+        if isinstance(error, BadFileError):
+            self._parts.aside.invalid(error)
+
+    def _manifest(self, action: actions.WriteManifest, run: Run | None) -> list[Stimulus]:
+        reader = self._parts.readers[action.run_id]
+        try:
+            self._parts.persistence.write_manifest(
+                reader, liveness=str(run.liveness) if run else None, owed=action.owed
+            )
+        except (OSError, TypedError) as error:
+            self._parts.log.write("manifest_failed", run_id=action.run_id, why=str(error))
+            gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+            return facts(self._parts, action.run_id) if gone else []
+        return [stimuli.ManifestWritten(action.run_id)]
+
+    def _verdict(self, action: actions.WriteVerdict) -> list[Stimulus]:
+        """Take the lock, look again, and only then speak.
+
+        Of a worker on another host the claim is taken away instead: nobody could wait for its lock.
+        """
+        parts, run_id = self._parts, action.run_id
+        try:
+            if action.detail == "run-dir-deleted":
+                parts.readers[run_id].close()
+                parts.readers[run_id] = parts.intake.rebuild(parts.readers[run_id])
+            is_ours = placements.silence(parts, run_id)
+            owner_fd = take_flock(parts.readers[run_id].run.owner) if is_ours else None
+        except (OSError, TypedError) as error:
+            self._make_way(error)
+            return [stimuli.VerdictRefused(run_id, str(error))]
+        if owner_fd is None and is_ours:
+            return [stimuli.VerdictRefused(run_id, "its owner lock is held")]
+        try:
+            reader = self._restore_journal(run_id)
+            # nobody else may write here: what a killed worker was replacing stays half written
+            run = reader.run
+            parts.intake.sweep_files(run.path, run.commands, run.errors, only_writer=True)
+            reader.read()
+            if reader.verdict is None:
+                self._append_verdict(action)
+                reader.read()
+        except (OSError, TypedError) as error:
+            self._make_way(error)
+            parts.log.write("verdict_failed", run_id=run_id, why=str(error))
+            return [stimuli.VerdictRefused(run_id, str(error))]
+        finally:
+            if owner_fd is not None:
+                os.close(owner_fd)
+        return [verdict(run_id, parts)]
+
+    def _restore_journal(self, run_id: str) -> RunReader:
+        """Where the journal is gone or was set aside, write down again what was read of it."""
+        parts = self._parts
+        reader = parts.readers[run_id]
+        if not os.path.lexists(reader.run.journal):
+            replace_file(reader.run.journal, b"".join(fact.to_line() for fact in reader.facts))
+            reader.close()
+            reader = parts.readers[run_id] = RunReader(parts.layout, reader.spec)
+        return reader
+
+    def _append_verdict(self, action: actions.WriteVerdict) -> None:
+        parts = self._parts
+        reader = parts.readers[action.run_id]
+        started = [f for f in reader.facts if f.event == Event.RUN_STARTED]
+        now_s = parts.clock.mono_s()
+        same_boot = bool(started) and parts.same_boot(action.run_id)
+        why = sync_logs(reader.run)
+        if why is not None:  # the verdict matters more
+            parts.log.write("logs_unflushed", run_id=action.run_id, why=str(why))
+        journal = JournalWriter(reader.run.journal, by="supervisor", clock=parts.clock)
+        try:
+            journal.append(
+                Event.VERDICT,
+                {
+                    "status": action.status,
+                    "detail": action.detail,
+                    "reason": action.reason,
+                    "summary": None,
+                    "duration_s": round(now_s - started[0].mono_s, 3) if same_boot else None,
+                    "leftover_pids": list(action.leftover_pids),
+                },
+            )
+        finally:
+            journal.close()
+
+    def _record(self, run_ids: list[str]) -> list[Stimulus]:
+        parts = self._parts
+        readers = [parts.readers[run_id] for run_id in run_ids]
+        for run_id in parts.placements.keys() & set(run_ids):
+            parts.placements[run_id].sweep()
+        found: list[Stimulus] = []
+        for run_id, why in parts.persistence.record(readers).items():
+            if why is not None:
+                self._make_way(why)
+                parts.log.write("record_failed", run_id=run_id, why=str(why))
+                found.append(stimuli.RecordFailed(run_id, str(why)))
+                continue
+            self._announce(run_id)
+            found.append(stimuli.RunRecorded(run_id))
+        return found
+
+    def _announce(self, run_id: str) -> None:
+        parts = self._parts
+        reader = parts.readers[run_id]
+        data = reader.verdict.data if reader.verdict else {}
+        parts.log.write(
+            "run_finished",
+            task_id=reader.spec.task_id,
+            run_id=run_id,
+            pipeline_id=reader.spec.pipeline.id,
+            status=data.get("status"),
+            detail=data.get("detail"),
+            duration_s=data.get("duration_s"),
+        )
+        parts.reporter.finished(
+            FinishedRun(
+                spec=reader.spec,
+                status=str(data.get("status")),
+                detail=data.get("detail"),
+                reason=data.get("reason"),
+                duration_s=data.get("duration_s"),
+                manifest=parts.layout.relative(reader.run.manifest),
+            )
+        )
+
+    def _snapshot(self, task_id: str) -> list[Stimulus]:
+        try:
+            store = self._parts.persistence.store(task_id)
+            store.write_snapshot()
+            if task_id in self._owed_tasks:
+                self._owed_tasks.discard(task_id)
+                store.pay()
+                self._parts.log.write("snapshot_paid", task_id=task_id)
+        except TaskStateStoreLockError:
+            return [stimuli.SnapshotRefused(task_id, "another process holds the task's lock")]
+        except (OSError, TypedError) as error:
+            self._make_way(error)
+            return [stimuli.SnapshotRefused(task_id, str(error))]
+        return [stimuli.SnapshotWritten(task_id)]
+
+    def _report_owed(self, task_id: str, attempts: int, reason: str) -> list[Stimulus]:
+        self._owed_tasks.add(task_id)
+        with contextlib.suppress(OSError, TypedError):  # a view: the next snapshot writes it
+            self._parts.persistence.store(task_id).owe()
+        self._parts.log.write("snapshot_owed", task_id=task_id, attempts=attempts, why=reason)
+        self._parts.reporter.note(
+            f"task {task_id}: its state could not be written in {attempts} tries ({reason}); "
+            "manifests and history are complete, and the state is tried again until it is written"
+        )
+        return []
+
+    def _forget(self, run_id: str) -> list[Stimulus]:
+        reader = self._parts.readers[run_id]
+        try:
+            if reader.verdict is not None and not reader.verdict.data.get(FROM_HISTORY):
+                # On disk before the run's marker is removed. What the history had already owes
+                # none: they were started then.
+                self._parts.hooks.owe(reader.spec, dict(reader.verdict.data))
+            self._parts.persistence.forget(run_id)
+        except (OSError, TypedError) as error:  # its marker stays: the next start settles it again
+            self._parts.log.write("forget_failed", run_id=run_id, why=str(error))
+        self._parts.forget(run_id)
+        return []

@@ -1,0 +1,1 @@
+"""Hooks: commands that run when a run is on record."""

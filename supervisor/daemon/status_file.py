@@ -1,0 +1,207 @@
+"""status.json: the supervisor's view of its fleet, for readers. A view: lost without loss."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from supervisor.core.admission import live_counts
+from supervisor.core.fleet import Fleet
+from supervisor.core.lifecycle import Run
+from supervisor.core.policy.liveness import Liveness
+from supervisor.daemon.context import DaemonContext
+from supervisor.launchers.placement_record import ClaimState
+from supervisor.launchers.spawner import LaunchedWorker
+from supervisor.report.read.run_rows import Row
+from workers.records.atomic import replace_file, to_bytes
+from workers.records.dataclass import dataclass
+from workers.records.journal import Event, Fact
+from workers.records.json_indent import indent_json
+from workers.records.request import now_text
+from workers.records.typed_errors import TypedError
+from workers.records.utf8 import to_json
+
+# How to_bytes writes a list at the end of a record: runs are written by themselves, once each.
+_NO_RUNS: Final = b"[]\n}\n"
+_BEGIN: Final = b"[\n    "
+_BETWEEN: Final = ",\n    "
+_END: Final = b"\n  ]\n}\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        facts_count: how many facts tell it.
+        started_at: when its worker began; None while it waits.
+        ended_count: stages that have ended.
+        running: the ids of those at work.
+    """
+
+    facts_count: int
+    started_at: str | None
+    ended_count: int
+    running: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """One run as it was shown, and what that was made of."""
+
+    run: Run
+    worker: LaunchedWorker | None
+    progress: Progress
+    row: Row
+    text: str
+
+
+class StatusFile:
+    """Writes status.json when the fleet looks different from what was written last.
+
+    What did not change costs a comparison for each run, and nothing where no run did.
+
+    Args:
+        parts: the effects and the books.
+    """
+
+    def __init__(self, parts: DaemonContext) -> None:
+        self._parts = parts
+        self._last: dict[str, Any] | None = None
+        self._shown: dict[str, _Shown] = {}
+        self._active: Mapping[str, Run] = {}
+        self._counts: Counter[str | None] = Counter()
+        self._news_count = 0
+
+    def write(self, fleet: Fleet) -> None:
+        """Write the view if it changed; a disk that refuses costs only the view."""
+        changed = self._look(fleet)
+        head = self._head(fleet)
+        if not changed and head == self._last:
+            return
+        self._last = head
+        shown = self._shown.values()
+        if changed:
+            rows = (one.row for one in shown if one.row.status == "in_progress")
+            self._parts.reporter.looked(rows)
+        record = {"schema": "pipeline-supervisor/status/1", "updated_at": now_text(), **head}
+        data = to_bytes({**record, "runs": []})
+        if shown:
+            runs = (_BETWEEN.join(one.text for one in shown)).encode()
+            data = data.removesuffix(_NO_RUNS) + _BEGIN + runs + _END
+        with contextlib.suppress(OSError, TypedError):
+            replace_file(self._parts.layout.status, data, flush=False)
+
+    def _look(self, fleet: Fleet) -> bool:
+        """Bring up to date what is shown of each run; tell whether any of it changed."""
+        if fleet.active is self._active and self._parts.news_count == self._news_count:
+            return False
+        self._active, self._news_count = fleet.active, self._parts.news_count
+        self._counts = live_counts(fleet)
+        changed = False
+        readers, workers, before = self._parts.readers, self._parts.workers, self._shown
+        for run_id, run in fleet.active.items():
+            known, worker = before.get(run_id), workers.get(run_id)
+            if (
+                known is None
+                or known.run is not run
+                or known.worker is not worker
+                or known.progress.facts_count != len(readers[run_id].facts)
+            ):
+                before[run_id] = shown = self._show(run, worker, known)
+                changed = changed or known is None or known.text != shown.text
+        if len(before) != len(fleet.active):
+            self._shown = {run_id: before[run_id] for run_id in fleet.active}
+            changed = True
+        return changed
+
+    def _show(self, run: Run, worker: LaunchedWorker | None, known: "_Shown | None") -> _Shown:
+        """Show one run; its journal is folded anew only where it has grown."""
+        reader = self._parts.readers[run.run_id]
+        same = known is not None and known.progress.facts_count == len(reader.facts)
+        found = known.progress if known is not None and same else progress_of(reader.facts)
+        row = self._row(run, worker, found)
+        facts = {
+            "run_id": run.run_id,
+            "task_id": run.task_id,
+            "state": type(run.state).__name__.lower(),
+            "liveness": str(run.liveness),
+            "pid": row.pid,
+            "pipeline_id": row.pipeline_id,
+            "started_at": row.started_at,
+            "stages_count": row.stages_count,
+            "stages_ended_count": row.stages_ended_count,
+            "running": list(row.running),
+            "host": row.host,
+            "placed": self._placed(run, found),
+        }
+        text = to_json(facts, lambda value: indent_json(value, "\n    "))
+        return _Shown(run=run, worker=worker, progress=found, row=row, text=text)
+
+    def _head(self, fleet: Fleet) -> dict[str, Any]:
+        """What is shown of the whole."""
+        counts = self._counts
+        queued = Counter[str | None]()
+        for lane, places in fleet.lanes.items():
+            queued[lane.group] += len(places)
+        groups = {
+            name: {
+                "limit": fleet.groups.get(name),
+                "running": counts[name],
+                "queued": queued[name],
+            }
+            for name in sorted({*fleet.groups, *(g for g in (*counts, *queued) if g is not None)})
+        }
+        return {
+            "supervisor": self._parts.mine.to_json(),
+            "mode": str(fleet.mode),
+            "watch": self._parts.watcher.check(),
+            "durability": self._parts.durability,
+            "max_runs": fleet.max_runs,
+            "running_count": counts.total(),
+            "queued_count": len(fleet.queued),
+            "paused": fleet.holds.to_json(),
+            "groups": groups,
+        }
+
+    def _placed(self, run: Run, found: Progress) -> str | None:
+        """The engine in whose queue a run waits; None where it waits in none."""
+        placement = self._parts.placements.get(run.run_id)
+        waits = placement is not None and placement.stand is ClaimState.UNCLAIMED
+        return placement.launcher if placement and waits and found.started_at is None else None
+
+    def _row(self, run: Run, worker: LaunchedWorker | None, found: Progress) -> Row:
+        spec = self._parts.readers[run.run_id].spec
+        return Row(
+            run_id=run.run_id,
+            task_id=run.task_id,
+            pipeline_id=spec.pipeline.id,
+            status="queued" if found.started_at is None else "in_progress",
+            note=None if run.liveness == Liveness.FRESH else str(run.liveness),
+            started_at=found.started_at,
+            duration_s=None,
+            pid=None if worker is None else worker.pid,
+            stages_count=len(spec.pipeline.stages),
+            stages_ended_count=found.ended_count,
+            running=found.running,
+            host=run.host or (None if found.started_at is None else self._parts.mine.host),
+        )
+
+
+def progress_of(facts: Sequence[Fact]) -> Progress:
+    """How far the facts of a journal have come."""
+    started_at: str | None = None
+    stages: dict[str, bool] = {}  # True: ended
+    for fact in facts:
+        if fact.event == Event.RUN_STARTED:
+            started_at = fact.at
+        elif fact.event == Event.STAGE_STARTED:
+            stages[str(fact.data.get("stage"))] = False
+        elif fact.event in (Event.STAGE_ENDED, Event.STAGE_KEPT):
+            stages[str(fact.data.get("stage"))] = True
+    return Progress(
+        facts_count=len(facts),
+        started_at=started_at,
+        ended_count=sum(stages.values()),
+        running=tuple(stage for stage, ended in stages.items() if not ended),
+    )

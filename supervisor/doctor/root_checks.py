@@ -1,0 +1,191 @@
+"""Looking at a root for ``supervisor doctor``: whose it is, who serves it, what waits in it."""
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from supervisor.doctor.check_result import CheckResult, bad, ok, warn
+from supervisor.report.read.queue_controls import SHOWN_COUNT
+from supervisor.report.read.run_records import requested
+from supervisor.store.lease_reader import read_lease
+from supervisor.store.root_listing import active_ids, rejected, tasks
+from supervisor.store.root_record import copied_from, load_root_record, root_record
+from workers.records.atomic import is_abandoned
+from workers.records.clock import epoch_of
+from workers.records.flock import is_flocked
+from workers.records.history import newest_lines
+from workers.records.identity import Identity, boot_id
+from workers.records.ids import instant_of, is_run_id
+from workers.records.json_reader import JsonReader
+from workers.records.layout import Layout
+from workers.records.proc import is_running, proc_stat
+from workers.records.request import now_text, request_paths
+from workers.records.typed_errors import TypedError
+
+_CLOCK_SLACK_S: Final = 1.0  # an adjusted clock may slew a little
+
+
+def check_root(layout: Layout) -> Iterator[CheckResult]:
+    """Look at a root that a supervisor has made."""
+    for directory in (layout.runs, layout.out):
+        yield _directory(layout, directory)
+    yield _identity(layout)
+    yield _lease(layout)
+    yield from _requests(layout)
+    yield _leftovers(layout)
+    yield _newest(layout)
+
+
+def _directory(layout: Layout, path: str) -> CheckResult:
+    name = f"{layout.relative(path)}/"
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return warn(name, "is missing", "the next start makes it; histories in it are gone")
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISDIR(found.st_mode):
+        return bad(name, "is not a directory, or is a link to one", "move it away")
+    if found.st_uid != os.geteuid():
+        return bad(
+            name,
+            f"belongs to uid {found.st_uid}, we are {os.geteuid()}",
+            "run as its owner, or choose another --root",
+        )
+    if mode & 0o077:
+        return warn(
+            name, f"may be entered by others (mode {mode:o})", f"chmod 700 {path}; start does it"
+        )
+    return ok(name, f"ours, mode {mode:o}")
+
+
+def _identity(layout: Layout) -> CheckResult:
+    """A copied or restored root, before a start has taken it over."""
+    try:
+        copied = copied_from(load_root_record(layout), root_record(layout))
+    except OSError as error:
+        return warn("root", f"cannot be identified: {error}", "see to .runs/")
+    if copied is None:
+        return ok("root", "the one that its records were written in")
+    return warn(
+        "root",
+        copied.summary,
+        "'supervisor start' records runs that were in progress as worker-lost and starts the "
+        "queued ones; 'supervisor pause' first holds those back",
+    )
+
+
+def _lease(layout: Layout) -> CheckResult:
+    data = read_lease(layout)
+    try:
+        holder = Identity.from_fields(JsonReader(data, layout.lease).child("identity"))
+    except TypedError:
+        holder = None
+    if not is_flocked(layout.lease_lock):
+        if not data:
+            return ok("lease", "free: no supervisor is up")
+        return warn(
+            "lease",
+            f"free; lease.json was left by a supervisor that died (pid {_pid(holder)})",
+            "'supervisor start' puts right what it left",
+        )
+    if holder is None:
+        return warn(
+            "lease",
+            "held by a process that has not said who it is",
+            f"if it stays so, 'fuser {layout.lease_lock}' names it",
+        )
+    told = f"held by pid {holder.pid} since {data.get('since')}: {data.get('command')}"
+    if holder.boot_id != boot_id() or not is_running(holder.pid, holder.start_ticks):
+        return warn(
+            "lease",
+            f"held, but not by pid {holder.pid}, which lease.json names and which is gone",
+            f"'fuser {layout.lease_lock}' names the holder",
+        )
+    found = proc_stat(holder.pid)
+    if found is not None and found.is_stopped:
+        return warn("lease", f"{told}; it is stopped", f"kill -CONT {holder.pid}")
+    return ok("lease", told)
+
+
+def _pid(holder: Identity | None) -> str:
+    return "unknown" if holder is None else str(holder.pid)
+
+
+def _requests(layout: Layout) -> Iterator[CheckResult]:
+    served = is_flocked(layout.lease_lock)
+    waiting = {
+        "inbox": len(request_paths(layout)),
+        "accepted": sum(map(is_run_id, _names(layout.accepted))),
+    }
+    for look, count in waiting.items():
+        what = "waiting" if look == "inbox" else "not yet in history and state"
+        if count and not served:
+            yield warn(look, f"{count} {what}", "'supervisor start' goes on with them")
+        else:
+            yield ok(look, f"{count} {what}")
+    aside = rejected(layout)
+    if aside:
+        shown = ", ".join(aside[-SHOWN_COUNT:])
+        yield warn(
+            "rejected",
+            f"{len(aside)} files of the inbox were no requests: {shown}",
+            "look at them and remove them; supervisor.log says why",
+        )
+    else:
+        yield ok("rejected", "0 files of the inbox were no requests")
+
+
+def _leftovers(layout: Layout) -> CheckResult:
+    """Only where a start sweeps at once: what lies in runs, ``verify`` tells."""
+    found = [n for d in (layout.inbox, layout.control) for n in _names(d) if is_abandoned(n)]
+    if not found:
+        return ok("leftovers", "none")
+    return warn(
+        "leftovers",
+        f"{len(found)} files of writers that died",
+        "the next 'supervisor start' removes them",
+    )
+
+
+def _newest(layout: Layout) -> CheckResult:
+    """A clock that went back makes run ids that sort before those that there are."""
+    found = [str(line.get("timestamp")) for line in _last_lines(layout)]
+    found += [instant_of(run_id) for run_id in _newest_ids(layout)]
+    newest = max(map(_epoch, found), default=0.0)
+    ahead_s = newest - time.time()
+    if ahead_s <= _CLOCK_SLACK_S:
+        return ok("records", "none is from the future")
+    return warn(
+        "records",
+        f"the newest is from {ahead_s:.0f} s in the future (it is {now_text()})",
+        "see to the clock; 'latest' goes by the order of acceptance, lists of runs by time",
+    )
+
+
+def _last_lines(layout: Layout) -> Iterator[dict[str, Any]]:
+    for task_id in tasks(layout):
+        yield from newest_lines(layout.history(task_id), 1)
+
+
+def _newest_ids(layout: Layout) -> Iterator[str]:
+    """The newest runs by their ids: of what is asked for, unfinished, and of each task."""
+    yield from (spec.run_id for spec in requested(layout))
+    yield from active_ids(layout)
+    for task_id in tasks(layout):
+        yield from sorted(filter(is_run_id, _names(layout.runs_of(task_id))))[-1:]
+
+
+def _epoch(instant: str) -> float:
+    try:
+        return epoch_of(instant)
+    except ValueError:
+        return 0.0
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []

@@ -1,1 +1,0 @@
-"""Effects: one outside thing per file."""

@@ -1,0 +1,1 @@
+"""Ways to start a worker: local processes, callers and engines."""

@@ -1,0 +1,73 @@
+"""Starting the process that hosts a caller's run (``workers.entry.caller_host``)."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from typing import Final
+
+import workers
+from supervisor.launchers.spawner import start_child
+from workers.records.caller import announce_caller, dismiss_caller
+from workers.records.layout import Layout
+from workers.records.spec import RunSpec
+
+# -S: it needs nothing of site; without it the package's own directory is the one that is added.
+_PROGRAM: Final = (
+    "import sys; sys.path.append(sys.argv[1]); from workers.entry.caller_host import main; "
+    "main(sys.argv[2], sys.argv[3], int(sys.argv[4]))"
+)
+
+
+class HostProcess:
+    """The process that waits to begin a run, and sees it through; it outlives its caller.
+
+    Args:
+        layout: the root.
+        spec: the run, which was not submitted yet.
+
+    Raises:
+        OSError: it could not be started; nothing is left of it.
+        BadFileError: ``.runs/`` is not ours.
+    """
+
+    def __init__(self, layout: Layout, spec: RunSpec) -> None:
+        self._layout = layout
+        self._run_id = spec.run_id
+        fd = announce_caller(layout, spec.run_id)
+        home = os.path.dirname(os.path.dirname(os.path.abspath(workers.__file__)))
+        run_dir = os.path.realpath(layout.run_dir(spec.task_id, spec.run_id).path)
+        argv = [sys.executable, "-I", "-S", "-c", _PROGRAM, home, layout.root, run_dir, str(fd)]
+        try:
+            self._process = start_child(
+                argv,
+                inherited_fd=fd,
+                stderr_path=os.path.join(layout.control, "workers.log"),
+                cwd="/",  # so that it holds no directory of the caller's
+                stdin=subprocess.PIPE,
+            )
+        except OSError:
+            dismiss_caller(layout, spec.run_id)
+            raise
+        finally:
+            os.close(fd)
+
+    def submitted(self) -> None:
+        """The run is on disk: from here on the host does without us."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):  # it is gone: the supervisor cancels the run
+                os.write(self._process.stdin.fileno(), b"!")
+            self._process.stdin.close()
+
+    def dismiss(self) -> None:
+        """The run is not going to be accepted: the host ends without having begun anything."""
+        dismiss_caller(self._layout, self._run_id)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until it has ended, which it does soon after its run has; no longer than that."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+        if self._process.returncode is None:
+            self._process.returncode = 0  # it goes on by itself: the run's verdict is in its record

@@ -1,0 +1,1 @@
+"""Write records for other programs: Prometheus, systemd."""

@@ -1,0 +1,1 @@
+"""Read records: runs, trees, timing, events, figures."""

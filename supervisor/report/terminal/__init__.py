@@ -1,0 +1,1 @@
+"""Show records on a terminal."""

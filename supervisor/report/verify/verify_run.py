@@ -1,0 +1,308 @@
+"""What must hold of one run: its files against each other, against their limits and its line."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any, Final
+
+from supervisor.report.read.hook_outcomes import UNREADABLE, hooks_of
+from supervisor.report.read.side_records import problems_of_run
+from supervisor.store.run_file_sizes import stream_sizes
+from workers.records.clock import epoch_of
+from workers.records.dataclass import dataclass
+from workers.records.extensions import observed_in
+from workers.records.files import read_object
+from workers.records.heartbeat import last_beat
+from workers.records.history import history_line
+from workers.records.journal import FROM_HISTORY, Event, Fact, JournalReader
+from workers.records.layout import Layout, RunDir
+from workers.records.limits import HEARTBEAT_FILE_LIMIT_BYTES, RECORD_LIMIT_BYTES
+from workers.records.manifest import FINAL, fold_manifest
+from workers.records.manifest_check import check_manifest
+from workers.records.read_spec import load_spec
+from workers.records.spec import RunSpec, StageKind
+from workers.records.typed_errors import NewerRecordError, TypedError
+
+# What the history says of a run from its manifest alone; the other figures were measured.
+_TOLD: Final = (
+    "taskId",
+    "runId",
+    "timestamp",
+    "status",
+    "statusDetail",
+    "pipelineId",
+    "startedAt",
+    "durationSeconds",
+    "stages",
+    "manifest",
+)
+
+# The same of a run whose records were restored and are older than its line.
+_VERDICT: Final = ("taskId", "runId", "timestamp", "status", "statusDetail", "pipelineId")
+
+
+class Mend(StrEnum):
+    """How ``supervisor repair`` puts a violation right."""
+
+    MODE = "mode"
+    SWEEP = "sweep"
+    ASIDE = "aside"
+    RUN = "run"
+    HISTORY = "history"
+    VIEWS = "views"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One record that breaks an invariant: which, and how.
+
+    Attributes:
+        path: the record.
+        what: what is wrong with it.
+        mend: how it is repaired, None if only a person can.
+        task_id: the task that it belongs to, for what is repaired as a whole.
+        run_id: the run, likewise.
+    """
+
+    path: str
+    what: str
+    mend: Mend | None = None
+    task_id: str = ""
+    run_id: str = ""
+
+
+def check_run(
+    layout: Layout,
+    task_id: str,
+    run_id: str,
+    *,
+    marked: bool,
+    recorded: Callable[[str], dict[str, Any] | None],
+) -> Iterator[Violation]:
+    """Look at one run.
+
+    Args:
+        layout: the root.
+        task_id: the task that its directory belongs to.
+        run_id: the run, likewise.
+        marked: it is not yet in history and state.
+        recorded: finds the history's line of a run.
+
+    Yields:
+        What is wrong; nothing for a run that a later version wrote.
+    """
+    run = layout.run_dir(task_id, run_id)
+    whole = {run.journal, run.manifest}
+    for found in _check(layout, task_id, run_id, marked=marked, recorded=recorded):
+        if found.mend is None and found.path in whole and not marked:
+            found = replace(found, mend=Mend.RUN, task_id=task_id, run_id=run_id)
+        yield found
+
+
+def _check(
+    layout: Layout,
+    task_id: str,
+    run_id: str,
+    *,
+    marked: bool,
+    recorded: Callable[[str], dict[str, Any] | None],
+) -> Iterator[Violation]:
+    run = layout.run_dir(task_id, run_id)
+    try:
+        spec = load_spec(run.spec)
+        reader = JournalReader(run.journal)
+        facts = reader.read_new()
+        manifest = read_object(run.manifest)
+        check_manifest(manifest, run.manifest, task_id=task_id, run_id=run_id)
+    except NewerRecordError:
+        return
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if marked or os.path.lexists(run.path):  # else retention removed it since it was listed
+            yield Violation(str(error.filename), "is missing")
+        return
+    except (OSError, TypedError) as error:
+        told = error.facts.get("path") if isinstance(error, TypedError) else error.filename
+        path = str(told or run.path)
+        yield Violation(path, str(error).removeprefix(f"{path}: "))
+        return
+    if (spec.task_id, spec.run_id) != (task_id, run_id):
+        yield Violation(run.spec, f"is of run {spec.run_id} of task {spec.task_id}")
+        return
+    if reader.bad_lines_count:
+        yield Violation(run.journal, f"has {reader.bad_lines_count} lines that are no facts")
+    numbers = [fact.seq for fact in facts]
+    if numbers != sorted(set(numbers)):
+        yield Violation(run.journal, "has facts whose numbers do not grow")
+    for path, what in problems_of_run(run):
+        yield Violation(path, what)
+    for hook in hooks_of(run):
+        if hook.status == UNREADABLE:
+            yield Violation(hook.path, str(hook.reason).removeprefix(f"{hook.path}: "))
+    yield from _sizes(run, spec)
+    yield from _beats(run)
+    yield from _ending(layout, spec, facts, manifest, marked=marked)
+    if manifest["status"] in FINAL:
+        yield from _output(run, spec, facts)
+        yield from _all_tries(run, spec, facts)
+        yield from _errors(run, spec, manifest)
+        if not marked:
+            is_older = any(fact.data.get(FROM_HISTORY) for fact in facts)
+            keys = _VERDICT if is_older else _TOLD
+            yield from _recorded(layout, run, manifest, recorded(run_id), task_id, keys)
+
+
+def _ending(
+    layout: Layout, spec: RunSpec, facts: list[Fact], manifest: dict[str, Any], *, marked: bool
+) -> Iterator[Violation]:
+    """One verdict, and a manifest that says what the journal says."""
+    run = layout.run_dir(spec.task_id, spec.run_id)
+    verdicts = [fact for fact in facts if fact.event == Event.VERDICT]
+    final = manifest["status"] in FINAL
+    if len(verdicts) > 1:
+        yield Violation(run.journal, f"has {len(verdicts)} verdicts; the first one counts")
+    if final and not verdicts:
+        yield Violation(run.manifest, "is final, but the journal has no verdict")
+    if final and verdicts:
+        again = fold_manifest(spec, facts, layout=layout, observed=observed_in(manifest))
+        ours, theirs = again.pop("extensions"), manifest["extensions"]
+        wrong = [key for key in again if again[key] != manifest.get(key)]
+        # A version before ours may lack a key of extensions; warnings are ours to add.
+        wrong += [
+            f"extensions.{key}"
+            for key in ours
+            if key != "warnings" and key in theirs and ours[key] != theirs[key]
+        ]
+        if wrong:
+            yield Violation(run.manifest, f"differs from the journal in {', '.join(wrong)}")
+    if not final and not marked:
+        yield Violation(run.manifest, f"is {manifest['status']}, but nobody will finish it")
+
+
+def _recorded(
+    layout: Layout,
+    run: RunDir,
+    manifest: dict[str, Any],
+    line: dict[str, Any] | None,
+    task_id: str,
+    keys: tuple[str, ...],
+) -> Iterator[Violation]:
+    """A finished run is in the history as its manifest tells it."""
+    path = layout.history(task_id)
+    if line is None:
+        what = f"lacks run {run.run_id}"
+        yield Violation(path, what, mend=Mend.RUN, task_id=task_id, run_id=run.run_id)
+        return
+    wanted = history_line(manifest, layout.relative(run.manifest))
+    wrong = [key for key in keys if line.get(key) != wanted[key]]
+    if wrong:
+        what = f"tells run {run.run_id} otherwise: {', '.join(wrong)}"
+        yield Violation(path, what, mend=Mend.HISTORY, task_id=task_id)
+
+
+def _sizes(run: RunDir, spec: RunSpec) -> Iterator[Violation]:
+    limits = spec.limits
+    for directory, limit in (
+        (run.path, RECORD_LIMIT_BYTES),
+        (run.commands, limits.stream_limit_bytes),
+        (run.errors, limits.error_file_limit_bytes),
+    ):
+        if os.path.isdir(directory):
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    size = entry.stat(follow_symlinks=False).st_size
+                    if size > limit:
+                        yield Violation(entry.path, f"has {size} bytes, more than {limit}")
+
+
+def _beats(run: RunDir) -> Iterator[Violation]:
+    """The heartbeat is small, and its newest whole line an instant."""
+    try:
+        size = os.stat(run.heartbeat, follow_symlinks=False).st_size
+        newest = last_beat(run.heartbeat)
+        if newest is not None:
+            epoch_of(newest)
+    except FileNotFoundError:
+        return  # no worker has begun
+    except TypedError as error:
+        yield Violation(run.heartbeat, str(error).removeprefix(f"{run.heartbeat}: "))
+    except ValueError as error:
+        yield Violation(run.heartbeat, str(error))
+    else:
+        if size > HEARTBEAT_FILE_LIMIT_BYTES:
+            limit = HEARTBEAT_FILE_LIMIT_BYTES
+            yield Violation(run.heartbeat, f"has {size} bytes, more than {limit}")
+
+
+def _output(run: RunDir, spec: RunSpec, facts: list[Fact]) -> Iterator[Violation]:
+    """The logs hold what the journal says that they keep."""
+    excused = any(fact.data.get("code") == "log_incomplete" for fact in facts)
+    ended = {fact.data["stage"]: fact for fact in facts if fact.event == Event.STAGE_ENDED}
+    for index, stage in enumerate(spec.pipeline.stages, 1):
+        fact = ended.get(stage.id)
+        if fact is None or stage.kind is not StageKind.COMMAND:
+            continue
+        if fact.data.get("reason") == "internal-error" or excused:
+            continue
+        for stream in ("stdout", "stderr"):
+            path = run.stage_log(index, stage.id, stream)
+            counts = fact.data.get(stream) or {}
+            seen, kept = counts.get("seen_bytes", 0), counts.get("kept_bytes", 0)
+            try:
+                size = os.stat(path, follow_symlinks=False).st_size
+            except FileNotFoundError:
+                yield Violation(path, "is missing, although its stage ended")
+                continue
+            # Hidden secrets change the size, and so does the line that tells of a gap.
+            if seen == kept and not spec.secrets and size != seen:
+                yield Violation(path, f"has {size} bytes, the journal says {seen}")
+
+
+def _all_tries(run: RunDir, spec: RunSpec, facts: list[Fact]) -> Iterator[Violation]:
+    """The logs of all tries of a stage keep the limit of its streams together.
+
+    Version 0.1.0 gave the limit to each try and recorded no ``log_limit_bytes``.
+    """
+    limit = spec.limits.stream_limit_bytes
+    shared = {fact.data.get("stage") for fact in facts if "log_limit_bytes" in fact.data}
+    sizes = stream_sizes(run.commands) if shared and os.path.isdir(run.commands) else {}
+    for index, stage in enumerate(spec.pipeline.stages, 1):
+        for stream in ("stdout", "stderr") if stage.id in shared else ():
+            path = run.stage_log(index, stage.id, stream)
+            size = sizes.get(os.path.basename(path), 0)
+            if size > limit:
+                yield Violation(path, f"has {size} bytes with earlier tries, more than {limit}")
+
+
+def _errors(run: RunDir, spec: RunSpec, manifest: dict[str, Any]) -> Iterator[Violation]:
+    """Every failed command has its error file, which is of it and within its limits."""
+    warned = {warning.get("code") for warning in manifest["extensions"]["warnings"]}
+    for command in manifest["commands"]:
+        if not command["error_file"]:
+            told = command["status"] in ("failed", "skipped") and command.get("completed_at")
+            if command.get("kind") == "command" and told and "error_file_failed" not in warned:
+                yield Violation(run.manifest, f"names no error file of stage {command['id']}")
+            continue
+        path = run.error_file(command["index"], command["id"])
+        try:
+            record = read_object(path)
+        except FileNotFoundError:
+            yield Violation(path, "is missing, although the manifest names it")
+            continue
+        except TypedError as error:
+            yield Violation(path, str(error).removeprefix(f"{path}: "))
+            continue
+        details = record.get("details")
+        if not isinstance(details, dict):
+            yield Violation(path, "has no details")
+            continue
+        of = (record.get("run_id"), record.get("task_id"), record.get("command_id"))
+        if of != (run.run_id, spec.task_id, command["id"]):
+            yield Violation(path, f"is of stage {of[2]} of run {of[0]}")
+        if details.get("exit_code") != command.get("exit_code"):
+            yield Violation(path, "has another exit code than the manifest")
+        limit = spec.limits.error_detail_limit_bytes
+        for stream in ("stdout", "stderr"):
+            size = len(str(details.get(stream, "")).encode("utf-8", "replace"))
+            if size > limit:
+                yield Violation(path, f"has {size} bytes of {stream}, more than {limit}")

@@ -1,0 +1,1 @@
+"""What the supervisor writes, and its locks: one thing per module."""

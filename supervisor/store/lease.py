@@ -1,0 +1,193 @@
+"""The lease: one supervisor per root, for as long as its process lives.
+
+The claim is a flock on ``lease.lock``; ``lease.json`` says who holds it and is only a hint. A lock
+on a file that has lost its name excludes nobody, so the holder checks at every turn whether the
+name still leads to its file; if only the file was deleted, the holder takes the lock again. A
+``supervisor run`` that finds nobody serving takes the lock and passes the locked descriptor to the
+temporary supervisor that it starts, so that of fifty at once exactly one does.
+
+A ``supervisor start`` takes precedence over a temporary supervisor: it holds ``lease.next``, which
+keeps waiting ``run``s from starting another, asks the temporary one to leave its runs running, and
+takes the lock when it is free.
+"""
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from supervisor.errors import LeaseHeldError, RootGoneError
+from supervisor.store.lease_reader import lease_holder, read_lease
+from supervisor.store.quarantine import Quarantine
+from supervisor.version import VERSION
+from workers.records.atomic import replace_file, to_bytes
+from workers.records.files import make_private
+from workers.records.flock import prove_locking, take_flock
+from workers.records.identity import Identity, identity_of, root_id_of
+from workers.records.layout import Layout
+from workers.records.request import Request, RequestKind, now_text, publish
+
+_TRIES_COUNT: Final = 5
+_TRY_S: Final = 0.02
+HANDOVER_S: Final = 30.0  # a temporary supervisor leaves within a turn, or after a hook's 5 s
+
+
+@dataclass(slots=True)
+class Lease:
+    """The held claim.
+
+    Attributes:
+        layout: the root.
+        fd: holds it.
+        identity: the process that serves.
+        runs_at: device and inode of ``.runs``, as it was when the claim was made.
+        is_temporary: a waiting ``supervisor run`` started us; a ``supervisor start`` takes over.
+    """
+
+    layout: Layout
+    fd: int
+    identity: Identity
+    runs_at: tuple[int, int]
+    is_temporary: bool = False
+
+    @property
+    def root_id(self) -> str:
+        """Identity of the root, as its stages have it in their environment."""
+        return root_id_of(*self.runs_at)
+
+    def keep(self) -> bool:
+        """Look whether the claim still stands, and take it again where only its file was deleted.
+
+        Returns:
+            False where it had to be taken again: the supervisor's directory may be gone with it.
+
+        Raises:
+            RootGoneError: ``.runs`` was deleted, renamed or replaced: nothing can be put on record.
+            LeaseHeldError: another supervisor serves the root by now.
+        """
+        try:
+            if _at(self.layout.lease_lock) == _at(self.fd):
+                return True
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:
+            return True  # the disk does not say; it does not say that we lost it either
+        try:
+            if _at(self.layout.runs) != self.runs_at:
+                raise RootGoneError(path=self.layout.runs)
+            make_private(self.layout.control)
+            fd = take_flock(self.layout.lease_lock)
+        except FileNotFoundError:
+            raise RootGoneError(path=self.layout.runs) from None
+        if fd is None:
+            raise _held(self.layout)
+        os.close(self.fd)
+        self.fd = fd
+        _say_who(self.layout, self.identity, "supervisor start", temporary=self.is_temporary)
+        return False
+
+    def release(self) -> None:
+        """Give the claim back. Call once, as the last thing."""
+        with contextlib.suppress(OSError):
+            if _at(self.layout.lease_lock) == _at(self.fd):
+                os.unlink(self.layout.lease)
+        os.close(self.fd)
+
+
+def _at(place: str | int) -> tuple[int, int]:
+    """Which file that is: device and inode."""
+    found = os.stat(place, follow_symlinks=isinstance(place, int))
+    return found.st_dev, found.st_ino
+
+
+def take_lease(
+    layout: Layout, *, command: str, aside: Quarantine, inherited_fd: int | None = None
+) -> Lease:
+    """Become the supervisor of this root.
+
+    Args:
+        layout: the root.
+        command: what the operator typed, for whoever meets the lease.
+        aside: makes room for ``lease.json``.
+        inherited_fd: the locked descriptor, where a parent took the lock for us.
+
+    Raises:
+        LeaseHeldError: another supervisor serves this root; it is named.
+        BadFileError: ``.runs/`` is not ours.
+        LockingBrokenError: flock does not exclude on this file system.
+    """
+    make_private(layout.runs, layout.control)
+    prove_locking(layout.control)
+    fd = inherited_fd
+    if fd is None:
+        fd = _take(layout)
+    if fd is None:
+        fd = _take_over(layout)
+    if fd is None:
+        raise _held(layout)
+    os.set_inheritable(fd, False)
+    identity = identity_of(os.getpid())
+    if identity is None:
+        raise RuntimeError("this process is missing from /proc")
+    aside.make_room(layout.lease, parses=False)
+    _say_who(layout, identity, command, temporary=inherited_fd is not None)
+    return Lease(layout, fd, identity, _at(layout.runs), is_temporary=inherited_fd is not None)
+
+
+def _take_over(layout: Layout) -> int | None:
+    """Take the lease over from a temporary supervisor; None if the holder is none, or stays."""
+    next_fd = take_flock(layout.lease_next)
+    if next_fd is None:
+        return None
+    try:
+        asked: Identity | None = None
+        deadline_mono_s = time.monotonic() + HANDOVER_S
+        while (fd := take_flock(layout.lease_lock)) is None:
+            holder, is_temporary = lease_holder(layout)
+            if holder is not None and not is_temporary:
+                return None
+            if holder is not None and holder != asked:
+                publish(
+                    layout,
+                    Request(kind=RequestKind.STOP, supervisor=holder, leave_running=True),
+                )
+                asked = holder
+            if time.monotonic() >= deadline_mono_s:
+                return None
+            time.sleep(_TRY_S)
+        return fd
+    finally:
+        os.close(next_fd)
+
+
+def _held(layout: Layout) -> LeaseHeldError:
+    holder = read_lease(layout)
+    identity = holder.get("identity")
+    return LeaseHeldError(
+        root=layout.root,
+        pid=identity.get("pid", "unknown") if isinstance(identity, dict) else "unknown",
+        since=holder.get("since", "an unknown time"),
+    )
+
+
+def _say_who(layout: Layout, identity: Identity, command: str, *, temporary: bool = False) -> None:
+    record = {
+        "schema": "pipeline-supervisor/lease/1",
+        "identity": identity.to_json(),
+        "command": command,
+        "temporary": temporary,
+        "since": now_text(),
+        "version": VERSION,
+    }
+    replace_file(layout.lease, to_bytes(record), flush=False)
+
+
+def _take(layout: Layout) -> int | None:
+    """Take the lock; a reader that looks whether it is held disturbs us for microseconds."""
+    for _ in range(_TRIES_COUNT):
+        fd = take_flock(layout.lease_lock)
+        if fd is not None:
+            return fd
+        time.sleep(_TRY_S)
+    return None

@@ -1,0 +1,124 @@
+"""``root.json``: which ``.runs`` directory the records were last served in, so that a copy shows.
+
+::
+
+    {"schema", "root": path, "root_id": "<device>-<inode>", "host", "boot_id"}
+
+A copy of a root (``cp``, ``rsync``, a restored backup) brings the file along, but has another
+inode. A snapshot has the same inode and, in the same boot, another device. A device number may
+change with every boot and from host to host, so it proves nothing there; no process of a run
+survives a boot either.
+"""
+
+from typing import Final
+
+from workers.records.atomic import replace_file, to_bytes
+from workers.records.dataclass import dataclass
+from workers.records.files import read_object
+from workers.records.identity import boot_id, host_name, root_id
+from workers.records.json_reader import JsonReader, check_schema
+from workers.records.layout import Layout
+from workers.records.typed_errors import TypedError
+
+SCHEMA: Final = "pipeline-supervisor/root/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootRecord:
+    """Where and as what a root was served.
+
+    Attributes:
+        root: its path.
+        root_id: its identity on that host and boot.
+        host: the host.
+        boot_id: the host's boot.
+    """
+
+    root: str
+    root_id: str
+    host: str
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedRoot:
+    """A root whose records were written in another one.
+
+    Attributes:
+        root: the path of this one.
+        original: the path of the other one, as it was then.
+        is_there: the other one is still there.
+    """
+
+    root: str
+    original: str
+    is_there: bool
+
+    @property
+    def summary(self) -> str:
+        """What it is, for a message."""
+        if self.original == self.root:
+            return "restored from a copy since it was served last"
+        if self.is_there:
+            return f"a copy of {self.original}, which is still there"
+        return f"a copy of {self.original}, or was moved from there to another file system"
+
+
+def root_record(layout: Layout) -> RootRecord:
+    """What the record of this root is to say now; OSError if ``.runs`` is gone."""
+    return RootRecord(
+        root=layout.root, root_id=root_id(layout.runs), host=host_name(), boot_id=boot_id()
+    )
+
+
+def load_root_record(layout: Layout) -> RootRecord | None:
+    """Read the record; None if there is none that can be read, as in a root of an older version."""
+    try:
+        data = read_object(layout.root_record)
+        check_schema(data, SCHEMA, layout.root_record)
+        read = JsonReader(data, layout.root_record)
+        return RootRecord(
+            root=read.text("root"),
+            root_id=read.text("root_id"),
+            host=read.text("host"),
+            boot_id=read.text("boot_id"),
+        )
+    except (FileNotFoundError, NotADirectoryError, TypedError):
+        return None
+
+
+def store_root_record(layout: Layout, record: RootRecord) -> None:
+    """Write the record; OSError if the disk refuses."""
+    data = {
+        "schema": SCHEMA,
+        "root": record.root,
+        "root_id": record.root_id,
+        "host": record.host,
+        "boot_id": record.boot_id,
+    }
+    replace_file(layout.root_record, to_bytes(data))
+
+
+def copied_from(before: RootRecord | None, now: RootRecord) -> CopiedRoot | None:
+    """Recognise a copy.
+
+    Args:
+        before: the record that was found.
+        now: what it would have to say.
+
+    Returns:
+        What it is a copy of; None if it is the root that the record is of, or there is no record.
+    """
+    if before is None:
+        return None
+    same_boot = (before.host, before.boot_id) == (now.host, now.boot_id)
+    same_inode = before.root_id.partition("-")[2] == now.root_id.partition("-")[2]
+    if before.root_id == now.root_id or (same_inode and not same_boot):
+        return None
+    is_there = False
+    if same_boot and before.root != now.root:
+        try:
+            is_there = root_id(Layout(before.root).runs) == before.root_id
+        except OSError:
+            is_there = False
+    return CopiedRoot(root=now.root, original=before.root, is_there=is_there)

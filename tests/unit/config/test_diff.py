@@ -1,0 +1,61 @@
+"""What a second reading of the configuration tells: each key once, with when it counts."""
+
+import re
+from pathlib import Path
+
+from supervisor.config.diff import AT_ONCE, NEXT_START, changes
+from supervisor.config.settings import Settings
+from tests.examples import stage
+from workers.records.spec import PipelineSpec
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "settings.md"
+
+
+def told(old: Settings, new: Settings) -> list[str]:
+    return [change.text for change in changes(old, new, {}, {})]
+
+
+def pipeline(name: str, *stages: str) -> PipelineSpec:
+    return PipelineSpec(id=name, title=name, stages=tuple(stage(item) for item in stages))
+
+
+def test_the_same_configuration_has_no_changes() -> None:
+    same = {"p": pipeline("p", "a")}
+    assert changes(Settings(), Settings(), same, same) == ()
+
+
+def test_each_key_is_told_with_its_values_and_when_it_counts() -> None:
+    new = Settings(max_runs=7, launcher="exec", default_task="other")
+    assert told(Settings(), new) == [
+        "max_runs 50 -> 7",
+        "default_task default -> other, for runs asked for from now on",
+        "launcher zygote -> exec, which takes effect at the next start",
+    ]
+
+
+def test_groups_are_told_one_by_one() -> None:
+    old, new = Settings(groups={"a": 1, "b": 2, "c": 3}), Settings(groups={"b": 2, "c": 4, "d": 5})
+    assert told(old, new) == ["groups.a 1 -> none", "groups.c 3 -> 4", "groups.d none -> 5"]
+
+
+def test_names_of_secrets_are_not_told() -> None:
+    (text,) = told(Settings(), Settings(secrets=["HUSH"]))
+    assert "HUSH" not in text
+
+
+def test_pipelines_are_told_by_name() -> None:
+    old = {"a": pipeline("a", "x"), "b": pipeline("b", "x"), "c": pipeline("c", "x")}
+    new = {"b": pipeline("b", "y"), "c": pipeline("c", "x"), "d": pipeline("d", "x")}
+    assert [change.text for change in changes(Settings(), Settings(), old, new)] == [
+        "pipeline a removed",
+        "pipeline b changed, for runs asked for from now on",
+        "pipeline d added",
+    ]
+
+
+def test_the_page_says_when_each_key_counts() -> None:
+    section = PAGE.read_text().split("## Reading them again")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| ")][1:]
+    named = [set(re.findall(r"`(\w+)`", row)) for row in rows]
+    assert (named[0], named[2]) == (set(AT_ONCE), set(NEXT_START))
+    assert not named[1] & (AT_ONCE | NEXT_START)

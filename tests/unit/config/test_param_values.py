@@ -1,0 +1,174 @@
+"""Parameters: declared, typed; all that is wrong is told at once, and no value is in it."""
+
+from pathlib import Path
+
+import pytest
+
+from supervisor.config.batches import load_batch
+from supervisor.config.catalog import Catalog, load_catalog
+from supervisor.config.param_values import words_of
+from supervisor.config.run_specs import RunOptions, SpecBuilder
+from supervisor.config.secrets import written_down
+from supervisor.config.settings import Settings
+from supervisor.errors import ConfigError, UsageError
+from workers.records.params import bound, given_to
+from workers.records.read_spec import spec_of
+from workers.records.spec import RunSpec
+
+ASKING = SpecBuilder(settings=Settings(), asked_by="submit")
+DEPLOY = """
+[pipelines.deploy.params.version]
+description = "what to deploy"
+[pipelines.deploy.params.count]
+type = "integer"
+default = 2
+[pipelines.deploy.params.ratio]
+type = "number"
+default = 0.5
+[pipelines.deploy.params.dry]
+type = "boolean"
+default = false
+[pipelines.deploy.params.where]
+choices = ["test", "live"]
+default = "test"
+[[pipelines.deploy.stages]]
+id = "push"
+command = ["push", "v{param.version}", "{param.count}", "{param.version}"]
+"""
+
+
+def catalog(root: Path, text: str) -> Catalog:
+    path = root / "s.toml"
+    path.write_text(text)
+    return load_catalog(str(root), str(path))
+
+
+def made(root: Path, text: str = DEPLOY, **params: str) -> RunSpec:
+    return ASKING.named(catalog(root, text), "deploy", RunOptions(params=params))
+
+
+def refused(root: Path, **params: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        made(root, **params)
+    return str(caught.value)
+
+
+def test_values_and_defaults_are_in_the_spec_as_commands_see_them(tmp_path: Path) -> None:
+    spec = made(tmp_path, version="1.2", count="+007", ratio="1e3", dry="true", where="live")
+    told = {"version": "1.2", "count": "7", "ratio": "1000.0", "dry": "true", "where": "live"}
+    assert dict(spec.params) == told
+    defaults = {"version": "1.2", "count": "2", "ratio": "0.5", "dry": "false", "where": "test"}
+    assert dict(made(tmp_path, version="1.2").params) == defaults
+    assert spec_of(spec.to_json(), "spec.json") == spec
+
+
+@pytest.mark.parametrize("value", ["a b", "$(id)", "; rm -rf /", "'\"", "{param.count}", "", "-x"])
+def test_a_value_stays_one_word_whatever_it_holds(value: str, tmp_path: Path) -> None:
+    (stage,) = made(tmp_path, version=value).pipeline.stages
+    assert stage.command == ("push", f"v{value}", "2", value)
+
+
+def test_everything_wrong_is_told_at_once_and_no_value_is_repeated(tmp_path: Path) -> None:
+    text = refused(tmp_path, versoin="hush1", count="hush2", dry="yes", where="hush3", ratio="nan")
+    assert "'versoin' is unknown; did you mean 'version'?" in text
+    assert "'version' is missing; it must be text" in text
+    assert "'count' must be a whole number" in text
+    assert "'dry' must be true or false" in text
+    assert "'where' must be one of test, live" in text
+    assert "'ratio' must be a finite number" in text
+    assert "hush" not in text
+
+
+@pytest.mark.parametrize("value", ["1.0", "", "0x10", "1_000", "9" * 31, " 1"])
+def test_what_is_no_whole_number_is_none(value: str, tmp_path: Path) -> None:
+    assert "'count' must be a whole number" in refused(tmp_path, version="1", count=value)
+
+
+def test_a_value_that_no_command_could_take_is_refused(tmp_path: Path) -> None:
+    assert "longer than 65536 bytes" in refused(tmp_path, version="x" * 65_537)
+    assert "NUL" in refused(tmp_path, version="a\0b")
+
+
+def test_the_words_of_the_command_line_are_names_and_values() -> None:
+    assert words_of(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
+    with pytest.raises(UsageError, match="number 1 must be NAME=VALUE\nparam 'b' is given twice"):
+        words_of(["hush", "b=1", "b=2"])
+
+
+def test_pipelines_named_together_get_what_each_takes(tmp_path: Path) -> None:
+    text = DEPLOY + '[pipelines.other]\nstages = [{ id = "s", command = "true" }]\n'
+    found = catalog(tmp_path, text)
+    names = ("deploy", "other")
+    deploy, other = ASKING.all_named(found, names, RunOptions(params={"version": "1"}))
+    assert (dict(deploy.params)["version"], other.params) == ("1", ())
+    with pytest.raises(UsageError, match="'vresion' is unknown"):
+        ASKING.all_named(found, names, RunOptions(params={"version": "1", "vresion": "2"}))
+
+
+def test_a_command_behind_dashes_takes_none() -> None:
+    with pytest.raises(UsageError, match="takes no --param"):
+        ASKING.command(("true",), RunOptions(params={"a": "1"}))
+
+
+def test_a_batch_says_its_values_with_their_types(tmp_path: Path) -> None:
+    path = tmp_path / "b.toml"
+    path.write_text('[[runs]]\npipeline = "deploy"\nparams = { version = "1", count = 3 }\n')
+    batch = load_batch(str(path), root=str(tmp_path), catalog=catalog(tmp_path, DEPLOY))
+    (spec,) = ASKING.batch(batch, None)
+    assert dict(spec.params)["count"] == "3"
+    path.write_text(
+        '[[runs]]\npipeline = "deploy"\nparams = { count = "3", dry = 1, vresion = "x" }\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_batch(str(path), root=str(tmp_path), catalog=catalog(tmp_path, DEPLOY))
+    told = {p.key_path.rpartition(".")[2]: p.message for p in caught.value.problems}
+    assert set(told) == {"count", "dry", "vresion", "version"}
+    assert all(p.key_path.startswith("runs[0].params.") for p in caught.value.problems)
+
+
+SUB = """
+[pipelines.deploy]
+params = { version = {}, where = { choices = ["test", "live"] }, n = { type = "integer" } }
+stages = [{ id = "s", pipeline = "child", params = { %s } }]
+[pipelines.child]
+params = { tag = {}, where = { choices = ["test", "live", "dev"], default = "dev" }, n = { type = "number", default = 1 } }
+stages = [{ id = "c", command = ["echo", "{param.tag}", "{param.where}", "{param.n}"] }]
+"""  # noqa: E501
+
+
+def test_a_sub_pipeline_gets_what_its_stage_says(tmp_path: Path) -> None:
+    text = SUB % 'tag = "v{param.version}", where = "{param.where}", n = "{param.n}"'
+    spec = made(tmp_path, text, version="{param.n}", where="live", n="7")
+    child = spec.pipelines[0]
+    params = given_to(spec.pipeline.stages[0], child)
+    assert bound(child, params).stages[0].command == ("echo", "v{param.n}", "live", "7")
+
+
+@pytest.mark.parametrize(
+    ("said", "key", "why"),
+    [
+        ("", "params.tag", "is missing"),
+        ('tag = "x", tga = "y"', "params.tga", "did you mean 'tag'"),
+        ('tag = "{param.vresion}"', "params", "'vresion' is unknown; did you mean 'version'"),
+        ('tag = "x", n = "{param.version}"', "params.n", "param version need not be"),
+        ('tag = "x", n = "1{param.n}"', "params.n", "must be a finite number"),
+        ('tag = "x", where = "{param.version}"', "params.where", "must be one of"),
+        ('tag = "x", where = "prod"', "params.where", "must be one of test, live, dev"),
+    ],
+)
+def test_what_a_sub_pipeline_cannot_take_is_found_by_validation(
+    said: str, key: str, why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        catalog(tmp_path, SUB % said)
+    (problem,) = caught.value.problems
+    assert problem.key_path == f"pipelines.deploy.stages[0].{key}"
+    assert why in problem.message
+
+
+def test_a_param_whose_variable_is_a_secret_is_refused(tmp_path: Path) -> None:
+    found = catalog(tmp_path, DEPLOY)
+    (problem,) = written_down(
+        found.pipelines.values(), found.places, ["SUPERVISED_PARAM_VERSION"], {}
+    )
+    assert problem.key_path == "pipelines.deploy.params.version"

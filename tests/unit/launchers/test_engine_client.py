@@ -1,0 +1,178 @@
+"""The process that talks to an engine may say anything, or nothing, or die: nobody waits for it."""
+
+import json
+import select
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from supervisor.launchers.agents.protocol import (
+    AgentReady,
+    Answer,
+    Cancel,
+    JobEnded,
+    Note,
+    Place,
+    Placed,
+)
+from supervisor.launchers.engine_client import EngineLauncher
+from tests.root import wait_until
+
+ECHO = """
+import json, socket, sys
+sock = socket.socket(fileno=int(sys.argv[1]))
+sock.sendall(b'{"say": "ready"}\\n')
+for line in sock.makefile():
+    order = json.loads(line)
+    answer = {"say": "placed" if order["do"] == "place" else "ended", "key": order["key"]}
+    sock.sendall((json.dumps(answer) + "\\n").encode())
+"""
+DEAF = "import sys, time; time.sleep(60)"
+DEAD = "raise SystemExit(3)"
+MAD = """
+import socket, sys, time
+socket.socket(fileno=int(sys.argv[1])).sendall(b"what?\\n")
+time.sleep(60)
+"""
+ONCE = """
+import os, socket, sys
+sock = socket.socket(fileno=int(sys.argv[1]))
+sock.sendall(b'{"say": "ready"}\\n')
+path = sys.argv[2]
+if not os.path.exists(path):
+    open(path, "w").close()
+    sys.exit(1)
+for line in sock.makefile():
+    with open(path, "a") as file:
+        file.write(line)
+"""
+
+LAST_WORDS = """
+import json, socket, sys
+sock = socket.socket(fileno=int(sys.argv[1]))
+said, path = json.loads(sys.argv[2])
+sock.sendall(said.encode())
+sock.close()
+open(path, "w").close()
+"""
+
+Make = Callable[..., EngineLauncher]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes launchers with an agent of a few lines; their agents are gone afterwards."""
+    made = []
+
+    def of(script: str, options: str = "{}") -> EngineLauncher:
+        words = [sys.executable, "-c", script]
+        made.append(EngineLauncher("dask", words, options, str(tmp_path / "words")))
+        return made[-1]
+
+    yield of
+    for launcher in made:
+        launcher.close()
+
+
+def order(number: int = 1, size: int = 10) -> Place:
+    return Place(key=f"r{number}.1", run_dir="x" * size, attempt=1)
+
+
+def hear(launcher: EngineLauncher, count: int) -> list[Answer]:
+    """What is said, once it is so much."""
+    found: list[Answer] = []
+
+    def heard() -> bool:
+        found.extend(launcher.tend(time.monotonic()))
+        if select.select([launcher.fd], [], [], 0.05)[0]:
+            found.extend(launcher.hear())
+        return len(found) >= count
+
+    wait_until(heard, f"{count} answers")
+    return found
+
+
+def test_what_is_asked_before_there_is_an_agent_is_told_to_the_first(make: Make) -> None:
+    launcher = make(ECHO)
+    launcher.place(order())
+    launcher.cancel(Cancel("r2.1", claimed=True))
+    assert hear(launcher, 3) == [AgentReady(), Placed("r1.1", ""), JobEnded("r2.1", "")]
+
+
+def test_an_agent_that_reads_nothing_holds_up_nobody(make: Make) -> None:
+    launcher = make(DEAF)
+    launcher.tend(0.0)
+    began = time.monotonic()
+    for number in range(200):
+        launcher.place(order(number, size=4000))  # beyond what a socket takes
+    assert launcher.hear() == []
+    assert time.monotonic() - began < 5.0
+
+
+def test_what_did_not_fit_goes_on_when_there_is_room(make: Make) -> None:
+    launcher = make(ECHO)
+    launcher.tend(0.0)
+    for number in range(500):
+        launcher.place(order(number, size=4000))
+    assert len(hear(launcher, 501)) == 501
+
+
+@pytest.mark.parametrize(("script", "words"), [(DEAD, "ended with 3"), (MAD, "no JSON")])
+def test_an_agent_that_dies_or_says_nonsense_is_told_once_and_started_again(
+    make: Make, script: str, words: str
+) -> None:
+    launcher = make(script)
+    found = hear(launcher, 1)
+    assert all(isinstance(answer, Note) for answer in found)
+    assert any(words in answer.text for answer in found if isinstance(answer, Note))
+    assert launcher.helpers() == ()
+    assert launcher.tend(time.monotonic()) == [], "not at once"
+    assert launcher.tend(time.monotonic() + 3600.0) == []
+    assert launcher.helpers(), "there is another"
+
+
+def test_another_agent_is_told_what_nobody_has_begun(make: Make, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    launcher = make(ONCE, str(told))
+    launcher.place(order(1))
+    launcher.place(order(2))
+    launcher.begun("r2.1")
+    launcher.cancel(Cancel("r3.1", claimed=False))
+    launcher.place(order(4))
+    launcher.forget("r4.1")
+    hear(launcher, 2)
+    wait_until(lambda: told.read_text().count("\n") >= 2, "the second agent was told")
+    assert '"r1.1"' in told.read_text()
+    assert '"r3.1"' in told.read_text()
+    assert '"r2.1"' not in told.read_text()
+
+
+def test_a_run_that_is_over_is_taken_out_of_the_engines_queue(make: Make) -> None:
+    launcher = make(ECHO)
+    launcher.tend(0.0)
+    launcher.place(order())
+    launcher.forget("r1.1")
+    assert hear(launcher, 3)[-1] == JobEnded("r1.1", "")
+
+
+@pytest.mark.fault("P33")
+@pytest.mark.parametrize("unsent", [0, 500])
+def test_answers_read_together_with_the_agents_end_count(
+    make: Make, tmp_path: Path, unsent: int
+) -> None:
+    """The agent had reached its engine, so its replacement starts without a delay."""
+    gone = tmp_path / "gone"
+    said = '{"say": "ready"}\n{"say": "ended", "key": "r0.1"}\n'
+    launcher = make(LAST_WORDS, json.dumps([said, str(gone)]))
+    launcher.tend(0.0)
+    launcher.cancel(Cancel("r0.1", claimed=True))
+    for number in range(unsent):
+        launcher.place(order(number + 1, size=4000))  # more than the socket takes
+    wait_until(gone.exists, "the agent has closed its socket")
+    assert launcher.hear() == [AgentReady(), JobEnded("r0.1", "")]
+    assert launcher.helpers() == ()
+    assert launcher.tend(0.0) == []
+    assert launcher.helpers(), "its replacement is started without a delay"

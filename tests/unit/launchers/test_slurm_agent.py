@@ -1,0 +1,284 @@
+"""The Slurm agent against a Slurm that exists in this file only."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from supervisor.launchers.agents.protocol import (
+    AgentReady,
+    Answer,
+    Cancel,
+    JobEnded,
+    Note,
+    Place,
+    Placed,
+    Refused,
+)
+from supervisor.launchers.agents.slurm_agent import LOOK_MAX_S, SlurmEngine
+from supervisor.launchers.agents.slurm_cli import AwayError, Done
+
+
+@dataclass
+class FakeSlurm:
+    """Jobs by number: name, state and reason."""
+
+    jobs: dict[str, list[str]] = field(default_factory=dict)
+    said: list[list[str]] = field(default_factory=list)
+    is_away: bool = False
+    loses_answers: bool = False
+    refuses: str = ""
+    now: float = 100.0
+
+    def call(self, words: Sequence[str], text: str) -> Done:
+        self.said.append(list(words))
+        if self.is_away:
+            raise AwayError("Unable to contact slurm controller (connect failure)")
+        match words[0]:
+            case "squeue":
+                lines = [
+                    f"{job}|{state}|{why}|{name}" for job, (name, state, why) in self.jobs.items()
+                ]
+                return Done(0, "\n".join(lines), "")
+            case "sbatch":
+                assert text.startswith("#!/bin/sh\n")
+                return self._submit(words)
+            case _:
+                return Done(0, "", "")
+
+    def _submit(self, words: Sequence[str]) -> Done:
+        if self.refuses:
+            return Done(1, "", self.refuses)
+        job = str(len(self.jobs) + 1)
+        (name,) = (word.partition("=")[2] for word in words if word.startswith("--job-name="))
+        self.jobs[job] = [name, "PENDING", "None"]
+        if self.loses_answers:
+            raise AwayError("Socket timed out on send/recv operation")
+        return Done(0, f"{job}\n", "")
+
+    def said_by(self, program: str) -> list[list[str]]:
+        return [words for words in self.said if words[0] == program]
+
+
+@dataclass
+class Bench:
+    """An engine on a fake Slurm, and everything that it answered."""
+
+    slurm: FakeSlurm
+    engine: SlurmEngine
+    folder: Path
+    heard: list[Answer] = field(default_factory=list)
+
+    def place(self, key: str, *, slots: int = 1) -> list[Answer]:
+        resources = {"slot": slots} if slots else {}
+        order = Place(key=key, run_dir=str(self.folder), attempt=1, resources=resources)
+        return self.hear(self.engine.place(order))
+
+    def cancel(self, key: str, *, claimed: bool) -> list[Answer]:
+        told = self.hear(self.engine.cancel(Cancel(key, claimed)))
+        return [*told, *self.look()]
+
+    def look(self, later_s: float = 0.0) -> list[Answer]:
+        self.slurm.now += later_s
+        return self.hear(self.engine.look())
+
+    def hear(self, answers: Iterable[Answer]) -> list[Answer]:
+        told = list(answers)
+        self.heard += told
+        return told
+
+    def another(self) -> "Bench":
+        """An agent that takes the place of this one, which was killed."""
+        return bench_on(self.slurm, self.folder)
+
+
+def bench_on(slurm: FakeSlurm, folder: Path) -> Bench:
+    engine = SlurmEngine("/py", grace_s=10.0, call=slurm.call, now=lambda: slurm.now)
+    return Bench(slurm, engine, folder)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return bench_on(FakeSlurm(), tmp_path)
+
+
+def test_the_agent_is_ready_when_slurm_answers(bench: Bench) -> None:
+    assert bench.look() == [AgentReady()]
+    assert bench.look() == []
+
+
+def test_a_key_that_slurm_has_is_not_handed_in_again(bench: Bench) -> None:
+    bench.place("r.1")
+    later = bench.another()
+    assert later.place("r.1") == [AgentReady(), Placed("r.1", "1")]
+    assert len(bench.slurm.jobs) == 1
+
+
+def test_a_submission_whose_answer_was_lost_is_found_and_not_made_twice(bench: Bench) -> None:
+    bench.look()
+    bench.slurm.loses_answers = True
+    (note,) = bench.place("r.1")
+    assert isinstance(note, Note)
+    bench.slurm.loses_answers = False
+    assert Placed("r.1", "1") in bench.look(later_s=5)
+    assert len(bench.slurm.jobs) == 1
+
+
+def test_while_slurm_is_away_attempts_wait_and_the_operator_is_told_once(bench: Bench) -> None:
+    bench.slurm.is_away = True
+    for key in ("a.1", "b.1"):
+        bench.place(key)
+    for _ in range(20):
+        bench.look(later_s=10)
+    assert [type(answer) for answer in bench.heard] == [Note]
+    assert len(bench.slurm.said) < 12  # 200 s, more and more rarely
+    bench.slurm.is_away = False
+    told = bench.look(later_s=60)
+    assert {AgentReady(), Placed("a.1", "1"), Placed("b.1", "2")} <= {*told}
+
+
+def test_what_slurm_will_never_take_is_refused_with_its_words(bench: Bench) -> None:
+    bench.slurm.refuses = "invalid partition specified: nope"
+    assert bench.place("r.1")[-1] == Refused("r.1", bench.slurm.refuses, transient=False)
+
+
+LIMIT = "Job violates accounting/QOS policy (job submit limit)"
+
+
+def test_what_is_over_a_limit_waits_until_there_is_room_and_the_operator_is_told_once(
+    bench: Bench,
+) -> None:
+    bench.place("a.1")
+    bench.slurm.refuses = LIMIT
+    (note,) = bench.place("b.1")
+    assert isinstance(note, Note)
+    assert bench.place("c.1") == []
+    for _ in range(60):
+        assert bench.look(later_s=1) == []
+    assert len(bench.slurm.said_by("sbatch")) < 8
+    bench.slurm.refuses = ""
+    assert bench.look(later_s=15) == [Placed("b.1", "2"), Placed("c.1", "3")]
+
+
+def test_a_limit_that_no_other_job_explains_is_a_refusal(bench: Bench) -> None:
+    bench.slurm.refuses = LIMIT
+    assert bench.place("r.1")[-1] == Refused("r.1", LIMIT, transient=True)
+
+
+def test_a_run_whose_directory_is_gone_is_refused(bench: Bench, tmp_path: Path) -> None:
+    bench.folder = tmp_path / "gone"
+    (*_, refused) = bench.place("r.1")
+    assert isinstance(refused, Refused)
+    assert bench.slurm.said_by("sbatch") == []
+
+
+def test_the_jobs_own_output_is_the_owners_alone(bench: Bench) -> None:
+    bench.place("r.1")
+    assert (bench.folder / "slurm.1.log").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "NODE_FAIL", "TIMEOUT"])
+def test_a_job_that_ended_is_told_once_with_slurms_word(bench: Bench, state: str) -> None:
+    bench.place("r.1")
+    bench.slurm.jobs["1"][1] = state
+    assert bench.look(later_s=3) == [JobEnded("r.1", f"Slurm: {state}")]
+    assert bench.look(later_s=60) == []
+
+
+def test_a_job_that_slurm_has_forgotten_has_ended(bench: Bench) -> None:
+    bench.place("r.1")
+    bench.slurm.jobs.clear()
+    assert bench.look(later_s=3) == [JobEnded("r.1", "Slurm does not know it any more")]
+
+
+def test_a_slurm_that_does_not_answer_has_ended_nothing(bench: Bench) -> None:
+    bench.place("r.1")
+    bench.slurm.is_away = True
+    assert [type(answer) for answer in bench.look(later_s=3)] == [Note]
+
+
+def test_many_jobs_are_asked_for_at_once_and_ever_more_rarely(bench: Bench) -> None:
+    for n in range(50):
+        bench.place(f"{n}.1")
+    before = len(bench.slurm.said_by("squeue"))
+    for _ in range(600):
+        bench.look(later_s=1)
+    asked = len(bench.slurm.said_by("squeue")) - before
+    assert asked <= 600 / LOOK_MAX_S + 5
+    assert bench.engine.every_s <= LOOK_MAX_S
+
+
+def test_a_job_that_may_never_start_is_told_to_the_operator_once(bench: Bench) -> None:
+    bench.place("r.1")
+    bench.slurm.jobs["1"][2] = "PartitionConfig"
+    (note,) = bench.look(later_s=3)
+    assert isinstance(note, Note)
+    assert "PartitionConfig" in note.text
+    assert bench.look(later_s=60) == []
+
+
+def test_a_child_for_which_there_is_no_room_is_told_once_with_what_mends_it(bench: Bench) -> None:
+    bench.place("parent.1")
+    bench.place("child.1", slots=0)
+    assert [answer for s in range(50) for answer in bench.look(later_s=1)] == []
+    notes = [answer for s in range(600) for answer in bench.look(later_s=1)]
+    (note,) = notes
+    assert isinstance(note, Note)
+    assert note.text.startswith("child.1, ")
+    assert "max_runs" in note.text
+
+
+def test_what_waits_here_is_taken_back_without_slurm(bench: Bench) -> None:
+    bench.slurm.is_away = True
+    bench.place("r.1")
+    (ended,) = bench.cancel("r.1", claimed=False)
+    assert isinstance(ended, JobEnded)
+    bench.slurm.is_away = False
+    bench.look(later_s=60)
+    assert bench.slurm.jobs == {}
+
+
+def test_a_worker_is_asked_to_end_first_and_killed_when_it_has_not(bench: Bench) -> None:
+    bench.place("r.1")
+    bench.slurm.jobs["1"][1] = "RUNNING"
+    bench.cancel("r.1", claimed=True)
+    assert bench.slurm.said_by("scancel") == [["scancel", "--batch", "--signal=TERM", "1"]]
+    for _ in range(31):
+        bench.look(later_s=1)
+    assert bench.slurm.said_by("scancel")[1:] == [["scancel", "1"]]
+    bench.slurm.jobs["1"][1] = "CANCELLED"
+    assert bench.look(later_s=15) == [JobEnded("r.1", "Slurm: CANCELLED")]
+    bench.look(later_s=600)
+    assert len(bench.slurm.said_by("scancel")) == 2
+
+
+def test_a_job_that_nobody_has_claimed_is_ended_at_once(bench: Bench) -> None:
+    bench.place("r.1")
+    bench.cancel("r.1", claimed=False)
+    assert bench.slurm.said_by("scancel") == [["scancel", "1"]]
+
+
+def test_no_signal_is_sent_to_the_script_of_a_job_that_does_not_run(bench: Bench) -> None:
+    bench.place("r.1")
+    bench.cancel("r.1", claimed=True)
+    assert bench.slurm.said_by("scancel") == [["scancel", "1"]]
+
+
+def test_a_job_of_an_earlier_agent_can_be_ended(bench: Bench) -> None:
+    bench.place("r.1")
+    later = bench.another()
+    later.cancel("r.1", claimed=False)
+    assert later.slurm.said_by("scancel") == [["scancel", "1"]]
+    assert later.cancel("unknown.1", claimed=False)[-1] == JobEnded(
+        "unknown.1", "Slurm does not have it"
+    )
+
+
+def test_a_wish_to_end_is_told_again_where_slurm_was_away(bench: Bench) -> None:
+    bench.place("r.1")
+    bench.slurm.is_away = True
+    bench.cancel("r.1", claimed=False)
+    bench.slurm.is_away = False
+    bench.look(later_s=60)
+    assert bench.slurm.said_by("scancel") == [["scancel", "1"]]

@@ -1,0 +1,31 @@
+import json
+from enum import StrEnum
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.records.json_indent import indent_json
+
+texts = st.text(st.characters(codec=None))
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner) | st.tuples(inner, inner)
+)
+
+
+@given(values)
+def test_every_value_is_written_as_the_library_writes_it(value: object) -> None:
+    assert indent_json(value) == json.dumps(value, indent=2)
+
+
+def test_a_word_of_an_enumeration_is_written_as_its_text() -> None:
+    class Word(StrEnum):
+        ONE = "one"
+
+    assert indent_json({Word.ONE: [Word.ONE]}) == json.dumps({Word.ONE: [Word.ONE]}, indent=2)
+
+
+def test_what_json_cannot_write_is_refused() -> None:
+    with pytest.raises(TypeError):
+        indent_json({"a": object()})

@@ -1,0 +1,72 @@
+"""Who waits for what is given his turn in time, whatever the number of descriptors and theirs."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from workers.stages import scheduler as turns_module
+from workers.stages.control import Control
+from workers.stages.scheduler import Scheduler, StageTask, Wait
+
+DEADLINE_S = 5.0
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Control:
+    return Control(str(tmp_path / "cancel.json"))
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def waits(*fds: int, s: float) -> StageTask[bool]:
+    """Wait once; whether one of the descriptors was why it went on."""
+    came = yield Wait(time.monotonic() + s, fds)
+    return bool(came.fds)
+
+
+def test_a_descriptor_beyond_what_select_takes_is_waited_for(
+    control: Control, pipe: tuple[int, int]
+) -> None:
+    high = fcntl.fcntl(pipe[0], fcntl.F_DUPFD_CLOEXEC, 1100)
+    try:
+        turns: Scheduler[str, bool] = Scheduler(control)
+        turns.begin("s", waits(high, s=turns_module._PRECISE_S / 2))
+        assert turns.turn() == [("s", False)]
+        turns.begin("s", waits(high, s=DEADLINE_S))
+        os.write(pipe[1], b"x")
+        assert turns.turn() == [("s", True)]
+    finally:
+        os.close(high)
+
+
+def test_what_is_overdue_is_not_waited_for_where_select_is_no_choice(
+    control: Control, pipe: tuple[int, int]
+) -> None:
+    high = fcntl.fcntl(pipe[0], fcntl.F_DUPFD_CLOEXEC, 1100)
+    try:
+        turns: Scheduler[str, bool] = Scheduler(control)
+        turns.begin("late", waits(high, s=-1.0))
+        import signal
+
+        def ring(*_: object) -> None:
+            raise AssertionError("it waited for what was overdue")
+
+        old = signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, DEADLINE_S)
+        try:
+            assert turns.turn() == [("late", False)]
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, old)
+    finally:
+        os.close(high)

@@ -1,0 +1,82 @@
+import errno
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from workers.records.clock import SystemClock
+from workers.records.journal import Event, JournalWriter
+from workers.stages import stage_context as recorder_module
+from workers.stages.control import Control
+from workers.stages.stage_context import Recorder
+
+
+class FullDisk(JournalWriter):
+    """A journal whose next ``refuse`` appends fail."""
+
+    refuse = 0
+
+    def append(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
+        if self.refuse > 0:
+            self.refuse -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().append(*args, **kwargs)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FullDisk]:
+    monkeypatch.setattr(recorder_module, "WRITE_DELAY_S", 0.001)
+    (tmp_path / "journal").touch()
+    made = FullDisk(str(tmp_path / "journal"), by="worker", clock=SystemClock())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Control:
+    return Control(str(tmp_path / "cancel.json"))
+
+
+def events(tmp_path: Path) -> list[str]:
+    return [json.loads(x)["event"] for x in (tmp_path / "journal").read_text().splitlines()]
+
+
+def test_facts_refused_for_long_are_written_in_order_when_there_is_room_again(
+    tmp_path: Path, journal: FullDisk, control: Control
+) -> None:
+    recorder = Recorder(journal, control)
+    journal.refuse = 7  # five tries of the first, one of the second, one of the third
+    recorder.fact(Event.RUN_STARTED, {})
+    recorder.fact(Event.STAGE_STARTED, {"stage": "a"})
+    recorder.fact(Event.STAGE_ENDED, {"stage": "a"})
+    assert events(tmp_path) == []
+    assert recorder.verdict({"status": "succeeded"}, on_wait=lambda: None)
+    told = ["run_started", "stage_started", "stage_ended", "warning", "verdict"]
+    assert events(tmp_path) == told
+
+
+def test_the_verdict_waits_for_room_and_the_heart_beats_meanwhile(
+    tmp_path: Path, journal: FullDisk, control: Control
+) -> None:
+    beats: list[int] = []
+    journal.refuse = 4
+    assert Recorder(journal, control).verdict({"status": "failed"}, lambda: beats.append(1))
+    assert events(tmp_path) == ["warning", "verdict"]
+    assert len(beats) == 4
+
+
+def test_a_new_wish_to_stop_ends_the_patience_for_the_verdict_and_an_old_one_does_not(
+    journal: FullDisk, control: Control
+) -> None:
+    journal.refuse = 10**9
+    control.stop_count = 1  # it was cancelled: that is why there is a verdict to write
+    tries: list[int] = []
+
+    def wait() -> None:
+        tries.append(1)
+        if len(tries) == 3:
+            control.stop_count += 1
+
+    assert not Recorder(journal, control).verdict({"status": "cancelled"}, wait)
+    assert len(tries) == 3

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from workers.output.capture import BoundedLog
+from workers.output.masking import Mask
+from workers.stages.try_result import TryResult, clean, message_of, stage_facts
+from workers.stages.try_runner import Ending
+
+
+def log(path: Path, data: bytes) -> BoundedLog:
+    made = BoundedLog(str(path), 4096, None)
+    made.feed(data)
+    made.close()
+    return made
+
+
+def tried(tmp_path: Path, stdout: bytes, stderr: bytes, **values: object) -> TryResult:
+    return TryResult(
+        about={"stage": "s", "index": 1, "try": 1},
+        ending=Ending(**values),  # type: ignore[arg-type]
+        stdout=log(tmp_path / "out", stdout),
+        stderr=log(tmp_path / "err", stderr),
+        reason="command-failed",
+    )
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "said"),
+    [
+        (b"out\n", b"first\nlast\n\n  \n", "exit code 1: last"),
+        (b"out\n", b"\n", "exit code 1: out"),
+        (b"", b"", "exit code 1"),
+        (b"", b"\x1b[31mred\x1b[0m\x1b]0;title\x07 \xff\n", "exit code 1: red \ufffd"),
+        (b"", "\u202etxt.exe\u0000".encode(), "exit code 1: txt.exe"),
+    ],
+)
+def test_a_summary_is_the_code_and_the_last_line_that_says_something(
+    tmp_path: Path, stdout: bytes, stderr: bytes, said: str
+) -> None:
+    assert message_of(tried(tmp_path, stdout, stderr, exit_code=1), None) == said
+
+
+def test_a_summary_has_at_most_240_characters(tmp_path: Path) -> None:
+    long = tried(tmp_path, b"", b"x" * 3000, exit_code=1)
+    facts = stage_facts(long, "failed", summary=message_of(long, None))
+    assert len(facts["summary"]) == 240
+
+
+def test_a_summary_hides_secrets_in_what_could_not_be_started(tmp_path: Path) -> None:
+    failed = tried(tmp_path, b"", b"", message="hunter2-x: command not found")
+    assert message_of(failed, Mask((b"hunter2-x",))) == "***: command not found"
+
+
+def test_a_clean_text_is_one_line_of_printable_characters() -> None:
+    assert clean("a\nb\x9bc\x7f\u2028d") == "a b c  d"

@@ -1,0 +1,1 @@
+"""The output of stages: capture, masking, limits."""

@@ -1,0 +1,133 @@
+"""The error file of a failed stage: at most 10,000 bytes on disk, whatever the stage printed.
+
+It keeps the **end** of each stream, where tools say what went wrong. The room is shared out before
+anything is written: the facts first, then stderr, then stdout, of which a little always stays.
+"""
+
+import json
+from typing import Any, Final
+
+from workers.output.capture import BoundedLog
+from workers.output.masking import Mask
+from workers.output.safe_boundaries import SEQUENCE_LIMIT_BYTES
+from workers.output.truncate import End, begin_of, end_of
+from workers.records.atomic import Receipt, replace_file
+from workers.records.dataclass import dataclass
+from workers.records.limits import Limits
+
+_COMMAND_JSON_BYTES: Final = 1_500  # of the command's text, so that output keeps its room
+_MESSAGE_JSON_BYTES: Final = 750
+_STDOUT_JSON_BYTES: Final = 400  # its last line or two stay, however much stderr has to say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What an error file tells, output aside."""
+
+    run_id: str
+    task_id: str
+    index: int
+    stage_id: str
+    command: str
+    reason: str
+    message: str | None
+    exit_code: int | None
+    signal: str | None
+    created_at: str
+
+
+def write_error_file(
+    path: str,
+    failure: Failure,
+    *,
+    stdout: BoundedLog | None,
+    stderr: BoundedLog | None,
+    limits: Limits,
+    mask: Mask | None,
+) -> Receipt:
+    """Write the file; errors as replace_file."""
+    # More than is kept, to see whether a cut would fall within an escape sequence.
+    wanted_bytes = limits.error_detail_limit_bytes + SEQUENCE_LIMIT_BYTES
+    data = error_bytes(
+        failure,
+        stdout=b"" if stdout is None else stdout.end(wanted_bytes),
+        stderr=b"" if stderr is None else stderr.end(wanted_bytes),
+        seen=(
+            0 if stdout is None else stdout.stored_bytes,
+            0 if stderr is None else stderr.stored_bytes,
+        ),
+        limits=limits,
+        mask=mask,
+    )
+    return replace_file(path, data)
+
+
+def error_bytes(
+    failure: Failure,
+    *,
+    stdout: bytes,
+    stderr: bytes,
+    seen: tuple[int, int],
+    limits: Limits,
+    mask: Mask | None,
+) -> bytes:
+    """Make the file's content.
+
+    Args:
+        failure: what happened.
+        stdout: the end of that stream, secrets hidden.
+        stderr: the end of the other.
+        seen: how many bytes the streams have, secrets hidden: stdout, stderr.
+        limits: of the details and of the whole, in bytes.
+        mask: what hides secrets in the command and the message.
+
+    Returns:
+        UTF-8 JSON of at most ``limits.error_file_limit_bytes`` bytes.
+    """
+
+    def fit(data: bytes, seen_bytes: int, room: int) -> End:
+        return end_of(
+            data,
+            is_cut=seen_bytes > len(data),
+            limit_bytes=limits.error_detail_limit_bytes,
+            json_limit_bytes=room,
+        )
+
+    nothing = End(text="", told_bytes=0, json_bytes=0)
+    # Nothing told means the longest counts, so this is the most that the facts can take; a byte
+    # each for "false", which is longer than "true".
+    room = limits.error_file_limit_bytes - len(_render(failure, nothing, nothing, seen, mask)) - 2
+    kept = fit(stdout, seen[0], min(_STDOUT_JSON_BYTES, room // 4))
+    err = fit(stderr, seen[1], room - kept.json_bytes)
+    out = fit(stdout, seen[0], room - err.json_bytes)
+    return _render(failure, out, err, seen, mask)
+
+
+def _render(
+    failure: Failure, stdout: End, stderr: End, seen: tuple[int, int], mask: Mask | None
+) -> bytes:
+    command, message = failure.command, failure.message or ""
+    if mask is not None:
+        command, message = mask.text(command), mask.text(message)
+    out_dropped, err_dropped = seen[0] - stdout.told_bytes, seen[1] - stderr.told_bytes
+    record: dict[str, Any] = {
+        "run_id": failure.run_id,
+        "task_id": failure.task_id,
+        "command_index": failure.index,
+        "command_id": failure.stage_id,
+        "command": begin_of(command, _COMMAND_JSON_BYTES),
+        "reason": failure.reason,
+        "message": begin_of(message, _MESSAGE_JSON_BYTES) or None,
+        "details": {
+            "exit_code": failure.exit_code,
+            "signal": failure.signal,
+            "stdout": stdout.text,
+            "stderr": stderr.text,
+            "stdout_truncated": out_dropped > 0,
+            "stderr_truncated": err_dropped > 0,
+            "stdout_dropped_bytes": out_dropped,
+            "stderr_dropped_bytes": err_dropped,
+        },
+        "created_at": failure.created_at,
+    }
+    return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()

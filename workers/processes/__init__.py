@@ -1,0 +1,1 @@
+"""Processes: start them, find them, keep hold of them."""

@@ -1,0 +1,269 @@
+"""Typed reading of a JSON object, key by key, with errors that name file and key path.
+
+Small on purpose: pydantic guards what people write; records are written by us and only need to be
+told apart from damage. Keys that nobody asks for are ignored.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from workers.records.ids import why_bad
+from workers.records.limits import INTEGER_LIMIT, NUMBER_LIMIT
+from workers.records.typed_errors import BadRecordError, NewerRecordError
+from workers.records.utf8 import is_utf_8, packed, unpacked
+
+_PAIRS: Final = ("env", "params", "resources")  # fields that hold pairs of a name and a value
+_EXACT: Final = ("command", "cwd", "env")  # fields that a worker needs byte by byte
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")  # of a format
+_names_of: Final[dict[type, tuple[str, ...]]] = {}  # a dataclass's fields; none of another type
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, tuple or scalar of the protocol
+    """Turn dataclasses and tuples into what json can write; pairs become an object."""
+    kind = type(value)
+    if kind is tuple:
+        return [plain(item) for item in value]
+    names = _names_of.get(kind)
+    if names is None:
+        names = _names_of[kind] = tuple(getattr(kind, "__dataclass_fields__", ()))
+    if not names:
+        return value
+    found = {name: plain(getattr(value, name)) for name in names}
+    for name in _PAIRS:
+        if name in found:
+            found[name] = dict(getattr(value, name))
+    return _with_bytes(found)
+
+
+def _with_bytes(found: dict[str, Any]) -> dict[str, Any]:
+    """Add the very bytes of what a worker needs and UTF-8 cannot say, see ``utf8``."""
+    for name in _EXACT:
+        value = found.get(name)
+        if isinstance(value, str) and not is_utf_8(value):
+            found[f"{name}_bytes"] = packed(value)
+        elif isinstance(value, list) and not all(map(is_utf_8, value)):
+            found[f"{name}_bytes"] = packed(tuple(value))
+        elif isinstance(value, dict):
+            exact = {key: packed(text) for key, text in value.items() if not is_utf_8(text)}
+            if exact:
+                found[f"{name}_bytes"] = exact
+    return found
+
+
+def check_schema(data: dict[str, Any], known: str, path: str) -> None:
+    """Hold a record against the format that this version reads.
+
+    Args:
+        data: the record; its ``schema`` is ``<name>/<number>``.
+        known: the format's name and number.
+        path: where it came from, for the error.
+
+    Raises:
+        NewerRecordError: it is of the same name and a higher number.
+        BadRecordError: it is of another format.
+    """
+    found = data.get("schema")
+    if found == known:
+        return
+    if not isinstance(found, str):
+        raise BadRecordError(path=path, why="schema must be a string")
+    name, _, number = known.rpartition("/")
+    theirs, _, later = found.rpartition("/")
+    if theirs == name and _NUMBER.fullmatch(later) and int(later) > int(number):
+        raise newer(path, found)
+    raise BadRecordError(path=path, why=f"schema is {found!r:.100}, not {known!r}")
+
+
+def newer(path: str, found: object) -> NewerRecordError:
+    """The error for a record of a later version."""
+    return NewerRecordError(
+        path=path, why=f"is of a newer format ({found}): use the version that wrote it"
+    )
+
+
+class JsonReader:
+    """A reader of one JSON object.
+
+    Args:
+        data: the object.
+        path: the file that it came from.
+        at: the key path of the object inside the file, "" for the whole.
+    """
+
+    def __init__(self, data: dict[str, Any], path: str, at: str = "") -> None:
+        self._data = data
+        self._path = path
+        self._at = at
+
+    def bad(self, key: str, why: str) -> BadRecordError:
+        """The error for one key."""
+        return BadRecordError(path=self._path, why=f"{self._at}{key} {why}")
+
+    def require(self, *keys: str) -> None:
+        """Hold the object to having these keys, whatever they hold."""
+        for key in keys:
+            if key not in self._data:
+                raise self.bad(key, "is missing")
+
+    def _get(self, key: str, kinds: type | tuple[type, ...], name: str) -> Any:  # noqa: ANN401
+        value = self._data.get(key)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+            raise self.bad(key, f"must be {name}")
+        return value
+
+    def text(self, key: str) -> str:
+        """A string."""
+        return str(self._get(key, str, "a string"))
+
+    def text_or_none(self, key: str) -> str | None:
+        """A string, or None where the key is missing or null."""
+        return None if self._data.get(key) is None else self.text(key)
+
+    def number(self, key: str) -> float:
+        """A number of at least 0, and finite."""
+        try:
+            value = float(self._get(key, (int, float), "a number"))
+        except OverflowError:
+            value = float("inf")
+        if not 0 <= value <= NUMBER_LIMIT:
+            raise self.bad(key, f"must be a number from 0 to {NUMBER_LIMIT:g}")
+        return value
+
+    def number_or_none(self, key: str) -> float | None:
+        """A number, or None where the key is missing or null."""
+        return None if self._data.get(key) is None else self.number(key)
+
+    def integer(self, key: str, least: int = -INTEGER_LIMIT, most: int = INTEGER_LIMIT) -> int:
+        """A whole number of 64 bits, at least and at most so much."""
+        value = int(self._get(key, int, "a whole number"))
+        if not least <= value <= most:
+            if (least, most) == (-INTEGER_LIMIT, INTEGER_LIMIT):
+                raise self.bad(key, "must be a whole number of 64 bits")
+            raise self.bad(key, f"must be a whole number from {least} to {most}")
+        return value
+
+    def integer_or(self, key: str, default: int) -> int:
+        """A whole number, or ``default`` where the key is missing or null."""
+        return default if self._data.get(key) is None else self.integer(key)
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        """A list of whole numbers."""
+        items = self._get(key, list, "a list of whole numbers")
+        if not all(map(_is_integer, items)):
+            raise self.bad(key, "must be a list of whole numbers")
+        return tuple(items)
+
+    def integers_or_none(self, key: str) -> tuple[int, ...] | None:
+        """A list of whole numbers, or None where the key is missing or null."""
+        return None if self._data.get(key) is None else self.integers(key)
+
+    def flag(self, key: str) -> bool:
+        """True or false."""
+        return bool(self._get(key, bool, "true or false"))
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings; missing means empty."""
+        items = self._data.get(key, [])
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise self.bad(key, "must be a list of strings")
+        return tuple(items)
+
+    def texts_or_none(self, key: str) -> tuple[str, ...] | None:
+        """A list of strings, or None where the key is missing or null."""
+        return None if self._data.get(key) is None else self.texts(key)
+
+    def integer_or_none(self, key: str) -> int | None:
+        """A whole number, or None where the key is missing or null."""
+        return None if self._data.get(key) is None else self.integer(key)
+
+    def command_or_none(self, key: str) -> str | tuple[str, ...] | None:
+        """A string, a list of strings, or None where the key is missing or null."""
+        exact = self._exact(key)
+        if isinstance(self._data.get(key), list):
+            if isinstance(exact, list):
+                return tuple(map(self._unpacked(key), exact))
+            return self.texts(key)
+        return self.path_or_none(key)
+
+    def path_or_none(self, key: str) -> str | None:
+        """A string, as its bytes say where they are recorded, too; None where it is null."""
+        exact = self._exact(key)
+        return self.text_or_none(key) if exact is None else self._unpacked(key)(exact)
+
+    def _exact(self, key: str) -> Any:  # noqa: ANN401
+        """What is recorded next to a text that is not UTF-8, None for every other."""
+        return self._data.get(f"{key}_bytes")
+
+    def _unpacked(self, key: str) -> Callable[[object], str]:
+        def unpack(value: object) -> str:
+            try:
+                return unpacked(str(value))
+            except ValueError:
+                raise self.bad(f"{key}_bytes", "must be base64") from None
+
+        return unpack
+
+    def pairs(self, key: str) -> tuple[tuple[str, str], ...]:
+        """An object of strings; missing means empty."""
+        items = self._data.get(key, {})
+        if not isinstance(items, dict) or not all(isinstance(v, str) for v in items.values()):
+            raise self.bad(key, "must be an object of strings")
+        exact = self._exact(key)
+        if isinstance(exact, dict):
+            items = items | {name: self._unpacked(key)(text) for name, text in exact.items()}
+        return tuple(items.items())
+
+    def amounts(self, key: str) -> tuple[tuple[str, float], ...]:
+        """An object of finite numbers above 0; missing means empty."""
+        items = self._data.get(key, {})
+        if not isinstance(items, dict):
+            raise self.bad(key, "must be an object of numbers")
+        read = JsonReader(items, self._path, f"{self._at}{key}.")
+        for name in items:
+            if read.number(name) == 0:
+                raise read.bad(name, "must be more than 0")
+            if why_bad(name):
+                raise self.bad(key, f"name {name!r}, which {why_bad(name)}")
+        return tuple(items.items())
+
+    def counts(self, key: str) -> dict[str, int]:
+        """An object of whole numbers; missing means empty."""
+        items = self._data.get(key, {})
+        if not isinstance(items, dict) or not all(map(_is_integer, items.values())):
+            raise self.bad(key, "must be an object of whole numbers")
+        return dict(items)
+
+    def names(self) -> list[str]:
+        """The keys of the object."""
+        return list(self._data)
+
+    def child(self, key: str) -> "JsonReader":
+        """An object inside this one."""
+        return JsonReader(self._get(key, dict, "an object"), self._path, f"{self._at}{key}.")
+
+    def child_or_none(self, key: str) -> "JsonReader | None":
+        """An object inside this one, or None if the key is missing or null."""
+        return None if self._data.get(key) is None else self.child(key)
+
+    def objects(self, key: str) -> list[dict[str, Any]]:
+        """A list of objects as they are; missing or null means empty."""
+        items = self._data.get(key)
+        if items is None:
+            return []
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise self.bad(key, "must be a list of objects")
+        return items
+
+    def children(self, key: str) -> list["JsonReader"]:
+        """A list of objects; missing or null means empty."""
+        items = self.objects(key)
+        return [JsonReader(v, self._path, f"{self._at}{key}[{i}].") for i, v in enumerate(items)]
+
+
+def _is_integer(value: object) -> bool:
+    return (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and -INTEGER_LIMIT <= value <= INTEGER_LIMIT
+    )

@@ -1,0 +1,1 @@
+"""A run's stages: order, tries, slots, sub-pipelines."""
