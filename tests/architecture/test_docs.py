@@ -140,7 +140,7 @@ def test_every_error_is_told_with_its_exit_code(name: str) -> None:
 
 
 def test_every_reason_for_not_starting_is_told() -> None:
-    tree = ast.parse((ROOT / "workers" / "launch.py").read_text())
+    tree = ast.parse((ROOT / "workers/processes/spawn.py").read_text())
     reasons = {
         str(call.args[0].value)
         for call in ast.walk(tree)
