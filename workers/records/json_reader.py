@@ -6,7 +6,7 @@ told apart from damage. Keys that nobody asks for are ignored.
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from workers.records.ids import why_bad
 from workers.records.limits import INTEGER_LIMIT, NUMBER_LIMIT
@@ -17,6 +17,7 @@ _PAIRS: Final = ("env", "params", "resources")  # fields that hold pairs of a na
 _EXACT: Final = ("command", "cwd", "env")  # fields that a worker needs byte by byte
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")  # of a format
 _names_of: Final[dict[type, tuple[str, ...]]] = {}  # a dataclass's fields; none of another type
+Record = TypeVar("Record")
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, tuple or scalar of the protocol
@@ -267,3 +268,55 @@ def _is_integer(value: object) -> bool:
         and not isinstance(value, bool)
         and -INTEGER_LIMIT <= value <= INTEGER_LIMIT
     )
+
+
+_READERS: Final[dict[object, Callable[[JsonReader, str], Any]]] = {
+    str: JsonReader.text,
+    str | None: JsonReader.text_or_none,
+    int: JsonReader.integer,
+    int | None: JsonReader.integer_or_none,
+    float: JsonReader.number,
+    float | None: JsonReader.number_or_none,
+    bool: JsonReader.flag,
+    str | tuple[str, ...] | None: JsonReader.command_or_none,
+    tuple[str, ...]: JsonReader.texts,
+    tuple[str, ...] | None: JsonReader.texts_or_none,
+    tuple[int, ...]: JsonReader.integers,
+    tuple[int, ...] | None: JsonReader.integers_or_none,
+    tuple[tuple[str, str], ...]: JsonReader.pairs,
+    tuple[tuple[str, float], ...]: JsonReader.amounts,
+}
+_readers_of: Final[dict[type, tuple[tuple[str, Callable[[JsonReader, str], Any]], ...]]] = {}
+
+
+def read_record(record: type[Record], read: JsonReader, **given: Any) -> Record:  # noqa: ANN401
+    """Read an object into a dataclass: each field as its type says.
+
+    A field that later versions added must have a type that may be missing: a tuple, or one with
+    None. A class is always read with the same names in ``given``.
+
+    Args:
+        record: the dataclass; it may hold dataclasses, and tuples of them.
+        read: the object.
+        given: fields that the caller has read itself.
+
+    Raises:
+        BadRecordError: the object does not fit; the error names the key.
+    """
+    readers = _readers_of.get(record)
+    if readers is None:
+        fields: Any = record.__dict__["__dataclass_fields__"].values()
+        readers = tuple((f.name, _reader_of(f.name, f.type)) for f in fields if f.name not in given)
+        _readers_of[record] = readers
+    return record(**{name: reader(read, name) for name, reader in readers}, **given)
+
+
+def _reader_of(name: str, kind: Any) -> Callable[[JsonReader, str], Any]:  # noqa: ANN401
+    if name in _EXACT and kind == str | None:
+        return JsonReader.path_or_none
+    if kind in _READERS:
+        return _READERS[kind]
+    if hasattr(kind, "__dataclass_fields__"):
+        return lambda read, key: read_record(kind, read.child(key))
+    item = kind.__args__[0]
+    return lambda read, key: tuple(read_record(item, child) for child in read.children(key))

@@ -5,20 +5,9 @@ from typing import Any
 from workers.records.files import read_object
 from workers.records.hooks import read_hooks
 from workers.records.ids import is_run_id, why_bad
-from workers.records.json_reader import JsonReader, check_schema
+from workers.records.json_reader import JsonReader, check_schema, read_record
 from workers.records.limits import PRIORITY_LIMIT, Limits
-from workers.records.spec import (
-    SCHEMA,
-    AfterSpec,
-    KeptSpec,
-    ParamSpec,
-    PipelineSpec,
-    RetrySpec,
-    RunSpec,
-    SlotSpec,
-    StageKind,
-    StageSpec,
-)
+from workers.records.spec import SCHEMA, PipelineSpec, RunSpec, StageKind, StageSpec
 from workers.records.typed_errors import BadRecordError
 
 LIMIT_LEAST_BYTES, LIMIT_MOST_BYTES = 256, 1 << 30  # below it a log has no room for its own marks
@@ -41,28 +30,12 @@ def spec_of(data: dict[str, Any], path: str) -> RunSpec:
     """
     check_schema(data, SCHEMA, path)
     read = JsonReader(data, path)
-    spec = RunSpec(
-        run_id=read.text("run_id"),
-        task_id=read.text("task_id"),
+    spec = read_record(
+        RunSpec,
+        read,
         pipeline=read_pipeline(read.child("pipeline")),
         pipelines=tuple(read_pipeline(item) for item in read.children("pipelines")),
-        params=read.pairs("params"),
-        parent_run_id=read.text_or_none("parent_run_id"),
-        retry_of=read.text_or_none("retry_of"),
-        kept=tuple(_kept(item) for item in read.children("kept")),
-        batch=read.text_or_none("batch"),
-        batch_edition=read.text_or_none("batch_edition"),
         priority=read.integer_or("priority", 0),
-        group=read.text_or_none("group"),
-        after=tuple(_after(item) for item in read.children("after")),
-        slots=tuple(_slot(item) for item in read.children("slots")),
-        env=read.pairs("env"),
-        launcher=read.text_or_none("launcher"),
-        nested_in=read.text_or_none("nested_in"),
-        asked_by=read.text("asked_by"),
-        asked_at=read.text("asked_at"),
-        resume_token=read.text("resume_token"),
-        secrets=read.texts("secrets"),
         limits=_limits(read.child("limits")),
         hooks=read_hooks(read.children("hooks")),
     )
@@ -128,18 +101,6 @@ def check_fit(spec: RunSpec, path: str) -> None:
             check(holds=tries >= 1, what=f"{at}: retries.attempts must be at least 1")
 
 
-def _kept(read: JsonReader) -> KeptSpec:
-    return KeptSpec(stage=read.text("stage"), run_id=read.text("run_id"))
-
-
-def _slot(read: JsonReader) -> SlotSpec:
-    return SlotSpec(name=read.text("name"), count=read.integer("count"))
-
-
-def _after(read: JsonReader) -> AfterSpec:
-    return AfterSpec(run_id=read.text("run_id"), task_id=read.text("task_id"))
-
-
 def read_pipeline(read: JsonReader) -> PipelineSpec:
     """Read a pipeline of a record; BadRecordError where it is none."""
     stages = tuple(_stage(item) for item in read.children("stages"))
@@ -150,76 +111,18 @@ def read_pipeline(read: JsonReader) -> PipelineSpec:
         for need in stage.needs or ():
             if need not in known:
                 raise read.bad("stages", f"hold none called {need!r}, which {stage.id} needs")
-    return PipelineSpec(
-        id=read.text("id"),
-        title=read.text("title"),
-        stages=stages,
-        description=read.text_or_none("description"),
-        tags=read.texts("tags"),
-        env=read.pairs("env"),
-        cwd=read.path_or_none("cwd"),
-        timeout_s=read.number_or_none("timeout_s"),
-        group=read.text_or_none("group"),
-        takes=tuple(_param(item) for item in read.children("takes")),
-        hooks=read_hooks(read.children("hooks")),
-        max_parallel=read.integer_or_none("max_parallel"),
-        resources=read.amounts("resources"),
-    )
-
-
-def _param(read: JsonReader) -> ParamSpec:
-    return ParamSpec(
-        name=read.text("name"),
-        type=read.text("type"),
-        choices=read.texts("choices"),
-        default=read.text_or_none("default"),
-        description=read.text_or_none("description"),
-    )
+    return read_record(PipelineSpec, read, stages=stages, hooks=read_hooks(read.children("hooks")))
 
 
 def _stage(read: JsonReader) -> StageSpec:
     kind = read.text("kind")
     if kind not in tuple(StageKind):
         raise read.bad("kind", "must be 'command' or 'subpipeline'")
-    return StageSpec(
-        id=read.text("id"),
-        title=read.text("title"),
-        kind=StageKind(kind),
-        command=read.command_or_none("command"),
-        pipeline=read.text_or_none("pipeline"),
-        params=read.pairs("params"),
-        cwd=read.path_or_none("cwd"),
-        env=read.pairs("env"),
-        timeout_s=read.number_or_none("timeout_s"),
-        allow_failure=read.flag("allow_failure"),
-        success_exit_codes=read.integers("success_exit_codes"),
-        summary_hint=read.text_or_none("summary_hint"),
-        retries=_retries(read.child("retries")),
-        needs=read.texts_or_none("needs"),
-        uses=read.texts("uses"),
-    )
-
-
-def _retries(read: JsonReader) -> RetrySpec:
-    return RetrySpec(
-        attempts=read.integer("attempts"),
-        delay_s=read.number("delay_s"),
-        factor=read.number("factor"),
-        max_delay_s=read.number("max_delay_s"),
-        on_exit_codes=read.integers_or_none("on_exit_codes"),
-    )
+    return read_record(StageSpec, read, kind=StageKind(kind))
 
 
 def _limits(read: JsonReader) -> Limits:
-    limits = Limits(
-        heartbeat_interval_s=read.number("heartbeat_interval_s"),
-        heartbeat_stale_after_s=read.number("heartbeat_stale_after_s"),
-        write_deadline_s=read.number("write_deadline_s"),
-        stream_limit_bytes=read.integer("stream_limit_bytes"),
-        error_detail_limit_bytes=read.integer("error_detail_limit_bytes"),
-        error_file_limit_bytes=read.integer("error_file_limit_bytes"),
-        grace_s=read.number("grace_s"),
-    )
+    limits = read_record(Limits, read)
     for name in Limits.__dataclass_fields__:
         if not getattr(limits, name) > 0:
             raise read.bad(name, "must be more than 0")

@@ -189,8 +189,8 @@ def test_a_file_that_appears_is_seen(place: Place) -> None:
 
 REPORT = """
 import sys
-from supervisor.config import remembered
-remembered._SETTLED_S = float("-inf")
+from supervisor.config import config_cache
+config_cache._SETTLED_S = float("-inf")
 from supervisor.config.load import load_config
 settings = load_config(sys.argv[1], None).settings
 print("pydantic" in sys.modules, settings.history_limit, settings.grace_s)
