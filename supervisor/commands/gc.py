@@ -12,7 +12,7 @@ from supervisor.config.find_root import layout_of
 from supervisor.config.load import settings_of
 from supervisor.config.suggest_verb import unknown_name
 from supervisor.core.policy.retention import Removal, RetentionLimits, RetentionPlan, decide
-from supervisor.errors import CannotWriteError, UsageError
+from supervisor.errors import CANNOT_WRITE, UsageError
 from supervisor.report.text.output import print_error, print_json, print_line, size, table
 from supervisor.store.root_listing import tasks
 from supervisor.store.run_removal import look, remove, sweep
@@ -83,7 +83,7 @@ def command(
     known = tasks(layout)
     for task_id in only:
         if task_id not in known:
-            raise UsageError(why=unknown_name("task", task_id, known))
+            raise UsageError(reason=unknown_name("task", task_id, known))
     if yes:
         sweep(layout)
     found = Swept()
@@ -97,7 +97,7 @@ def command(
         print_json("gc", _facts(found, removed=yes))
     else:
         _print(found, removed=yes)
-    return CannotWriteError.exit_code if found.refused else 0
+    return CANNOT_WRITE if found.refused else 0
 
 
 def _limits(
@@ -115,7 +115,7 @@ def _limits(
     )
     if not limits.any():
         raise UsageError(
-            why="nothing says how much is to be kept: give --keep-runs, --keep-days or "
+            reason="nothing says how much is to be kept: give --keep-runs, --keep-days or "
             "--keep-bytes, or set keep_runs, keep_days or keep_bytes"
         )
     return limits

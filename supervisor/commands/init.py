@@ -37,12 +37,12 @@ def command(root: str | None) -> int:
     top = os.path.realpath(absolute(chosen))
     check_writable(Layout(top), trust_of(os.environ, os.geteuid()))
     if not is_dir(top):
-        raise UsageError(why=f"{top} is no directory")
+        raise UsageError(reason=f"{top} is no directory")
     starter = starter_for(top, shutil.which)
     taken = [name for name in starter.files if os.path.lexists(os.path.join(top, name))]
     if taken:
         raise UsageError(
-            why=f"there already, and left as it is: {' and '.join(taken)} in {top}; "
+            reason=f"there already, and left as it is: {' and '.join(taken)} in {top}; "
             "'supervisor validate' checks it"
         )
     for name, schema in (("config", config_schema()), ("batch", batch_schema())):
@@ -53,7 +53,7 @@ def command(root: str | None) -> int:
         print_line(f"found    {line}")
     for name, text in starter.files.items():
         if not write_new(os.path.join(top, name), text):
-            raise UsageError(why=f"{name} was just written by somebody else, and left as it is")
+            raise UsageError(reason=f"{name} was just written by somebody else, and left as it is")
         print_line(f"wrote    {name}")
     print_line(f"wrote    {SCHEMAS}/, which describes every key to an editor")
     at = "" if chosen == os.curdir else f" --root {top}"

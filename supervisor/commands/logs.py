@@ -130,7 +130,7 @@ def command(
         pause(FOLLOW_S)
     stages = [item.id for item in spec.pipeline.stages]
     if stage is not None and stage not in stages:
-        raise UsageError(why=f"run {run_id} has no stage {stage!r}; it has: {', '.join(stages)}")
+        raise UsageError(reason=f"run {run_id} has no stage {stage!r}; it has: {', '.join(stages)}")
     kept_from = {item.stage: item.run_id for item in spec.kept}
     if stage in kept_from:
         print_error(

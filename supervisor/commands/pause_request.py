@@ -7,7 +7,7 @@ from typing import Final
 from supervisor.commands.unserved import Waiting
 from supervisor.config.groups import unknown
 from supervisor.config.load import settings_of
-from supervisor.errors import SetAsideError, UsageError
+from supervisor.errors import RequestRejectedError, UsageError
 from supervisor.report.read.queue_controls import holds_now
 from workers.records.flock import is_flocked
 from workers.records.layout import Layout
@@ -21,14 +21,14 @@ def check_group(layout: Layout, config: str | None, group: str) -> None:
     groups = settings_of(layout, config).groups
     known = {*groups, *dict(holds_now(layout).groups)}
     if group not in known:
-        raise UsageError(why=unknown(group, known))
+        raise UsageError(reason=unknown(group, known))
 
 
 def change(layout: Layout, kind: RequestKind, group: str | None) -> None:
     """Pause or resume, and return when it is so; where no supervisor is up, it is so at once.
 
     Raises:
-        SetAsideError: the supervisor would not take the request.
+        RequestRejectedError: the supervisor would not take the request.
         OSError: it could not be handed in.
     """
     path = publish(layout, Request(kind=kind, group=group, at=now_text()))
@@ -38,4 +38,4 @@ def change(layout: Layout, kind: RequestKind, group: str | None) -> None:
         waiting.explain()
         time.sleep(POLL_S)
     if os.path.lexists(aside):
-        raise SetAsideError(path=aside, log=layout.log)
+        raise RequestRejectedError(path=aside, log=layout.log)

@@ -43,7 +43,7 @@ def command(
     """
     layout = layout_of(root, config, writes=False)
     if (run is None) == (task is None):
-        raise UsageError(why="name one RUN, or a task by --task")
+        raise UsageError(reason="name one RUN, or a task by --task")
     if run is not None:
         page = run_page.page(layout, read_tree(layout, *find_run(layout, run)))
     else:
@@ -53,7 +53,7 @@ def command(
             why = "holds no run that can be read; 'supervisor verify' names what is damaged"
             raise BadRecordError(path=layout.history(task_id), why=why)
         if not rows:
-            raise UnknownTaskError(why=unknown_name("task", task_id, tasks(layout)))
+            raise UnknownTaskError(reason=unknown_name("task", task_id, tasks(layout)))
         page = task_page.page(layout, task_id, rows)
     data = page.encode("utf-8", "backslashreplace")
     if output == "-":

@@ -13,7 +13,7 @@ import click
 from supervisor.commands.logs import Printer, head_bytes
 from supervisor.commands.run_options import Wished, ask_for, asking_options
 from supervisor.commands.run_waiter import POLL_S, RunRef, Service, outcome, wait_for
-from supervisor.errors import SetAsideError
+from supervisor.errors import RequestRejectedError
 from supervisor.launchers.caller_process import HostProcess
 from supervisor.report.read.follow_run import RunFollower
 from supervisor.report.read.queue_reasons import why_queued
@@ -72,7 +72,7 @@ def command(
             if os.path.lexists(aside):
                 if host is not None:
                     host.dismiss()
-                raise SetAsideError(path=aside, log=layout.log)
+                raise RequestRejectedError(path=aside, log=layout.log)
             service.ensure()
             queued.check()
             output.print_new()

@@ -105,7 +105,7 @@ def ask_for(
         _check_engine(given)
     is_command = _behind_dashes(words)
     if wished["cwd"] is not None and not is_command:
-        raise UsageError(why="--cwd is for a COMMAND behind '--': a pipeline says where it runs")
+        raise UsageError(reason="--cwd is for a COMMAND behind '--': a pipeline says where it runs")
     if is_command:
         wished = {**wished, "cwd": _directory(given.layout.root, wished["cwd"])}
     wish = given.run_options(**wished)
@@ -118,13 +118,13 @@ def ask_for(
         told = told_in(list(words), given.settings.secrets, os.environ)
         if told:
             raise UsageError(
-                why=f"the command holds the value of the secret {told[0]}, which would be kept in "
-                f"the run's records: let it read {told[0]} from its environment"
+                reason=f"the command contains the value of the secret {told[0]}, which would be "
+                f"recorded: let it read {told[0]} from its environment"
             )
         return given.layout, asking.command(words, wish)
     if len(words) > 1:
         raise UsageError(
-            why=f"one pipeline, or a command behind '--': supervisor {ctx.info_name} -- "
+            reason=f"one pipeline, or a command behind '--': supervisor {ctx.info_name} -- "
             + " ".join(words)
         )
     return given.layout, asking.named(given.catalog, words[0], wish)
@@ -137,7 +137,7 @@ def _directory(root: str, chosen: str | None) -> str | None:
     """
     if chosen is not None:
         if not os.path.isdir(path := absolute(chosen)):
-            raise UsageError(why=f"--cwd {path}: there is no such directory")
+            raise UsageError(reason=f"--cwd {path}: there is no such directory")
     else:
         try:
             path = os.getcwd()

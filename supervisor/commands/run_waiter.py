@@ -9,7 +9,7 @@ from typing import Any, Final
 from supervisor.commands.ondemand_supervisor import start_ondemand_supervisor
 from supervisor.commands.unserved import Waiting
 from supervisor.core.policy.exit_codes import exit_code
-from supervisor.errors import HelperError
+from supervisor.errors import OndemandSupervisorError
 from supervisor.report.read.run_records import load_manifest
 from workers.records.dataclass import dataclass
 from workers.records.files import read_object
@@ -100,7 +100,7 @@ class Service:
         """Start a helper where nobody serves.
 
         Raises:
-            HelperError: helpers end without serving; where they left their words is named.
+            OndemandSupervisorError: they exit without serving; the error names their log.
         """
         if self._helper is not None:
             code = self._helper.poll()
@@ -110,7 +110,7 @@ class Service:
             self._failures_count += code not in (0, 10, 11, 12)
             if self._failures_count >= HELPERS_COUNT:
                 path = os.path.join(self._layout.control, "helper.log")
-                raise HelperError(code=code, path=path)
+                raise OndemandSupervisorError(code=code, path=path)
         if not is_flocked(self._layout.lease_lock):
             self._helper = start_ondemand_supervisor(self._layout, self._config)
 

@@ -34,7 +34,7 @@ def command(name: str | None) -> int:
         print_line("\n".join(f"{key:<{width}}  {text}" for key, text in NAMES.items()))
         return 0
     if name not in NAMES:
-        raise UsageError(why=unknown_name("schema", name, NAMES))
+        raise UsageError(reason=unknown_name("schema", name, NAMES))
     sys.stdout.write(_written(name) if name in WRITTEN else schema_text(name))
     sys.stdout.flush()
     return 0

@@ -94,7 +94,7 @@ def _show_removed(line: dict[str, Any], *, as_json: bool) -> None:
         ("status", f"{line.get('status')}{detail}"),
         ("started", line.get("startedAt")),
         ("ended", line.get("timestamp")),
-        ("records", "removed by retention or by hand; this is what the history tells"),
+        ("records", "removed, by 'supervisor gc' or by hand; only the history is left"),
     ]
     if line.get("host") not in (None, host_name()):
         rows.append(("host", line["host"]))

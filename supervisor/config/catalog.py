@@ -33,7 +33,7 @@ class Catalog:
             UsageError: there is none of that name; the nearest is named.
         """
         if pipeline_id not in self.pipelines:
-            raise UsageError(why=unknown(pipeline_id, self.pipelines))
+            raise UsageError(reason=unknown(pipeline_id, self.pipelines))
         pipeline = self.pipelines[pipeline_id]
         return pipeline, reachable(self.pipelines, pipeline)
 

@@ -33,18 +33,18 @@ def given_variables(
     for item in given:
         name, is_given, value = item.partition("=")
         if _NAME.fullmatch(name) is None:
-            raise UsageError(why=f"--env {item!r}: give NAME or NAME=VALUE")
+            raise UsageError(reason=f"--env {item!r}: give NAME or NAME=VALUE")
         if name.startswith(_OURS):
             raise UsageError(
-                why=f"--env {name}: names that begin with {_OURS} are the supervisor's"
+                reason=f"--env {name}: names that begin with {_OURS} are the supervisor's"
             )
         if not is_given and name not in environ:
-            raise UsageError(why=f"--env {name}: it is not set here; give {name}=VALUE")
+            raise UsageError(reason=f"--env {name}: it is not set here; give {name}=VALUE")
         value = value if is_given else environ[name]
         secret = name if name in secrets else next(iter(told_in(value, secrets, environ)), None)
         if secret is not None:
             raise UsageError(
-                why=f"--env {name}: the value of the secret {secret} would be kept in the run's "
+                reason=f"--env {name}: the value of the secret {secret} would be kept in the run's "
                 f"records; set {secret} in the environment of whoever starts the run: the "
                 "supervisor's for 'submit', your own for 'run'"
             )

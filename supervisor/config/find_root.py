@@ -33,7 +33,7 @@ def current_dir() -> str:
     try:
         return os.getcwd()
     except OSError as error:
-        raise NoCurrentDirectoryError(why=error.strerror) from None
+        raise NoCurrentDirectoryError(reason=error.strerror) from None
 
 
 def absolute(path: str) -> str:

@@ -119,9 +119,8 @@ class LoadedConfig:
             told = told_in(value, self.settings.secrets, os.environ)
             if told:
                 raise UsageError(
-                    why=f"param {name!r} holds the value of the secret {told[0]}, which would be "
-                    f"kept in the run's records: let the command read {told[0]} from its "
-                    "environment"
+                    reason=f"param {name!r} contains the value of the secret {told[0]}, which "
+                    f"would be recorded: let the command read {told[0]} from its environment"
                 )
         found = dict.fromkeys(self._leader(name) for name in after)
         leaders = tuple(AfterSpec(run_id=run_id, task_id=task_id) for task_id, run_id in found)

@@ -78,7 +78,7 @@ def words_of(words: Iterable[str]) -> dict[str, str]:
             wrong.append(f"param {name!r} is given twice")
         found[name] = value
     if wrong:
-        raise UsageError(why="\n".join(wrong))
+        raise UsageError(reason="\n".join(wrong))
     return found
 
 

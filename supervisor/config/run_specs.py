@@ -76,7 +76,7 @@ class SpecBuilder:
         """
         group = wish.group or pipeline.group
         if group is not None and group not in self.settings.groups:
-            raise UsageError(why=unknown(group, self.settings.groups))
+            raise UsageError(reason=unknown(group, self.settings.groups))
         now = time.time()
         return RunSpec(
             run_id=new_run_id(epoch_s=now, entropy=os.urandom(4)),
@@ -122,7 +122,7 @@ class SpecBuilder:
             f"param {name!r} {why}" for name, why in wrong_with(pipeline, wish.params, typed=False)
         ]
         if wrong:
-            raise UsageError(why="\n".join((f"pipeline {pipeline_id}:", *wrong)))
+            raise UsageError(reason="\n".join((f"pipeline {pipeline_id}:", *wrong)))
         params = resolved(pipeline, wish.params, typed=False)
         return self.spec(pipeline, pipelines, wish=wish, params=params)
 
@@ -143,7 +143,9 @@ class SpecBuilder:
     def command(self, words: tuple[str, ...], wish: RunOptions) -> RunSpec:
         """One run of a command that is configured nowhere; UsageError where params are given."""
         if wish.params:
-            raise UsageError(why="a command behind '--' takes no --param: write the value into it")
+            raise UsageError(
+                reason="a command behind '--' takes no --param: write the value into it"
+            )
         stage = StageSpec(
             id=_stage_id(words[0]), title=readable(" ".join(words))[:200], command=words
         )

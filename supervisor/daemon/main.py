@@ -14,7 +14,7 @@ from supervisor.daemon.build import build_supervisor
 from supervisor.daemon.config_reloader import Reloading
 from supervisor.daemon.loop import Supervisor
 from supervisor.daemon.sd_notify import Notifier
-from supervisor.errors import CannotWriteError, UsageError
+from supervisor.errors import CANNOT_WRITE, UsageError
 from supervisor.launchers.zygote_client import ZygoteLauncher
 from supervisor.report.read.batch_rounds import ended_in
 from supervisor.report.terminal.reporters import CountingReporter, JsonReporter, PlainReporter
@@ -81,7 +81,7 @@ def supervise(asked: Asked, notifier: Notifier, by_fork: ZygoteLauncher) -> int:
     """
     given = load_config(asked.root, asked.config, **asked.flags)
     if asked.dask_scheduler is not None and given.settings.launcher != "dask":
-        raise UsageError(why="--dask-scheduler is for --launcher dask")
+        raise UsageError(reason="--dask-scheduler is for --launcher dask")
     check_engine(given.settings)
     plan = _plan(given, asked)
     reporter = _reporter(asked.as_json)
@@ -114,10 +114,10 @@ def supervise(asked: Asked, notifier: Notifier, by_fork: ZygoteLauncher) -> int:
 def _plan(given: LoadedConfig, asked: Asked) -> _Plan:
     asking = SpecBuilder(settings=given.settings, asked_by="start")
     if asked.params and not asked.pipelines:
-        raise UsageError(why="--param is for the PIPELINEs named; a batch says its own")
+        raise UsageError(reason="--param is for the PIPELINEs named; a batch says its own")
     if asked.pipelines and (asked.batch is not None or asked.again):
         given_with = "--batch" if asked.batch is not None else "--again"
-        raise UsageError(why=f"name PIPELINEs or a batch, not both: {given_with} is for a batch")
+        raise UsageError(reason=f"name PIPELINEs or a batch, not both: {given_with} is for a batch")
     wish = given.run_options(asked.task, asked.params)
     named = asking.all_named(given.catalog, asked.pipelines, wish)
     of_batch = not asked.pipelines and asked.lease_fd is None
@@ -224,8 +224,8 @@ def _leave(
 
 def _code(engine: Supervisor) -> int:
     if engine.unwritten() or engine.postponed is not None:
-        return CannotWriteError.exit_code
+        return CANNOT_WRITE
     if engine.ended_by is not None:
         return 128 + int(signal.Signals(engine.ended_by))
     code = worst(exit_code(status, detail) for status, detail in engine.outcomes.values())
-    return CannotWriteError.exit_code if not code and engine.refused_count else code
+    return CANNOT_WRITE if not code and engine.refused_count else code

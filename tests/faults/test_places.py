@@ -186,7 +186,7 @@ def test_who_waits_for_a_run_that_has_no_place_is_told(root: Root) -> None:
     assert root.call("run", "--", "true").code == 0
     os.chown(root.path / ".runs/default", NOBODY, NOBODY)
     done = root.call("run", "--", "touch", "done")
-    assert (done.code, "was set aside" in done.err) == (73, True)
+    assert (done.code, "rejected the request" in done.err) == (73, True)
     assert not (root.path / "done").exists()
 
 

@@ -223,12 +223,12 @@ def test_readers_say_that_the_directory_was_removed(filled: Root) -> None:
     for name in (gone, gone[-8:]):
         shown = filled.call("show", name)
         assert (shown.code, shown.err) == (0, "")
-        assert "removed by retention" in shown.out
+        assert "removed, by 'supervisor gc'" in shown.out
         assert "succeeded" in shown.out
     assert filled.call("show", gone, "--json").json()["history"]["runId"] == gone
     logs = filled.call("logs", gone)
     assert (logs.code, logs.out) == (4, "")
-    assert "removed by retention" in logs.err
+    assert "directory was removed, by 'supervisor gc'" in logs.err
     assert filled.call("show", "00000000").code == 4
     assert gone in filled.call("status").out
 

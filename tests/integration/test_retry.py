@@ -105,7 +105,7 @@ def test_what_lives_or_succeeded_is_not_made_again(root: Root) -> None:
     good = root.call("submit", "--", "true").out.strip()
     assert root.call("wait", good).code == 0
     done = root.call("retry", good)
-    assert (done.code, "there is nothing to make again" in done.err) == (2, True)
+    assert (done.code, "there is nothing to retry" in done.err) == (2, True)
     done = root.call("retry", good, "--from", "nosuch")
     assert (done.code, "there are: true" in done.err) == (2, True)
     assert root.call("retry", "nosuch").code == 4
@@ -179,7 +179,7 @@ stages = [{ id = "s", command = "echo deploy >> marks" }]
     assert root.call("start", "--once").code == 10
     refused = root.call("retry", deploy)
     assert refused.code == 2
-    assert f"follows {test}, which did not succeed" in refused.err
+    assert f"depends on {test}, which did not succeed" in refused.err
     root.write("mended", "")
     again = [root.call("retry", run_id).out.strip() for run_id in (build, test, deploy)]
     assert root.call("start", "--once").code == 0

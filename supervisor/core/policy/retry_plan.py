@@ -29,19 +29,19 @@ def kept_of(
     stages = [command["id"] for command in manifest["commands"]]
     if status not in FINAL:
         raise UsageError(
-            why=f"{run_id} is {status} and has not ended: 'supervisor wait' or 'cancel' it first, "
-            "or 'supervisor start' where its supervisor died"
+            reason=f"{run_id} is {status} and has not ended: wait for it or cancel it first; "
+            "if its supervisor died, 'supervisor start' records its verdict"
         )
     if not stages:
-        raise UsageError(why=f"{run_id} has no stages: what it was to do is not on record any more")
+        raise UsageError(reason=f"{run_id} has no stages on record any more and cannot be retried")
     if from_stage is None and status == Status.SUCCEEDED:
         raise UsageError(
-            why=f"{run_id} succeeded: there is nothing to make again; "
-            "--from STAGE makes that stage and all that need it again"
+            reason=f"{run_id} succeeded: there is nothing to retry; "
+            "--from STAGE runs that stage and its dependents again"
         )
     if from_stage is not None and from_stage not in stages:
         raise UsageError(
-            why=f"{run_id} has no stage {from_stage!r}; there are: {', '.join(stages)}"
+            reason=f"{run_id} has no stage {from_stage!r}; there are: {', '.join(stages)}"
         )
     again = set() if from_stage is None else _behind(pipeline, from_stage)
     earlier = manifest["extensions"].get("kept") or {}

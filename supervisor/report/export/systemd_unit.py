@@ -28,7 +28,7 @@ def quoted(word: str) -> str:
 
 def _quoted(word: str) -> str:
     if not word.isprintable():
-        raise UsageError(why=f"{word!a} cannot stand in a unit file; choose a path without it")
+        raise UsageError(reason=f"{word!a} cannot stand in a unit file; choose a path without it")
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
 

@@ -49,8 +49,8 @@ def _followed(layout: Layout, run_id: str, leader: AfterSpec) -> AfterSpec:
         if status == Status.SUCCEEDED or status not in FINAL:
             return AfterSpec(run_id=name, task_id=leader.task_id)
     raise UsageError(
-        why=f"{run_id} follows {leader.run_id}, which did not succeed: "
-        f"'supervisor retry {family[-1]}' first, and the new run follows that retry"
+        reason=f"{run_id} depends on {leader.run_id}, which did not succeed: run "
+        f"'supervisor retry {family[-1]}' first; the new run then depends on that retry"
     )
 
 
