@@ -24,9 +24,9 @@ def run() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"supervisor, version {VERSION}")
         return
-    from workers.processes.inherited import take_over
+    from workers.processes.inherited import init_process
 
-    take_over()
+    init_process()
     from supervisor.cli import main as command_line
 
     command_line()

@@ -11,8 +11,8 @@ worked on, was begun before, or was taken away from us.
 import os
 import sys
 
-from workers.entry.run_worker import BAD_USAGE, work
-from workers.processes.inherited import take_over
+from workers.entry.run_worker import BAD_USAGE, run_to_verdict
+from workers.processes.inherited import init_process
 from workers.records.layout import RunDir
 from workers.stages.control import set_handlers
 
@@ -21,19 +21,19 @@ USAGE = "usage: python -m workers RUN_DIR [--owner-fd N | --claim N]"
 
 def main(argv: list[str]) -> int:
     """Parse the words and work."""
-    take_over()
+    init_process()
     words = argv[1:]
     has_number = len(words) == 3 and words[2].isdecimal()
     if has_number and words[1] == "--claim":
-        from workers.entry.keeper import keep  # a worker of this host has no keeper
+        from workers.entry.keeper import run_keeper  # a worker of this host has no keeper
 
-        return keep(RunDir(os.path.realpath(words[0])), int(words[2]))
+        return run_keeper(RunDir(os.path.realpath(words[0])), int(words[2]))
     is_passed = has_number and words[1] == "--owner-fd"
     if not is_passed and len(words) != 1:
         print(USAGE, file=sys.stderr)
         return BAD_USAGE
     set_handlers()
-    return work(RunDir(os.path.realpath(words[0])), int(words[2]) if is_passed else None)
+    return run_to_verdict(RunDir(os.path.realpath(words[0])), int(words[2]) if is_passed else None)
 
 
 if __name__ == "__main__":

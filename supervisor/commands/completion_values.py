@@ -19,7 +19,7 @@ from supervisor.report.read.run_records import requested
 from supervisor.report.read.run_rows import live_service
 from supervisor.store.root_listing import tasks
 from workers.records.files import read_bytes, read_object
-from workers.records.history import newest_lines
+from workers.records.history import last_lines
 from workers.records.ids import is_run_id
 from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
@@ -60,7 +60,7 @@ def _tasks(layout: Layout) -> list[str]:
 def _known_runs(layout: Layout) -> Iterator[tuple[str, str]]:
     for task_id in _tasks(layout):
         with contextlib.suppress(OSError, TypedError):
-            for line in newest_lines(layout.history(task_id), NEWEST_COUNT):
+            for line in last_lines(layout.history(task_id), NEWEST_COUNT):
                 yield str(line.get("runId")), f"{line.get('pipelineId')}, {line.get('status')}"
     with contextlib.suppress(OSError):
         for name in os.listdir(layout.accepted):

@@ -22,7 +22,7 @@ from supervisor.doctor.root_checks import check_root
 from supervisor.doctor.shared_folder import Delays, check_from_two_sides
 from supervisor.errors import ConfigError
 from supervisor.report.text.output import print_error, print_json, table
-from workers.entry.probe import echo as answer
+from workers.entry.probe import answer_doctor as answer
 from workers.records.files import make_private
 from workers.records.layout import Layout
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 from supervisor.config.find_root import absolute
-from workers.processes.inherited import POPEN_FDS_COUNT, as_inherited
+from workers.processes.inherited import POPEN_FDS_COUNT, inherited_limits
 from workers.records.files import FILE_MODE, make_private
 from workers.records.flock import is_flocked, take_flock
 from workers.records.layout import Layout
@@ -52,7 +52,7 @@ def start_ondemand_supervisor(
     words += ["--root", layout.root]
     words += ["--config", absolute(config)] if config else []
     try:
-        with as_inherited(POPEN_FDS_COUNT):
+        with inherited_limits(POPEN_FDS_COUNT):
             return subprocess.Popen(
                 words,
                 stdin=subprocess.DEVNULL,

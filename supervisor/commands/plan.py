@@ -10,7 +10,7 @@ from supervisor.config.load import load_config
 from supervisor.config.run_specs import SpecBuilder
 from supervisor.config.settings import PLACED
 from supervisor.report.text.output import amounts, print_json, print_line
-from workers.records.json_reader import plain
+from workers.records.json_reader import to_plain
 from workers.records.spec import ParamSpec, PipelineSpec
 
 INHERITED: Final = (
@@ -38,7 +38,7 @@ def command(
         asking = SpecBuilder(settings=given.settings, asked_by="plan")
         chosen = asking.named(given.catalog, pipeline, given.run_options(None, params)).pipeline
     if as_json:
-        facts: dict[str, Any] = {"pipeline": plain(chosen), "pipelines": plain(below)}
+        facts: dict[str, Any] = {"pipeline": to_plain(chosen), "pipelines": to_plain(below)}
         print_json("plan", facts)
         return 0
     lines: list[str] = []

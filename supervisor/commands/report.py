@@ -51,7 +51,7 @@ def command(
         rows = task_page.rows_of(layout, task_id, last)
         if not rows and task_id in tasks(layout):
             why = "holds no run that can be read; 'supervisor verify' names what is damaged"
-            raise BadRecordError(path=layout.history(task_id), why=why)
+            raise BadRecordError(path=layout.history(task_id), reason=why)
         if not rows:
             raise UnknownTaskError(reason=unknown_name("task", task_id, tasks(layout)))
         page = task_page.page(layout, task_id, rows)

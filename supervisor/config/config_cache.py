@@ -24,7 +24,7 @@ from supervisor.config.settings import Settings
 from supervisor.version import VERSION
 from workers.records.atomic import replace_file, to_line
 from workers.records.files import parse_object, read_bytes
-from workers.records.json_reader import JsonReader, plain
+from workers.records.json_reader import JsonReader, to_plain
 from workers.records.layout import Layout
 from workers.records.limits import RECORD_LIMIT_BYTES
 from workers.records.read_spec import read_pipeline
@@ -133,12 +133,12 @@ def cached_batch(layout: Layout, key: CacheKey) -> Batch | None:
 
 def cache_config(layout: Layout, key: CacheKey, settings: Settings, catalog: Catalog) -> None:
     """Keep what was read, where the root has a place for it; nobody misses it where it fails."""
-    _save(layout, "configuration", key, {"settings": plain(settings), **_plain(catalog)})
+    _save(layout, "configuration", key, {"settings": to_plain(settings), **_plain(catalog)})
 
 
 def cache_batch(layout: Layout, key: CacheKey, batch: Batch) -> None:
     """Keep a batch, likewise."""
-    content = {"batch": batch.key, "edition": batch.edition, "runs": plain(batch.runs)}
+    content = {"batch": batch.key, "edition": batch.edition, "runs": to_plain(batch.runs)}
     _save(layout, "batch", key, {**content, **_plain(batch.catalog)})
 
 
@@ -163,7 +163,7 @@ def _save(layout: Layout, what: str, key: CacheKey, content: dict[str, Any]) -> 
 
 def _plain(catalog: Catalog) -> dict[str, Any]:
     return {
-        "pipelines": [plain(pipeline) for pipeline in catalog.pipelines.values()],
+        "pipelines": [to_plain(pipeline) for pipeline in catalog.pipelines.values()],
         "places": dict(catalog.places),
         "default": catalog.default,
         "notices": list(catalog.notices),

@@ -34,7 +34,7 @@ def read_text(path: str) -> str:
     except OSError as error:
         raise _fail(path, f"cannot be read: {error.strerror}") from None
     except TypedError as error:
-        raise _fail(path, f"cannot be read: {error.facts['why']}") from None
+        raise _fail(path, f"cannot be read: {error.facts['reason']}") from None
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:64]:
         raise _fail(path, "looks like UTF-16; save it as UTF-8")
     if data.startswith(b"\xef\xbb\xbf"):

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from supervisor.config.param_values import text_of
-from workers.records.ids import ID_PATTERN, why_bad
+from workers.records.ids import ID_PATTERN, id_problem
 from workers.records.limits import PRIORITY_LIMIT
 
 STAGES_LIMIT_COUNT = 10_000  # fault V11
@@ -31,7 +31,7 @@ _PARAM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
 def _id(value: str) -> str:
-    why = why_bad(value)
+    why = id_problem(value)
     if why is not None:
         raise ValueError(
             f"{value!r} {why}: use up to 100 of the characters A-Z a-z 0-9 . _ -, "

@@ -10,7 +10,7 @@ from typing import Final
 
 from supervisor.config.suggest import near
 from supervisor.errors import Problem, UsageError
-from workers.records.params import named_in
+from workers.records.params import param_names
 from workers.records.spec import Pairs, ParamSpec, PipelineSpec, StageSpec
 
 VALUE_LIMIT_BYTES: Final = 65_536  # half of what Linux takes as one word (MAX_ARG_STRLEN)
@@ -162,16 +162,16 @@ def _stage(
     pipelines: Mapping[str, PipelineSpec],
     pipeline_id: str,
 ) -> Iterator[tuple[str, str]]:
-    if isinstance(stage.command, str) and named_in(stage.command):
+    if isinstance(stage.command, str) and param_names(stage.command):
         why = 'a shell\'s text is never filled in: write "$SUPERVISED_PARAM_<NAME>", or a list'
         yield "command", why
     words = stage.command if isinstance(stage.command, tuple) else ()
     for word in (*words, *(text for _, text in stage.params)):
-        for name in named_in(word):
+        for name in param_names(word):
             if name not in takes:
                 yield "command" if words else "params", f"{_param(name, takes, pipeline_id)}"
     for key, text in [("cwd", stage.cwd or ""), *((f"env.{n}", v) for n, v in stage.env)]:
-        if named_in(text):
+        if param_names(text):
             yield key, "only words of a list and params are filled in, this is not"
     target = pipelines.get(stage.pipeline or "")
     if target is None:
@@ -193,7 +193,7 @@ def _param(name: str, takes: Mapping[str, ParamSpec], pipeline_id: str) -> str:
 
 def _whole(text: str) -> tuple[str, ...]:
     """The one parameter that a text consists of, empty where it is anything else."""
-    names = named_in(text)
+    names = param_names(text)
     return names if len(names) == 1 and text == f"{{param.{names[0]}}}" else ()
 
 

@@ -15,8 +15,8 @@ from supervisor.config.settings import PLACED, Settings, limits_of
 from supervisor.errors import UsageError
 from workers.records.clock import utc_text
 from workers.records.dataclass import dataclass
-from workers.records.ids import check_id, new_run_id, why_bad
-from workers.records.params import bound
+from workers.records.ids import check_id, id_problem, new_run_id
+from workers.records.params import bind_params
 from workers.records.placement import CALLER
 from workers.records.spec import AfterSpec, Pairs, PipelineSpec, RunSpec, SlotSpec, StageSpec
 from workers.records.utf8 import readable
@@ -81,7 +81,7 @@ class SpecBuilder:
         return RunSpec(
             run_id=new_run_id(epoch_s=now, entropy=os.urandom(4)),
             task_id=check_id("task", wish.task or self.settings.default_task),
-            pipeline=bound(pipeline, params),
+            pipeline=bind_params(pipeline, params),
             pipelines=pipelines,
             params=params,
             batch=None if batch is None else batch.key,
@@ -177,4 +177,4 @@ class SpecBuilder:
 def _stage_id(program: str) -> str:
     """A file name for a command's stage: its program's name where that may be an id."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", os.path.basename(program))[:60]
-    return name if why_bad(name) is None else "command"
+    return name if id_problem(name) is None else "command"

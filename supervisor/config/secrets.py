@@ -11,8 +11,8 @@ from typing import Final
 from supervisor.config.settings import Settings
 from supervisor.errors import Problem
 from workers.records.hooks import HookEvent
-from workers.records.json_reader import plain
-from workers.records.params import variable
+from workers.records.json_reader import to_plain
+from workers.records.params import param_variable
 from workers.records.spec import PipelineSpec
 
 TELLING_CHARS: Final = 8  # a shorter value is a word that may stand anywhere
@@ -48,9 +48,9 @@ def written_down(
                     Problem(source, f"{place}.{name}", f"is the value of a secret: {MEND}")
                 )
         for item in pipeline.takes:
-            if variable(item.name) in names:
+            if param_variable(item.name) in names:
                 found.append(Problem(source, f"{at}.params.{item.name}", f"is a secret: {MEND}"))
-        for name in told_in(plain(pipeline), names, environ):
+        for name in told_in(to_plain(pipeline), names, environ):
             found.append(Problem(source, at, f"holds the value of the secret {name}: {MEND}"))
     return found
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from supervisor.config.settings import Launcher, Settings
-from workers.records.ids import why_bad
+from workers.records.ids import id_problem
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _DAY_S: Final = 86_400.0
@@ -18,7 +18,7 @@ Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
 
 
 def _task(value: str) -> str:
-    why = why_bad(value)
+    why = id_problem(value)
     if why is not None:
         raise ValueError(f"{value!r} {why}")
     return value

@@ -31,7 +31,7 @@ from workers.records.begun import has_begun
 from workers.records.files import is_dir, make_private, read_marker, read_object
 from workers.records.flock import is_flocked
 from workers.records.identity import is_alive
-from workers.records.ids import is_run_id, why_bad
+from workers.records.ids import id_problem, is_run_id
 from workers.records.layout import RunDir
 from workers.records.manifest_check import check_manifest
 from workers.records.read_spec import load_spec
@@ -132,11 +132,11 @@ def _task_of(parts: DaemonContext, run_id: str) -> str | None:
         parts.log.write("marker_unreadable", run_id=run_id, now_at=parts.intake.reject(path))
     except TypedError as error:
         parts.log.write("marker_unreadable", run_id=run_id, why=str(error))
-    named = task_id if why_bad(task_id) is None else None
+    named = task_id if id_problem(task_id) is None else None
     if named is not None and is_dir(layout.run_dir(named, run_id).path):
         return named
     for name in os.listdir(layout.runs):
-        if why_bad(name) is None and os.path.isdir(layout.run_dir(name, run_id).path):
+        if id_problem(name) is None and os.path.isdir(layout.run_dir(name, run_id).path):
             return name
     return named
 

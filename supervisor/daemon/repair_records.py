@@ -23,7 +23,7 @@ from workers.records.atomic import replace_file, to_line
 from workers.records.dataclass import dataclass
 from workers.records.files import DIR_MODE, FILE_MODE, make_private, read_object, sync_dir
 from workers.records.flock import take_flock
-from workers.records.history import STATUSES, history_line, lines_of, read_lines
+from workers.records.history import STATUSES, history_line, lines_of_runs, read_lines
 from workers.records.journal import (
     FROM_HISTORY,
     Event,
@@ -207,7 +207,7 @@ class Repair:
         self._keep(run.manifest)
         self._persistence.rewrite_manifest(reader)
         done.append("manifest written again")
-        if not lines_of(layout.history(task_id), [run_id]):
+        if not lines_of_runs(layout.history(task_id), [run_id]):
             self._persistence.restore_lines([reader])
             done.append("added to the history")
         return "; ".join(done)
@@ -244,7 +244,7 @@ class Repair:
 
     def _lost_verdict(self, task_id: str, run_id: str) -> Fact | None:
         layout = self._layout
-        line = lines_of(layout.history(task_id), [run_id]).get(run_id)
+        line = lines_of_runs(layout.history(task_id), [run_id]).get(run_id)
         if line is not None and line.get("status") in STATUSES:
             status, detail, at = line["status"], line.get("statusDetail"), line.get("timestamp")
             duration_s = line.get("durationSeconds")

@@ -15,9 +15,9 @@ from supervisor.store.root_record import copied_from, load_root_record, root_rec
 from workers.records.atomic import is_abandoned
 from workers.records.clock import epoch_of
 from workers.records.flock import is_flocked
-from workers.records.history import newest_lines
+from workers.records.history import last_lines
 from workers.records.identity import Identity, boot_id
-from workers.records.ids import instant_of, is_run_id
+from workers.records.ids import is_run_id, run_id_instant
 from workers.records.json_reader import JsonReader
 from workers.records.layout import Layout
 from workers.records.proc import is_running, proc_stat
@@ -152,7 +152,7 @@ def _leftovers(layout: Layout) -> CheckResult:
 def _newest(layout: Layout) -> CheckResult:
     """A clock that went back makes run ids that sort before those that there are."""
     found = [str(line.get("timestamp")) for line in _last_lines(layout)]
-    found += [instant_of(run_id) for run_id in _newest_ids(layout)]
+    found += [run_id_instant(run_id) for run_id in _newest_ids(layout)]
     newest = max(map(_epoch, found), default=0.0)
     ahead_s = newest - time.time()
     if ahead_s <= _CLOCK_SLACK_S:
@@ -166,7 +166,7 @@ def _newest(layout: Layout) -> CheckResult:
 
 def _last_lines(layout: Layout) -> Iterator[dict[str, Any]]:
     for task_id in tasks(layout):
-        yield from newest_lines(layout.history(task_id), 1)
+        yield from last_lines(layout.history(task_id), 1)
 
 
 def _newest_ids(layout: Layout) -> Iterator[str]:

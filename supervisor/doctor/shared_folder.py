@@ -21,8 +21,8 @@ from workers.entry.probe import (
     file_clock_s,
     lock,
     peers_in,
-    see,
-    win,
+    poll_until,
+    win_names,
 )
 from workers.records.atomic import replace_file, to_line
 from workers.records.dataclass import dataclass
@@ -64,7 +64,7 @@ class Peer:
     def end(self, token: str, *, wait_s: float = ANSWER_S) -> Mapping[str, Any] | None:
         """Wait for the answer; None where none came."""
         path = os.path.join(self.place, "answer.json")
-        if see(lambda: read_object(path).get("token") == token, wait_s=wait_s):
+        if poll_until(lambda: read_object(path).get("token") == token, wait_s=wait_s):
             return read_object(path)
         return None
 
@@ -83,7 +83,7 @@ class Peer:
             return None
         began = time.monotonic()
         change.make(there)
-        return (time.monotonic() - began) / 2 if see(lambda: change.seen(back)) else None
+        return (time.monotonic() - began) / 2 if poll_until(lambda: change.seen(back)) else None
 
 
 def check_from_two_sides(
@@ -124,11 +124,11 @@ def _look(directory: str, child_pid: int, hosts_count: int, ages: Delays) -> Ite
     def others() -> list[str]:
         return [path for path in peers_in(directory) if path not in ours()]
 
-    if not see(lambda: bool(ours()), wait_s=_CHILD_S):
+    if not poll_until(lambda: bool(ours()), wait_s=_CHILD_S):
         yield bad("two sides", "a process of this host cannot answer", f"see to {directory}")
         return
     yield from _look_with(Peer(ours()[0]), "a second process", ages)
-    if not see(lambda: len(others()) >= hosts_count):
+    if not poll_until(lambda: len(others()) >= hosts_count):
         yield warn(
             "other hosts",
             f"{len(others())} of {hosts_count} answer",
@@ -153,7 +153,7 @@ def _look_with(peer: Peer, who: str, ages: Delays) -> Iterator[CheckResult]:
         yield _lock(peer, who)
         yield _clocks(peer, who, told)
         peer.begin("leave")
-        see(lambda: not os.path.lexists(peer.place), wait_s=_GREET_S)
+        poll_until(lambda: not os.path.lexists(peer.place), wait_s=_GREET_S)
     except (OSError, TypedError) as error:
         yield bad(who, f"looking failed ({error})", "see to the folder, and look again")
 
@@ -185,7 +185,7 @@ def _changes(peer: Peer, who: str, ages: Delays) -> CheckResult:
 def _once(peer: Peer, who: str) -> CheckResult:
     """Both make the same names, from either end: each may be made by one alone."""
     token = peer.begin("win")
-    mine = win(peer.place, backwards=False)
+    mine = win_names(peer.place, backwards=False)
     told = peer.end(token)
     if told is None or "won" not in told:
         why = "no answer" if told is None else told.get("error")

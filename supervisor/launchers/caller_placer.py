@@ -6,7 +6,7 @@ agent would report, the host's lock does: a free lock means that nobody will beg
 """
 
 from supervisor.launchers.agents.protocol import Cancel, Place
-from workers.records.caller import dismiss_caller, has_caller
+from workers.records.caller import has_caller, remove_caller
 from workers.records.layout import Layout
 from workers.records.placement import CALLER
 from workers.records.typed_errors import TypedError
@@ -38,7 +38,7 @@ class CallerPlacer:
 
     def forget(self, key: str) -> None:
         """The run has left the fleet: a host that still waits for it ends."""
-        dismiss_caller(self._layout, key.rpartition(".")[0])
+        remove_caller(self._layout, key.rpartition(".")[0])
 
     def is_there(self, run_id: str) -> bool:
         """Tell whether a host waits for the run; True if that cannot be checked now."""

@@ -8,7 +8,7 @@ from typing import Final
 
 import workers
 from supervisor.launchers.spawner import start_child
-from workers.records.caller import announce_caller, dismiss_caller
+from workers.records.caller import announce_caller, remove_caller
 from workers.records.layout import Layout
 from workers.records.spec import RunSpec
 
@@ -47,7 +47,7 @@ class HostProcess:
                 stdin=subprocess.PIPE,
             )
         except OSError:
-            dismiss_caller(layout, spec.run_id)
+            remove_caller(layout, spec.run_id)
             raise
         finally:
             os.close(fd)
@@ -61,7 +61,7 @@ class HostProcess:
 
     def dismiss(self) -> None:
         """The run is not going to be accepted: the host ends without having begun anything."""
-        dismiss_caller(self._layout, self._run_id)
+        remove_caller(self._layout, self._run_id)
         if self._process.stdin is not None:
             self._process.stdin.close()
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
-from workers.processes.inherited import POPEN_FDS_COUNT, as_inherited
+from workers.processes.inherited import POPEN_FDS_COUNT, inherited_limits
 from workers.processes.spawn import TRANSIENT
 from workers.processes.tree import Process
 from workers.records.dataclass import dataclass
@@ -24,7 +24,7 @@ from workers.records.identity import open_pidfd
 from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
 from workers.records.typed_errors import TypedError
-from workers.stages.control import TAKEN
+from workers.stages.control import STOP_SIGNALS
 
 # Counted in /proc/PID/fd: a supervisor at rest holds 14, and 5 more for an instant while it spawns
 # or writes; one more, a pidfd, per worker.
@@ -81,7 +81,7 @@ def refused(number: int) -> LaunchFailure:
 @contextlib.contextmanager
 def _held_back() -> Iterator[None]:
     """Let a child begin with these signals blocked: what comes early waits for its handlers."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:
@@ -133,7 +133,7 @@ def start_child(
         for _ in range(_RESERVE_COUNT):
             held.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         held.enter_context(_held_back())
-        held.enter_context(as_inherited(POPEN_FDS_COUNT))
+        held.enter_context(inherited_limits(POPEN_FDS_COUNT))
         return subprocess.Popen(
             words,
             stdin=stdin,

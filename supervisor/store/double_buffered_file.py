@@ -14,7 +14,7 @@ import signal
 import stat
 import time
 
-from workers.records.atomic import Receipt, temporary_name
+from workers.records.atomic import WriteCost, temporary_name
 from workers.records.files import CREATE, FILE_MODE, open_regular, sync_dir
 from workers.records.typed_errors import BadFileError, TypedError
 
@@ -34,7 +34,7 @@ class DoubleBufferedFile:
         self._spare_edition = -1
         self._litter: set[str] = set()  # what the disk refused to remove so far
 
-    def replace(self, data: bytes, *, new_edition: bool, last: bool) -> Receipt:
+    def replace(self, data: bytes, *, new_edition: bool, last: bool) -> WriteCost:
         """Put ``data`` in the place of the file, whole or not at all.
 
         Args:
@@ -67,13 +67,13 @@ class DoubleBufferedFile:
         except OSError as error:
             self._remove(temporary, following)
             if isinstance(error, IsADirectoryError):
-                raise BadFileError(path=self._path, why="is a directory") from None
+                raise BadFileError(path=self._path, reason="is a directory") from None
             raise
         self._spare, self._spare_edition, self._edition = following, self._edition, edition
         self._remove(*self._litter)
         if last:
             sync_dir(self._directory)
-        return Receipt(time.monotonic() - began, len(data))
+        return WriteCost(time.monotonic() - began, len(data))
 
     def close(self) -> None:
         """Keep no spare file."""

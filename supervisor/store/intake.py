@@ -166,7 +166,7 @@ class Intake:
         if is_dir(path) and not os.path.islink(path):
             return True
         if os.path.lexists(path):
-            raise BadFileError(path=path, why="is not a directory")
+            raise BadFileError(path=path, reason="is not a directory")
         return False
 
     def _run(self, spec: RunSpec) -> RunDir:

@@ -11,7 +11,7 @@ import contextlib
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.dataclass import dataclass
 from workers.records.files import read_object
-from workers.records.ids import is_run_id, why_bad
+from workers.records.ids import id_problem, is_run_id
 from workers.records.json_reader import JsonReader
 from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
@@ -37,7 +37,7 @@ def load_newest(layout: Layout) -> Newest | None:
         found = Newest(
             run_id=read.text("run_id"), task_id=read.text("task_id"), number=read.integer("number")
         )
-        if is_run_id(found.run_id) and why_bad(found.task_id) is None:
+        if is_run_id(found.run_id) and id_problem(found.task_id) is None:
             return found
     return None
 

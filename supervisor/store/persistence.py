@@ -15,12 +15,12 @@ from supervisor.store.run_file_sizes import measure_files
 from supervisor.store.run_reader import RunReader
 from supervisor.store.state_store import TaskStateStore
 from supervisor.store.written_manifest import WrittenManifest
-from workers.records.atomic import Receipt, to_bytes
+from workers.records.atomic import WriteCost, to_bytes
 from workers.records.clock import Clock, utc_text
 from workers.records.dataclass import dataclass
 from workers.records.extensions import Observed
 from workers.records.files import read_object
-from workers.records.history import history_line, lines_of
+from workers.records.history import history_line, lines_of_runs
 from workers.records.layout import Layout
 from workers.records.limits import Limits
 from workers.records.manifest import FINAL, fold_manifest
@@ -219,7 +219,7 @@ class PersistenceCoordinator:
         """
         if task_id not in self._recorded:
             self.store(task_id)  # makes room if something else is in the history's place
-            self._recorded[task_id] = lines_of(self._layout.history(task_id), run_ids)
+            self._recorded[task_id] = lines_of_runs(self._layout.history(task_id), run_ids)
         return self._recorded[task_id]
 
     def lacks_lines(self, task_id: str) -> bool:
@@ -314,7 +314,7 @@ def _refused(notes: _Notes) -> dict[str, Any]:
     }
 
 
-def _slow_write(receipt: Receipt, limits: Limits) -> dict[str, Any]:
+def _slow_write(receipt: WriteCost, limits: Limits) -> dict[str, Any]:
     return {
         "code": "slow_write",
         "message": f"writing manifest.json took {receipt.seconds:.1f} s, "

@@ -24,7 +24,7 @@ class Quarantine:
 
     def invalid(self, error: BadFileError) -> None:
         """Move away what is no plain file; where the disk refuses, whoever met it tries again."""
-        self._move(str(error.facts["path"]), "invalid", str(error.facts["why"]))
+        self._move(str(error.facts["path"]), "invalid", str(error.facts["reason"]))
 
     def make_room(self, path: str, *, parses: bool = True) -> None:
         """Move away what cannot be the record that is going to be written or appended to.
@@ -41,7 +41,7 @@ class Quarantine:
         except BadFileError as error:
             self.invalid(error)
         except BadRecordError as error:
-            self._move(path, "corrupt", str(error.facts["why"]))
+            self._move(path, "corrupt", str(error.facts["reason"]))
         except OSError:
             return  # missing, or refused: whoever writes it will be told
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 
 from workers.records.files import read_marker
-from workers.records.ids import is_run_id, why_bad
+from workers.records.ids import id_problem, is_run_id
 from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
 
@@ -26,7 +26,7 @@ def active_ids(layout: Layout) -> dict[str, str]:
         if is_run_id(name):
             with contextlib.suppress(OSError, TypedError):
                 found[name] = read_marker(layout.marker(name))
-    return {run_id: task_id for run_id, task_id in found.items() if why_bad(task_id) is None}
+    return {run_id: task_id for run_id, task_id in found.items() if id_problem(task_id) is None}
 
 
 def rejected(layout: Layout) -> list[str]:
@@ -49,6 +49,6 @@ def waits(layout: Layout) -> bool:
 def _names(directory: str) -> list[str]:
     """The ids in a directory; none if there is no such directory, OSError if it may not be read."""
     try:
-        return [name for name in os.listdir(directory) if why_bad(name) is None]
+        return [name for name in os.listdir(directory) if id_problem(name) is None]
     except (FileNotFoundError, NotADirectoryError):
         return []

@@ -42,7 +42,7 @@ def state_lock(path: str) -> Iterator[Held | None]:
         yield None
         return
     except NotImplementedError as error:  # what filelock makes of ENOSYS
-        raise LockingBrokenError(path=path, why=str(error)) from None
+        raise LockingBrokenError(path=path, reason=str(error)) from None
     try:
         yield (lambda: _still_named(path)) if _still_named(path) else None
     finally:
@@ -56,7 +56,7 @@ def _still_named(path: str) -> bool:
     except FileNotFoundError:
         return False
     except BadFileError as error:
-        raise LockingBrokenError(path=path, why=str(error.facts["why"])) from None
+        raise LockingBrokenError(path=path, reason=str(error.facts["reason"])) from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -17,9 +17,9 @@ from supervisor.core.policy.guardrails import measure
 from supervisor.core.policy.task_metrics import LockCounts, Totals, percentiles
 from supervisor.errors import TaskStateStoreLockError
 from supervisor.store.state_lock import state_lock
-from workers.records.atomic import Receipt, replace_file, to_bytes, to_line, write_all
+from workers.records.atomic import WriteCost, replace_file, to_bytes, to_line, write_all
 from workers.records.files import make_private, open_regular, read_from, read_object, sync_dir
-from workers.records.history import newest_lines, read_lines
+from workers.records.history import last_lines, read_lines
 from workers.records.layout import Layout
 from workers.records.limits import Limits
 from workers.records.request import now_text
@@ -59,7 +59,7 @@ class TaskStateStore:
         self._is_named = False
         self.is_stale = not self._load()
 
-    def append(self, lines: list[dict[str, Any]]) -> Receipt:
+    def append(self, lines: list[dict[str, Any]]) -> WriteCost:
         """Append finished runs to the history, with one flush for all of them.
 
         Raises:
@@ -87,7 +87,7 @@ class TaskStateStore:
                 self._cut_off_failed(fd)
         finally:
             os.close(fd)
-        return Receipt(time.monotonic() - began, len(data))
+        return WriteCost(time.monotonic() - began, len(data))
 
     def _cut_off_failed(self, fd: int) -> None:
         """Whole lines of a group that failed must not count; it is appended anew."""
@@ -95,7 +95,7 @@ class TaskStateStore:
             os.ftruncate(fd, self._failed_at)
             self._failed_at = None
 
-    def write_snapshot(self) -> Receipt:
+    def write_snapshot(self) -> WriteCost:
         """Try the task's lock once and bring state and metrics up to the history.
 
         Returns:
@@ -210,7 +210,7 @@ class TaskStateStore:
         if agree and state.get("totals") != _counts(totals):
             return False
         enough = self._shown(totals) if agree else 0
-        if runs != newest_lines(history, max(len(runs), enough), shown):
+        if runs != last_lines(history, max(len(runs), enough), shown):
             return False
         self._totals, self._counted_bytes, self._shown_bytes = totals, counted, shown
         self._written_runs = written

@@ -13,7 +13,7 @@ import pytest
 from supervisor.store.state_store import TaskStateStore
 from workers.records.extensions import observed_in
 from workers.records.heartbeat import last_beat
-from workers.records.history import newest_lines, read_lines
+from workers.records.history import last_lines, read_lines
 from workers.records.journal import JournalReader, verdict_in
 from workers.records.layout import Layout
 from workers.records.limits import Limits
@@ -68,7 +68,7 @@ def test_a_history_and_its_state_are_continued(tmp_path: Path) -> None:
     ):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(DATA / name, path)
-    lines = newest_lines(layout.history("compat"), 1000)
+    lines = last_lines(layout.history("compat"), 1000)
     assert lines == stored("state.json")["runs"]
     store = TaskStateStore(layout, "compat", history_limit=1000, limits=Limits())
     store.append([{**lines[-1], "runId": "2026-01-01T00-00-00-000Z-00000000"}])

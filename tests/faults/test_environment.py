@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.root import Done, Root, wait_until
-from workers.processes.spawn import NotStarted, launch
+from workers.processes.spawn import NotStarted, spawn
 from workers.processes.tree import children
 from workers.records.proc import proc_stat
 
@@ -167,7 +167,7 @@ def started(argv: list[str], cwd: Path, **env: str) -> NotStarted | int:
     null = os.open(os.devnull, os.O_WRONLY)
     here = os.getcwd()
     try:
-        found = launch(argv, cwd=str(cwd), env=env, stdout_fd=null, stderr_fd=null)
+        found = spawn(argv, cwd=str(cwd), env=env, stdout_fd=null, stderr_fd=null)
     finally:
         os.close(null)
         os.chdir(here)

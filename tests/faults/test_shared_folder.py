@@ -16,7 +16,7 @@ from supervisor.doctor.mounts import Mount, check_mount, mount_of, mounts_in
 from supervisor.doctor.shared_folder import Delays, check_from_two_sides
 from tests.faults.test_doctor import served
 from tests.root import Root, wait_until
-from workers.entry.probe import CHANGES, echo, peers_in, see
+from workers.entry.probe import CHANGES, answer_doctor, peers_in, poll_until
 
 PATIENT = Delays(interval_s=60.0, hung_after_s=120.0)
 MOUNTINFO = r"""
@@ -122,7 +122,7 @@ def test_a_change_that_is_never_seen_is_bad(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def soon(looking: object, *, wait_s: float = 0.3, every_s: float = 0.01) -> bool:
-        return see(looking, wait_s=min(wait_s, 5.0), every_s=every_s)  # type: ignore[arg-type]
+        return poll_until(looking, wait_s=min(wait_s, 5.0), every_s=every_s)  # type: ignore[arg-type]
 
     monkeypatch.setattr(shared_folder, "see", soon)
     monkeypatch.setattr(shared_folder.Peer, "change", lambda *_: None)
@@ -181,7 +181,7 @@ def test_what_a_killed_peer_of_this_host_left_goes(tmp_path: Path) -> None:
 
 def test_nobody_asks_and_it_ends(tmp_path: Path) -> None:
     told: list[str] = []
-    assert not echo(str(tmp_path / "probe"), idle_s=0.05, tell=told.append)
+    assert not answer_doctor(str(tmp_path / "probe"), idle_s=0.05, tell=told.append)
     assert "doctor --hosts 1" in told[0]
     assert list(tmp_path.iterdir()) == []
 
@@ -189,10 +189,10 @@ def test_nobody_asks_and_it_ends(tmp_path: Path) -> None:
 def test_what_fails_at_the_other_side_is_told_here(tmp_path: Path) -> None:
     place = tmp_path / "probe"
     answering = threading.Thread(
-        target=lambda: echo(str(place), idle_s=20.0, tell=lambda _: None), daemon=True
+        target=lambda: answer_doctor(str(place), idle_s=20.0, tell=lambda _: None), daemon=True
     )
     answering.start()
-    assert see(lambda: bool(list(peers_in(str(place)))), wait_s=10.0)
+    assert poll_until(lambda: bool(list(peers_in(str(place)))), wait_s=10.0)
     peer = shared_folder.Peer(next(peers_in(str(place))))
     Path(peer.place, "clock.theirs").mkdir()
     answer = peer.end(peer.begin("greet"))

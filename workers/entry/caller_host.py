@@ -24,10 +24,10 @@ import sys
 import traceback
 from typing import NoReturn
 
-from workers.entry.keeper import keep_for_caller
+from workers.entry.keeper import run_caller_keeper
 from workers.entry.run_worker import BUG
-from workers.processes.inherited import take_over
-from workers.processes.oom import inherited_adj
+from workers.processes.inherited import init_process
+from workers.processes.oom import inherited_score
 from workers.processes.proctitle import set_title
 from workers.processes.zygote_protocol import receive_message
 from workers.records.identity import identity_of
@@ -70,7 +70,7 @@ class CallerHost:
             self._sock.close()
             os.close(self._signals_r)
             os.close(self._signals_w)
-            code = keep_for_caller(self._layout, run, caller_fd, self._client)
+            code = run_caller_keeper(self._layout, run, caller_fd, self._client)
         except BaseException:  # noqa: BLE001 - what an interpreter of its own would print
             traceback.print_exc()
         finally:
@@ -127,8 +127,8 @@ def main(root: str, run_dir: str, caller_fd: int) -> None:
         run_dir: its directory, by its real path; it need not be there yet.
         caller_fd: its locked caller's file.
     """
-    take_over()
-    inherited_adj()  # before a worker raises it
+    init_process()
+    inherited_score()  # before a worker raises it
     set_title(["supervisor", "host", run_dir], "host")
     os.set_inheritable(caller_fd, False)
     identity_of(os.getpid())  # what is true of every keeper is asked once

@@ -13,7 +13,7 @@ from typing import Final
 _WORDS_LIMIT_BYTES: Final = 2000  # of what a worker that could not begin said last
 
 
-def host(run_dir: str, attempt: int) -> tuple[int, str]:
+def run_attempt(run_dir: str, attempt: int) -> tuple[int, str]:
     """Start the worker program for an attempt and wait until its keeper has ended.
 
     It leads a session of its own and outlives whoever called us; its files tell how it goes.

@@ -14,20 +14,20 @@ import time
 import traceback
 from typing import Final, NoReturn
 
-from workers.entry.run_worker import BAD_USAGE, BUG, CANNOT_WRITE, work
+from workers.entry.run_worker import BAD_USAGE, BUG, CANNOT_WRITE, run_to_verdict
 from workers.processes.containment import Containment
 from workers.processes.libc import become_subreaper
 from workers.processes.proctitle import set_title
 from workers.records.atomic import name_boot
-from workers.records.caller import dismiss_caller, is_dismissed
-from workers.records.claim import WORKER, WorkerEnd, take_claim, tell_ended
-from workers.records.files import HeldFile
+from workers.records.caller import is_removed, remove_caller
+from workers.records.claim import WORKER, WorkerEnd, record_worker_end, take_claim
+from workers.records.files import ClaimFile
 from workers.records.identity import boot_id, signal_name
 from workers.records.layout import Layout, RunDir
 from workers.records.placement import CALLER, read_placement
-from workers.records.request import give_hint
+from workers.records.request import write_hint
 from workers.records.typed_errors import TypedError
-from workers.stages.control import TAKEN, set_handlers
+from workers.stages.control import STOP_SIGNALS, set_handlers
 from workers.stages.host_client import HostClient
 
 SECOND: Final = 75  # as OwnedError
@@ -36,10 +36,10 @@ TELL_DELAY_S: Final = 0.2  # doubled each time: 3 s in all; then silence has to 
 FIRST_POLL_S: Final = 0.01  # a run that has room at once is placed within a turn of the supervisor
 POLL_FACTOR: Final = 1.1
 MAX_POLL_S: Final = 0.1  # as often as the caller itself looks for output: one stat each time
-_HEARD: Final = (*TAKEN, signal.SIGCHLD)
+_HEARD: Final = (*STOP_SIGNALS, signal.SIGCHLD)
 
 
-def keep(run: RunDir, attempt: int) -> int:
+def run_keeper(run: RunDir, attempt: int) -> int:
     """Claim an attempt and see it through.
 
     Args:
@@ -70,7 +70,7 @@ def keep(run: RunDir, attempt: int) -> int:
     return _see_through(run, attempt, fd, host=None)
 
 
-def keep_for_caller(layout: Layout, run: RunDir, caller_fd: int, host: HostClient) -> int:
+def run_caller_keeper(layout: Layout, run: RunDir, caller_fd: int, host: HostClient) -> int:
     """Wait until the supervisor places a caller's run, claim the attempt and see it through.
 
     Args:
@@ -80,8 +80,8 @@ def keep_for_caller(layout: Layout, run: RunDir, caller_fd: int, host: HostClien
         host: where the worker asks for the runs of its sub-pipelines to be hosted.
 
     Returns:
-        The worker's exit code, as ``keep``; 75 if the run is not ours to begin any more, 73 if the
-        disk refuses.
+        The worker's exit code, as ``run_keeper``; 75 if the run is not ours to begin any more, 73
+        if the disk refuses.
     """
     _prepare()
     attempt = 0
@@ -98,19 +98,19 @@ def keep_for_caller(layout: Layout, run: RunDir, caller_fd: int, host: HostClien
         except OSError as error:
             print(f"worker: {run.claim(attempt)}: {error.strerror}", file=sys.stderr)
             return CANNOT_WRITE
-    dismiss_caller(layout, run.run_id)  # from here on the claim tells that the run has a host
+    remove_caller(layout, run.run_id)  # from here on the claim tells that the run has a host
     os.close(caller_fd)
-    give_hint(layout, run.run_id)
+    write_hint(layout, run.run_id)
     set_title(["workers", run.path, "--claim", str(attempt)], f"run {run.path[-8:]}")
     code = _see_through(run, attempt, fd, host=host)
-    give_hint(layout, run.run_id)
+    write_hint(layout, run.run_id)
     return code
 
 
 def _next_attempt(run: RunDir, caller_fd: int, *, after: int) -> int | None:
     """Wait for an attempt that is ours; None if there will be none, or if we are to end."""
     poll_s = FIRST_POLL_S
-    while not is_dismissed(caller_fd):
+    while not is_removed(caller_fd):
         with contextlib.suppress(OSError, TypedError):
             placed = read_placement(run.placement)
             if placed.launcher == CALLER and placed.attempt > after:
@@ -143,9 +143,9 @@ def _be_worker(run: RunDir, attempt: int, fd: int, host: HostClient | None) -> N
     code = BUG
     try:
         os.setsid()
-        claim = HeldFile.of(run.claim(attempt), fd)
+        claim = ClaimFile.of(run.claim(attempt), fd)
         os.close(fd)
-        code = work(run, None, attempt=attempt, claim=claim, host=host)
+        code = run_to_verdict(run, None, attempt=attempt, claim=claim, host=host)
     except BaseException:  # noqa: BLE001 - what an interpreter of its own would print
         traceback.print_exc()
     finally:
@@ -187,7 +187,7 @@ def _tell(fd: int, end: WorkerEnd) -> None:
     delay_s = TELL_DELAY_S
     for left in reversed(range(TELL_TRIES_COUNT)):
         try:
-            tell_ended(fd, end, at_epoch_s=time.time())
+            record_worker_end(fd, end, at_epoch_s=time.time())
         except OSError as error:
             if not left:
                 print(f"worker: its end could not be told: {error.strerror}", file=sys.stderr)

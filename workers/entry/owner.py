@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from workers.records.begun import has_begun
-from workers.records.files import HeldFile, open_regular
+from workers.records.files import ClaimFile, open_regular
 from workers.records.journal import JournalReader, verdict_in
 from workers.records.layout import RunDir
 from workers.records.typed_errors import BadFileError, OwnedError
@@ -64,7 +64,7 @@ def own(run: RunDir, owner_fd: int | None) -> int:
     return fd
 
 
-def own_by_claim(run: RunDir, claim: HeldFile) -> None:
+def own_by_claim(run: RunDir, claim: ClaimFile) -> None:
     """Hold the owner lock of a run that we have claimed, where its folder has locks.
 
     Raises:
@@ -92,10 +92,10 @@ def _check(fd: int, run: RunDir) -> None:
         os.set_inheritable(fd, False)
         mine = os.fstat(fd)
     except (OSError, OverflowError):
-        raise BadFileError(path=run.owner, why=f"is not open as descriptor {fd}") from None
+        raise BadFileError(path=run.owner, reason=f"is not open as descriptor {fd}") from None
     named = os.stat(run.owner, follow_symlinks=False)
     if (mine.st_dev, mine.st_ino) != (named.st_dev, named.st_ino):
-        raise BadFileError(path=run.owner, why=f"is not the file of descriptor {fd}")
+        raise BadFileError(path=run.owner, reason=f"is not the file of descriptor {fd}")
 
 
 def is_done(run: RunDir) -> bool:

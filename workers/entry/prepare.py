@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from workers.entry.owner import is_done, own, own_by_claim
 from workers.records.clock import SystemClock
 from workers.records.dataclass import dataclass
-from workers.records.files import HeldFile
+from workers.records.files import ClaimFile
 from workers.records.identity import root_id
 from workers.records.journal import JournalWriter
 from workers.records.layout import RunDir, layout_of_run
@@ -38,7 +38,7 @@ class PreparedRun:
 
 
 def prepare_run(
-    run: RunDir, owner_fd: int | None, environ: Mapping[str, str], *, claim: HeldFile | None = None
+    run: RunDir, owner_fd: int | None, environ: Mapping[str, str], *, claim: ClaimFile | None = None
 ) -> PreparedRun | None:
     """Make a run ready.
 

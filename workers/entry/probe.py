@@ -85,7 +85,9 @@ CHANGES: Final = {
 }
 
 
-def see(look: Callable[[], bool], *, wait_s: float = ANSWER_S, every_s: float = _LOOK_S) -> bool:
+def poll_until(
+    look: Callable[[], bool], *, wait_s: float = ANSWER_S, every_s: float = _LOOK_S
+) -> bool:
     """Look again and again; tell whether it came true in time. A look that fails is none."""
     deadline = time.monotonic() + wait_s
     while True:
@@ -103,7 +105,7 @@ def file_clock_s(path: str) -> float:
     return os.stat(path).st_mtime - time.time()
 
 
-def win(directory: str, *, backwards: bool) -> list[str]:
+def win_names(directory: str, *, backwards: bool) -> list[str]:
     """Make what can be made only once, as claims are; the names that we made first.
 
     A file system without links is asked for the other half alone.
@@ -146,7 +148,7 @@ def peers_in(directory: str) -> Iterator[str]:
                 yield os.path.join(directory, name)
 
 
-def echo(directory: str, *, idle_s: float = IDLE_S, tell: Callable[[str], None]) -> bool:
+def answer_doctor(directory: str, *, idle_s: float = IDLE_S, tell: Callable[[str], None]) -> bool:
     """Answer one doctor, from its first question to its leave.
 
     Args:
@@ -179,7 +181,7 @@ def _answer_all(place: str, idle_s: float) -> bool:
     def is_new() -> bool:
         return read_object(asked).get("token") != token
 
-    while see(is_new, wait_s=idle_s, every_s=_IDLE_LOOK_S if token is None else _LOOK_S):
+    while poll_until(is_new, wait_s=idle_s, every_s=_IDLE_LOOK_S if token is None else _LOOK_S):
         ask = read_object(asked)
         token = ask.get("token")
         told: dict[str, Any] = {}
@@ -208,7 +210,7 @@ def _answer(place: str, ask: dict[str, Any]) -> dict[str, Any]:
             CHANGES[str(ask["kind"])].prepare(os.path.join(place, str(ask["back"])))
             return {}
         case "win":
-            return {"won": win(place, backwards=True)}
+            return {"won": win_names(place, backwards=True)}
         case _:
             return {}
 
@@ -218,7 +220,7 @@ def _follow(place: str, ask: dict[str, Any]) -> None:
     if ask.get("do") == "change":
         change = CHANGES[str(ask["kind"])]
         there, back = (os.path.join(place, str(ask[key])) for key in ("there", "back"))
-        if see(lambda: change.seen(there)):
+        if poll_until(lambda: change.seen(there)):
             change.make(back)
 
 
@@ -227,7 +229,7 @@ def main(words: list[str]) -> int:
     if len(words) != 1:
         print("usage: python -m workers.entry.probe DIR", file=sys.stderr)
         return 2
-    return 0 if echo(words[0], tell=lambda text: print(text, file=sys.stderr)) else 124
+    return 0 if answer_doctor(words[0], tell=lambda text: print(text, file=sys.stderr)) else 124
 
 
 if __name__ == "__main__":

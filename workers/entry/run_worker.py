@@ -7,9 +7,9 @@ import traceback
 from workers.entry.prepare import PreparedRun, prepare_run
 from workers.processes.containment import Containment
 from workers.processes.libc import become_subreaper
-from workers.processes.oom import be_a_worker
+from workers.processes.oom import raise_worker_score
 from workers.records.clock import SystemClock
-from workers.records.files import HeldFile
+from workers.records.files import ClaimFile
 from workers.records.layout import RunDir, layout_of_run
 from workers.records.spec import RunSpec
 from workers.records.typed_errors import CannotBeginError, TypedError
@@ -64,7 +64,7 @@ def _run(
     pipeline = PipelineRun(bench, recorder, pulse)
     try:
         become_subreaper()
-        be_a_worker()
+        raise_worker_score()
         written = pipeline.run()
         return NOT_OURS if control.is_fenced() else 0 if written else CANNOT_WRITE
     except CannotBeginError:
@@ -91,13 +91,13 @@ def _say_unreadable(recorder: Recorder, error: Exception) -> None:
     recorder.verdict(verdict, on_wait=lambda: None)
 
 
-def work(
+def run_to_verdict(
     run: RunDir,
     owner_fd: int | None,
     ready: PreparedRun | None = None,
     *,
     attempt: int = 1,
-    claim: HeldFile | None = None,
+    claim: ClaimFile | None = None,
     host: HostClient | None = None,
 ) -> int:
     """Run one run, and tell on stderr why it cannot be run. ``set_handlers`` comes before.

@@ -16,9 +16,9 @@ import traceback
 from typing import NoReturn
 
 from workers.entry.prepare import PreparedRun, prepare_run
-from workers.entry.run_worker import BUG, work
-from workers.processes.inherited import take_over
-from workers.processes.oom import inherited_adj
+from workers.entry.run_worker import BUG, run_to_verdict
+from workers.processes.inherited import init_process
+from workers.processes.oom import inherited_score
 from workers.processes.proctitle import set_title
 from workers.processes.zygote_protocol import (
     ENDED,
@@ -32,7 +32,7 @@ from workers.records.identity import identity_of
 from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
 from workers.records.typed_errors import TypedError
-from workers.stages.control import TAKEN, set_handlers
+from workers.stages.control import STOP_SIGNALS, set_handlers
 
 
 class Zygote:
@@ -49,11 +49,11 @@ class Zygote:
 
     def serve(self) -> None:
         """Fork workers until the supervisor is gone."""
-        signal.pthread_sigmask(signal.SIG_SETMASK, TAKEN)  # we end with the supervisor only
+        signal.pthread_sigmask(signal.SIG_SETMASK, STOP_SIGNALS)  # we end with the supervisor only
         signal.set_wakeup_fd(self._ring_fd, warn_on_full_buffer=False)
         set_handlers()  # of the workers; ours are the same, since what ends us is blocked
         identity_of(os.getpid())  # what is true of every worker is asked once
-        inherited_adj()
+        inherited_score()
         gc.collect()
         gc.freeze()
         poll = select.poll()
@@ -105,7 +105,7 @@ class Zygote:
             os.close(self._ring_fd)
             words = ["workers", run.path, "--owner-fd", str(owner_fd)]
             set_title([sys.executable, "-m", *words], f"run {run.path[-8:]}")
-            code = work(run, owner_fd, ready)
+            code = run_to_verdict(run, owner_fd, ready)
         except BaseException:  # noqa: BLE001 - what an interpreter of its own would print
             traceback.print_exc()
         finally:
@@ -137,7 +137,7 @@ class Zygote:
 
 def main(fd: int) -> None:
     """Serve the supervisor at the other end of a socket."""
-    take_over()
+    init_process()
     os.chdir("/")  # keep no directory of the caller busy, and need none of them
     set_title(["supervisor", "zygote", f"of {os.getppid()}"], "zygote")
     with socket.socket(fileno=fd) as sock:

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from workers.output.masking import Mask
-from workers.output.ring_buffer import Ring
-from workers.output.safe_boundaries import SEQUENCE_LIMIT_BYTES, begin_of_tail, end_of_head
+from workers.output.ring_buffer import RingBuffer
+from workers.output.safe_boundaries import SEQUENCE_LIMIT_BYTES, head_end, tail_start
 from workers.records.atomic import replace_file
 from workers.records.files import FILE_MODE
 from workers.records.typed_errors import BadFileError
@@ -25,7 +25,7 @@ def new_mark_key() -> str:
     return os.urandom(_KEY_BYTES).hex()
 
 
-def gap_mark(dropped_bytes: int, key: str | None) -> bytes:
+def dropped_mark(dropped_bytes: int, key: str | None) -> bytes:
     """The line of a log that stands for dropped bytes; logs of version 0.1.0 have no key."""
     return b"[supervisor: %d bytes dropped%b]\n" % (
         dropped_bytes,
@@ -33,7 +33,7 @@ def gap_mark(dropped_bytes: int, key: str | None) -> bytes:
     )
 
 
-_MARK_LIMIT_BYTES: Final = len(gap_mark(10**19, new_mark_key())) + 1  # and a newline before it
+_MARK_LIMIT_BYTES: Final = len(dropped_mark(10**19, new_mark_key())) + 1  # and a newline before it
 
 
 class BoundedLog:
@@ -65,7 +65,7 @@ class BoundedLog:
         self._head = bytearray()
         # A small log gives up a quarter of each end at most, whatever garbage it is fed.
         self._sequence_limit = min(SEQUENCE_LIMIT_BYTES, limit_bytes // 8)
-        self._ring = Ring(limit_bytes - self._head_limit + self._sequence_limit)
+        self._ring = RingBuffer(limit_bytes - self._head_limit + self._sequence_limit)
         self._written = 0
         self._size = 0
         self._fd: int | None = None
@@ -167,13 +167,13 @@ class BoundedLog:
         """Where the end begins in the file, and its parts; also counts what was dropped."""
         if self.stored_bytes <= self._limit:
             return len(self._head), list(self._ring.last(self._limit))
-        head_bytes = end_of_head(self._head, self._sequence_limit)
+        head_bytes = head_end(self._head, self._sequence_limit)
         line = b"" if self._head[head_bytes - 1] == 0x0A else b"\n"
         room = self._limit - self._head_limit
         size = min(self._ring.filled_bytes, room, self._limit - head_bytes - _MARK_LIMIT_BYTES)
         size -= self._given_up(size)
         self._dropped = self.stored_bytes - head_bytes - size
-        mark = memoryview(line + gap_mark(self._dropped, self._mark_key))
+        mark = memoryview(line + dropped_mark(self._dropped, self._mark_key))
         return head_bytes, [mark, *self._ring.last(size)]
 
     def _given_up(self, size: int) -> int:
@@ -181,7 +181,7 @@ class BoundedLog:
         limit = self._sequence_limit
         parts = self._last(size + limit)
         at = sum(map(len, parts)) - size
-        return begin_of_tail(_first(parts, at + limit), at, limit) - at
+        return tail_start(_first(parts, at + limit), at, limit) - at
 
     def _write_at(self, offset: int, parts: list[memoryview]) -> None:
         if self._fd is None:

@@ -10,8 +10,8 @@ from typing import Any, Final
 from workers.output.capture import BoundedLog
 from workers.output.masking import Mask
 from workers.output.safe_boundaries import SEQUENCE_LIMIT_BYTES
-from workers.output.truncate import End, begin_of, end_of
-from workers.records.atomic import Receipt, replace_file
+from workers.output.truncate import TextTail, head_of, tail_of
+from workers.records.atomic import WriteCost, replace_file
 from workers.records.dataclass import dataclass
 from workers.records.limits import Limits
 
@@ -21,7 +21,7 @@ _STDOUT_JSON_BYTES: Final = 400  # its last line or two stay, however much stder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class StageFailure:
     """What an error file tells, output aside."""
 
     run_id: str
@@ -38,13 +38,13 @@ class Failure:
 
 def write_error_file(
     path: str,
-    failure: Failure,
+    failure: StageFailure,
     *,
     stdout: BoundedLog | None,
     stderr: BoundedLog | None,
     limits: Limits,
     mask: Mask | None,
-) -> Receipt:
+) -> WriteCost:
     """Write the file; errors as replace_file."""
     # More than is kept, to see whether a cut would fall within an escape sequence.
     wanted_bytes = limits.error_detail_limit_bytes + SEQUENCE_LIMIT_BYTES
@@ -63,7 +63,7 @@ def write_error_file(
 
 
 def error_bytes(
-    failure: Failure,
+    failure: StageFailure,
     *,
     stdout: bytes,
     stderr: bytes,
@@ -85,15 +85,15 @@ def error_bytes(
         UTF-8 JSON of at most ``limits.error_file_limit_bytes`` bytes.
     """
 
-    def fit(data: bytes, seen_bytes: int, room: int) -> End:
-        return end_of(
+    def fit(data: bytes, seen_bytes: int, room: int) -> TextTail:
+        return tail_of(
             data,
             is_cut=seen_bytes > len(data),
             limit_bytes=limits.error_detail_limit_bytes,
             json_limit_bytes=room,
         )
 
-    nothing = End(text="", told_bytes=0, json_bytes=0)
+    nothing = TextTail(text="", told_bytes=0, json_bytes=0)
     # Nothing told means the longest counts, so this is the most that the facts can take; a byte
     # each for "false", which is longer than "true".
     room = limits.error_file_limit_bytes - len(_render(failure, nothing, nothing, seen, mask)) - 2
@@ -104,7 +104,11 @@ def error_bytes(
 
 
 def _render(
-    failure: Failure, stdout: End, stderr: End, seen: tuple[int, int], mask: Mask | None
+    failure: StageFailure,
+    stdout: TextTail,
+    stderr: TextTail,
+    seen: tuple[int, int],
+    mask: Mask | None,
 ) -> bytes:
     command, message = failure.command, failure.message or ""
     if mask is not None:
@@ -115,9 +119,9 @@ def _render(
         "task_id": failure.task_id,
         "command_index": failure.index,
         "command_id": failure.stage_id,
-        "command": begin_of(command, _COMMAND_JSON_BYTES),
+        "command": head_of(command, _COMMAND_JSON_BYTES),
         "reason": failure.reason,
-        "message": begin_of(message, _MESSAGE_JSON_BYTES) or None,
+        "message": head_of(message, _MESSAGE_JSON_BYTES) or None,
         "details": {
             "exit_code": failure.exit_code,
             "signal": failure.signal,

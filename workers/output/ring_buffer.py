@@ -1,7 +1,7 @@
 """The last bytes of a stream, in a buffer of fixed size."""
 
 
-class Ring:
+class RingBuffer:
     """Keeps the newest ``size`` bytes.
 
     Args:

@@ -38,7 +38,7 @@ def first_character(data: bytes) -> int:
     return 0 if noise else min(3, len(data))
 
 
-def end_of_head(data: bytes | bytearray, limit_bytes: int = SEQUENCE_LIMIT_BYTES) -> int:
+def head_end(data: bytes | bytearray, limit_bytes: int = SEQUENCE_LIMIT_BYTES) -> int:
     """Where a beginning that is cut off behind ``data`` should end.
 
     Args:
@@ -52,7 +52,7 @@ def end_of_head(data: bytes | bytearray, limit_bytes: int = SEQUENCE_LIMIT_BYTES
     return whole_characters(data)
 
 
-def begin_of_tail(data: bytes, at: int, limit_bytes: int = SEQUENCE_LIMIT_BYTES) -> int:
+def tail_start(data: bytes, at: int, limit_bytes: int = SEQUENCE_LIMIT_BYTES) -> int:
     """Where an end that is cut off before ``at`` should begin.
 
     Args:

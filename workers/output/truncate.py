@@ -6,7 +6,7 @@ only be held by counting what each character costs.
 
 from typing import Final
 
-from workers.output.safe_boundaries import begin_of_tail
+from workers.output.safe_boundaries import tail_start
 from workers.records.dataclass import dataclass
 from workers.records.utf8 import readable
 
@@ -23,7 +23,7 @@ def json_cost(char: str) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class End:
+class TextTail:
     r"""The end of a stream.
 
     Attributes:
@@ -37,7 +37,7 @@ class End:
     json_bytes: int
 
 
-def end_of(data: bytes, *, is_cut: bool, limit_bytes: int, json_limit_bytes: int) -> End:
+def tail_of(data: bytes, *, is_cut: bool, limit_bytes: int, json_limit_bytes: int) -> TextTail:
     """Make text of the end of a stream.
 
     Args:
@@ -49,19 +49,19 @@ def end_of(data: bytes, *, is_cut: bool, limit_bytes: int, json_limit_bytes: int
     """
     at = max(0, len(data) - limit_bytes)
     if at or is_cut:
-        at = begin_of_tail(data, at)
+        at = tail_start(data, at)
     chars: list[_Char] = []
     told = size = cost = 0
     for char in map(_char, reversed(data[at:].decode("utf-8", "surrogateescape"))):
         size, cost = size + len(char.shown.encode()), cost + char.json_bytes
         if size > limit_bytes or cost > json_limit_bytes:
-            at = begin_of_tail(data, len(data) - told)
+            at = tail_start(data, len(data) - told)
             break
         chars.append(char)
         told += char.told_bytes
     while told > len(data) - at:
         told -= chars.pop().told_bytes
-    return End(
+    return TextTail(
         text="".join(char.shown for char in reversed(chars)),
         told_bytes=told,
         json_bytes=sum(char.json_bytes for char in chars),
@@ -84,7 +84,7 @@ def _char(char: str) -> _Char:
     return _Char(char, len(char.encode()), json_cost(char))
 
 
-def begin_of(text: str, json_limit_bytes: int) -> str:
+def head_of(text: str, json_limit_bytes: int) -> str:
     """Keep the beginning of a text that costs at most so many bytes in JSON."""
     text = readable(text)
     cost = 0

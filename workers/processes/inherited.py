@@ -2,10 +2,10 @@
 
 Our own processes need other values: records that we can read back whatever the umask is, and as
 many descriptors as the hard limit allows. Stages and hooks get what the caller had. So each program
-of ours calls ``take_over`` once, as the first thing, and starts children within ``as_inherited``.
+of ours first calls ``init_process``, and starts children within ``inherited_limits``.
 
 Python changes the environment, too: in the C locale it sets ``LC_CTYPE`` (PEP 538) before any of
-our code runs. ``take_over`` undoes that in ``os.environ``, which is therefore the environment of
+our code runs. ``init_process`` undoes that in ``os.environ``, which is therefore the environment of
 the caller in every process of ours, and can be passed on as it is.
 """
 
@@ -34,7 +34,7 @@ _limits: Final[dict[int, tuple[int, int]]] = {}  # the caller's (soft, hard), if
 _spare_fds: Final[list[int]] = []  # of /dev/null, with low numbers, if we raised that limit
 
 
-def take_over() -> None:
+def init_process() -> None:
     """Give this process the values that it needs; call it first, in every program of ours.
 
     A second call changes nothing. A fork has the values of its parent, and knows the caller's.
@@ -71,7 +71,7 @@ def restore_locale() -> None:
 
 
 @contextlib.contextmanager
-def as_inherited(new_fds_count: int = 0) -> Iterator[None]:
+def inherited_limits(new_fds_count: int = 0) -> Iterator[None]:
     """Have the caller's umask and limits for the moment in which a child is started.
 
     The limits are those of the whole process: start children from one thread.
@@ -97,7 +97,7 @@ def as_inherited(new_fds_count: int = 0) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def low_numbers(stdout_fd: int, stderr_fd: int) -> Iterator[tuple[int, int]]:
+def low_fds(stdout_fd: int, stderr_fd: int) -> Iterator[tuple[int, int]]:
     """Have two descriptors by numbers that the caller's limit allows, as posix_spawn wants them."""
     caller_soft = _limits.get(resource.RLIMIT_NOFILE, (resource.RLIM_INFINITY, 0))[0]
     if caller_soft == resource.RLIM_INFINITY or max(stdout_fd, stderr_fd) < caller_soft:

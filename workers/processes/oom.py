@@ -19,28 +19,28 @@ _STAGE_STEP: Final = 600
 _HIGHEST: Final = 1000
 
 
-def be_a_worker() -> None:
+def raise_worker_score() -> None:
     """Let this process be killed before the supervisor that started it."""
-    base = inherited_adj()
+    base = inherited_score()
     if base is not None:
         _write("self", base + _WORKER_STEP)
 
 
-def mark_stage(pid: int) -> None:
+def raise_stage_score(pid: int) -> None:
     """Let a stage's process, just started, be killed before its worker.
 
     What it forked in the few microseconds since its start keeps the worker's value.
     """
-    base = inherited_adj()
+    base = inherited_score()
     if base is not None:
         _write(str(pid), base + _STAGE_STEP)
 
 
 @functools.lru_cache(maxsize=1)
-def inherited_adj() -> int | None:
+def inherited_score() -> int | None:
     """The value that this process was started with; None if the kernel has none.
 
-    Read once, before ``be_a_worker``; what a zygote forks has it from there.
+    Read once, before ``raise_worker_score``; what a zygote forks has it from there.
     """
     try:
         return int(read_small("/proc/self/oom_score_adj"))

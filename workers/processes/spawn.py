@@ -6,7 +6,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from workers.processes.inherited import as_inherited, low_numbers
+from workers.processes.inherited import inherited_limits, low_fds
 from workers.records.dataclass import dataclass
 
 TRANSIENT: Final = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -37,7 +37,7 @@ def argv_of(command: str | tuple[str, ...]) -> tuple[str, ...]:
     return (*SHELL, command) if isinstance(command, str) else command
 
 
-def launch(
+def spawn(
     argv: Sequence[str],
     *,
     cwd: str,
@@ -80,7 +80,7 @@ def _launch(
         program = _find(argv[0], env, os.X_OK)
         if program is None:
             return _missing(argv[0], env)
-        with low_numbers(stdout_fd, stderr_fd) as (out_fd, err_fd), as_inherited():
+        with low_fds(stdout_fd, stderr_fd) as (out_fd, err_fd), inherited_limits():
             return os.posix_spawn(
                 program,
                 list(argv),

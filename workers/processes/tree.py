@@ -108,7 +108,7 @@ def _stop(pid: int, ticks: int) -> None:
         os.close(fd)
 
 
-def why_alive(pid: int) -> str:
+def reason_alive(pid: int) -> str:
     """Why a process outlives the killing, in words: it may not be signalled, or does not end."""
     try:
         uid = os.stat(f"/proc/{pid}").st_uid

@@ -35,7 +35,7 @@ _FOREIGN: Final = re.compile(r"\.\d+-\d+-\d+-([0-9a-f]{8})\.tmp\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class WriteCost:
     """What a write cost.
 
     Attributes:
@@ -71,7 +71,7 @@ def append_line(fd: int, line: bytes) -> None:
 
 def replace_file(
     path: str, data: bytes, *, flush: bool = True, flush_name: bool = True, mode: int = FILE_MODE
-) -> Receipt:
+) -> WriteCost:
     """Put ``data`` in the place of ``path``, whole or not at all.
 
     Args:
@@ -103,11 +103,11 @@ def replace_file(
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         if isinstance(error, IsADirectoryError):
-            raise BadFileError(path=path, why="is a directory") from None
+            raise BadFileError(path=path, reason="is a directory") from None
         raise
     if flush and flush_name:
         sync_dir(directory)
-    return Receipt(time.monotonic() - began, len(data))
+    return WriteCost(time.monotonic() - began, len(data))
 
 
 def temporary_name(name: str) -> str:

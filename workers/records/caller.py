@@ -63,13 +63,13 @@ def has_caller(layout: Layout, run_id: str) -> bool:
     return False
 
 
-def dismiss_caller(layout: Layout, run_id: str) -> None:
+def remove_caller(layout: Layout, run_id: str) -> None:
     """Remove the lock file: the run has begun, or never will. A refusal is left to the sweep."""
     with contextlib.suppress(OSError):
         os.unlink(layout.caller(run_id))
 
 
-def is_dismissed(fd: int) -> bool:
+def is_removed(fd: int) -> bool:
     """Tell whether the lock file that is open as ``fd`` was removed."""
     return os.fstat(fd).st_nlink == 0
 

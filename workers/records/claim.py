@@ -76,7 +76,7 @@ def take_claim(run: RunDir, attempt: int, *, by: str, at_epoch_s: float) -> int 
         at_epoch_s: this instant, for people.
 
     Returns:
-        A descriptor of the claim, open for ``tell_ended``; None where somebody else has it.
+        A descriptor of the claim, open for ``record_worker_end``; None where somebody else has it.
 
     Raises:
         FileNotFoundError: there is no such run.
@@ -127,11 +127,11 @@ def _without_links(path: str, line: bytes) -> int | None:
         os.fsync(fd)
     except OSError:  # the claim stands, though it does not say whose it is
         with contextlib.suppress(OSError):
-            os.ftruncate(fd, 0)  # else ``tell_ended`` would append to a torn line
+            os.ftruncate(fd, 0)  # else ``record_worker_end`` would append to a torn line
     return fd
 
 
-def tell_ended(fd: int, end: WorkerEnd, *, at_epoch_s: float) -> None:
+def record_worker_end(fd: int, end: WorkerEnd, *, at_epoch_s: float) -> None:
     """Append how the worker ended; OSError where the disk refuses."""
     told = {"exit_code": end.exit_code, "signal": end.signal}
     pids = list(end.leftover_pids)

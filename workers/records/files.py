@@ -45,13 +45,13 @@ def open_regular(path: str, flags: int) -> int:
         fd = os.open(path, flags | _SAFE, FILE_MODE)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise BadFileError(path=path, why="is a symbolic link") from None
+            raise BadFileError(path=path, reason="is a symbolic link") from None
         if error.errno in (errno.EISDIR, errno.ENXIO):
-            raise BadFileError(path=path, why="is not a regular file") from None
+            raise BadFileError(path=path, reason="is not a regular file") from None
         raise
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise BadFileError(path=path, why="is not a regular file")
+        raise BadFileError(path=path, reason="is not a regular file")
     return fd
 
 
@@ -108,15 +108,15 @@ def read_bytes(
     try:
         found = os.fstat(fd)
         if owner_uid is not None and found.st_uid != owner_uid:
-            raise BadFileError(path=path, why=f"belongs to another user (uid {found.st_uid})")
+            raise BadFileError(path=path, reason=f"belongs to another user (uid {found.st_uid})")
         if owner_uid is not None and found.st_nlink != 1:
-            raise BadFileError(path=path, why="is a hard link")
+            raise BadFileError(path=path, reason="is a hard link")
         large = found.st_size > limit_bytes
         data = b"" if large else read_from(fd, 0, limit_bytes + 1)
     finally:
         os.close(fd)
     if large or len(data) > limit_bytes:
-        raise BadRecordError(path=path, why=f"is larger than {limit_bytes} bytes")
+        raise BadRecordError(path=path, reason=f"is larger than {limit_bytes} bytes")
     return data
 
 
@@ -143,13 +143,13 @@ def parse_object(data: bytes, path: str) -> dict[str, Any]:
     try:
         value = _DECODER.decode(data.decode())
     except (ValueError, RecursionError) as error:
-        raise BadRecordError(path=path, why=f"does not parse as JSON ({error})") from None
+        raise BadRecordError(path=path, reason=f"does not parse as JSON ({error})") from None
     if not isinstance(value, dict):
-        raise BadRecordError(path=path, why="is not a JSON object")
+        raise BadRecordError(path=path, reason="is not a JSON object")
     if data.count(b"[") + data.count(b"{") > _DEPTH_LIMIT and _is_deep(value):
-        raise BadRecordError(path=path, why=f"is nested more than {_DEPTH_LIMIT} deep")
+        raise BadRecordError(path=path, reason=f"is nested more than {_DEPTH_LIMIT} deep")
     if (b"\\ud" in data or b"\\uD" in data) and _NO_TEXT.search(_WRITER.encode(value)) is not None:
-        raise BadRecordError(path=path, why="holds half of a surrogate pair, which is no text")
+        raise BadRecordError(path=path, reason="holds half of a surrogate pair, which is no text")
     return value
 
 
@@ -197,7 +197,7 @@ def make_dir(path: str) -> None:
         os.mkdir(path, DIR_MODE)
     except FileExistsError:
         if not os.path.isdir(path):
-            raise BadFileError(path=path, why="is not a directory") from None
+            raise BadFileError(path=path, reason="is not a directory") from None
         return
     sync_dir(parent)
 
@@ -217,9 +217,9 @@ def make_private(*paths: str) -> None:
         make_dir(path)
         found = os.stat(path, follow_symlinks=False)
         if not stat.S_ISDIR(found.st_mode):
-            raise BadFileError(path=path, why="is a symbolic link")
+            raise BadFileError(path=path, reason="is a symbolic link")
         if found.st_uid != os.geteuid():
-            raise BadFileError(path=path, why=f"belongs to another user (uid {found.st_uid})")
+            raise BadFileError(path=path, reason=f"belongs to another user (uid {found.st_uid})")
         if stat.S_IMODE(found.st_mode) != DIR_MODE:
             os.chmod(path, DIR_MODE)
 
@@ -261,7 +261,7 @@ def sync_file(path: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldFile:
+class ClaimFile:
     """A file of ours that somebody may take away: its name, and which file it is."""
 
     path: str
@@ -269,10 +269,10 @@ class HeldFile:
     inode: int
 
     @staticmethod
-    def of(path: str, fd: int) -> "HeldFile":
+    def of(path: str, fd: int) -> "ClaimFile":
         """The file that is open as ``fd``."""
         found = os.fstat(fd)
-        return HeldFile(path, found.st_dev, found.st_ino)
+        return ClaimFile(path, found.st_dev, found.st_ino)
 
     def is_gone(self) -> bool:
         """Tell whether the name does not lead to it any more.

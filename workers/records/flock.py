@@ -23,7 +23,7 @@ def take_flock(path: str) -> int | None:
     try:
         return take_lock(fd)
     except OSError as error:
-        raise LockingBrokenError(path=path, why=error.strerror or str(error)) from None
+        raise LockingBrokenError(path=path, reason=error.strerror or str(error)) from None
 
 
 def is_flocked(path: str) -> bool:
@@ -55,6 +55,6 @@ def prove_locking(directory: str) -> None:
         second = take_flock(path)
         if second is not None:
             os.close(second)
-            raise LockingBrokenError(path=path, why="two holders at once")
+            raise LockingBrokenError(path=path, reason="two holders at once")
     finally:
         os.close(first)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from workers.records.files import open_regular, parse_object, read_from
 from workers.records.ids import RUN_ID_PATTERN
-from workers.records.journal_schema import misshapen_line
+from workers.records.journal_schema import invalid_history_key
 from workers.records.typed_errors import BadRecordError
 
 _CHUNK_BYTES: Final = 1024 * 1024
@@ -84,13 +84,13 @@ def read_lines(path: str, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]
 def _parse(line: bytes, path: str) -> dict[str, Any]:
     """Read one line; BadRecordError if it is no finished run."""
     data = parse_object(line, path)
-    key = misshapen_line(data)
+    key = invalid_history_key(data)
     if key is not None:
-        raise BadRecordError(path=path, why=f"{key} is not what a line of a history holds")
+        raise BadRecordError(path=path, reason=f"{key} is not what a line of a history holds")
     return data
 
 
-def lines_of(path: str, run_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+def lines_of_runs(path: str, run_ids: Collection[str]) -> dict[str, dict[str, Any]]:
     """The lines of some runs, by run id; the first one if a run has several.
 
     Searched from the end, back to the time at which the oldest of them was asked for: a run is
@@ -147,7 +147,7 @@ def _stamp(line: bytes) -> str:
     return match[1].decode("ascii", "replace").replace(":", "-").replace(".", "-") if match else ""
 
 
-def newlines_in(path: str) -> int:
+def count_lines(path: str) -> int:
     """How many whole lines a history has, those of damage included; 0 where there is no file."""
     try:
         fd = open_regular(path, os.O_RDONLY)
@@ -163,7 +163,7 @@ def newlines_in(path: str) -> int:
     return count
 
 
-def newest_lines(path: str, count: int, end: int | None = None) -> list[dict[str, Any]]:
+def last_lines(path: str, count: int, end: int | None = None) -> list[dict[str, Any]]:
     """The last ``count`` lines of a history, oldest first, read from its end.
 
     Args:

@@ -42,7 +42,9 @@ def read_hooks(read: Iterable[JsonReader]) -> tuple[HookSpec, ...]:
     return tuple(found)
 
 
-def due(own: Iterable[HookSpec], general: Iterable[HookSpec], status: str) -> tuple[HookSpec, ...]:
+def due_hooks(
+    own: Iterable[HookSpec], general: Iterable[HookSpec], status: str
+) -> tuple[HookSpec, ...]:
     """The hooks that a verdict makes due, in their order.
 
     Args:

@@ -14,7 +14,7 @@ import signal
 from typing import Any, Final
 
 from workers.records.dataclass import dataclass
-from workers.records.json_reader import JsonReader, plain
+from workers.records.json_reader import JsonReader, to_plain
 from workers.records.limits import PID_LIMIT
 from workers.records.proc import is_running, proc_stat, read_small
 
@@ -30,7 +30,7 @@ class Identity:
 
     def to_json(self) -> dict[str, Any]:
         """As records hold it."""
-        return dict(plain(self))
+        return dict(to_plain(self))
 
     @staticmethod
     def from_fields(read: JsonReader) -> "Identity":

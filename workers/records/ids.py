@@ -18,7 +18,7 @@ RUN_ID_PATTERN: Final = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z-[0-9a-f]{8}"
 _RUN_ID: Final = re.compile(RUN_ID_PATTERN)
 
 
-def why_bad(value: str) -> str | None:
+def id_problem(value: str) -> str | None:
     """Tell what keeps ``value`` from being an id, or None where nothing does."""
     if not value:
         return "is empty"
@@ -43,9 +43,9 @@ def check_id(kind: str, value: str) -> str:
     Raises:
         BadIdError: it may not; the error says why.
     """
-    why = why_bad(value)
+    why = id_problem(value)
     if why is not None:
-        raise BadIdError(kind=kind, value=value, why=why)
+        raise BadIdError(kind=kind, value=value, reason=why)
     return value
 
 
@@ -57,11 +57,11 @@ def is_run_id(value: str) -> bool:
 def check_run_id(value: str) -> str:
     """Return ``value`` if it has the shape of a run id, else raise BadIdError."""
     if not is_run_id(value):
-        raise BadIdError(kind="run", value=value, why="does not have the shape of a run id")
+        raise BadIdError(kind="run", value=value, reason="does not have the shape of a run id")
     return value
 
 
-def instant_of(run_id: str) -> str:
+def run_id_instant(run_id: str) -> str:
     """When a run was asked for, by the clock of whoever asked, as records write instants."""
     day, _, time = run_id[: len("2025-10-31T22-56-35-120Z")].partition("T")
     hours, minutes, rest = time.split("-", 2)

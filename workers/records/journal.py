@@ -22,7 +22,7 @@ from workers.records.atomic import TORN, replace_file, to_line, write_all
 from workers.records.clock import Clock, utc_text
 from workers.records.dataclass import dataclass
 from workers.records.files import open_regular, parse_object, read_from
-from workers.records.journal_schema import misshapen
+from workers.records.journal_schema import invalid_key
 from workers.records.json_reader import JsonReader
 from workers.records.limits import RECORD_LIMIT_BYTES
 from workers.records.typed_errors import BadRecordError
@@ -80,7 +80,7 @@ def parse_fact(line: bytes, path: str) -> Fact:
     """Read one line; BadRecordError where it is no fact."""
     data = parse_object(line, path)
     read = JsonReader(data, path)
-    key = misshapen(read.text("event"), data)
+    key = invalid_key(read.text("event"), data)
     if key is not None:
         raise read.bad(key, "is not what this event holds")
     return Fact(

@@ -8,14 +8,14 @@ finished run; both are counted as bad lines, like one that does not parse.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from workers.records.ids import is_run_id, why_bad
+from workers.records.ids import id_problem, is_run_id
 from workers.records.limits import INTEGER_LIMIT, NUMBER_LIMIT
 
 _ENDINGS: Final = ("succeeded", "failed", "cancelled")
 
 
 def _id(value: object) -> bool:
-    return isinstance(value, str) and why_bad(value) is None
+    return isinstance(value, str) and id_problem(value) is None
 
 
 def _text(value: object) -> bool:
@@ -133,12 +133,12 @@ _HISTORY: Final[Mapping[str, Callable[[object], bool]]] = {
 }
 
 
-def misshapen_line(data: Mapping[str, Any]) -> str | None:
+def invalid_history_key(data: Mapping[str, Any]) -> str | None:
     """The first key of a history's line that is not what it must be, None if all are."""
     return next((key for key, fits in _HISTORY.items() if not fits(data.get(key))), None)
 
 
-def misshapen(event: str, data: Mapping[str, Any]) -> str | None:
+def invalid_key(event: str, data: Mapping[str, Any]) -> str | None:
     """The first key of an event's data that is not what it must be, None where all are.
 
     Args:

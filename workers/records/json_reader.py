@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from workers.records.ids import why_bad
+from workers.records.ids import id_problem
 from workers.records.limits import INTEGER_LIMIT, NUMBER_LIMIT
 from workers.records.typed_errors import BadRecordError, NewerRecordError
-from workers.records.utf8 import is_utf_8, packed, unpacked
+from workers.records.utf8 import base64_to_text, bytes_to_base64, is_utf_8
 
 _PAIRS: Final = ("env", "params", "resources")  # fields that hold pairs of a name and a value
 _EXACT: Final = ("command", "cwd", "env")  # fields that a worker needs byte by byte
@@ -20,17 +20,17 @@ _names_of: Final[dict[type, tuple[str, ...]]] = {}  # a dataclass's fields; none
 Record = TypeVar("Record")
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, tuple or scalar of the protocol
+def to_plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, tuple or scalar of the protocol
     """Turn dataclasses and tuples into what json can write; pairs become an object."""
     kind = type(value)
     if kind is tuple:
-        return [plain(item) for item in value]
+        return [to_plain(item) for item in value]
     names = _names_of.get(kind)
     if names is None:
         names = _names_of[kind] = tuple(getattr(kind, "__dataclass_fields__", ()))
     if not names:
         return value
-    found = {name: plain(getattr(value, name)) for name in names}
+    found = {name: to_plain(getattr(value, name)) for name in names}
     for name in _PAIRS:
         if name in found:
             found[name] = dict(getattr(value, name))
@@ -42,11 +42,13 @@ def _with_bytes(found: dict[str, Any]) -> dict[str, Any]:
     for name in _EXACT:
         value = found.get(name)
         if isinstance(value, str) and not is_utf_8(value):
-            found[f"{name}_bytes"] = packed(value)
+            found[f"{name}_bytes"] = bytes_to_base64(value)
         elif isinstance(value, list) and not all(map(is_utf_8, value)):
-            found[f"{name}_bytes"] = packed(tuple(value))
+            found[f"{name}_bytes"] = bytes_to_base64(tuple(value))
         elif isinstance(value, dict):
-            exact = {key: packed(text) for key, text in value.items() if not is_utf_8(text)}
+            exact = {
+                key: bytes_to_base64(text) for key, text in value.items() if not is_utf_8(text)
+            }
             if exact:
                 found[f"{name}_bytes"] = exact
     return found
@@ -68,18 +70,18 @@ def check_schema(data: dict[str, Any], known: str, path: str) -> None:
     if found == known:
         return
     if not isinstance(found, str):
-        raise BadRecordError(path=path, why="schema must be a string")
+        raise BadRecordError(path=path, reason="schema must be a string")
     name, _, number = known.rpartition("/")
     theirs, _, later = found.rpartition("/")
     if theirs == name and _NUMBER.fullmatch(later) and int(later) > int(number):
-        raise newer(path, found)
-    raise BadRecordError(path=path, why=f"schema is {found!r:.100}, not {known!r}")
+        raise newer_record(path, found)
+    raise BadRecordError(path=path, reason=f"schema is {found!r:.100}, not {known!r}")
 
 
-def newer(path: str, found: object) -> NewerRecordError:
+def newer_record(path: str, found: object) -> NewerRecordError:
     """The error for a record of a later version."""
     return NewerRecordError(
-        path=path, why=f"is of a newer format ({found}): use the version that wrote it"
+        path=path, reason=f"is of a newer format ({found}): use the version that wrote it"
     )
 
 
@@ -99,7 +101,7 @@ class JsonReader:
 
     def bad(self, key: str, why: str) -> BadRecordError:
         """The error for one key."""
-        return BadRecordError(path=self._path, why=f"{self._at}{key} {why}")
+        return BadRecordError(path=self._path, reason=f"{self._at}{key} {why}")
 
     def require(self, *keys: str) -> None:
         """Hold the object to having these keys, whatever they hold."""
@@ -199,7 +201,7 @@ class JsonReader:
     def _unpacked(self, key: str) -> Callable[[object], str]:
         def unpack(value: object) -> str:
             try:
-                return unpacked(str(value))
+                return base64_to_text(str(value))
             except ValueError:
                 raise self.bad(f"{key}_bytes", "must be base64") from None
 
@@ -224,8 +226,8 @@ class JsonReader:
         for name in items:
             if read.number(name) == 0:
                 raise read.bad(name, "must be more than 0")
-            if why_bad(name):
-                raise self.bad(key, f"name {name!r}, which {why_bad(name)}")
+            if id_problem(name):
+                raise self.bad(key, f"name {name!r}, which {id_problem(name)}")
         return tuple(items.items())
 
     def counts(self, key: str) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from workers.records.json_reader import JsonReader, newer
+from workers.records.json_reader import JsonReader, newer_record
 from workers.records.manifest import Status
 from workers.records.typed_errors import BadRecordError
 
@@ -35,7 +35,7 @@ def check_manifest(data: dict[str, Any], path: str, *, task_id: str, run_id: str
     read = JsonReader(data, path)
     read.require("status_detail", "completed_at", "heartbeat_at", "commands")
     if read.integer("version") > VERSION:
-        raise newer(path, f"version {data['version']}")
+        raise newer_record(path, f"version {data['version']}")
     for key in _TEXTS:
         read.text(key)
     for key in _TEXTS_OR_NULL:
@@ -43,7 +43,9 @@ def check_manifest(data: dict[str, Any], path: str, *, task_id: str, run_id: str
     if data["status"] not in tuple(Status):
         raise read.bad("status", "must be one of " + ", ".join(Status))
     if (data["task_id"], data["run_id"]) != (task_id, run_id):
-        raise BadRecordError(path=path, why=f"is of run {data['run_id']} of task {data['task_id']}")
+        raise BadRecordError(
+            path=path, reason=f"is of run {data['run_id']} of task {data['task_id']}"
+        )
     for command in read.children("commands"):
         command.require("exit_code", "summary", "log_path", "error_file")
         command.integer("index")

@@ -16,17 +16,17 @@ PREFIX: Final = "SUPERVISED_PARAM_"
 _PLACE: Final = re.compile(r"\{param\.([^{}]*)\}")
 
 
-def variable(name: str) -> str:
+def param_variable(name: str) -> str:
     """The environment variable that holds a parameter."""
     return PREFIX + name.upper()
 
 
-def named_in(text: str) -> tuple[str, ...]:
+def param_names(text: str) -> tuple[str, ...]:
     """The parameters that a text names, in order."""
     return tuple(_PLACE.findall(text))
 
 
-def filled(text: str, values: Mapping[str, str]) -> str:
+def fill_in(text: str, values: Mapping[str, str]) -> str:
     """A text with every ``{param.NAME}`` replaced, once: a value is never looked at again.
 
     Args:
@@ -36,7 +36,7 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return _PLACE.sub(lambda found: values.get(found[1], found[0]), text)
 
 
-def bound(pipeline: PipelineSpec, params: Pairs) -> PipelineSpec:
+def bind_params(pipeline: PipelineSpec, params: Pairs) -> PipelineSpec:
     """A pipeline with the parameters of one run filled in."""
     values = dict(params)
     return replace(pipeline, stages=tuple(_stage(stage, values) for stage in pipeline.stages))
@@ -45,12 +45,12 @@ def bound(pipeline: PipelineSpec, params: Pairs) -> PipelineSpec:
 def _stage(stage: StageSpec, values: Mapping[str, str]) -> StageSpec:
     command = stage.command
     if isinstance(command, tuple):
-        command = tuple(filled(word, values) for word in command)
-    params = tuple((name, filled(text, values)) for name, text in stage.params)
+        command = tuple(fill_in(word, values) for word in command)
+    params = tuple((name, fill_in(text, values)) for name, text in stage.params)
     return replace(stage, command=command, params=params)
 
 
-def given_to(stage: StageSpec, pipeline: PipelineSpec) -> Pairs:
+def subpipeline_params(stage: StageSpec, pipeline: PipelineSpec) -> Pairs:
     """The parameters of the run that a stage of a bound pipeline asks for.
 
     Args:

@@ -4,7 +4,7 @@ from typing import Any
 
 from workers.records.files import read_object
 from workers.records.hooks import read_hooks
-from workers.records.ids import is_run_id, why_bad
+from workers.records.ids import id_problem, is_run_id
 from workers.records.json_reader import JsonReader, check_schema, read_record
 from workers.records.limits import PRIORITY_LIMIT, Limits
 from workers.records.spec import SCHEMA, PipelineSpec, RunSpec, StageKind, StageSpec
@@ -42,9 +42,9 @@ def spec_of(data: dict[str, Any], path: str) -> RunSpec:
     named = (*(leader.run_id for leader in spec.after), *(kept.run_id for kept in spec.kept))
     for run_id in (spec.run_id, spec.parent_run_id, spec.retry_of, spec.nested_in, *named):
         if run_id is not None and not is_run_id(run_id):
-            raise BadRecordError(path=path, why=f"{run_id!r} is no run id")
+            raise BadRecordError(path=path, reason=f"{run_id!r} is no run id")
     if any(leader.run_id == spec.run_id for leader in spec.after):
-        raise BadRecordError(path=path, why="the run is to start after itself")
+        raise BadRecordError(path=path, reason="the run is to start after itself")
     pipelines = (spec.pipeline, *spec.pipelines)
     stages = (stage.id for pipeline in pipelines for stage in pipeline.stages)
     others = (
@@ -53,12 +53,12 @@ def spec_of(data: dict[str, Any], path: str) -> RunSpec:
         *(slot.name for slot in spec.slots),
     )
     for name in (spec.task_id, *(pipeline.id for pipeline in pipelines), *stages, *others):
-        if why_bad(name):
-            raise BadRecordError(path=path, why=f"the id {name!r} {why_bad(name)}")
+        if id_problem(name):
+            raise BadRecordError(path=path, reason=f"the id {name!r} {id_problem(name)}")
     return spec
 
 
-def check_fit(spec: RunSpec, path: str) -> None:
+def check_runnable(spec: RunSpec, path: str) -> None:
     """Check that a run which is asked for can be run at all; configuration is checked earlier.
 
     Args:
@@ -71,7 +71,7 @@ def check_fit(spec: RunSpec, path: str) -> None:
 
     def check(*, holds: bool, what: str) -> None:
         if not holds:
-            raise BadRecordError(path=path, why=f"run {spec.run_id}: {what}")
+            raise BadRecordError(path=path, reason=f"run {spec.run_id}: {what}")
 
     limits = spec.limits
     for name in ("heartbeat_interval_s", "heartbeat_stale_after_s", "write_deadline_s"):

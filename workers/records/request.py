@@ -28,11 +28,11 @@ from workers.records.clock import epoch_of, utc_text
 from workers.records.dataclass import dataclass
 from workers.records.files import FILE_MODE, make_private, parse_object, read_bytes
 from workers.records.identity import Identity
-from workers.records.ids import instant_of, is_run_id, new_run_id
+from workers.records.ids import is_run_id, new_run_id, run_id_instant
 from workers.records.json_reader import JsonReader, check_schema
 from workers.records.layout import Layout
 from workers.records.limits import RECORD_LIMIT_BYTES
-from workers.records.read_spec import check_fit, spec_of
+from workers.records.read_spec import check_runnable, spec_of
 from workers.records.spec import RunSpec
 from workers.records.typed_errors import BadFileError, BadRecordError, RequestTooLargeError
 
@@ -120,7 +120,7 @@ class Request:
 def _asked(data: dict[str, Any], path: str) -> RunSpec:
     """Read the spec of a run that is asked for: unlike one on record it must be fit to run."""
     spec = spec_of(data, path)
-    check_fit(spec, path)
+    check_runnable(spec, path)
     return spec
 
 
@@ -158,7 +158,7 @@ def _next_epoch_s(layout: Layout) -> float:
     newest = os.path.basename(waiting[-1]).removesuffix(".json")
     with contextlib.suppress(ValueError):  # a name that no request of ours has
         if is_run_id(newest):
-            return max(now_s, epoch_of(instant_of(newest)) + 0.001)
+            return max(now_s, epoch_of(run_id_instant(newest)) + 0.001)
     return now_s
 
 
@@ -191,7 +191,7 @@ def list_inbox(layout: Layout) -> tuple[list[str], list[str]]:
     return requests, hinted
 
 
-def give_hint(layout: Layout, run_id: str) -> None:
+def write_hint(layout: Layout, run_id: str) -> None:
     """Let the supervisor check a run now instead of at its next scan; a lost hint harms nothing."""
     with contextlib.suppress(OSError):
         os.close(os.open(layout.hint(run_id), _MAKE, FILE_MODE))
@@ -210,7 +210,7 @@ def load_request(path: str) -> Request:
     try:
         data = read_bytes(path, owner_uid=owner_uid)
     except PermissionError as error:
-        raise BadFileError(path=path, why=f"cannot be read ({error.strerror})") from None
+        raise BadFileError(path=path, reason=f"cannot be read ({error.strerror})") from None
     return Request.from_json(parse_object(data, path), path)
 
 

@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from workers.records.dataclass import dataclass
-from workers.records.hooks import HookSpec, due
-from workers.records.json_reader import plain
+from workers.records.hooks import HookSpec, due_hooks
+from workers.records.json_reader import to_plain
 from workers.records.limits import Limits
 
 SCHEMA: Final = "pipeline-supervisor/spec/1"
@@ -200,8 +200,8 @@ class RunSpec:
 
     def hooks_due(self, status: str) -> tuple[HookSpec, ...]:
         """What is to be started when the run has ended so, in this order."""
-        return due(self.pipeline.hooks, self.hooks, status)
+        return due_hooks(self.pipeline.hooks, self.hooks, status)
 
     def to_json(self) -> dict[str, Any]:
         """The content of spec.json."""
-        return {"schema": SCHEMA, **plain(self)}
+        return {"schema": SCHEMA, **to_plain(self)}

@@ -35,34 +35,34 @@ def _rebuild(kind: type[TypedError], facts: dict[str, object]) -> TypedError:
 
 
 class BadIdError(TypedError):
-    """An id that may not become a file name. Facts: kind, value, why."""
+    """An id that may not become a file name. Facts: kind, value, reason."""
 
     exit_code = 2
     template = (
-        "{kind} id {value!r} {why}: use up to 100 of the characters A-Z a-z 0-9 . _ -, "
+        "{kind} id {value!r} {reason}: use up to 100 of the characters A-Z a-z 0-9 . _ -, "
         "beginning with a letter or a digit"
     )
 
 
 class BadRecordError(TypedError):
-    """A file that is not a record of this protocol. Facts: path, why."""
+    """A file that is not a record of this protocol. Facts: path, reason."""
 
     exit_code = 65
-    template = "{path}: not a valid record: {why}"
+    template = "{path}: not a valid record: {reason}"
 
 
 class NewerRecordError(BadRecordError):
-    """A record of a later version of this project. Facts: path, why.
+    """A record of a later version of this project. Facts: path, reason.
 
     It is whole, only not ours to read: it is listed as such and never rewritten.
     """
 
 
 class BadFileError(TypedError):
-    """Something other than a plain file stands where a record should. Facts: path, why."""
+    """Something other than a plain file stands where a record should. Facts: path, reason."""
 
     exit_code = 73
-    template = "{path}: {why}; move it away and try again"
+    template = "{path}: {reason}; move it away and try again"
 
 
 class RequestTooLargeError(TypedError):
@@ -73,10 +73,10 @@ class RequestTooLargeError(TypedError):
 
 
 class CannotBeginError(TypedError):
-    """The system refuses what every run needs, before anything of it began. Facts: why."""
+    """The system refuses what every run needs, before anything of it began. Facts: reason."""
 
     exit_code = 71  # EX_OSERR of sysexits.h
-    template = "the run cannot begin: {why}"
+    template = "the run cannot begin: {reason}"
 
 
 class OwnedError(TypedError):
@@ -87,7 +87,7 @@ class OwnedError(TypedError):
 
 
 class LockingBrokenError(TypedError):
-    """flock does not exclude there. Facts: path, why."""
+    """flock does not exclude there. Facts: path, reason."""
 
     exit_code = 73
-    template = "locking does not work on {path} ({why}); put the root on a local file system"
+    template = "locking does not work on {path} ({reason}); put the root on a local file system"

@@ -36,7 +36,7 @@ def to_json(value: Any, encode: Callable[[Any], str]) -> str:  # noqa: ANN401 - 
     return encode(_readable(value)) if _SPELLED in text else text
 
 
-def packed(value: str | tuple[str, ...]) -> str | list[str]:
+def bytes_to_base64(value: str | tuple[str, ...]) -> str | list[str]:
     """The bytes of a text, or of each of some texts, in base64."""
     import base64  # for the few specs that need it
 
@@ -45,8 +45,8 @@ def packed(value: str | tuple[str, ...]) -> str | list[str]:
     return [base64.b64encode(os.fsencode(item)).decode() for item in value]
 
 
-def unpacked(text: str) -> str:
-    """The text that ``packed`` had; ValueError if it is not base64."""
+def base64_to_text(text: str) -> str:
+    """The text that ``bytes_to_base64`` had; ValueError if it is not base64."""
     import base64
 
     return os.fsdecode(base64.b64decode(text, validate=True))

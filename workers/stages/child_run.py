@@ -16,12 +16,12 @@ from workers.records.ids import new_run_id
 from workers.records.journal import Fact, JournalReader, verdict_in
 from workers.records.layout import Layout
 from workers.records.manifest import Status
-from workers.records.params import bound, given_to
+from workers.records.params import bind_params, subpipeline_params
 from workers.records.request import Request, RequestKind, publish
 from workers.records.spec import PipelineSpec, RunSpec, StageSpec
 from workers.records.typed_errors import TypedError
 from workers.stages.control import Control
-from workers.stages.scheduler import StageTask, Wait
+from workers.stages.scheduler import StageTask, WaitUntil
 
 POLL_S: Final = 0.1  # nobody waits for less; a look is one stat of the journal
 ASK_AGAIN_S: Final = 0.5  # a disk that has room again is noticed so soon
@@ -31,11 +31,11 @@ ENDING_MARGIN_S: Final = 30.0  # beyond the grace: killing, clearing and one slo
 def child_spec(parent: RunSpec, stage: StageSpec, pipeline: PipelineSpec) -> RunSpec:
     """The spec of the run that a stage asks for."""
     now = time.time()
-    params = given_to(stage, pipeline)
+    params = subpipeline_params(stage, pipeline)
     return replace(
         parent,
         run_id=new_run_id(epoch_s=now, entropy=os.urandom(4)),
-        pipeline=bound(pipeline, params),
+        pipeline=bind_params(pipeline, params),
         params=params,
         parent_run_id=parent.run_id,
         retry_of=None,
@@ -53,7 +53,7 @@ def child_spec(parent: RunSpec, stage: StageSpec, pipeline: PipelineSpec) -> Run
 
 
 @dataclass(frozen=True, slots=True)
-class ChildEnding:
+class ChildResult:
     """How a child's run ended.
 
     Attributes:
@@ -100,9 +100,9 @@ class ChildRun:
             late = deadline_mono_s is not None and time.monotonic() >= deadline_mono_s
             if late or self._control.detail is not None:
                 raise refused
-            yield Wait(time.monotonic() + ASK_AGAIN_S)
+            yield WaitUntil(time.monotonic() + ASK_AGAIN_S)
 
-    def wait(self, *, deadline_mono_s: float | None, grace_s: float) -> StageTask[ChildEnding]:
+    def wait(self, *, deadline_mono_s: float | None, grace_s: float) -> StageTask[ChildResult]:
         """Wait for its verdict; never raises for what the child does."""
         reason: str | None = None
         asked_to_end = False
@@ -110,10 +110,10 @@ class ChildRun:
         while True:
             verdict = verdict_in(self._new_facts())
             if verdict is not None:
-                return ChildEnding(str(verdict.data.get("status")), reason)
+                return ChildResult(str(verdict.data.get("status")), reason)
             now = time.monotonic()
             if now >= give_up_mono_s:
-                return ChildEnding(Status.IN_PROGRESS, reason)
+                return ChildResult(Status.IN_PROGRESS, reason)
             detail = self._control.detail
             if reason is None:
                 if detail is not None:
@@ -124,7 +124,7 @@ class ChildRun:
                     give_up_mono_s = now + grace_s + ENDING_MARGIN_S
             if reason is not None and not asked_to_end:
                 asked_to_end = self._ask_to_end(detail or "stopped")
-            yield Wait(now + POLL_S)
+            yield WaitUntil(now + POLL_S)
 
     def _new_facts(self) -> list[Fact]:
         try:

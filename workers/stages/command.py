@@ -7,23 +7,23 @@ from collections import deque
 from typing import Any
 
 from workers.output.capture import BoundedLog, new_mark_key
-from workers.output.error_file import Failure, write_error_file
+from workers.output.error_file import StageFailure, write_error_file
 from workers.output.masking import Mask, secret_values
 from workers.output.pipe import Pipe
 from workers.processes.spawn import argv_of
-from workers.processes.tree import why_alive
+from workers.processes.tree import reason_alive
 from workers.records.atomic import replace_file
 from workers.records.clock import utc_text
 from workers.records.files import make_private, sync_dir
 from workers.records.journal import Event
-from workers.records.params import variable
+from workers.records.params import param_variable
 from workers.records.spec import StageSpec
 from workers.records.typed_errors import TypedError
 from workers.stages.outcome import StageOutcome
-from workers.stages.scheduler import StageTask, Wait
+from workers.stages.scheduler import StageTask, WaitUntil
 from workers.stages.stage_context import Recorder, StageContext
 from workers.stages.try_result import TryResult, message_of, stage_facts
-from workers.stages.try_runner import REFRESH_S, Ending, TryRunner, Work
+from workers.stages.try_runner import REFRESH_S, ProcessResult, TryCommand, TryRunner
 
 _STREAMS = ("stdout", "stderr")
 
@@ -65,7 +65,7 @@ class CommandStage:
             **dict(bench.spec.pipeline.env),
             **dict(stage.env),
             **dict(bench.spec.env),
-            **{variable(name): value for name, value in bench.spec.params},
+            **{param_variable(name): value for name, value in bench.spec.params},
             "SUPERVISED_RUN_ID": bench.spec.run_id,
             "SUPERVISED_TASK_ID": bench.spec.task_id,
             "SUPERVISED_PIPELINE_ID": bench.spec.pipeline.id,
@@ -109,7 +109,7 @@ class CommandStage:
         self, deadline: float | None, logs: tuple[BoundedLog, BoundedLog]
     ) -> StageTask[TryResult]:
         bench, limits = self._bench, self._bench.spec.limits
-        work = Work(
+        work = TryCommand(
             stage_id=self._stage.id,
             argv=argv_of(self._stage.command or ()),
             cwd=os.path.normpath(
@@ -130,13 +130,13 @@ class CommandStage:
                     stack.callback(pipes[-1].close)
             except OSError as error:  # no descriptor is left, here or in the whole system
                 message = f"there is no pipe for its output: {error.strerror}"
-                ending = Ending(reason="spawn-failed", message=message)
+                ending = ProcessResult(reason="spawn-failed", message=message)
             else:
                 ending = yield from TryRunner(work, bench.control, bench.containment, *pipes).run()
         with contextlib.suppress(OSError):
             sync_dir(bench.run.commands)  # the logs' names: a fact is going to point to them
         for pid in ending.leftover_pids:
-            self._recorder.warn("leftover_alive", f"{self._stage.id}: {why_alive(pid)}")
+            self._recorder.warn("leftover_alive", f"{self._stage.id}: {reason_alive(pid)}")
         for log in logs:
             if log.error is not None:
                 self._recorder.warn("log_incomplete", log.error)
@@ -155,7 +155,7 @@ class CommandStage:
                     os.unlink(path)
         return BoundedLog(path, self._log_limit_bytes, self._new_mask(), mark_key)
 
-    def _reason(self, ending: Ending) -> str | None:
+    def _reason(self, ending: ProcessResult) -> str | None:
         if ending.reason is not None:
             return ending.reason
         if ending.exit_code is not None and ending.exit_code in self._stage.success_exit_codes:
@@ -188,7 +188,7 @@ class CommandStage:
             facts = stage_facts(tried, "failed", summary=message_of(tried, self._mask))
             self._recorder.fact(Event.STAGE_RETRIED, {**facts, "delay_s": wait_s}, flush=False)
             while control.detail is None and time.monotonic() < until:
-                yield Wait(until)
+                yield WaitUntil(until)
             if control.detail is None:
                 return True
         tried.reason = "cancelled"
@@ -243,7 +243,7 @@ class CommandStage:
         """Write the error file and tell its path; a disk that refuses is warned of."""
         bench, command = self._bench, self._stage.command
         path = bench.run.error_file(self._index, self._stage.id)
-        failure = Failure(
+        failure = StageFailure(
             run_id=bench.spec.run_id,
             task_id=bench.spec.task_id,
             index=self._index,

@@ -14,12 +14,12 @@ from types import FrameType
 from typing import Final
 
 from workers.processes.spawn import PYTHON_IGNORES
-from workers.records.files import HeldFile, read_object
+from workers.records.files import ClaimFile, read_object
 from workers.records.proc import read_small
 from workers.records.typed_errors import TypedError
 
 # Whoever starts us blocks these until we have our handlers; Control.install unblocks them.
-TAKEN: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 DEFAULT_DETAIL: Final = "stopped"
 _DETAIL_LIMIT_CHARS: Final = 200  # as long as an id and its words can be
 
@@ -37,7 +37,7 @@ class Control:
         stop_count: how often somebody told us to stop by a signal.
     """
 
-    def __init__(self, cancel_path: str, claim: HeldFile | None = None) -> None:
+    def __init__(self, cancel_path: str, claim: ClaimFile | None = None) -> None:
         self._cancel_path = cancel_path
         self._claim = claim
         self._fenced = False
@@ -58,7 +58,7 @@ class Control:
 
     def retire(self) -> None:
         """Everything is said: from now on a signal must not spoil how this process ends."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         _installed.remove(self)
 
     def note(self) -> None:

@@ -1,7 +1,7 @@
 """How many stages a worker can run at once with the descriptors that it may open.
 
 A worker that runs out of descriptors in the middle of a stage fails it, so it starts fewer stages
-at once instead. ``take_over`` has raised the soft limit to the hard one before anybody asks.
+at once instead. ``init_process`` has raised the soft limit to the hard one before anybody asks.
 """
 
 import resource

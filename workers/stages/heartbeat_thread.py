@@ -58,7 +58,7 @@ class HeartbeatThread:
                 _thread.start_new_thread(self._run, ())
             except RuntimeError as error:
                 if not left:
-                    raise CannotBeginError(why=f"{error}; {NO_THREAD}") from None
+                    raise CannotBeginError(reason=f"{error}; {NO_THREAD}") from None
                 time.sleep(delay_s)
                 delay_s *= 2
                 self.beat()

@@ -17,14 +17,14 @@ from workers.stages.graph import Graph
 from workers.stages.heartbeat_thread import HeartbeatThread
 from workers.stages.outcome import StageOutcome
 from workers.stages.scheduler import Scheduler, StageTask
-from workers.stages.slots import Held, Slots
+from workers.stages.slots import HeldSlots, Slots
 from workers.stages.stage_context import Recorder, StageContext
 from workers.stages.subpipeline import SubpipelineStage
 from workers.stages.try_result import clean
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Verdict:
     """What the verdict says: status, status_detail, and the reason for people."""
 
     status: str
@@ -82,9 +82,9 @@ class PipelineRun:
         for runner in self._on.values():
             runner.broken(reason)
         detail = f"stage:{self._turns.at or 'worker'}:error"
-        return self._say(Judgement("failed", detail, reason))
+        return self._say(Verdict("failed", detail, reason))
 
-    def _stages(self) -> Judgement:
+    def _stages(self) -> Verdict:
         """Let every stage begin whose needs are met, until none is on and none may begin."""
         timeout_s = self._bench.spec.pipeline.timeout_s
         deadline = None if timeout_s is None else self._began + timeout_s
@@ -97,15 +97,15 @@ class PipelineRun:
                 judgements += self._begin(deadline)
         return min(judgements, key=_weight, default=self._all_made())
 
-    def _all_made(self) -> Judgement:
+    def _all_made(self) -> Verdict:
         """Nothing went wrong; a spec whose needs lead in a circle leaves stages, though."""
         for stage_id, need in self._graph.unmet():
-            return Judgement(
+            return Verdict(
                 "failed", "stage:worker:error", f"{stage_id} needs {need}, which never begins"
             )
-        return Judgement("succeeded")
+        return Verdict("succeeded")
 
-    def _begin(self, deadline: float | None) -> Iterator[Judgement]:
+    def _begin(self, deadline: float | None) -> Iterator[Verdict]:
         """Begin what may begin; yields what became of that at once."""
         bench, graph = self._bench, self._graph
         while (found := graph.next()) is not None:
@@ -113,10 +113,10 @@ class PipelineRun:
             if not len(self._turns):
                 bench.control.look()  # nobody else hears the bell now
             if (detail := bench.control.detail) is not None:
-                yield Judgement("cancelled", detail, f"cancelled before {stage.id} began")
+                yield Verdict("cancelled", detail, f"cancelled before {stage.id} began")
                 return
             if deadline is not None and bench.clock.mono_s() >= deadline:
-                yield Judgement("failed", "timed-out", f"timed out before {stage.id} began")
+                yield Verdict("failed", "timed-out", f"timed out before {stage.id} began")
                 return
             if stage.id in self._kept:
                 graph.begin(stage.id)
@@ -133,7 +133,7 @@ class PipelineRun:
     ) -> StageTask[StageOutcome]:
         """One stage, with the slots that it uses; while it waits for them it is not on."""
         bench, graph = self._bench, self._graph
-        held: Held | None = None
+        held: HeldSlots | None = None
         graph.wait(stage.id)
         if stage.uses:
             slots = Slots(
@@ -166,15 +166,15 @@ class PipelineRun:
             held.give_back(is_clean=not bench.containment.given_up_pids())
         return outcome
 
-    def _ended(self, stage_id: str, outcome: StageOutcome) -> Iterator[Judgement]:
+    def _ended(self, stage_id: str, outcome: StageOutcome) -> Iterator[Verdict]:
         self._graph.ended(stage_id, outcome.status)
         if outcome.status == "failed":
             yield self._judge(self._by_id[stage_id], outcome)
 
-    def _judge(self, stage: StageSpec, outcome: StageOutcome) -> Judgement:
+    def _judge(self, stage: StageSpec, outcome: StageOutcome) -> Verdict:
         """The verdict that a failed stage means."""
         if outcome.reason == "cancelled":
-            return Judgement("cancelled", self._bench.control.detail, outcome.message)
+            return Verdict("cancelled", self._bench.control.detail, outcome.message)
         if outcome.ended_pipeline:
             detail = "timed-out"
         elif outcome.reason == "subpipeline-failed":
@@ -182,9 +182,9 @@ class PipelineRun:
         else:
             words = {"command-failed": "failed", "timed-out": "timed-out"}
             detail = f"stage:{stage.id}:{words.get(outcome.reason or '', 'error')}"
-        return Judgement("failed", detail, outcome.message)
+        return Verdict("failed", detail, outcome.message)
 
-    def _say(self, judgement: Judgement) -> bool:
+    def _say(self, judgement: Verdict) -> bool:
         self._pulse.stop()
         verdict: dict[str, Any] = {
             "status": judgement.status,
@@ -203,7 +203,7 @@ class PipelineRun:
         return written
 
 
-def _weight(judgement: Judgement) -> int:
+def _weight(judgement: Verdict) -> int:
     """What decides a run of several judgements; of the same weight the first does."""
     if judgement.status == "cancelled":
         return 0

@@ -20,7 +20,7 @@ _SELECT_LIMIT: Final = 1024  # select takes no descriptor from here on
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class WaitUntil:
     """What a stage waits for.
 
     Attributes:
@@ -45,13 +45,13 @@ class Wakeup:
     rang: bool = False
 
 
-StageTask = Generator[Wait, Wakeup, Outcome]
+StageTask = Generator[WaitUntil, Wakeup, Outcome]
 
 
 @dataclass(slots=True)
 class _Stage(Generic[Outcome]):
     steps: StageTask[Outcome]
-    wait: Wait
+    wait: WaitUntil
     ready: list[int] = field(default_factory=list)
 
 
@@ -82,7 +82,7 @@ class Scheduler(Generic[Key, Outcome]):
         Returns:
             Its key and outcome where it has ended at once; else nothing.
         """
-        stage = _Stage(steps, Wait(0.0))
+        stage = _Stage(steps, WaitUntil(0.0))
         self._stages[key] = stage
         return self._resume(key, stage, None)
 
@@ -130,14 +130,14 @@ class Scheduler(Generic[Key, Outcome]):
             wait = next(stage.steps) if came is None else stage.steps.send(came)
         except StopIteration as end:
             self.at = None
-            self._hear(stage, Wait(0.0))
+            self._hear(stage, WaitUntil(0.0))
             del self._stages[key]
             return [(key, end.value)]
         self.at = None
         self._hear(stage, wait)
         return []
 
-    def _hear(self, stage: _Stage[Outcome], wait: Wait) -> None:
+    def _hear(self, stage: _Stage[Outcome], wait: WaitUntil) -> None:
         """Wait for other descriptors than before. A stage closes one only after it let go of it."""
         if wait.fds != stage.wait.fds:
             for fd in stage.wait.fds:

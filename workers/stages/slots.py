@@ -39,7 +39,7 @@ from workers.records.limits import PRIORITY_LIMIT
 from workers.records.spec import RunSpec
 from workers.records.typed_errors import TypedError
 from workers.stages.control import Control
-from workers.stages.scheduler import StageTask, Wait
+from workers.stages.scheduler import StageTask, WaitUntil
 
 _FIRST_WAIT_S: Final = 0.05
 _LONGEST_WAIT_S: Final = 0.5  # a slot that was given back is taken this late at most
@@ -48,7 +48,7 @@ _LIMIT_BYTES: Final = 65_536  # of a ticket, and of what a slot's file says
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldSlots:
     """Slots that a stage holds: descriptors of their locked files."""
 
     fds: tuple[int, ...]
@@ -98,7 +98,7 @@ class Slots:
 
     def wait(
         self, deadline_mono_s: float | None, may_begin: Callable[[], bool]
-    ) -> StageTask[Held | None]:
+    ) -> StageTask[HeldSlots | None]:
         """Wait for one slot of each name.
 
         Args:
@@ -130,13 +130,13 @@ class Slots:
                 if late or self._control.detail is not None:
                     return None
                 due = time.monotonic() + wait_s * random.uniform(0.5, 1.0)  # noqa: S311 - a jitter
-                yield Wait(due if deadline_mono_s is None else min(due, deadline_mono_s))
+                yield WaitUntil(due if deadline_mono_s is None else min(due, deadline_mono_s))
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
         finally:
             if ticket_fd is not None:
                 self._leave_queue(ticket_fd)
 
-    def take(self) -> Held | None:
+    def take(self) -> HeldSlots | None:
         """Take one slot of each name; None if one is not free. Raises as ``wait``."""
         fds: list[int] = []
         make_private(self._layout.slots, self._layout.slots_waiting)
@@ -146,13 +146,13 @@ class Slots:
             for name in self._names:
                 fd = self._take_one(name)
                 if fd is None:
-                    Held(tuple(fds)).give_back(is_clean=True)
+                    HeldSlots(tuple(fds)).give_back(is_clean=True)
                     return None
                 fds.append(fd)
         except (OSError, TypedError):
-            Held(tuple(fds)).give_back(is_clean=True)
+            HeldSlots(tuple(fds)).give_back(is_clean=True)
             raise
-        return Held(tuple(fds))
+        return HeldSlots(tuple(fds))
 
     def _take_one(self, name: str) -> int | None:
         for number in range(self._counts.get(name, 1)):

@@ -6,12 +6,12 @@ from typing import Any
 from workers.records.journal import Event
 from workers.records.spec import PipelineSpec, StageSpec
 from workers.records.typed_errors import TypedError
-from workers.stages.child_run import ChildEnding, ChildRun, child_spec
+from workers.stages.child_run import ChildResult, ChildRun, child_spec
 from workers.stages.outcome import StageOutcome
 from workers.stages.scheduler import StageTask
 from workers.stages.stage_context import Recorder, StageContext
 from workers.stages.try_result import TryResult, stage_facts
-from workers.stages.try_runner import Ending
+from workers.stages.try_runner import ProcessResult
 
 
 class SubpipelineStage:
@@ -58,7 +58,7 @@ class SubpipelineStage:
 
     def _child(
         self, pipeline: PipelineSpec, deadline: float | None
-    ) -> StageTask[tuple[ChildEnding | None, str]]:
+    ) -> StageTask[tuple[ChildResult | None, str]]:
         """Run it; the ending is None where it could not be asked for."""
         bench = self._bench
         spec = child_spec(bench.spec, self._stage, pipeline)
@@ -91,7 +91,7 @@ class SubpipelineStage:
             status = "skipped"
         else:
             status = "failed"
-        ending = Ending(duration_s=round(time.monotonic() - began, 3))
+        ending = ProcessResult(duration_s=round(time.monotonic() - began, 3))
         tried = TryResult(about={**self._about, "try": 1}, ending=ending, reason=reason)
         summary = stage.summary_hint if reason is None else message
         facts = stage_facts(tried, status, summary=summary)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from workers.output.capture import BoundedLog
 from workers.output.masking import Mask
 from workers.records.limits import SUMMARY_LIMIT_CHARS
-from workers.stages.try_runner import Ending
+from workers.stages.try_runner import ProcessResult
 
 _LAST_LINE_BYTES: Final = 2_000  # enough for 240 characters of any script, and for trailing blanks
 # ESC [ ... letter (ECMA-48 CSI) and ESC ] ... BEL (a title): colour is not part of what is said.
@@ -26,7 +26,7 @@ class TryResult:
     """
 
     about: dict[str, Any]
-    ending: Ending = field(default_factory=Ending)
+    ending: ProcessResult = field(default_factory=ProcessResult)
     stdout: BoundedLog | None = None
     stderr: BoundedLog | None = None
     reason: str | None = None

@@ -16,13 +16,13 @@ from typing import Final
 
 from workers.output.pipe import Pipe
 from workers.processes.containment import GIVE_UP_S, KILL_EVERY_S, Containment
-from workers.processes.oom import mark_stage
-from workers.processes.spawn import NotStarted, launch
+from workers.processes.oom import raise_stage_score
+from workers.processes.spawn import NotStarted, spawn
 from workers.records.dataclass import dataclass
 from workers.records.identity import signal_name
 from workers.records.limits import LEFTOVER_GRACE_S, READ_BUFFER_BYTES
 from workers.stages.control import Control
-from workers.stages.scheduler import StageTask, Wait
+from workers.stages.scheduler import StageTask, WaitUntil
 
 START_TRIES_COUNT: Final = 4  # as the supervisor's of a worker (fault P10): 0.5 + 1 + 2 s
 START_DELAY_S: Final = 0.5
@@ -39,7 +39,7 @@ FLOOD_BELOW_BYTES: Final = 131_072
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class TryCommand:
     """What one try needs.
 
     Attributes:
@@ -58,7 +58,7 @@ class Work:
 
 
 @dataclass(slots=True)
-class Ending:
+class ProcessResult:
     """How one try ended.
 
     Attributes:
@@ -93,14 +93,19 @@ class TryRunner:
     """
 
     def __init__(
-        self, work: Work, control: Control, containment: Containment, stdout: Pipe, stderr: Pipe
+        self,
+        work: TryCommand,
+        control: Control,
+        containment: Containment,
+        stdout: Pipe,
+        stderr: Pipe,
     ) -> None:
         self._work = work
         self._control = control
         self._containment = containment
         self._pipes = {pipe.read_fd: pipe for pipe in (stdout, stderr)}
         self._buffer = _buffer()
-        self._ending = Ending()
+        self._ending = ProcessResult()
         self._fds: tuple[int, ...] = tuple(self._pipes)
         self._pid = 0
         self._pidfd: int | None = None
@@ -111,7 +116,7 @@ class TryRunner:
         self._give_up_at = 0.0
         self._look_at = 0.0
 
-    def run(self) -> StageTask[Ending]:
+    def run(self) -> StageTask[ProcessResult]:
         """Run it to its end; never raises for what a stage does."""
         began = time.monotonic()
         stdout, stderr = self._pipes.values()
@@ -121,7 +126,7 @@ class TryRunner:
         if isinstance(child, NotStarted):
             self._ending.reason, self._ending.message = child.reason, child.message
             return self._ending
-        mark_stage(child)
+        raise_stage_score(child)
         self._pid = child
         self._look_at = began + LOOK_EVERY_S
         self._containment.begin(self._work.stage_id, child)
@@ -141,7 +146,7 @@ class TryRunner:
         """Start its process; what the system refuses for the moment is tried again a few times."""
         delay_s = START_DELAY_S
         for left in reversed(range(START_TRIES_COUNT)):
-            child = launch(
+            child = spawn(
                 self._work.argv,
                 cwd=self._work.cwd,
                 env=self._work.env,
@@ -152,7 +157,7 @@ class TryRunner:
                 break
             until = time.monotonic() + delay_s
             while time.monotonic() < until:
-                yield Wait(until)
+                yield WaitUntil(until)
                 if self._control.detail is not None:
                     return NotStarted("cancelled", "cancelled before it could be started")
             delay_s *= 2
@@ -168,7 +173,7 @@ class TryRunner:
 
     def _loop(self) -> StageTask[None]:
         while True:
-            came = yield Wait(self._due(), self._fds)
+            came = yield WaitUntil(self._due(), self._fds)
             rang, size = came.rang, 0
             for fd in came.fds:
                 pipe = self._pipes.get(fd)
@@ -180,7 +185,7 @@ class TryRunner:
                         self._forget(fd)
             if 0 < size < FLOOD_BELOW_BYTES and not rang:
                 wait_s = GATHER_S if size < GATHER_BELOW_BYTES else FLOOD_GATHER_S
-                rang = (yield Wait(time.monotonic() + wait_s)).rang
+                rang = (yield WaitUntil(time.monotonic() + wait_s)).rang
             now = time.monotonic()
             for pipe in self._pipes.values():
                 pipe.refresh(now, self._work.refresh_s)

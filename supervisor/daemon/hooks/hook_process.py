@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from workers.output.masking import Mask
-from workers.processes.inherited import POPEN_FDS_COUNT, as_inherited
+from workers.processes.inherited import POPEN_FDS_COUNT, inherited_limits
 from workers.processes.spawn import argv_of
-from workers.processes.tree import Process, why_alive
+from workers.processes.tree import Process, reason_alive
 from workers.records.dataclass import dataclass
 from workers.records.files import open_regular
 from workers.records.identity import signal_name
@@ -89,7 +89,7 @@ class HookProcess:
                 fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             stdin = open_regular(stdin_path, os.O_RDONLY)
             try:
-                with as_inherited(POPEN_FDS_COUNT):
+                with inherited_limits(POPEN_FDS_COUNT):
                     self._process = subprocess.Popen(
                         words,
                         cwd=cwd,
@@ -136,7 +136,7 @@ class HookProcess:
         elif now >= self._until + GRACE_S + GIVE_UP_S:
             os.close(self._pipe)
             self._process.returncode = -signal.SIGKILL  # no wait of ours; a child, reaped as others
-            return self._end(None, why_alive(self._process.pid))
+            return self._end(None, reason_alive(self._process.pid))
         elif now >= self._until + GRACE_S:
             self._kill(signal.SIGKILL)
         return None

@@ -34,7 +34,7 @@ from workers.records.files import (
 )
 from workers.records.hooks import HookSpec
 from workers.records.identity import Identity, identity_of, is_alive
-from workers.records.ids import is_run_id, why_bad
+from workers.records.ids import id_problem, is_run_id
 from workers.records.json_reader import JsonReader
 from workers.records.layout import Layout, RunDir
 from workers.records.proc import proc_stat
@@ -146,7 +146,7 @@ class Hooks:
     def _take_up(self, run_id: str) -> None:
         try:
             task_id = read_marker(self._layout.hook_marker(run_id))
-            if why_bad(task_id) is not None:  # torn: the run is not settled, and owes them anew
+            if id_problem(task_id) is not None:  # torn: the run is not settled, and owes them anew
                 self._done(run_id)
                 return
             run = self._layout.run_dir(task_id, run_id)

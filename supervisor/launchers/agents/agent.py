@@ -28,7 +28,7 @@ from supervisor.launchers.agents.protocol import (
     Refused,
     parse_order,
 )
-from workers.processes.inherited import take_over
+from workers.processes.inherited import init_process
 
 _READ_BYTES: Final = 65_536
 
@@ -134,7 +134,7 @@ def main(argv: list[str], make: Callable[[Mapping[str, Any]], Engine]) -> int:
     Returns:
         The exit code.
     """
-    take_over()
+    init_process()
     # A terminal's Ctrl-C is the supervisor's to judge, and its end is ours.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

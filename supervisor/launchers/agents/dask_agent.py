@@ -38,7 +38,7 @@ from supervisor.launchers.agents.protocol import (
     Place,
     Placed,
 )
-from workers.entry.dask_task import host
+from workers.entry.dask_task import run_attempt
 from workers.records.dataclass import dataclass
 from workers.records.layout import RunDir
 
@@ -94,7 +94,7 @@ class Dask:
 
     def _submit(self, client: Client, order: Place, worker: str | None) -> None:
         future = client.submit(
-            host,
+            run_attempt,
             order.run_dir,
             order.attempt,
             key=order.key,

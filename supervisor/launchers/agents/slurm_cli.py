@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from supervisor.launchers.agents import slurm_format
-from workers.processes.inherited import POPEN_FDS_COUNT, as_inherited
+from workers.processes.inherited import POPEN_FDS_COUNT, inherited_limits
 from workers.records.dataclass import dataclass
 
 # A client gives up by itself: after 10 s without a controller, after 50 s without munge.
@@ -30,7 +30,7 @@ class Done:
 def call(words: Sequence[str], text: str = "") -> Done:
     """Run one of Slurm's commands; AwayError where it does not end, or is not there."""
     try:
-        with as_inherited(POPEN_FDS_COUNT):  # sbatch gives the limits to the job
+        with inherited_limits(POPEN_FDS_COUNT):  # sbatch gives the limits to the job
             done = subprocess.run(
                 words,
                 input=text,

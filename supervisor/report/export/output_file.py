@@ -42,7 +42,7 @@ def write_output(
     with contextlib.suppress(FileNotFoundError):
         kind = os.stat(path).st_mode
         if stat.S_ISDIR(kind):
-            raise BadFileError(path=path, why="is a directory")
+            raise BadFileError(path=path, reason="is a directory")
         if not stat.S_ISREG(kind):
             _write_through(path, data, waits=waits)
             return

@@ -11,9 +11,9 @@ from supervisor.report.read.run_tree import RunNode, StageNode
 from supervisor.report.read.timing import Timing, timing_of
 from supervisor.report.terminal.run_tree_text import failed_tail
 from supervisor.report.text.output import duration
-from workers.output.capture import gap_mark
+from workers.output.capture import dropped_mark
 from workers.records.files import open_regular, read_from
-from workers.records.ids import why_bad
+from workers.records.ids import id_problem
 from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
 
@@ -137,7 +137,7 @@ def _outputs(layout: Layout, run: RunNode, above: str) -> Iterator[str]:
         name = f"{above}{stage.id}"
         if stage.run is not None:
             yield from _outputs(layout, stage.run, f"{name}/")
-        elif stage.span is not None and why_bad(stage.id) is None:
+        elif stage.span is not None and id_problem(stage.id) is None:
             yield from _output(layout, run, stage, name)
 
 
@@ -163,7 +163,7 @@ def _output(layout: Layout, run: RunNode, stage: StageNode, name: str) -> Iterat
             where = html.text(layout.relative(path))
             yield f'<p class="gap">{left_out} bytes before this are in {where}</p>'
         key = stage.tries[-1].mark_key if stage.tries else None
-        mark = gap_mark(dropped, key).decode().rstrip() if dropped else None
+        mark = dropped_mark(dropped, key).decode().rstrip() if dropped else None
         yield f"<pre>{_marked(data, mark)}</pre></details>"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from supervisor.errors import UsageError
 from supervisor.report.read.run_records import manifest_now, requested
 from workers.records.files import read_bytes
-from workers.records.history import lines_of
+from workers.records.history import lines_of_runs
 from workers.records.ids import is_run_id
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL, Status
@@ -76,5 +76,5 @@ def _status(layout: Layout, task_id: str, run_id: str) -> str:
     try:
         return str(manifest_now(layout, task_id, run_id)["status"])
     except FileNotFoundError:  # removed by retention: its history tells
-        line = lines_of(layout.history(task_id), [run_id]).get(run_id)
+        line = lines_of_runs(layout.history(task_id), [run_id]).get(run_id)
         return str(Status.FAILED) if line is None else str(line.get("status"))

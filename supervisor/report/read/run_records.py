@@ -54,7 +54,9 @@ def load_manifest(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
             return on_disk
     spec = load_spec(run.spec)
     if (spec.task_id, spec.run_id) != (task_id, run_id):
-        raise BadRecordError(path=run.spec, why=f"is of run {spec.run_id} of task {spec.task_id}")
+        raise BadRecordError(
+            path=run.spec, reason=f"is of run {spec.run_id} of task {spec.task_id}"
+        )
     return fold_now(layout, spec, warnings_of(on_disk))
 
 

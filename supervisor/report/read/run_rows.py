@@ -11,7 +11,7 @@ from supervisor.report.read.side_records import check_status, view
 from supervisor.store.root_listing import tasks
 from workers.records.dataclass import dataclass
 from workers.records.flock import is_flocked
-from workers.records.history import newest_lines
+from workers.records.history import last_lines
 from workers.records.json_reader import JsonReader
 from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
@@ -85,8 +85,8 @@ def live_service(layout: Layout) -> dict[str, Any]:
 
 
 def newest_of(layout: Layout, task_id: str, count: int) -> list[Row]:
-    """The newest finished runs of one task, oldest first; errors as newest_lines."""
-    return _rows_of(newest_lines(layout.history(task_id), count))
+    """The newest finished runs of one task, oldest first; errors as last_lines."""
+    return _rows_of(last_lines(layout.history(task_id), count))
 
 
 def newest_rows(layout: Layout, count: int) -> tuple[list[Row], list[str]]:
@@ -95,7 +95,7 @@ def newest_rows(layout: Layout, count: int) -> tuple[list[Row], list[str]]:
     unread = []
     for task_id in tasks(layout):
         try:
-            lines += newest_lines(layout.history(task_id), count)
+            lines += last_lines(layout.history(task_id), count)
         except (OSError, TypedError) as error:
             unread.append(str(error))
     lines.sort(key=lambda line: (str(line.get("timestamp")), str(line.get("runId"))))

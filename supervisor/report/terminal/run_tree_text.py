@@ -15,7 +15,7 @@ from supervisor.report.text.columns import pad, width
 from supervisor.report.text.output import duration
 from supervisor.report.text.sanitize import clean_line
 from workers.records.identity import host_name
-from workers.records.ids import why_bad
+from workers.records.ids import id_problem
 from workers.records.layout import Layout
 
 _TOLD_OTHERWISE = ("command-failed", "subpipeline-failed")  # by exit code or signal; by its run
@@ -88,7 +88,7 @@ def _line(prefix: str, text: str, status: str = "", rest: str = "") -> Line:
 
 def failed_tail(layout: Layout, run: RunNode, stage: StageNode) -> Tail:
     """What a failed stage of a run said last."""
-    if why_bad(stage.id) is not None:
+    if id_problem(stage.id) is not None:
         return Tail("", (), "its record names no stage")
     return tail_of(layout.run_dir(run.task_id, run.run_id), stage.index, stage.id)
 

@@ -20,7 +20,7 @@ from supervisor.store.pause_file import holds_in_force
 from supervisor.store.root_listing import tasks
 from workers.records.atomic import is_abandoned
 from workers.records.files import DIR_MODE, FILE_MODE, read_object
-from workers.records.history import STATUSES, newlines_in, read_lines
+from workers.records.history import STATUSES, count_lines, read_lines
 from workers.records.ids import is_run_id
 from workers.records.layout import Layout
 from workers.records.request import pending_requests
@@ -157,7 +157,7 @@ class _Book:
         Raises:
             BadFileError: it is no regular file.
         """
-        ends = newlines_in(self.path)
+        ends = count_lines(self.path)
         self.read_on()
         self.bad_count = max(0, ends - len(self.lines))
 

@@ -24,13 +24,13 @@ UNFLUSHED = "verdict-unflushed-by-its-writer"
 """No bug on its own: the supervisor flushes what it acts on."""
 
 
-def _replace_in_place(path: str, data: bytes, *, flush: bool = True) -> atomic.Receipt:
+def _replace_in_place(path: str, data: bytes, *, flush: bool = True) -> atomic.WriteCost:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.write(fd, data)
     if flush:
         os.fsync(fd)
     os.close(fd)
-    return atomic.Receipt(0.0, len(data))
+    return atomic.WriteCost(0.0, len(data))
 
 
 def manifest_in_place() -> None:

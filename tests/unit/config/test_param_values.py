@@ -11,7 +11,7 @@ from supervisor.config.run_specs import RunOptions, SpecBuilder
 from supervisor.config.secrets import written_down
 from supervisor.config.settings import Settings
 from supervisor.errors import ConfigError, UsageError
-from workers.records.params import bound, given_to
+from workers.records.params import bind_params, subpipeline_params
 from workers.records.read_spec import spec_of
 from workers.records.spec import RunSpec
 
@@ -140,8 +140,8 @@ def test_a_sub_pipeline_gets_what_its_stage_says(tmp_path: Path) -> None:
     text = SUB % 'tag = "v{param.version}", where = "{param.where}", n = "{param.n}"'
     spec = made(tmp_path, text, version="{param.n}", where="live", n="7")
     child = spec.pipelines[0]
-    params = given_to(spec.pipeline.stages[0], child)
-    assert bound(child, params).stages[0].command == ("echo", "v{param.n}", "live", "7")
+    params = subpipeline_params(spec.pipeline.stages[0], child)
+    assert bind_params(child, params).stages[0].command == ("echo", "v{param.n}", "live", "7")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.records.ids import check_id, check_run_id, is_run_id, new_run_id, why_bad
+from workers.records.ids import check_id, check_run_id, id_problem, is_run_id, new_run_id
 from workers.records.layout import Layout
 from workers.records.typed_errors import BadIdError
 
@@ -28,7 +28,7 @@ def test_what_could_leave_its_directory_or_fool_a_reader_is_refused(bad: str) ->
 @pytest.mark.fault("C6")
 @given(st.text(max_size=120))
 def test_whatever_passes_stays_one_name_below_its_directory(text: str) -> None:
-    if why_bad(text) is None:
+    if id_problem(text) is None:
         path = Layout("/r").task_dir(text)
         assert path == f"/r/.runs/{text}"
         assert "/" not in text

@@ -9,7 +9,7 @@ import pytest
 from supervisor.errors import TaskStateStoreLockError
 from supervisor.store.state_lock import state_lock
 from supervisor.store.state_store import TaskStateStore
-from workers.records.history import lines_of
+from workers.records.history import lines_of_runs
 from workers.records.layout import Layout
 from workers.records.limits import Limits
 
@@ -103,7 +103,7 @@ def test_a_torn_line_of_a_dead_writer_is_never_joined(layout: Layout) -> None:
     again.write_snapshot()
     assert [r["runId"][-1] for r in state(layout)["runs"]] == ["1", "3"]
     torn = "2026-01-01T00-00-00-000Z-00000002"
-    assert not lines_of(layout.history("t"), [torn])
+    assert not lines_of_runs(layout.history("t"), [torn])
 
 
 @pytest.mark.parametrize("call", ["write", "fdatasync"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.output.error_file import Failure, error_bytes
+from workers.output.error_file import StageFailure, error_bytes
 from workers.records.limits import Limits
 
 HOSTILE = st.one_of(
@@ -16,8 +16,8 @@ HOSTILE = st.one_of(
 )
 
 
-def failure(command: str = "make", message: str | None = "m") -> Failure:
-    return Failure(
+def failure(command: str = "make", message: str | None = "m") -> StageFailure:
+    return StageFailure(
         run_id="r",
         task_id="t",
         index=1,

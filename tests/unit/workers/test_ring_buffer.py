@@ -1,14 +1,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.output.ring_buffer import Ring
+from workers.output.ring_buffer import RingBuffer
 
 
 @given(st.integers(1, 40), st.lists(st.binary(max_size=100), max_size=20), st.integers(0, 60))
 def test_a_ring_holds_the_last_bytes_however_they_come(
     size: int, chunks: list[bytes], asked: int
 ) -> None:
-    ring = Ring(size)
+    ring = RingBuffer(size)
     for index, chunk in enumerate(chunks):
         if index % 2 and len(chunk) <= size:
             first, second = ring.room()

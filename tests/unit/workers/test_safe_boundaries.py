@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.output.capture import BoundedLog
-from workers.output.safe_boundaries import begin_of_tail, end_of_head
-from workers.output.truncate import end_of
+from workers.output.safe_boundaries import head_end, tail_start
+from workers.output.truncate import tail_of
 
 pytestmark = pytest.mark.fault("V7")
 
@@ -53,7 +53,7 @@ def boundaries(units: list[str]) -> set[int]:
 def test_a_head_and_a_tail_end_and_begin_at_a_boundary(units: list[str], at: int) -> None:
     data = "".join(units).encode()
     at = min(at, len(data))
-    head, tail = end_of_head(data[:at]), begin_of_tail(data, at)
+    head, tail = head_end(data[:at]), tail_start(data, at)
     assert head <= at <= tail
     assert {head, tail} <= boundaries(units)
 
@@ -64,7 +64,7 @@ def test_an_error_detail_begins_at_a_boundary(
     units: list[str], limit: int, json_limit: int
 ) -> None:
     data = "".join(units).encode()
-    end = end_of(data, is_cut=False, limit_bytes=limit, json_limit_bytes=json_limit)
+    end = tail_of(data, is_cut=False, limit_bytes=limit, json_limit_bytes=json_limit)
     assert len(data) - end.told_bytes in boundaries(units)
     assert end.text.encode() == data[len(data) - end.told_bytes :]
 
@@ -104,8 +104,8 @@ def test_a_log_is_cut_at_boundaries_and_counted_exactly(
 @given(st.binary(max_size=3000), st.integers(0, 3000), st.integers(4, 1024))
 def test_garbage_costs_no_more_than_the_limit(data: bytes, at: int, limit: int) -> None:
     at = min(at, len(data))
-    assert at - limit <= end_of_head(data[:at], limit) <= at
-    assert at <= begin_of_tail(data, at, limit) <= at + limit
+    assert at - limit <= head_end(data[:at], limit) <= at
+    assert at <= tail_start(data, at, limit) <= at + limit
 
 
 def test_the_end_of_a_log_that_dropped_bytes_is_not_joined_to_its_beginning(

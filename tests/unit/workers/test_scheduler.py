@@ -10,7 +10,7 @@ import pytest
 
 from workers.stages import scheduler as turns_module
 from workers.stages.control import Control
-from workers.stages.scheduler import Scheduler, StageTask, Wait
+from workers.stages.scheduler import Scheduler, StageTask, WaitUntil
 
 DEADLINE_S = 5.0
 
@@ -30,7 +30,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def waits(*fds: int, s: float) -> StageTask[bool]:
     """Wait once; whether one of the descriptors was why it went on."""
-    came = yield Wait(time.monotonic() + s, fds)
+    came = yield WaitUntil(time.monotonic() + s, fds)
     return bool(came.fds)
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from workers.processes.spawn import NotStarted, launch
+from workers.processes.spawn import NotStarted, spawn
 
 
 def refused(argv: list[str], cwd: Path, **env: str) -> str:
     null = os.open(os.devnull, os.O_WRONLY)
     try:
-        found = launch(argv, cwd=str(cwd), env=env, stdout_fd=null, stderr_fd=null)
+        found = spawn(argv, cwd=str(cwd), env=env, stdout_fd=null, stderr_fd=null)
     finally:
         os.close(null)
     assert isinstance(found, NotStarted)

@@ -3,7 +3,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.output.truncate import begin_of, end_of
+from workers.output.truncate import head_of, tail_of
 
 STREAMS = st.one_of(
     st.binary(max_size=400),
@@ -17,7 +17,7 @@ STREAMS = st.one_of(
 def test_an_end_keeps_both_limits_and_counts_what_it_tells(
     data: bytes, is_cut: bool, limit: int, json_limit: int
 ) -> None:
-    end = end_of(data, is_cut=is_cut, limit_bytes=limit, json_limit_bytes=json_limit)
+    end = tail_of(data, is_cut=is_cut, limit_bytes=limit, json_limit_bytes=json_limit)
     assert len(end.text.encode()) <= limit
     assert end.json_bytes <= json_limit
     assert end.json_bytes == len(json.dumps(end.text, ensure_ascii=False).encode()) - 2
@@ -32,12 +32,12 @@ def test_an_end_keeps_both_limits_and_counts_what_it_tells(
 
 @given(STREAMS)
 def test_without_limits_nothing_is_missing(data: bytes) -> None:
-    end = end_of(data, is_cut=False, limit_bytes=9_999, json_limit_bytes=9_999)
+    end = tail_of(data, is_cut=False, limit_bytes=9_999, json_limit_bytes=9_999)
     assert end.told_bytes == len(data)
 
 
 @given(st.text(alphabet=st.characters(), max_size=100), st.integers(0, 200))
 def test_a_beginning_fits_and_is_one(text: str, limit: int) -> None:
-    begin = begin_of(text, limit)
+    begin = head_of(text, limit)
     assert len(json.dumps(begin, ensure_ascii=False).encode()) - 2 <= limit
     assert text.encode("utf-8", "backslashreplace").decode().startswith(begin)

@@ -5,7 +5,7 @@ import pytest
 from workers.output.capture import BoundedLog
 from workers.output.masking import Mask
 from workers.stages.try_result import TryResult, clean, message_of, stage_facts
-from workers.stages.try_runner import Ending
+from workers.stages.try_runner import ProcessResult
 
 
 def log(path: Path, data: bytes) -> BoundedLog:
@@ -18,7 +18,7 @@ def log(path: Path, data: bytes) -> BoundedLog:
 def tried(tmp_path: Path, stdout: bytes, stderr: bytes, **values: object) -> TryResult:
     return TryResult(
         about={"stage": "s", "index": 1, "try": 1},
-        ending=Ending(**values),  # type: ignore[arg-type]
+        ending=ProcessResult(**values),  # type: ignore[arg-type]
         stdout=log(tmp_path / "out", stdout),
         stderr=log(tmp_path / "err", stderr),
         reason="command-failed",
