@@ -84,14 +84,16 @@ def test_a_pipe_that_a_stranger_holds_open_is_closed_and_told(tmp_path: Path) ->
     assert run.log(1, "s") == b"x\n"
 
 
-# A process that no signal reaches (state D, say) is played by a worker that sends it none.
+# A process that no signal reaches (for example in state D): this worker sends none.
 UNKILLABLE = """
 import sys
-from workers import __main__ as program, containment, descent, stage
-containment.send_signal = descent.send_signal = lambda *_: False
-containment.kill_group = descent.kill_group = lambda *_: None
-descent._stop = lambda *_: None
-stage.GIVE_UP_S = 0.3
+from workers import __main__ as program
+from workers.processes import containment, tree
+from workers.stages import try_runner
+containment.send_signal = tree.send_signal = lambda *_: False
+containment.kill_group = tree.kill_group = lambda *_: None
+tree._stop = lambda *_: None
+try_runner.GIVE_UP_S = 0.3
 sys.exit(program.main(["workers", sys.argv[1]]))
 """
 
