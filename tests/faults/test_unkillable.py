@@ -15,8 +15,9 @@ from workers.records.limits import Limits
 # As the program, but it gives up what survives SIGKILL after 0.3 s instead of 10.
 IMPATIENT = """
 import sys
-from workers import __main__ as program, stage
-stage.GIVE_UP_S = 0.3
+from workers import __main__ as program
+from workers.stages import try_runner
+try_runner.GIVE_UP_S = 0.3
 sys.exit(program.main(["workers", sys.argv[1]]))
 """
 
@@ -55,7 +56,7 @@ import os, signal
 def forbidden(*_):
     raise PermissionError(1, "not permitted")
 signal.pidfd_send_signal = os.kill = forbidden
-stage.GIVE_UP_S""",
+try_runner.GIVE_UP_S""",
 )
 
 

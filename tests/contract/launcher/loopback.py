@@ -35,7 +35,7 @@ import sys
 from workers.records import identity
 identity.host_name = lambda: sys.argv[1]
 identity.boot_id = lambda: "00000000" + sys.argv[1]
-from workers import keeper
+from workers.entry import keeper
 keeper.boot_id = identity.boot_id
 from workers.__main__ import main
 sys.exit(main(["workers", *sys.argv[2:]]))

@@ -99,14 +99,15 @@ def test_a_timed_out_try_is_made_again(tmp_path: Path) -> None:
 BROKEN = """
 import os, sys
 HERE = os.getcwd()
-from workers import __main__ as program, stage
+from workers import __main__ as program
+from workers.stages import try_runner
 def bug(self, now):
     import os, time
     while not os.path.exists(HERE + "/begun"):
         time.sleep(0.01)
     raise RuntimeError("a bug")
-stage.Try._advance = bug
-stage.LOOK_EVERY_S = 0.0
+try_runner.TryRunner._advance = bug
+try_runner.LOOK_EVERY_S = 0.0
 sys.exit(program.main(["workers", sys.argv[1]]))
 """
 
@@ -133,14 +134,15 @@ def test_a_bug_ends_everything_and_becomes_the_verdict(
 BROKEN_BESIDE = """
 import os, sys
 HERE = os.getcwd()
-from workers import __main__ as program, stage
-advance = stage.Try._advance
+from workers import __main__ as program
+from workers.stages import try_runner
+advance = try_runner.TryRunner._advance
 def bug(self, now):
     if self._work.stage_id == "guilty" and os.path.exists(HERE + "/begun"):
         raise RuntimeError("a bug")
     return advance(self, now)
-stage.Try._advance = bug
-stage.LOOK_EVERY_S = 0.1
+try_runner.TryRunner._advance = bug
+try_runner.LOOK_EVERY_S = 0.1
 sys.exit(program.main(["workers", sys.argv[1]]))
 """
 
@@ -251,7 +253,8 @@ def test_a_verdict_that_finds_no_room_is_given_up_when_told_to_stop(
 # The system has no thread for the heartbeat: sys.argv[2] times, then it has.
 NO_THREAD = """
 import sys, _thread
-from workers import __main__ as program, pulse
+from workers import __main__ as program
+from workers.stages import heartbeat_thread
 start, left = _thread.start_new_thread, [int(sys.argv[2])]
 def refuse(*args):
     if left[0]:
@@ -259,7 +262,7 @@ def refuse(*args):
         raise RuntimeError("can't start new thread")
     return start(*args)
 _thread.start_new_thread = refuse
-pulse.THREAD_DELAY_S = 0.01
+heartbeat_thread.THREAD_DELAY_S = 0.01
 sys.exit(program.main(["workers", sys.argv[1]]))
 """
 
@@ -285,7 +288,8 @@ def test_a_worker_tries_for_a_thread_a_few_times_before_anything_begins(
 # The system has no process for a stage: sys.argv[2] times, then it has.
 NO_PROCESS = """
 import errno, os, sys
-from workers import __main__ as program, stage
+from workers import __main__ as program
+from workers.stages import try_runner
 spawn, left = os.posix_spawn, [int(sys.argv[2])]
 def refuse(*args, **values):
     if left[0]:
@@ -293,7 +297,7 @@ def refuse(*args, **values):
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     return spawn(*args, **values)
 os.posix_spawn = refuse
-stage.START_DELAY_S = 0.01
+try_runner.START_DELAY_S = 0.01
 sys.exit(program.main(["workers", sys.argv[1]]))
 """
 

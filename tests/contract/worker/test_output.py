@@ -163,10 +163,11 @@ def test_a_command_that_no_system_call_takes_fails_the_stage_only(tmp_path: Path
 
 BROKEN = """
 import os, sys
-from workers import __main__ as program, stage
+from workers import __main__ as program
+from workers.stages import try_runner
 def broken(self):
     raise OSError("cannot use " + os.environ["SECRET"] * 40)
-stage.Try.run = broken
+try_runner.TryRunner.run = broken
 sys.exit(program.main(["workers", sys.argv[1]]))
 """
 
