@@ -66,6 +66,9 @@ class Screen:
             self.row += 1
             while len(self.lines) <= self.row:
                 self.lines.append([])
+            if self.alternate and len(self.lines) > self.rows:  # there it has no scrollback
+                del self.lines[0]
+                self.row -= 1
             self.top = max(self.top, len(self.lines) - self.rows)
 
     def _escape(self, arguments: str, letter: str) -> None:

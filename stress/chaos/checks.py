@@ -68,7 +68,7 @@ def check(seen: Seen) -> tuple[Evidence, tuple[Invariant, ...]]:
             evidence, evidence.metrics.get("totals")
         ),
         "supervisor verify finds nothing": (
-            f"{layout.relative(v.path)}: {v.what}" for v in verify(layout)
+            f"{layout.relative(v.path)}: {v.problem}" for v in verify(layout)
         ),
         "a status once seen never changed, and every record always parsed": seen.reading,
         "each stage ran at most once per try, and what succeeded has run": _marks(seen, evidence),

@@ -15,8 +15,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from supervisor.config.find_root import CONFIG, layout_of
-from supervisor.report.read.run_records import requested
-from supervisor.report.read.run_rows import live_service
+from supervisor.report.read.run_records import pending_specs
+from supervisor.report.read.run_rows import service_status
 from supervisor.store.root_listing import tasks
 from workers.records.files import read_bytes, read_object
 from workers.records.history import last_lines
@@ -66,7 +66,7 @@ def _known_runs(layout: Layout) -> Iterator[tuple[str, str]]:
         for name in os.listdir(layout.accepted):
             if is_run_id(name):
                 yield name, "not finished"
-    for spec in requested(layout):
+    for spec in pending_specs(layout):
         yield spec.run_id, f"{spec.pipeline.id}, queued"
 
 
@@ -106,7 +106,7 @@ def groups(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[Comp
     """The groups that the configuration or a living supervisor names."""
     found: set[str] = set()
     written = _toml(ctx.params.get("config") or os.path.join(_layout(ctx).root, CONFIG))
-    for holder in (written.get("supervisor"), live_service(_layout(ctx))):
+    for holder in (written.get("supervisor"), service_status(_layout(ctx))):
         told = holder.get("groups") if isinstance(holder, dict) else None
         found |= {str(name) for name in told} if isinstance(told, dict) else set()
     return _fitting(((name, "") for name in sorted(found)), incomplete)

@@ -9,7 +9,7 @@ from supervisor.commands.options import root_options
 from supervisor.commands.poll import FOLLOW_S, pause
 from supervisor.commands.unserved import Waiting
 from supervisor.config.find_root import layout_of
-from supervisor.report.read.event_stream import RootStream, RunStream, Told, to_json
+from supervisor.report.read.event_stream import RootFacts, RunFact, RunFacts, fact_json
 from supervisor.report.read.find_run import find_run
 from supervisor.report.text.output import json_line
 
@@ -29,13 +29,13 @@ def command(runs: tuple[str, ...], follow: bool, root: str | None, config: str |
     """
     layout = layout_of(root, config, writes=False)
     if not runs:
-        everything = RootStream(layout)
+        everything = RootFacts(layout)
         _print(everything.read_new())
         while follow:
             pause(FOLLOW_S)
             _print(everything.read_new())
         return 0
-    stream = RunStream(layout, [find_run(layout, name) for name in runs])
+    stream = RunFacts(layout, [find_run(layout, name) for name in runs])
     _print(stream.read_new())
     waiting = Waiting(layout)
     while follow and not stream.is_done:
@@ -45,8 +45,8 @@ def command(runs: tuple[str, ...], follow: bool, root: str | None, config: str |
     return 0
 
 
-def _print(found: Iterable[Told]) -> None:
-    lines = [json_line("event", to_json(told)) for told in found]
+def _print(found: Iterable[RunFact]) -> None:
+    lines = [json_line("event", fact_json(told)) for told in found]
     if lines:
         sys.stdout.write("".join(lines))
         sys.stdout.flush()

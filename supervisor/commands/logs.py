@@ -13,7 +13,7 @@ from supervisor.commands.unserved import Waiting
 from supervisor.config.find_root import layout_of
 from supervisor.errors import UsageError
 from supervisor.report.read.find_run import find_run
-from supervisor.report.read.follow_run import Piece, RunFollower
+from supervisor.report.read.follow_run import OutputChunk, RunFollower
 from supervisor.report.text.output import print_error
 from supervisor.report.text.sanitize import OutputCleaner, clean_line
 from workers.records.layout import Layout
@@ -35,7 +35,7 @@ class Printer:
         self._stage: str | None = None
         self._cleaners: dict[tuple[str, str], OutputCleaner] = {}
 
-    def print(self, pieces: Iterable[Piece]) -> None:
+    def print(self, pieces: Iterable[OutputChunk]) -> None:
         """Print some pieces, in order."""
         for piece in pieces:
             if self._only in (None, piece.stream):
@@ -50,7 +50,7 @@ class Printer:
     def _target(self, stream: str) -> TextIO:
         return sys.stdout if self._only or stream == "stdout" else sys.stderr
 
-    def _one(self, piece: Piece) -> None:
+    def _one(self, piece: OutputChunk) -> None:
         if self._headings and piece.stage != self._stage:
             self._stage = piece.stage
             sys.stderr.write(f"--- {clean_line(piece.stage)} ---\n")
@@ -81,9 +81,9 @@ def spec_of(layout: Layout, task_id: str, run_id: str) -> RunSpec | None:
         return None
 
 
-def last_lines(pieces: Iterable[Piece], count: int) -> list[Piece]:
+def last_lines(pieces: Iterable[OutputChunk], count: int) -> list[OutputChunk]:
     """The pieces that hold the last so many lines of some output, the first of them cut."""
-    found: list[Piece] = []
+    found: list[OutputChunk] = []
     for piece in reversed(list(pieces)):
         if count <= 0:
             break
@@ -138,7 +138,7 @@ def command(
         )
     follower = RunFollower(layout, task_id, run_id, head_bytes=head_bytes(spec), stage=stage)
     printer = Printer(stream, headings=stage is None)
-    found: Iterable[Piece] = follower.read_new()
+    found: Iterable[OutputChunk] = follower.read_new()
     if tail is not None:
         wanted = (piece for piece in found if stream in (None, piece.stream))
         found = last_lines(wanted, tail)

@@ -6,7 +6,7 @@ import click
 
 from supervisor.commands.options import json_option, root_options
 from supervisor.config.find_root import layout_of
-from supervisor.report.read.root_metrics import FiguresReader, now_epoch_s
+from supervisor.report.read.root_metrics import RootMetricsReader, now_epoch_s
 from supervisor.report.text.output import print_json
 
 
@@ -22,12 +22,12 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
 
     Example: supervisor metrics --json
     """
-    figures = FiguresReader(layout_of(root, config, writes=False)).read()
+    figures = RootMetricsReader(layout_of(root, config, writes=False)).read()
     if as_json:
         print_json("metrics-report", figures.to_json(now_epoch_s()))
         return 0
-    from supervisor.report.export.prometheus import text_of  # prometheus_client: 60 ms
+    from supervisor.report.export.prometheus import prometheus_text  # prometheus_client: 60 ms
 
-    sys.stdout.write(text_of(figures))
+    sys.stdout.write(prometheus_text(figures))
     sys.stdout.flush()
     return 0

@@ -8,7 +8,7 @@ from supervisor.commands.unserved import Waiting
 from supervisor.config.groups import unknown
 from supervisor.config.load import settings_of
 from supervisor.errors import RequestRejectedError, UsageError
-from supervisor.report.read.queue_controls import holds_now
+from supervisor.report.read.queue_controls import current_pauses
 from workers.records.flock import is_flocked
 from workers.records.layout import Layout
 from workers.records.request import Request, RequestKind, now_text, publish
@@ -19,7 +19,7 @@ POLL_S: Final = 0.05
 def check_group(layout: Layout, config: str | None, group: str) -> None:
     """UsageError where a group is neither declared nor paused, ConfigError as the settings'."""
     groups = settings_of(layout, config).groups
-    known = {*groups, *dict(holds_now(layout).groups)}
+    known = {*groups, *dict(current_pauses(layout).groups)}
     if group not in known:
         raise UsageError(reason=unknown(group, known))
 

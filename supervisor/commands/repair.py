@@ -40,7 +40,7 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
         facts = {
             "root": layout.root,
             "repaired": [{"path": d.path, "what": d.what, "done": d.done} for d in done],
-            "violations": [{"path": item.path, "what": item.what} for item in left],
+            "violations": [{"path": item.path, "what": item.problem} for item in left],
             "kept_in": kept_in,
         }
         print_json("repair", facts)
@@ -48,7 +48,9 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
         for repaired in done:
             print_line(clean_line(f"{repaired.path}: {repaired.what}; {repaired.done}"))
         for found in left:
-            print_line(clean_line(f"{found.path}: {found.what}; not repaired: see to it yourself"))
+            print_line(
+                clean_line(f"{found.path}: {found.problem}; not repaired: see to it yourself")
+            )
         if kept_in is not None:
             print_line(clean_line(f"what was moved or replaced is in {kept_in}/"))
         print_line(clean_line(f"{layout.root}: {len(done)} repaired, {len(left)} left"))

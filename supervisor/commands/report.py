@@ -48,7 +48,7 @@ def command(
         page = run_page.page(layout, read_tree(layout, *find_run(layout, run)))
     else:
         task_id = check_id("task", task or "")
-        rows = task_page.rows_of(layout, task_id, last)
+        rows = task_page.newest_runs(layout, task_id, last)
         if not rows and task_id in tasks(layout):
             why = "holds no run that can be read; 'supervisor verify' names what is damaged"
             raise BadRecordError(path=layout.history(task_id), reason=why)

@@ -5,7 +5,7 @@ import click
 from supervisor.commands.options import group_option, root_options
 from supervisor.commands.pause_request import change, check_group
 from supervisor.config.find_root import layout_of
-from supervisor.report.read.queue_controls import holds_now
+from supervisor.report.read.queue_controls import current_pauses
 from supervisor.report.text.output import print_error
 from workers.records.request import RequestKind
 
@@ -24,13 +24,13 @@ def command(group: str | None, root: str | None, config: str | None) -> int:
     if group is not None:
         check_group(layout, config, group)
     what = "everything" if group is None else f"group {group}"
-    held = holds_now(layout)
+    held = current_pauses(layout)
     if held == held.resumed(group):
         print_error("nothing is paused" if group is None else f"{what} is not paused")
     else:
         change(layout, RequestKind.RESUME, group)
         print_error(f"{what} is resumed")
-    left = holds_now(layout)
+    left = current_pauses(layout)
     if left.since is not None:
         print_error("everything is still paused; 'supervisor resume' without --group lifts that")
     elif left:

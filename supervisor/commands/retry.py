@@ -11,8 +11,8 @@ from supervisor.config.find_root import layout_of
 from supervisor.config.retry_spec import retry_spec
 from supervisor.core.policy.retry_plan import kept_of
 from supervisor.report.read.find_run import find_run
-from supervisor.report.read.retried_dependencies import followed_now
-from supervisor.report.read.run_records import fold_now, load_manifest, requested
+from supervisor.report.read.retried_dependencies import dependencies_for_retry
+from supervisor.report.read.run_records import fold_journal, load_manifest, pending_specs
 from supervisor.report.text.output import json_line, print_accepted
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL, Status
@@ -48,7 +48,7 @@ def command(
     task_id, run_id = find_run(layout, run)
     old, manifest = _record(layout, task_id, run_id)
     kept = kept_of(manifest, old.pipeline, from_stage)
-    spec = retry_spec(old, kept, followed_now(layout, old))
+    spec = retry_spec(old, kept, dependencies_for_retry(layout, old))
     publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
     names = [item.stage for item in kept]
     facts = {"run_id": spec.run_id, "task_id": task_id, "retry_of": run_id, "kept": names}
@@ -61,8 +61,8 @@ def _record(layout: Layout, task_id: str, run_id: str) -> tuple[RunSpec, dict[st
     """Spec and manifest; a run whose verdict is not yet in history and state has not ended."""
     run = layout.run_dir(task_id, run_id)
     if not os.path.isdir(run.path):
-        spec = next(spec for spec in requested(layout) if spec.run_id == run_id)
-        return spec, fold_now(layout, spec)
+        spec = next(spec for spec in pending_specs(layout) if spec.run_id == run_id)
+        return spec, fold_journal(layout, spec)
     manifest = load_manifest(layout, task_id, run_id)
     marked = os.path.lexists(layout.marker(run_id))
     if marked and manifest["status"] in FINAL and ended(layout, RunRef(task_id, run_id)) is None:

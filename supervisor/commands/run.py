@@ -16,8 +16,8 @@ from supervisor.commands.run_waiter import POLL_S, RunRef, Service, outcome, wai
 from supervisor.errors import RequestRejectedError
 from supervisor.launchers.caller_process import HostProcess
 from supervisor.report.read.follow_run import RunFollower
-from supervisor.report.read.queue_reasons import why_queued
-from supervisor.report.read.run_records import fold_now
+from supervisor.report.read.queue_reasons import queue_reason
+from supervisor.report.read.run_records import fold_journal
 from supervisor.report.text.output import print_error, print_json
 from workers.records.layout import Layout
 from workers.records.placement import CALLER
@@ -162,7 +162,7 @@ class WhyQueued:
         if os.path.exists(run.heartbeat):
             return
         with contextlib.suppress(OSError, TypedError):  # the supervisor reports a damaged file
-            why = why_queued(self._layout, fold_now(self._layout, self._spec))
+            why = queue_reason(self._layout, fold_journal(self._layout, self._spec))
             if why is not None and (outer := self._spec.nested_in) is not None:
                 why += f"; {outer} lends its place to one nested run at a time"
             print_error(f"{self._spec.run_id} is still queued" + (f": {why}" if why else ""))

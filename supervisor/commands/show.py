@@ -10,13 +10,13 @@ import click
 from supervisor.commands.options import json_option, root_options
 from supervisor.config.find_root import layout_of
 from supervisor.errors import RunRemovedError
-from supervisor.report.read.error_tail import Tail, tail_of
+from supervisor.report.read.error_tail import ErrorTail, error_tail
 from supervisor.report.read.find_run import find_run
-from supervisor.report.read.hook_outcomes import HEAD, HookOutcome, hooks_of, rows_of
-from supervisor.report.read.run_records import begun_at, host_in, manifest_now
+from supervisor.report.read.hook_outcomes import HOOK_COLUMNS, HookOutcome, hook_outcomes, hook_rows
+from supervisor.report.read.run_records import manifest_now, worker_host, worker_started_at
 from supervisor.report.read.run_tree import RunNode, StageNode, read_tree
-from supervisor.report.read.stage_environment import environment_of
-from supervisor.report.text.columns import columns
+from supervisor.report.read.stage_environment import environment_sources
+from supervisor.report.text.columns import terminal_columns
 from supervisor.report.text.output import (
     amounts,
     duration,
@@ -58,7 +58,7 @@ def command(run: str, timing: bool, root: str | None, config: str | None, as_jso
         return _timing(layout, task_id, run_id, as_json=as_json)
     manifest = manifest_now(layout, task_id, run_id)
     directory = layout.run_dir(task_id, run_id)
-    hooks = hooks_of(directory)
+    hooks = hook_outcomes(directory)
     if as_json:
         print_json("show", {"manifest": manifest, "hooks": [hook.to_json() for hook in hooks]})
         return 0
@@ -68,15 +68,15 @@ def command(run: str, timing: bool, root: str | None, config: str | None, as_jso
 
 
 def _timing(layout: Layout, task_id: str, run_id: str, *, as_json: bool) -> int:
-    from supervisor.report.read.timing import to_json
-    from supervisor.report.terminal.timing_table import lines_of
+    from supervisor.report.read.timing import timing_json
+    from supervisor.report.terminal.timing_table import timing_lines
 
     tree = read_tree(layout, task_id, run_id)
     if as_json:
-        print_json("timing", to_json(tree))
+        print_json("timing", timing_json(tree))
         return 0
     print_raw(clean_line(f"{tree.run_id}  {tree.status}  {tree.task_id}  {tree.pipeline_id}"))
-    for line in lines_of(tree, columns(sys.stdout)):
+    for line in timing_lines(tree, terminal_columns(sys.stdout)):
         print_raw(line)
     return 0
 
@@ -112,18 +112,18 @@ def _print(run: RunDir, tree: RunNode) -> None:
         ("pipeline", f"{manifest['pipeline_id']} - {manifest['pipeline_title']}"),
         ("status", f"{manifest['status']}{detail}"),
         ("accepted", extensions.get("accepted_at") or manifest["started_at"]),
-        ("started", begun_at(manifest) or "-"),
+        ("started", worker_started_at(manifest) or "-"),
         ("ended", manifest["completed_at"] or "-"),
         ("time", duration(tree.duration_s)),
         ("heartbeat", manifest["heartbeat_at"] or "-"),
         ("records", run.path),
     ]
-    host = host_in(manifest)
+    host = worker_host(manifest)
     if host not in (None, host_name()):
         rows.append(("host", host))
     rows += [(name, text) for name, text in _asked(extensions) if text]
     with contextlib.suppress(OSError, TypedError):  # 'verify' reports a damaged spec
-        rows.append(("env", environment_of(load_spec(run.spec))))
+        rows.append(("env", environment_sources(load_spec(run.spec))))
     if extensions.get("reason"):
         rows.append(("reason", extensions["reason"]))
     for name, value in rows:
@@ -150,7 +150,7 @@ def _print(run: RunDir, tree: RunNode) -> None:
     )
     for stage in tree.stages:
         if stage.failed:
-            _print_error(tail_of(run, stage.index, stage.id), stage.id)
+            _print_error(error_tail(run, stage.index, stage.id), stage.id)
 
 
 def _asked(extensions: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -176,17 +176,17 @@ def _print_hooks(hooks: Sequence[HookOutcome]) -> None:
     if not hooks:
         return
     print_line("")
-    print_line(table(HEAD, rows_of(hooks)))
+    print_line(table(HOOK_COLUMNS, hook_rows(hooks)))
     for hook in hooks:
-        if not hook.fine and hook.last_lines:
+        if not hook.is_ok and hook.last_lines:
             print_line(f"\nlast lines of {hook.event} (all that was kept: {clean_line(hook.path)})")
             for line in hook.last_lines:
                 print_line(f"  output | {line}")
 
 
-def _print_error(tail: Tail, stage: str) -> None:
-    if tail.trouble is not None:
-        print_line(f"\n{stage}: {clean_line(tail.trouble)}")
+def _print_error(tail: ErrorTail, stage: str) -> None:
+    if tail.problem is not None:
+        print_line(f"\n{stage}: {clean_line(tail.problem)}")
         return
     print_line(f"\nlast lines of {stage} (all that was kept: {clean_line(tail.path)})")
     for stream, line in tail.lines:

@@ -4,7 +4,7 @@ import click
 
 from supervisor.commands.options import json_option, root_options
 from supervisor.config.find_root import layout_of
-from supervisor.report.read.overview import facts_of, shown_rows
+from supervisor.report.read.overview import recent_rows, status_json
 from supervisor.report.text.output import print_error, print_json
 
 FAILED_SHOWN = 3  # docs/reference/exit-codes.md
@@ -38,9 +38,9 @@ def command(
 
         statuses = show(layout, runs, as_json=as_json)
     else:
-        rows, unread = shown_rows(layout)
+        rows, unread = recent_rows(layout)
         for error in unread:
             print_error(error)
-        print_json("status-report", facts_of(layout, [row.to_json() for row in rows]))
+        print_json("status-report", status_json(layout, [row.to_json() for row in rows]))
         statuses = [row.status for row in rows]
     return FAILED_SHOWN if "failed" in statuses else 0

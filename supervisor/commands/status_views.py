@@ -8,15 +8,15 @@ from typing import Any
 from supervisor.core.pauses import holds_in
 from supervisor.errors import RunRemovedError
 from supervisor.report.read.find_run import find_run
-from supervisor.report.read.hook_outcomes import hooks_of
-from supervisor.report.read.overview import NEWEST_COUNT, facts_of, paused, shown_rows
-from supervisor.report.read.queue_controls import held_lines
+from supervisor.report.read.hook_outcomes import hook_outcomes
+from supervisor.report.read.overview import NEWEST_COUNT, pauses_json, recent_rows, status_json
+from supervisor.report.read.queue_controls import queue_lines
 from supervisor.report.read.run_records import live_row
-from supervisor.report.read.run_rows import Row, live_service, live_view, row_of_line
+from supervisor.report.read.run_rows import Row, history_row, service_status, status_by_run
 from supervisor.report.read.run_tree import read_tree
-from supervisor.report.terminal.run_table import Line, lines_of
-from supervisor.report.terminal.run_tree_text import Branches, to_json
-from supervisor.report.text.columns import coloured, columns
+from supervisor.report.terminal.run_table import Line, table_lines
+from supervisor.report.terminal.run_tree_text import Branches, stages_json
+from supervisor.report.text.columns import terminal_columns, wants_colours
 from supervisor.report.text.output import print_error, print_json, print_raw
 from supervisor.report.text.sanitize import clean_line
 from supervisor.store.lease_reader import serving
@@ -28,7 +28,7 @@ from workers.records.proc import proc_stat
 def show(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list[str]:
     """Show the root, or each of the runs named, once; returns the statuses shown."""
     if not names:
-        rows, unread = shown_rows(layout)
+        rows, unread = recent_rows(layout)
         for error in unread:
             print_error(error)
         _print(layout, rows)
@@ -36,9 +36,9 @@ def show(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list[str]:
     named, removed = _named(layout, names)
     if not as_json:
         return [*_trees(layout, named), *_removed(removed)]
-    view = live_view(layout)
+    view = status_by_run(layout)
     rows = [*(live_row(layout, *run, view) for run in named), *removed]
-    print_json("status-report", facts_of(layout, [_with_stages(layout, row) for row in rows]))
+    print_json("status-report", status_json(layout, [_with_stages(layout, row) for row in rows]))
     return [row.status for row in rows]
 
 
@@ -53,17 +53,17 @@ def show_again(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list
     def look() -> Look:
         head = tuple(Line(line) for line in _headlines(layout))
         if not named:
-            rows, unread = shown_rows(layout)
+            rows, unread = recent_rows(layout)
             return Look(head, tuple(rows), troubles=tuple(map(clean_line, unread)))
         trees = [read_tree(layout, *run) for run in named]
         lines = (line for tree in trees for line in Branches(layout).lines(tree))
-        view = live_view(layout)
+        view = status_by_run(layout)
         rows = [*removed, *(live_row(layout, *run, view) for run in named)]
         return Look(head, tuple(rows), tuple(lines))
 
     def report(seen: Look) -> None:
         runs = [_with_stages(layout, row) if named else row.to_json() for row in seen.rows]
-        print_json("status-report", facts_of(layout, runs))
+        print_json("status-report", status_json(layout, runs))
 
     return [row.status for row in watch(look, report if as_json else None, follows=bool(named))]
 
@@ -75,16 +75,16 @@ def _named(layout: Layout, names: Iterable[str]) -> tuple[list[tuple[str, str]],
         try:
             named.append(find_run(layout, name))
         except RunRemovedError as error:
-            removed.append(row_of_line(error.line))
+            removed.append(history_row(error.line))
     return named, removed
 
 
 def _headlines(layout: Layout) -> list[str]:
     """Who serves the root, and what is held back there."""
     holder = serving(layout)
-    service = live_service(layout) if holder is not None else {}
+    service = service_status(layout) if holder is not None else {}
     served = "no supervisor is up" if holder is None else _served(holder.pid, service)
-    held = held_lines(holds_in(paused(layout)), service, rejected(layout))
+    held = queue_lines(holds_in(pauses_json(layout)), service, rejected(layout))
     return [clean_line(line) for line in (f"{layout.root}: {served}", *held)]
 
 
@@ -102,16 +102,16 @@ def _print(layout: Layout, rows: list[Row]) -> None:
     if not rows:
         print_raw("no runs yet; 'supervisor run -- COMMAND' makes one")
         return
-    limit = columns(sys.stdout)
+    limit = terminal_columns(sys.stdout)
     queued = [row.run_id for row in rows if row.status == "queued"]
     left_out = set() if limit is None else set(queued[NEWEST_COUNT:])
-    _put(lines_of([row for row in rows if row.run_id not in left_out], limit))
+    _put(table_lines([row for row in rows if row.run_id not in left_out], limit))
     if left_out:  # on a terminal only: a flood of them would push everything else out of sight
         print_raw(f"... and more: {len(left_out)} queued")
 
 
 def _put(lines: Iterable[Line]) -> None:
-    limit, colours = columns(sys.stdout), coloured(sys.stdout)
+    limit, colours = terminal_columns(sys.stdout), wants_colours(sys.stdout)
     for line in lines:
         print_raw((line if limit is None else line.cut_to(limit)).painted(on=colours))
 
@@ -130,7 +130,7 @@ def _trees(layout: Layout, named: list[tuple[str, str]]) -> list[str]:
 def _removed(removed: list[Row]) -> list[str]:
     if removed:
         print_raw("")
-        _put(lines_of(removed, columns(sys.stdout)))
+        _put(table_lines(removed, terminal_columns(sys.stdout)))
     return [row.status for row in removed]
 
 
@@ -138,6 +138,6 @@ def _with_stages(layout: Layout, row: Row) -> dict[str, Any]:
     reason, stages = None, []
     with contextlib.suppress(FileNotFoundError):  # only the history knows it
         tree = read_tree(layout, row.task_id, row.run_id)
-        reason, stages = tree.why, to_json(layout, tree)
-    hooks = [hook.to_json() for hook in hooks_of(layout.run_dir(row.task_id, row.run_id))]
+        reason, stages = tree.reason, stages_json(layout, tree)
+    hooks = [hook.to_json() for hook in hook_outcomes(layout.run_dir(row.task_id, row.run_id))]
     return {**row.to_json(), "reason": reason, "stages": stages, "hooks": hooks}

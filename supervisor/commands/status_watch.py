@@ -9,9 +9,9 @@ from typing import Final
 
 from supervisor.commands.poll import pause
 from supervisor.report.read.run_rows import Row
-from supervisor.report.terminal.fit_to_screen import fitted, picture
-from supervisor.report.terminal.run_table import Line, counts_of
-from supervisor.report.text.columns import moves
+from supervisor.report.terminal.fit_to_screen import fit_lines, fit_table
+from supervisor.report.terminal.run_table import Line, status_counts
+from supervisor.report.text.columns import has_cursor
 from supervisor.report.text.output import print_raw
 from supervisor.report.text.sanitize import clean_line
 from workers.records.dataclass import dataclass
@@ -60,7 +60,7 @@ def watch(
     Returns:
         The runs as they were last.
     """
-    if report is None and moves(sys.stdout):
+    if report is None and has_cursor(sys.stdout):
         return _on_page(look, follows=follows)
     known: tuple[object, ...] = ()
     while True:
@@ -84,9 +84,9 @@ def _plain(row: Row) -> str:
 
 
 def _on_page(look: Callable[[], Look], *, follows: bool) -> Sequence[Row]:
-    from supervisor.report.terminal.live_display import Page
+    from supervisor.report.terminal.live_display import AlternateScreen
 
-    page = Page(sys.stdout)
+    page = AlternateScreen(sys.stdout)
     signal.signal(signal.SIGTERM, _leave)
     with page.shown():
         while True:
@@ -106,10 +106,10 @@ def _on_page(look: Callable[[], Look], *, follows: bool) -> Sequence[Row]:
 
 def _fit(seen: Look, columns: int, height: int) -> list[Line]:
     if seen.lines:
-        return fitted((*seen.head, *seen.lines), columns=columns, height=height)
+        return fit_lines((*seen.head, *seen.lines), columns=columns, height=height)
     above = [*seen.head, *(Line(text, status="failed") for text in seen.troubles)]
-    counts = Line(counts_of(seen.rows))
-    table = picture(counts, seen.rows, columns=columns, height=max(1, height - len(above)))
+    counts = Line(status_counts(seen.rows))
+    table = fit_table(counts, seen.rows, columns=columns, height=max(1, height - len(above)))
     return [*(line.cut_to(columns) for line in above), *table][:height]
 
 

@@ -4,7 +4,7 @@ import click
 
 from supervisor.commands.options import json_option, root_options
 from supervisor.config.find_root import layout_of
-from supervisor.report.read.queue_controls import aside_lines
+from supervisor.report.read.queue_controls import quarantine_lines
 from supervisor.report.text.output import print_error, print_json, print_line
 from supervisor.report.text.sanitize import clean_line
 from supervisor.report.verify.verify_root import verify
@@ -29,17 +29,17 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
     layout = layout_of(root, config, writes=False)
     found = list(verify(layout))
     if as_json:
-        violations = [{"path": item.path, "what": item.what} for item in found]
+        violations = [{"path": item.path, "what": item.problem} for item in found]
         facts = {"root": layout.root, "violations": violations, "rejected": rejected(layout)}
         print_json("verify", facts)
     else:
         for item in found:
-            print_line(clean_line(f"{item.path}: {item.what}"))
-        for line in aside_lines(rejected(layout)):
+            print_line(clean_line(f"{item.path}: {item.problem}"))
+        for line in quarantine_lines(rejected(layout)):
             print_error(line)
         words = "every record is in order"
         if found:
-            mendable = sum(item.mend is not None for item in found)
+            mendable = sum(item.repair is not None for item in found)
             words = f"{len(found)} violations; 'supervisor repair' repairs {mendable} of them"
         print_line(clean_line(f"{layout.root}: {words}"))
     return BAD_RECORDS if found else 0

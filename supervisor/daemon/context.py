@@ -51,7 +51,7 @@ class Reporter(Protocol):
     def note(self, text: str) -> None:
         """Something that a person should know."""
 
-    def looked(self, rows: Iterable[Row]) -> None:
+    def update_rows(self, rows: Iterable[Row]) -> None:
         """How far the runs are that are under way; after every scan."""
 
     def tick(self) -> None:

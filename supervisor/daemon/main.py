@@ -16,9 +16,9 @@ from supervisor.daemon.loop import Supervisor
 from supervisor.daemon.sd_notify import Notifier
 from supervisor.errors import CANNOT_WRITE, UsageError
 from supervisor.launchers.zygote_client import ZygoteLauncher
-from supervisor.report.read.batch_rounds import ended_in
+from supervisor.report.read.batch_rounds import finished_in_batch
 from supervisor.report.terminal.reporters import CountingReporter, JsonReporter, PlainReporter
-from supervisor.report.text.columns import moves
+from supervisor.report.text.columns import has_cursor
 from supervisor.report.text.output import duration, json_line
 from supervisor.report.text.sanitize import clean_line
 from workers.records.dataclass import dataclass
@@ -130,7 +130,7 @@ def _plan(given: LoadedConfig, asked: Asked) -> _Plan:
 def _reporter(as_json: bool) -> CountingReporter:
     if as_json:
         return JsonReporter()
-    if not moves(sys.stdout):
+    if not has_cursor(sys.stdout):
         return PlainReporter()
     from supervisor.report.terminal.live_reporter import LiveReporter
 
@@ -153,7 +153,7 @@ def _hand_in(
         editions |= {spec.batch_edition for spec in request.runs if spec.batch == batch.key}
     if rounds and not asked.again:
         count = len(engine.outcomes)
-        for task_id, run_id, status, detail in ended_in(given.layout, batch.key, rounds):
+        for task_id, run_id, status, detail in finished_in_batch(given.layout, batch.key, rounds):
             engine.outcomes.setdefault(run_id, (status, detail))
             engine.tasks.add(task_id)
         count = len(engine.outcomes) - count
@@ -190,7 +190,7 @@ def _leave(
     if asked.as_json:
         facts = {"root": given.layout.root, **counts, "queued": queued_count, "tasks": tasks}
         facts["left_running"] = at_work
-        facts["unsaid"] = reporter.unsaid_count
+        facts["unsaid"] = reporter.dropped_count
         reporter.results.write(json_line("start-summary", facts))
     elif outcomes:
         told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
@@ -216,8 +216,8 @@ def _leave(
         reporter.note(f"the result of {run_id} is not on disk ({why}); {MEND}")
     if engine.postponed is not None:
         reporter.note(f"a request stays in the inbox ({engine.postponed}); {MEND}")
-    if reporter.unsaid_count:
-        reporter.note(f"{reporter.unsaid_count} lines were left out because nobody read them")
+    if reporter.dropped_count:
+        reporter.note(f"{reporter.dropped_count} lines were left out because nobody read them")
     reporter.settle()
     return _code(engine)
 

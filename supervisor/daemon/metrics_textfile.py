@@ -10,7 +10,7 @@ import os
 from typing import Final
 
 from supervisor.report.export.output_file import write_output
-from supervisor.report.read.root_metrics import FiguresReader
+from supervisor.report.read.root_metrics import RootMetricsReader
 from supervisor.store.log import Log
 from supervisor.store.root_listing import tasks
 from workers.records.atomic import sweep_temporaries
@@ -34,7 +34,7 @@ class MetricsTextfile:
         self._path = path
         self._layout = layout
         self._log = log
-        self._reader: FiguresReader | None = None
+        self._reader: RootMetricsReader | None = None
         self._next_mono_s = 0.0
         self._written: tuple[tuple[str, int], ...] = ()
         self._refused = False
@@ -65,13 +65,15 @@ class MetricsTextfile:
         return tuple(found)
 
     def _write(self, *, up: bool) -> bool:
-        from supervisor.report.export.prometheus import text_of  # heavy: only where it is wanted
+        from supervisor.report.export.prometheus import (
+            prometheus_text,  # heavy: only where it is wanted
+        )
 
         path = str(self._path)
         if self._reader is None:
-            self._reader = FiguresReader(self._layout)
+            self._reader = RootMetricsReader(self._layout)
             sweep_temporaries(os.path.realpath(path))
-        text = text_of(self._reader.read(up=up))
+        text = prometheus_text(self._reader.read(up=up))
         try:
             write_output(path, text.encode(), flush=False, mode=_MODE, waits=False)
         except (OSError, TypedError) as error:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from supervisor.report.verify.verify_root import verify
-from supervisor.report.verify.verify_run import Mend, Violation
+from supervisor.report.verify.verify_run import RepairKind, Violation
 from supervisor.store.intake import Intake
 from supervisor.store.persistence import PersistenceCoordinator
 from supervisor.store.run_reader import RunReader
@@ -87,33 +87,33 @@ class Repair:
         """
         tried: set[tuple[str, str]] = set()
         for _ in range(_ROUNDS_COUNT):
-            found = [item for item in verify(self._layout) if item.mend is not None]
-            found = [item for item in found if (item.path, item.what) not in tried]
+            found = [item for item in verify(self._layout) if item.repair is not None]
+            found = [item for item in found if (item.path, item.problem) not in tried]
             if not found:
                 return
             self._persistence = self._new_persistence()  # it has read what is about to change
-            handled: set[tuple[Mend, str, str]] = set()
+            handled: set[tuple[RepairKind, str, str]] = set()
             for item in found:
-                tried.add((item.path, item.what))
+                tried.add((item.path, item.problem))
                 done = self._one(item, handled)
                 if done is not None:
-                    yield Repaired(path=item.path, what=item.what, done=done)
+                    yield Repaired(path=item.path, what=item.problem, done=done)
 
-    def _one(self, item: Violation, handled: set[tuple[Mend, str, str]]) -> str | None:
+    def _one(self, item: Violation, handled: set[tuple[RepairKind, str, str]]) -> str | None:
         """Repair one thing; what was done, None if nothing could be.
 
         A run, a history and views are repaired as a whole, once in a round.
         """
-        match item.mend:
-            case Mend.MODE:
+        match item.repair:
+            case RepairKind.MODE:
                 return self._mode(item.path)
-            case Mend.SWEEP:
+            case RepairKind.SWEEP:
                 self._sweep(item.path)
                 return "removed: its writer is dead"
-            case Mend.ASIDE:
+            case RepairKind.ASIDE:
                 return self._aside(item.path)
-            case Mend.RUN | Mend.HISTORY | Mend.VIEWS as mend:
-                key = (mend, item.task_id, item.run_id if mend is Mend.RUN else "")
+            case RepairKind.RUN | RepairKind.HISTORY | RepairKind.VIEWS as mend:
+                key = (mend, item.task_id, item.run_id if mend is RepairKind.RUN else "")
                 if key in handled:
                     return "repaired together with the line above"
                 done = self._whole(mend, item)
@@ -122,11 +122,11 @@ class Repair:
                 return done
         return None
 
-    def _whole(self, mend: Mend, item: Violation) -> str | None:
+    def _whole(self, mend: RepairKind, item: Violation) -> str | None:
         match mend:
-            case Mend.RUN:
+            case RepairKind.RUN:
                 return self._run(item.task_id, item.run_id)
-            case Mend.HISTORY:
+            case RepairKind.HISTORY:
                 return self._history(item.task_id)
             case _:
                 return self._views(item.task_id)

@@ -83,7 +83,7 @@ class StatusFile:
         shown = self._shown.values()
         if changed:
             rows = (one.row for one in shown if one.row.status == "in_progress")
-            self._parts.reporter.looked(rows)
+            self._parts.reporter.update_rows(rows)
         record = {"schema": "pipeline-supervisor/status/1", "updated_at": now_text(), **head}
         data = to_bytes({**record, "runs": []})
         if shown:

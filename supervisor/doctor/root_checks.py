@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from supervisor.doctor.check_result import CheckResult, bad, ok, warn
 from supervisor.report.read.queue_controls import SHOWN_COUNT
-from supervisor.report.read.run_records import requested
+from supervisor.report.read.run_records import pending_specs
 from supervisor.store.lease_reader import read_lease
 from supervisor.store.root_listing import active_ids, rejected, tasks
 from supervisor.store.root_record import copied_from, load_root_record, root_record
@@ -171,7 +171,7 @@ def _last_lines(layout: Layout) -> Iterator[dict[str, Any]]:
 
 def _newest_ids(layout: Layout) -> Iterator[str]:
     """The newest runs by their ids: of what is asked for, unfinished, and of each task."""
-    yield from (spec.run_id for spec in requested(layout))
+    yield from (spec.run_id for spec in pending_specs(layout))
     yield from active_ids(layout)
     for task_id in tasks(layout):
         yield from sorted(filter(is_run_id, _names(layout.runs_of(task_id))))[-1:]

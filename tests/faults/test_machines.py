@@ -159,7 +159,8 @@ def test_sub_pipelines_deeper_than_the_tree_are_named_and_not_called_unreadable(
     nodes = list(run_tree.read_tree(root.layout, "default", top).runs())
     assert [(n.pipeline_id, n.status) for n in nodes] == [(f"p{n}", "succeeded") for n in range(4)]
     assert (
-        nodes[-1].why == f"more than 3 levels deep; 'supervisor status {nodes[-1].run_id}' shows it"
+        nodes[-1].reason
+        == f"more than 3 levels deep; 'supervisor status {nodes[-1].run_id}' shows it"
     )
     text = "\n".join(str(line) for line in Branches(root.layout).lines(nodes[0]))
     assert "own sub-pipeline" not in text

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from supervisor.commands.logs import last_lines
-from supervisor.report.read.event_stream import RootStream
-from supervisor.report.read.follow_run import Piece
-from supervisor.report.read.journal_follower import FactFollower
+from supervisor.report.read.event_stream import RootFacts
+from supervisor.report.read.follow_run import OutputChunk
+from supervisor.report.read.journal_follower import JournalFollower
 from tests.root import Root, root_in, wait_until
 from tests.screen import seat
 from workers.records.clock import SystemClock
@@ -86,9 +86,9 @@ def test_on_a_terminal_each_stage_is_named(done: Root) -> None:
 @pytest.mark.parametrize("count", range(6))
 def test_the_last_lines_are_counted_over_all_pieces(count: int) -> None:
     pieces = [
-        Piece("a", "stdout", b"1\n2\n", 7),
-        Piece("a", "stderr", b"3\n"),
-        Piece("b", "stdout", b"4\n5"),
+        OutputChunk("a", "stdout", b"1\n2\n", 7),
+        OutputChunk("a", "stderr", b"3\n"),
+        OutputChunk("b", "stdout", b"4\n5"),
     ]
     lines = b"".join(p.data for p in last_lines(pieces, count)).splitlines()
     assert lines == [b"1", b"2", b"3", b"4", b"5"][5 - count :]
@@ -225,7 +225,7 @@ def test_a_journal_that_is_replaced_or_cut_tells_nothing_twice(tmp_path: Path) -
     path = tmp_path / "journal.ndjson"
     path.touch()
     writer = JournalWriter(str(path), by="worker", clock=SystemClock())
-    follower = FactFollower(str(path))
+    follower = JournalFollower(str(path))
     assert follower.read_new() == []
     for code in ("a", "b"):
         writer.append(Event.WARNING, {"code": code, "message": ""})
@@ -252,7 +252,7 @@ def test_a_run_that_is_recorded_while_we_look_is_told_once(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root.configure('[pipelines.q]\nstages = [{ id = "s", command = "true" }]\n')
-    stream = RootStream(root.layout)
+    stream = RootFacts(root.layout)
     assert root.call("start", "--once", "q").code == 0
     (run_id,) = [manifest["run_id"] for manifest in root.manifests()]
     # Accepted behind our look at who is active, recorded before our look at the history, and still

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.report.read.run_rows import Row
-from supervisor.report.terminal.fit_to_screen import fitted, picture
-from supervisor.report.terminal.run_table import Line, lines_of
+from supervisor.report.terminal.fit_to_screen import fit_lines, fit_table
+from supervisor.report.terminal.run_table import Line, table_lines
 from tests.root import Root, wait_until
 from tests.screen import Seat, seat
 
@@ -177,22 +177,22 @@ def row(number: int, status: str, **about: object) -> Row:
 def test_a_picture_has_the_active_runs_first_and_counts_what_does_not_fit() -> None:
     rows = [row(n, "succeeded") for n in range(9)]
     rows += [row(20 + n, "queued") for n in range(3)] + [row(40 + n, "in_progress") for n in (0, 1)]
-    lines = [str(line) for line in picture(Line("head"), rows, columns=80, height=8)]
+    lines = [str(line) for line in fit_table(Line("head"), rows, columns=80, height=8)]
     assert len(lines) == 8
     assert [line.split()[3] for line in lines[2:7]] == ["in_progress"] * 2 + ["queued"] * 3
     assert lines[7] == "... and more: 9 succeeded"
     for height in range(1, 20):
-        shown = picture(Line("head"), rows, columns=40, height=height)
+        shown = fit_table(Line("head"), rows, columns=40, height=height)
         assert len(shown) <= height
         assert all(len(str(line)) <= 40 for line in shown)
-    assert [str(x) for x in fitted([Line("a"), Line("b"), Line("c")], columns=80, height=2)] == [
+    assert [str(x) for x in fit_lines([Line("a"), Line("b"), Line("c")], columns=80, height=2)] == [
         "a",
         "... and more: 2 lines",
     ]
 
 
 def test_foreign_text_in_a_table_is_clean_and_wide_letters_count_twice() -> None:
-    lines = lines_of([row(1, "failed", note="\x1b[2J\u6f22" * 40)], 80)
+    lines = table_lines([row(1, "failed", note="\x1b[2J\u6f22" * 40)], 80)
     assert "\x1b" not in str(lines[1])
     assert str(lines[1]).count("\u6f22") + len(str(lines[1])) <= 80
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from supervisor.report.export.prometheus import text_of
+from supervisor.report.export.prometheus import prometheus_text
 from supervisor.report.read import root_metrics
-from supervisor.report.read.root_metrics import BUCKETS_S, LABELS_LIMIT_COUNT, FiguresReader
+from supervisor.report.read.root_metrics import BUCKETS_S, LABELS_LIMIT_COUNT, RootMetricsReader
 from tests.root import Root, wait_until
 
 PIPELINES = """
@@ -127,7 +127,7 @@ def test_the_file_is_relative_to_the_configuration(root: Root) -> None:
 def test_a_later_look_reads_only_what_is_new(root: Root) -> None:
     root.configure(PIPELINES)
     root.call("start", "--once", "good")
-    reader = FiguresReader(root.layout)
+    reader = RootMetricsReader(root.layout)
     assert reader.read().finished["default", "good"].counts["succeeded"] == 1
     assert reader.read().finished["default", "good"].counts["succeeded"] == 1
     root.call("start", "--once", "good", "bad")
@@ -148,10 +148,10 @@ def test_names_that_somebody_invents_do_not_flood_a_store(
     with path.open("a") as file:
         for number in range(LABELS_LIMIT_COUNT):
             file.write(json.dumps({**line, "pipelineId": f"p{number}"}) + "\n")
-    found = FiguresReader(root.layout).read().finished
+    found = RootMetricsReader(root.layout).read().finished
     assert len(found) == 4
     assert found["other", "other"].counts["succeeded"] == LABELS_LIMIT_COUNT - 2
-    assert samples(text_of(FiguresReader(root.layout).read()))
+    assert samples(prometheus_text(RootMetricsReader(root.layout).read()))
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"totals": 3, "lock": null, "guardrails": [1]}'])

@@ -171,8 +171,8 @@ def test_what_cannot_be_reported_is_a_typed_error(loud: Root) -> None:
 
 @pytest.mark.parametrize("total_s", [0.0, 0.01, 1.9, 7, 61, 5000, 1e5, 3e7])
 def test_a_timeline_has_a_few_round_ticks_and_every_bar_in_its_picture(total_s: float) -> None:
-    bar = timeline.Bar(Span(total_s, total_s), "failed", "at the very end")
-    picture = timeline.svg([timeline.Track("x" * 200, 99, (bar,))], total_s)
+    bar = timeline.TimelineBar(Span(total_s, total_s), "failed", "at the very end")
+    picture = timeline.svg([timeline.TimelineRow("x" * 200, 99, (bar,))], total_s)
     assert 1 <= picture.count("<line") <= 8
     (x,) = re.findall(r'<rect class="failed" x="([0-9.]+)" y="\d+" width="2.0"', picture)
     assert 0 <= float(x) <= 898

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.errors import UsageError
-from supervisor.report.export.systemd_unit import quoted, unit_text
+from supervisor.report.export.systemd_unit import quote, unit_text
 from tests.root import Root, short_path, wait_until
 
 ENV = '[pipelines.env]\nstages = [{ id = "s", command = "env" }]\n'
@@ -106,9 +106,9 @@ def test_a_path_with_any_character_arrives_as_it_is(tmp_path: Path, name: str) -
 
 def test_what_no_unit_can_say_is_refused() -> None:
     with pytest.raises(UsageError):
-        quoted("/a\nb")
+        quote("/a\nb")
     with pytest.raises(UsageError):
-        quoted("/\udcff")
+        quote("/\udcff")
 
 
 def test_what_stops_the_unit_leaves_the_workers_to_the_next_start(root: Root) -> None:

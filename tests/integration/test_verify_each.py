@@ -178,7 +178,7 @@ def test_each_record_that_is_broken_is_named(broken: Root, name: str) -> None:
     assert list(verify(broken.layout)) == []
     what, damage = BREAK[name]
     damage(broken)
-    found = [f"{item.path}: {item.what}" for item in verify(broken.layout)]
+    found = [f"{item.path}: {item.problem}" for item in verify(broken.layout)]
     assert any(what in line for line in found), found
 
 
@@ -188,7 +188,7 @@ def test_a_root_in_order_is_in_order_at_every_instant(root: Root) -> None:
     found: list[str] = []
 
     def ended() -> bool:
-        found.extend(f"{item.path}: {item.what}" for item in verify(root.layout))
+        found.extend(f"{item.path}: {item.problem}" for item in verify(root.layout))
         return process.poll() is not None
 
     wait_until(ended, "all runs ended")

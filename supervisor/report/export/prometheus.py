@@ -13,7 +13,7 @@ from prometheus_client.core import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from supervisor.report.read.root_metrics import BUCKETS_S, LIVENESS, MODES, STATES, Figures
+from supervisor.report.read.root_metrics import BUCKETS_S, LIVENESS, MODES, STATES, RootMetrics
 from supervisor.version import VERSION
 from workers.records.history import STATUSES
 from workers.records.limits import INTEGER_LIMIT
@@ -22,7 +22,7 @@ PREFIX = "pipeline_supervisor"
 _PAIR = ("task", "pipeline")
 
 
-def text_of(figures: Figures) -> str:
+def prometheus_text(figures: RootMetrics) -> str:
     """Figures as a scraper reads them."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Once(figures))
@@ -30,7 +30,7 @@ def text_of(figures: Figures) -> str:
 
 
 class _Once(Collector):
-    def __init__(self, figures: Figures) -> None:
+    def __init__(self, figures: RootMetrics) -> None:
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
@@ -51,7 +51,7 @@ def _one_of(name: str, text: str, label: str, counts: dict[str, int]) -> Metric:
     return family
 
 
-def _service(figures: Figures) -> Iterator[Metric]:
+def _service(figures: RootMetrics) -> Iterator[Metric]:
     yield InfoMetricFamily(f"{PREFIX}_build", "The program.", value={"version": VERSION})
     yield _gauge("up", "1 while a supervisor serves the root.", figures.up)
     if figures.started_epoch_s is not None:
@@ -90,7 +90,7 @@ def _groups(groups: dict[str, Any]) -> Iterator[Metric]:
         yield limits
 
 
-def _finished(figures: Figures) -> Iterator[Metric]:
+def _finished(figures: RootMetrics) -> Iterator[Metric]:
     runs = CounterMetricFamily(f"{PREFIX}_runs", "Runs that have ended.", labels=[*_PAIR, "status"])
     last = GaugeMetricFamily(
         f"{PREFIX}_last_run", "How the newest run ended; one is 1.", labels=[*_PAIR, "status"]
@@ -111,7 +111,7 @@ def _finished(figures: Figures) -> Iterator[Metric]:
     yield from (runs, last, when, took)
 
 
-def _records(figures: Figures) -> Iterator[Metric]:
+def _records(figures: RootMetrics) -> Iterator[Metric]:
     """What each task's metrics.json tells of its records."""
     beats = CounterMetricFamily(
         f"{PREFIX}_heartbeat_writes", "Beats of workers.", labels=["task", "result"]

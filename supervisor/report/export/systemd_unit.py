@@ -13,11 +13,11 @@ from typing import Final
 from supervisor.errors import UsageError
 
 WATCHDOG_S: Final = 120  # the loop turns once a second; a flush on a sick disk may take a minute
-NEVER_AGAIN: Final = "2 75 78"  # usage, another supervisor, configuration: starting anew helps none
+NO_RESTART_CODES: Final = "2 75 78"  # usage, another supervisor, configuration: no restart helps
 _NOT_IN_A_PROGRAM: Final = frozenset("\"'\\$")  # systemd takes them in arguments alone
 
 
-def quoted(word: str) -> str:
+def quote(word: str) -> str:
     r"""A word of a command line of systemd: in quotes, with ``\``, ``"``, ``%`` and ``$`` escaped.
 
     Raises:
@@ -48,8 +48,8 @@ def unit_text(program: Sequence[str], root: str, config: str | None, path: str) 
     if set(program[0]) & _NOT_IN_A_PROGRAM:
         program = ("/usr/bin/env", *program)
     where = ["--root", root, *(() if config is None else ("--config", config))]
-    start = " ".join(quoted(word) for word in (*program, "start", *where))
-    stop = " ".join(quoted(word) for word in (*program, "stop", "--leave-running", "--root", root))
+    start = " ".join(quote(word) for word in (*program, "start", *where))
+    stop = " ".join(quote(word) for word in (*program, "stop", "--leave-running", "--root", root))
     plain = root if root.isprintable() and "\\" not in root else "a root"
     return f"""\
 # Made by 'supervisor unit'. To install it:
@@ -71,7 +71,7 @@ OOMPolicy=continue
 SuccessExitStatus=130 143
 Restart=on-failure
 RestartSec=2
-RestartPreventExitStatus={NEVER_AGAIN}
+RestartPreventExitStatus={NO_RESTART_CODES}
 TimeoutStartSec=infinity
 WatchdogSec={WATCHDOG_S}
 

@@ -5,11 +5,11 @@ from typing import Final
 
 from supervisor.report.html import page as html
 from supervisor.report.html import timeline
-from supervisor.report.read.hook_outcomes import HookOutcome, hooks_of
-from supervisor.report.read.run_records import begun_at
+from supervisor.report.read.hook_outcomes import HookOutcome, hook_outcomes
+from supervisor.report.read.run_records import worker_started_at
 from supervisor.report.read.run_tree import RunNode, StageNode
 from supervisor.report.read.timing import Timing, timing_of
-from supervisor.report.terminal.run_tree_text import failed_tail
+from supervisor.report.terminal.run_tree_text import stage_error_tail
 from supervisor.report.text.output import duration
 from workers.output.capture import dropped_mark
 from workers.records.files import open_regular, read_from
@@ -35,7 +35,7 @@ def page(layout: Layout, run: RunNode) -> str:
 def _parts(layout: Layout, run: RunNode) -> Iterator[str]:
     timing = timing_of(run)
     yield html.facts(_facts(layout, run, timing))
-    tracks = list(timeline.tracks_of(run))
+    tracks = list(timeline.timeline_rows(run))
     if tracks:
         yield "<h2>Timeline</h2>"
         yield timeline.svg(tracks, timing.total_s)
@@ -43,7 +43,7 @@ def _parts(layout: Layout, run: RunNode) -> Iterator[str]:
     yield html.table(
         ("stage", "status", "time", "tries", "ended by", "summary"), list(_rows(run, ""))
     )
-    hooks = hooks_of(layout.run_dir(run.task_id, run.run_id))
+    hooks = hook_outcomes(layout.run_dir(run.task_id, run.run_id))
     if hooks:
         yield "<h2>Hooks</h2>"
         yield html.table(("hook", "status", "time", "ended by", "why"), list(_hook_rows(hooks)))
@@ -57,13 +57,13 @@ def _facts(layout: Layout, run: RunNode, timing: Timing) -> Iterator[tuple[str, 
     manifest = run.manifest
     detail = f" ({html.text(run.detail)})" if run.detail else ""
     yield "verdict" if run.ended else "status", html.status(run.status) + detail
-    if run.why:
-        yield "reason", html.text(run.why)
+    if run.reason:
+        yield "reason", html.text(run.reason)
     yield "task", html.text(run.task_id)
     yield "pipeline", html.text(f"{run.pipeline_id} - {manifest.get('pipeline_title', '-')}")
     extensions = manifest.get("extensions") or {}
     yield "accepted", html.text(extensions.get("accepted_at") or manifest.get("started_at"))
-    yield "started", html.text(begun_at(manifest) or "-")
+    yield "started", html.text(worker_started_at(manifest) or "-")
     yield "ended", html.text(manifest.get("completed_at") or "-")
     yield "time", html.text(duration(run.duration_s))
     if run.host is not None:
@@ -106,7 +106,7 @@ def _rows(run: RunNode, above: str) -> Iterator[tuple[str, ...]]:
         )
         if stage.run is not None:
             if not stage.run.manifest:
-                about = html.text(stage.run.why or "")
+                about = html.text(stage.run.reason or "")
                 yield html.text(f"{name}/"), html.status(stage.run.status), "", "", "", about
             yield from _rows(stage.run, f"{name}/")
 
@@ -127,7 +127,7 @@ def _said(hook: HookOutcome) -> Iterator[str]:
         head = f"{html.text(hook.event)} hook"
         if hook.dropped_bytes:
             head += f' <span class="gap">{hook.dropped_bytes} bytes were dropped</span>'
-        shown = "" if hook.fine else "open"
+        shown = "" if hook.is_ok else "open"
         body = f"<pre>{html.output(hook.output)}</pre>"
         yield f"<details {shown}><summary>{head}</summary>{body}</details>"
 
@@ -149,7 +149,9 @@ def _output(layout: Layout, run: RunNode, stage: StageNode, name: str) -> Iterat
         data = _read(path)
         dropped = _dropped(stage, stream)
         if data is None and stage.failed:  # the log was removed, the end of it is left
-            lines = [line for kind, line in failed_tail(layout, run, stage).lines if kind == stream]
+            lines = [
+                line for kind, line in stage_error_tail(layout, run, stage).lines if kind == stream
+            ]
             data = "\n".join(lines).encode() or None
         if not data:
             continue
@@ -176,7 +178,7 @@ def _marked(data: bytes, mark: str | None) -> str:
 
 
 def _dropped(stage: StageNode, stream: str) -> int:
-    counts = stage.more.get(stream)
+    counts = stage.extension.get(stream)
     found = counts.get("dropped_bytes", 0) if isinstance(counts, dict) else 0
     return found if isinstance(found, int) else 0
 

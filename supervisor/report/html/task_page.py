@@ -6,11 +6,11 @@ from typing import Any
 from supervisor.report.html import page as html
 from supervisor.report.html import timeline
 from supervisor.report.read.run_records import active_rows
-from supervisor.report.read.run_rows import Row, newest_of
+from supervisor.report.read.run_rows import Row, newest_task_rows
 from supervisor.report.read.run_tree import RunNode, read_tree
 from supervisor.report.read.spans import Span
-from supervisor.report.terminal.run_table import counts_of
-from supervisor.report.terminal.run_tree_text import failed_tail
+from supervisor.report.terminal.run_table import status_counts
+from supervisor.report.terminal.run_tree_text import stage_error_tail
 from supervisor.report.text.output import duration
 from workers.records.clock import epoch_of
 from workers.records.files import read_object
@@ -18,11 +18,11 @@ from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
 
 
-def rows_of(layout: Layout, task_id: str, count: int) -> list[Row]:
+def newest_runs(layout: Layout, task_id: str, count: int) -> list[Row]:
     """The newest runs of a task, its active ones included, oldest first."""
     active = [row for row in active_rows(layout) if row.task_id == task_id]
     known = {row.run_id for row in active}
-    finished = [row for row in newest_of(layout, task_id, count) if row.run_id not in known]
+    finished = [row for row in newest_task_rows(layout, task_id, count) if row.run_id not in known]
     return [*finished, *active][-count:]
 
 
@@ -35,7 +35,7 @@ def page(layout: Layout, task_id: str, rows: Sequence[Row]) -> str:
         rows: its runs, oldest first.
     """
     title = f"task {task_id}"
-    head = f"<h1>{html.text(title)}</h1><p>the newest {len(rows)} runs: {counts_of(rows)}</p>"
+    head = f"<h1>{html.text(title)}</h1><p>the newest {len(rows)} runs: {status_counts(rows)}</p>"
     return html.document(title, [head, *_parts(layout, task_id, rows)])
 
 
@@ -73,7 +73,7 @@ def _timeline(rows: Sequence[Row]) -> Iterator[str]:
     begin_s = min(at for _, at in placed)
     total_s = max(at + (row.duration_s or 0.0) for row, at in placed) - begin_s
     tracks = [
-        timeline.Track(f"{row.run_id[-8:]} {row.pipeline_id}", 0, (_bar(row, at - begin_s),))
+        timeline.TimelineRow(f"{row.run_id[-8:]} {row.pipeline_id}", 0, (_bar(row, at - begin_s),))
         for row, at in placed
     ]
     yield "<h2>Timeline</h2>"
@@ -81,9 +81,11 @@ def _timeline(rows: Sequence[Row]) -> Iterator[str]:
     yield timeline.svg(tracks, total_s, begin=first or "")
 
 
-def _bar(row: Row, at: float) -> timeline.Bar:
+def _bar(row: Row, at: float) -> timeline.TimelineBar:
     span = Span(at, at + (row.duration_s or 0.0))
-    return timeline.Bar(span, row.status, f"{row.run_id}: {row.status}, {duration(row.duration_s)}")
+    return timeline.TimelineBar(
+        span, row.status, f"{row.run_id}: {row.status}, {duration(row.duration_s)}"
+    )
 
 
 def _failures(layout: Layout, rows: Sequence[Row]) -> Iterator[str]:
@@ -100,8 +102,8 @@ def _failures(layout: Layout, rows: Sequence[Row]) -> Iterator[str]:
         except (OSError, TypedError) as error:
             yield f'<p class="soft">{html.text(error)}</p>'
             continue
-        if tree.why:
-            yield f"<p>{html.text(tree.why)}</p>"
+        if tree.reason:
+            yield f"<p>{html.text(tree.reason)}</p>"
         for node in tree.runs():
             yield from _tails(layout, node)
 
@@ -110,7 +112,7 @@ def _tails(layout: Layout, run: RunNode) -> Iterator[str]:
     for stage in run.stages:
         if stage.status != "failed" or stage.run is not None or not stage.failed:
             continue
-        lines = failed_tail(layout, run, stage).lines
+        lines = stage_error_tail(layout, run, stage).lines
         if lines:
             shown = "\n".join(f"{stream} | {html.output(line)}" for stream, line in lines)
             yield f"<pre>{shown}</pre>"

@@ -36,7 +36,7 @@ _NICE_S: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class TimelineBar:
     """One rectangle: when, how it is coloured, and what is said where a pointer rests on it."""
 
     span: Span
@@ -45,39 +45,43 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class TimelineRow:
     """One row."""
 
     label: str
     depth: int
-    bars: tuple[Bar, ...]
+    bars: tuple[TimelineBar, ...]
 
 
-def tracks_of(run: RunNode, depth: int = 0) -> Iterator[Track]:
+def timeline_rows(run: RunNode, depth: int = 0) -> Iterator[TimelineRow]:
     """The rows of a run, and below each stage those of its sub-pipeline's run."""
     if run.queued.length_s > 0:
-        bar = Bar(run.queued, "queued", f"queued for {duration(run.queued.length_s)}")
-        yield Track("queued", depth, (bar,))
+        bar = TimelineBar(run.queued, "queued", f"queued for {duration(run.queued.length_s)}")
+        yield TimelineRow("queued", depth, (bar,))
     for stage in run.stages:
         bars = []
-        if stage.waited is not None:
-            lasted = duration(stage.waited.length_s)
-            bars.append(Bar(stage.waited, "wait", f"{stage.id}: {lasted} for slots"))
+        if stage.slot_wait is not None:
+            lasted = duration(stage.slot_wait.length_s)
+            bars.append(TimelineBar(stage.slot_wait, "wait", f"{stage.id}: {lasted} for slots"))
         for tried in stage.tries:
             number = f", try {tried.number}" if len(stage.tries) > 1 else ""
             lasted = duration(tried.span.length_s)
             bars.append(
-                Bar(tried.span, tried.status, f"{stage.id}{number}: {tried.status}, {lasted}")
+                TimelineBar(
+                    tried.span, tried.status, f"{stage.id}{number}: {tried.status}, {lasted}"
+                )
             )
             if tried.wait is not None:
                 lasted = duration(tried.wait.length_s)
-                bars.append(Bar(tried.wait, "wait", f"{stage.id}: {lasted} until the next try"))
-        yield Track(stage.id, depth, tuple(bars))
+                bars.append(
+                    TimelineBar(tried.wait, "wait", f"{stage.id}: {lasted} until the next try")
+                )
+        yield TimelineRow(stage.id, depth, tuple(bars))
         if stage.run is not None:
-            yield from tracks_of(stage.run, depth + 1)
+            yield from timeline_rows(stage.run, depth + 1)
 
 
-def svg(tracks: Sequence[Track], total_s: float, *, begin: str = "") -> str:
+def svg(tracks: Sequence[TimelineRow], total_s: float, *, begin: str = "") -> str:
     """Draw.
 
     Args:

@@ -15,7 +15,7 @@ from workers.records.typed_errors import TypedError
 _INSTANT_CHARS = len("2025-10-31T22-56-34-431Z")  # what an id begins with
 
 
-def ended_in(
+def finished_in_batch(
     layout: Layout, batch: str, rounds: Collection[str]
 ) -> Iterator[tuple[str, str, str, str | None]]:
     """The runs of some rounds of a batch that have their verdict; those of stages are left out.

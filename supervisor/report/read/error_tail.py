@@ -15,21 +15,21 @@ TAIL_LINES_COUNT: Final = 10  # of each stream, as much as fits beside the rest 
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
+class ErrorTail:
     """The end of a failed stage's output.
 
     Attributes:
         path: the error file.
         lines: stream and line, stdout first; clean.
-        trouble: why the file cannot be read, None where it could.
+        problem: why the file cannot be read, None where it could.
     """
 
     path: str
     lines: tuple[tuple[str, str], ...]
-    trouble: str | None = None
+    problem: str | None = None
 
 
-def tail_of(run: RunDir, index: int, stage: str, count: int = TAIL_LINES_COUNT) -> Tail:
+def error_tail(run: RunDir, index: int, stage: str, count: int = TAIL_LINES_COUNT) -> ErrorTail:
     """Read the last lines of a failed stage.
 
     Args:
@@ -48,8 +48,8 @@ def tail_of(run: RunDir, index: int, stage: str, count: int = TAIL_LINES_COUNT) 
         streams = {stream: details.text(stream) for stream in ("stdout", "stderr")}
     except (OSError, TypedError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        return Tail(path, (), f"{os.path.basename(path)}: {why}")
-    return Tail(
+        return ErrorTail(path, (), f"{os.path.basename(path)}: {why}")
+    return ErrorTail(
         path,
         tuple(
             (stream, line)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from heapq import merge
 from typing import Any
 
-from supervisor.report.read.journal_follower import FactFollower
+from supervisor.report.read.journal_follower import JournalFollower
 from supervisor.store.root_listing import active_ids, tasks
 from workers.records.history import read_lines
 from workers.records.ids import is_run_id
@@ -13,10 +13,10 @@ from workers.records.journal import Fact
 from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
 
-Told = tuple[str, str, Fact]  # task id, run id, fact
+RunFact = tuple[str, str, Fact]  # task id, run id, fact
 
 
-class RunStream:
+class RunFacts:
     """The facts of some runs.
 
     Args:
@@ -26,23 +26,23 @@ class RunStream:
 
     def __init__(self, layout: Layout, runs: Iterable[tuple[str, str]]) -> None:
         self._layout = layout
-        self._open: dict[tuple[str, str], FactFollower] = {}
+        self._open: dict[tuple[str, str], JournalFollower] = {}
         self.follow(runs)
 
     def follow(self, runs: Iterable[tuple[str, str]]) -> None:
         """Follow these runs, too."""
         for task_id, run_id in runs:
             journal = self._layout.run_dir(task_id, run_id).journal
-            self._open.setdefault((task_id, run_id), FactFollower(journal))
+            self._open.setdefault((task_id, run_id), JournalFollower(journal))
 
     @property
     def is_done(self) -> bool:
         """Every run has ended, or had a directory that is gone."""
         return not self._open
 
-    def read_new(self) -> list[Told]:
+    def read_new(self) -> list[RunFact]:
         """What came since the last call: a run's facts in order, runs side by side by time."""
-        found: list[list[Told]] = []
+        found: list[list[RunFact]] = []
         for (task_id, run_id), follower in list(self._open.items()):
             found.append([(task_id, run_id, fact) for fact in follower.read_new()])
             gone = follower.has_begun and not os.path.isdir(
@@ -53,7 +53,7 @@ class RunStream:
         return list(merge(*found, key=lambda told: told[2].at))
 
 
-class RootStream:
+class RootFacts:
     """The facts of all runs of a root, from its active ones on.
 
     A run that is accepted and over between two looks has no marker any more when we look; it is
@@ -71,10 +71,10 @@ class RootStream:
         self._sizes: dict[str, int] = {}
         for task_id in tasks(layout):
             self._skip(task_id)
-        self._stream = RunStream(layout, ())
+        self._stream = RunFacts(layout, ())
         self._look()
 
-    def read_new(self) -> list[Told]:
+    def read_new(self) -> list[RunFact]:
         """What came since the last call; order as RunStream."""
         found = self._stream.read_new()
         self._look()
@@ -120,7 +120,7 @@ class RootStream:
             return
 
 
-def to_json(told: Told) -> dict[str, Any]:
+def fact_json(told: RunFact) -> dict[str, Any]:
     """A fact as ``events`` prints it: when, what and whose, then the journal's other keys."""
     task_id, run_id, fact = told
     head: dict[str, Any] = {

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from supervisor.errors import AmbiguousRunError, RunRemovedError, UnknownRunError
-from supervisor.report.read.run_records import requested
+from supervisor.report.read.run_records import pending_specs
 from supervisor.store.newest_run import load_newest
 from supervisor.store.root_listing import active_ids, tasks
 from workers.records.history import read_lines
@@ -94,7 +94,7 @@ def _known(layout: Layout) -> tuple[dict[str, str], OSError | None]:
             continue
         except OSError as error:  # runs of other tasks are found all the same
             unread = error
-    for spec in requested(layout):
+    for spec in pending_specs(layout):
         known[spec.run_id] = spec.task_id
     return known, unread
 
@@ -106,7 +106,7 @@ def _latest(layout: Layout, known: dict[str, str]) -> tuple[str, str]:
     What waits in the inbox comes after all that was accepted; of that, ``newest.json`` names the
     last. Only if it names none that is there, the ids decide.
     """
-    asked = [spec for spec in requested(layout) if spec.parent_run_id is None]
+    asked = [spec for spec in pending_specs(layout) if spec.parent_run_id is None]
     if asked:
         return asked[-1].task_id, asked[-1].run_id
     newest = load_newest(layout)

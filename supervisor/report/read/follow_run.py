@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from supervisor.report.read.journal_follower import FactFollower
+from supervisor.report.read.journal_follower import JournalFollower
 from workers.output.safe_boundaries import SEQUENCE_LIMIT_BYTES
 from workers.records.dataclass import dataclass
 from workers.records.files import open_regular, read_from
@@ -27,7 +27,7 @@ _READS_COUNT: Final = 3  # head, gap, end: enough for a finished log, and bounde
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class OutputChunk:
     """Some output: of which stage and stream, and how many bytes are missing before it."""
 
     stage: str
@@ -82,7 +82,7 @@ class LogFollower:
         """The try is over and another comes: ``path`` is no longer ours."""
         self._path = self._kept
 
-    def read_new(self, *, ended: bool) -> Piece | None:
+    def read_new(self, *, ended: bool) -> OutputChunk | None:
         """What came since the last call, None where nothing did.
 
         Args:
@@ -100,7 +100,7 @@ class LogFollower:
         if self._seen < gap.start():
             head = data[self._seen : gap.start()]
             self._seen += len(head)
-            return Piece(self._stage, self._stream, head)
+            return OutputChunk(self._stage, self._stream, head)
         if begin >= self._seen:
             missing = begin - self._seen
             self._seen = begin
@@ -134,11 +134,11 @@ class LogFollower:
         found = [m for m in self._mark.finditer(data) if least <= m.start() <= self._head_bytes]
         return found[-1] if found else None
 
-    def _piece(self, data: bytes, missing: int) -> Piece | None:
+    def _piece(self, data: bytes, missing: int) -> OutputChunk | None:
         self._seen += len(data)
         if not data and not missing:
             return None
-        return Piece(self._stage, self._stream, data, missing)
+        return OutputChunk(self._stage, self._stream, data, missing)
 
 
 class RunFollower:
@@ -164,7 +164,7 @@ class RunFollower:
         self._layout = layout
         self._task_id = task_id
         self._run: RunDir = layout.run_dir(task_id, run_id)
-        self._journal = FactFollower(self._run.journal)
+        self._journal = JournalFollower(self._run.journal)
         self._head_bytes = head_bytes
         self._only = stage
         self._open: dict[str, tuple[LogFollower, ...]] = {}  # by stage: some run side by side
@@ -180,7 +180,7 @@ class RunFollower:
         """The run had a directory and has none any more."""
         return self._journal.has_begun and not os.path.isdir(self._run.path)
 
-    def read_new(self) -> Iterator[Piece]:
+    def read_new(self) -> Iterator[OutputChunk]:
         """The output that came since the last call, stage by stage."""
         for fact in self._journal.read_new():
             stage = str(fact.data.get("stage"))
@@ -208,13 +208,13 @@ class RunFollower:
         for stage in dict.fromkeys((*self._open, *self._children)):
             yield from self._drain(stage, ended=self.verdict is not None)
 
-    def _removed(self, fact: Fact, stage: str) -> Iterator[Piece]:
+    def _removed(self, fact: Fact, stage: str) -> Iterator[OutputChunk]:
         """What is missing of a try whose logs were removed for those of later tries."""
         for follower in self._open.get(stage, ()):
             counts = fact.data.get(follower.stream)
             seen = counts.get("seen_bytes") if isinstance(counts, dict) else None
             if isinstance(seen, int) and seen and not follower.has_read:
-                yield Piece(stage, follower.stream, b"", missing_bytes=seen)
+                yield OutputChunk(stage, follower.stream, b"", missing_bytes=seen)
 
     def _logs_of(self, fact: Fact, stage: str) -> tuple[LogFollower, ...]:
         index, number = int(fact.data.get("index") or 0), fact.data.get("try")
@@ -241,7 +241,7 @@ class RunFollower:
                 self._layout, self._task_id, run_id, head_bytes=self._head_bytes
             )
 
-    def _drain(self, stage: str, *, ended: bool) -> Iterator[Piece]:
+    def _drain(self, stage: str, *, ended: bool) -> Iterator[OutputChunk]:
         for follower in self._open.get(stage, ()):
             looks = ended
             for _ in range(_READS_COUNT):

@@ -14,7 +14,7 @@ from workers.records.json_reader import JsonReader
 from workers.records.layout import RunDir
 from workers.records.typed_errors import TypedError
 
-HEAD: Final = ("HOOK", "STATUS", "TIME", "ENDED BY", "SAID")
+HOOK_COLUMNS: Final = ("HOOK", "STATUS", "TIME", "ENDED BY", "SAID")
 FINE: Final = ("started", "succeeded")
 UNREADABLE: Final = "unreadable"
 SAID_LIMIT: Final = 240  # as a stage's summary
@@ -47,7 +47,7 @@ class HookOutcome:
     dropped_bytes: int = 0
 
     @property
-    def fine(self) -> bool:
+    def is_ok(self) -> bool:
         """It succeeded, or is still under way."""
         return self.status in FINE
 
@@ -64,7 +64,7 @@ class HookOutcome:
         return [line for line in lines if line.strip()][-LINES_COUNT:]
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         """Why it did not go well, else its last line; clean, at most SAID_LIMIT characters."""
         return cut(clean_line(self.reason or next(reversed(self.last_lines), "")), SAID_LIMIT)
 
@@ -82,7 +82,7 @@ class HookOutcome:
         }
 
 
-def hooks_of(run: RunDir) -> tuple[HookOutcome, ...]:
+def hook_outcomes(run: RunDir) -> tuple[HookOutcome, ...]:
     """The hooks of a run that were begun, in the order in which they are."""
     found = (_read(run.hook(event), event) for event in HookEvent)
     return tuple(hook for hook in found if hook is not None)
@@ -109,15 +109,15 @@ def _read(path: str, event: str) -> HookOutcome | None:
         return HookOutcome(event=event, status=UNREADABLE, path=path, reason=why)
 
 
-def rows_of(hooks: Sequence[HookOutcome]) -> Iterator[tuple[str, ...]]:
+def hook_rows(hooks: Sequence[HookOutcome]) -> Iterator[tuple[str, ...]]:
     """The hooks as rows below HEAD."""
     for hook in hooks:
         lasted = duration(hook.duration_s)
-        yield hook.event, hook.status, lasted, hook.ended_by or "-", hook.said
+        yield hook.event, hook.status, lasted, hook.ended_by or "-", hook.message
 
 
-def trouble_of(hook: HookOutcome) -> str:
+def hook_problem(hook: HookOutcome) -> str:
     """A hook that did not go well, in one clean line."""
-    words = [f"hook {hook.event} {hook.status}", hook.ended_by, hook.said]
+    words = [f"hook {hook.event} {hook.status}", hook.ended_by, hook.message]
     name = os.path.join("hooks", os.path.basename(hook.path))
     return clean_line(": ".join(word for word in words if word) + f" ({name})")

@@ -11,7 +11,7 @@ from workers.records.journal import Event, Fact, JournalReader
 from workers.records.typed_errors import TypedError
 
 
-class FactFollower:
+class JournalFollower:
     """Follows one journal. Never locks, and reads only what has changed.
 
     Args:

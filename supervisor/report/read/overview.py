@@ -6,7 +6,7 @@ What is not needed is not imported: where nothing is under way no record of a ru
 import os
 from typing import Any, Final
 
-from supervisor.report.read.run_rows import Row, live_service, newest_rows
+from supervisor.report.read.run_rows import Row, newest_rows, service_status
 from supervisor.report.text.output import print_error
 from supervisor.store.lease_reader import serving
 from supervisor.store.root_listing import active_ids, rejected, waits
@@ -16,7 +16,7 @@ from workers.records.typed_errors import TypedError
 NEWEST_COUNT: Final = 20  # a screenful
 
 
-def shown_rows(layout: Layout) -> tuple[list[Row], list[str]]:
+def recent_rows(layout: Layout) -> tuple[list[Row], list[str]]:
     """The newest finished runs and the active ones, oldest first; and what cannot be read."""
     active: list[Row] = []
     if waits(layout) or active_ids(layout):
@@ -28,14 +28,14 @@ def shown_rows(layout: Layout) -> tuple[list[Row], list[str]]:
     return [*(row for row in newest if row.run_id not in known), *active], unread
 
 
-def paused(layout: Layout) -> dict[str, Any]:
+def pauses_json(layout: Layout) -> dict[str, Any]:
     """What is paused; a file of pauses that cannot be read is reported on stderr."""
     if waits(layout) or os.path.lexists(layout.paused):
-        from supervisor.report.read.queue_controls import holds_now
+        from supervisor.report.read.queue_controls import current_pauses
         from supervisor.store.pause_file import damage_note, holds_in_force
 
         try:
-            holds = holds_now(layout)
+            holds = current_pauses(layout)
             _, damage = holds_in_force(layout)
             if damage is not None and holds.since is not None:
                 print_error(damage_note(damage))
@@ -45,7 +45,7 @@ def paused(layout: Layout) -> dict[str, Any]:
     return {"since": None, "groups": {}}
 
 
-def facts_of(layout: Layout, runs: list[dict[str, Any]]) -> dict[str, Any]:
+def status_json(layout: Layout, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """What ``status --json`` prints.
 
     Args:
@@ -53,14 +53,14 @@ def facts_of(layout: Layout, runs: list[dict[str, Any]]) -> dict[str, Any]:
         runs: the runs, as JSON.
     """
     holder = serving(layout)
-    service = live_service(layout) if holder is not None else {}
+    service = service_status(layout) if holder is not None else {}
     return {
         "root": layout.root,
         "supervisor": None if holder is None else holder.to_json(),
         "mode": service.get("mode"),
         "watch": service.get("watch"),
         "durability": service.get("durability"),
-        "paused": paused(layout),
+        "paused": pauses_json(layout),
         "groups": service.get("groups"),
         "rejected": rejected(layout),
         "runs": runs,

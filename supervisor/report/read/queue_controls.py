@@ -11,7 +11,7 @@ from workers.records.request import RequestKind, now_text, pending_requests
 SHOWN_COUNT: Final = 5
 
 
-def holds_now(layout: Layout) -> Pauses:
+def current_pauses(layout: Layout) -> Pauses:
     """What is paused, pending requests included; everything if the file is damaged.
 
     Raises:
@@ -26,7 +26,7 @@ def holds_now(layout: Layout) -> Pauses:
     return holds
 
 
-def held_lines(holds: Pauses, service: dict[str, Any], aside: list[str]) -> Iterator[str]:
+def queue_lines(holds: Pauses, service: dict[str, Any], aside: list[str]) -> Iterator[str]:
     """The lines that ``status`` prints of all that.
 
     Args:
@@ -54,10 +54,10 @@ def held_lines(holds: Pauses, service: dict[str, Any], aside: list[str]) -> Iter
         if name in since:
             words.append(f"paused since {since[name]}")
         yield f"group {name}: {'; '.join(words)}"
-    yield from aside_lines(aside)
+    yield from quarantine_lines(aside)
 
 
-def aside_lines(aside: list[str]) -> Iterator[str]:
+def quarantine_lines(aside: list[str]) -> Iterator[str]:
     """The line that names the files that were set aside, the newest of them; none without any."""
     if aside:
         shown = ", ".join(aside[-SHOWN_COUNT:])

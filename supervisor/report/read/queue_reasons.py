@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from supervisor.launchers.placement_record import ClaimState, load_placement
-from supervisor.report.read.queue_controls import holds_now
-from supervisor.report.read.run_rows import live_service, placed_note
+from supervisor.report.read.queue_controls import current_pauses
+from supervisor.report.read.run_rows import placed_note, service_status
 from workers.records.flock import is_flocked
 from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
 
 
-def why_queued(layout: Layout, manifest: Mapping[str, Any]) -> str | None:
+def queue_reason(layout: Layout, manifest: Mapping[str, Any]) -> str | None:
     """Return what a queued run waits for; None if nothing that a reader can see holds it up.
 
     Args:
@@ -31,11 +31,11 @@ def why_queued(layout: Layout, manifest: Mapping[str, Any]) -> str | None:
     if isinstance(after, list) and after:
         return f"it starts after {', '.join(map(str, after))}"
     with contextlib.suppress(OSError, TypedError):
-        holds = holds_now(layout)
+        holds = current_pauses(layout)
         if holds.hold(group):
             what = f"group {group} is" if holds.since is None else "all runs are"
             return f"{what} paused; 'supervisor resume' lifts it"
-    return _room(live_service(layout), group)
+    return _room(service_status(layout), group)
 
 
 def _room(service: Mapping[str, Any], group: object) -> str | None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 from supervisor.errors import UsageError
-from supervisor.report.read.run_records import manifest_now, requested
+from supervisor.report.read.run_records import manifest_now, pending_specs
 from workers.records.files import read_bytes
 from workers.records.history import lines_of_runs
 from workers.records.ids import is_run_id
@@ -16,7 +16,7 @@ from workers.records.spec import AfterSpec, RunSpec
 from workers.records.typed_errors import TypedError
 
 
-def followed_now(layout: Layout, old: RunSpec) -> tuple[AfterSpec, ...]:
+def dependencies_for_retry(layout: Layout, old: RunSpec) -> tuple[AfterSpec, ...]:
     """The runs that a retry of ``old`` has to wait for.
 
     Each dependency is replaced by its newest retry that has succeeded or may still do so; if it has
@@ -41,7 +41,7 @@ def _followed(layout: Layout, run_id: str, leader: AfterSpec) -> AfterSpec:
             family.append(spec.run_id)
     family += [
         spec.run_id
-        for spec in requested(layout)
+        for spec in pending_specs(layout)
         if spec.retry_of in family and spec.run_id not in family
     ]
     for name in reversed(family):

@@ -17,8 +17,8 @@ from typing import Any, Final
 from supervisor.core.fleet import Mode
 from supervisor.core.lifecycle import TABLE, Queued
 from supervisor.core.policy.liveness import Liveness
-from supervisor.report.read.run_records import requested
-from supervisor.report.read.run_rows import live_service
+from supervisor.report.read.run_records import pending_specs
+from supervisor.report.read.run_rows import service_status
 from supervisor.store.lease_reader import read_lease, serving
 from supervisor.store.root_listing import tasks
 from supervisor.version import VERSION
@@ -40,7 +40,7 @@ Label = tuple[str, str]  # task and pipeline
 
 
 @dataclass(slots=True)
-class Finished:
+class FinishedRuns:
     """The finished runs of one task and pipeline.
 
     Attributes:
@@ -72,7 +72,7 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class RootMetrics:
     """All of them at one moment.
 
     Attributes:
@@ -87,7 +87,7 @@ class Figures:
     started_epoch_s: float | None
     service: Mapping[str, Any]
     waiting_count: int
-    finished: Mapping[Label, Finished]
+    finished: Mapping[Label, FinishedRuns]
     tasks: Mapping[str, Mapping[str, Any]]
 
     @property
@@ -131,7 +131,7 @@ class Figures:
         }
 
 
-class FiguresReader:
+class RootMetricsReader:
     """Reads figures; a later look reads only what is new in the histories.
 
     Args:
@@ -141,9 +141,9 @@ class FiguresReader:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._offsets: dict[str, int] = {}
-        self._finished: dict[Label, Finished] = {}
+        self._finished: dict[Label, FinishedRuns] = {}
 
-    def read(self, *, up: bool = True) -> Figures:
+    def read(self, *, up: bool = True) -> RootMetrics:
         """Look at the root now; what cannot be read is left out, ``verify`` tells of it.
 
         Args:
@@ -152,17 +152,17 @@ class FiguresReader:
         known = tasks(self._layout)
         self._read_histories(known)
         holder = serving(self._layout) if up else None
-        service = live_service(self._layout) if holder is not None else {}
+        service = service_status(self._layout) if holder is not None else {}
         told = {}
         for task_id in known[:LABELS_LIMIT_COUNT]:
             with contextlib.suppress(OSError, TypedError):
                 told[task_id] = read_object(self._layout.metrics(task_id))
         began = _epoch(read_lease(self._layout).get("since")) if holder is not None else 0.0
-        return Figures(
+        return RootMetrics(
             up=holder is not None,
             started_epoch_s=began or None,
             service=service,
-            waiting_count=sum(1 for _ in requested(self._layout)),
+            waiting_count=sum(1 for _ in pending_specs(self._layout)),
             finished=self._finished,
             tasks=told,
         )
@@ -181,7 +181,7 @@ class FiguresReader:
         label = (task_id, str(line.get("pipelineId")))
         if label not in self._finished and len(self._finished) >= LABELS_LIMIT_COUNT:
             label = OTHER
-        self._finished.setdefault(label, Finished()).add(line)
+        self._finished.setdefault(label, FinishedRuns()).add(line)
 
 
 def _epoch(text: object) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from supervisor.report.read.run_rows import UNKNOWN_SCHEMA, Row, live_view, placed_note
+from supervisor.report.read.run_rows import UNKNOWN_SCHEMA, Row, placed_note, status_by_run
 from supervisor.store.root_listing import active_ids
 from workers.records.clock import epoch_of
 from workers.records.extensions import Observed
@@ -22,7 +22,7 @@ from workers.records.spec import RunSpec
 from workers.records.typed_errors import BadRecordError, NewerRecordError, TypedError
 
 
-def requested(layout: Layout) -> Iterator[RunSpec]:
+def pending_specs(layout: Layout) -> Iterator[RunSpec]:
     """The runs that were accepted into the inbox and have no directory yet."""
     for request in pending_requests(layout):
         for spec in request.runs:
@@ -57,7 +57,7 @@ def load_manifest(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
         raise BadRecordError(
             path=run.spec, reason=f"is of run {spec.run_id} of task {spec.task_id}"
         )
-    return fold_now(layout, spec, warnings_of(on_disk))
+    return fold_journal(layout, spec, warnings_of(on_disk))
 
 
 def manifest_now(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
@@ -65,9 +65,9 @@ def manifest_now(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
     try:
         return load_manifest(layout, task_id, run_id)
     except FileNotFoundError:
-        for spec in requested(layout):
+        for spec in pending_specs(layout):
             if spec.run_id == run_id:
-                return fold_now(layout, spec)
+                return fold_journal(layout, spec)
         return load_manifest(layout, task_id, run_id)  # taken up between the two looks
 
 
@@ -78,7 +78,7 @@ def warnings_of(manifest: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     return tuple(w for w in found if isinstance(w, dict)) if isinstance(found, list) else ()
 
 
-def fold_now(
+def fold_journal(
     layout: Layout, spec: RunSpec, warnings: tuple[dict[str, Any], ...] = ()
 ) -> dict[str, Any]:
     """Fold a run's journal into a manifest, without writing it."""
@@ -95,10 +95,10 @@ def fold_now(
     return manifest
 
 
-def row_now(layout: Layout, task_id: str, run_id: str, **about: Any) -> Row:  # noqa: ANN401
+def current_row(layout: Layout, task_id: str, run_id: str, **about: Any) -> Row:  # noqa: ANN401
     """The list entry of a run as it is now; ``about`` and errors as row_of and load_manifest."""
     try:
-        return row_of(manifest_now(layout, task_id, run_id), **about)
+        return manifest_row(manifest_now(layout, task_id, run_id), **about)
     except NewerRecordError:
         return Row(
             run_id=run_id,
@@ -111,12 +111,14 @@ def row_now(layout: Layout, task_id: str, run_id: str, **about: Any) -> Row:  # 
         )
 
 
-def row_of(manifest: dict[str, Any], *, note: str | None = None, pid: int | None = None) -> Row:
+def manifest_row(
+    manifest: dict[str, Any], *, note: str | None = None, pid: int | None = None
+) -> Row:
     """The list entry of a manifest."""
     extensions = manifest.get("extensions") or {}
     duration_s = extensions.get("duration_s")
     stages = manifest["commands"]
-    started_at = begun_at(manifest)
+    started_at = worker_started_at(manifest)
     if duration_s is None and manifest["status"] == "in_progress" and started_at is not None:
         with contextlib.suppress(ValueError):  # damaged, and no reason to show nothing
             duration_s = max(0.0, epoch_of(now_text()) - epoch_of(started_at))
@@ -132,11 +134,11 @@ def row_of(manifest: dict[str, Any], *, note: str | None = None, pid: int | None
         stages_count=len(stages),
         stages_ended_count=sum(1 for s in stages if s["status"] not in ("pending", "running")),
         running=tuple(s["id"] for s in stages if s["status"] == "running"),
-        host=host_in(manifest),
+        host=worker_host(manifest),
     )
 
 
-def begun_at(manifest: Mapping[str, Any]) -> str | None:
+def worker_started_at(manifest: Mapping[str, Any]) -> str | None:
     """When a run's worker began; None if it had none, and ``started_at`` is its acceptance."""
     extensions = manifest.get("extensions") or {}
     if extensions.get("worker") is None and extensions.get("attempt") is None:
@@ -145,7 +147,7 @@ def begun_at(manifest: Mapping[str, Any]) -> str | None:
     return started_at if isinstance(started_at, str) else None
 
 
-def host_in(manifest: Mapping[str, Any]) -> str | None:
+def worker_host(manifest: Mapping[str, Any]) -> str | None:
     """The host that a run's worker is or was on; None where it had none."""
     worker = (manifest.get("extensions") or {}).get("worker")
     host = worker.get("host") if isinstance(worker, dict) else None
@@ -169,14 +171,14 @@ def live_row(
         layout: the root.
         task_id: its task.
         run_id: the run.
-        view: what ``live_view`` returned.
+        view: what ``status_by_run`` returned.
 
     Raises:
         BadRecordError, BadFileError, OSError: as load_manifest.
     """
     live = view.get(run_id, {})
     word = live.get("liveness")
-    row = row_now(
+    row = current_row(
         layout,
         task_id,
         run_id,
@@ -190,14 +192,14 @@ def live_row(
 
 def active_rows(layout: Layout) -> list[Row]:
     """Every accepted run that is not yet on record, oldest first, queued requests included."""
-    view = live_view(layout)
+    view = status_by_run(layout)
     rows = []
     for run_id, task_id in active_ids(layout).items():
         try:
             rows.append(live_row(layout, task_id, run_id, view))
         except (OSError, TypedError) as error:
             rows.append(_unreadable(run_id, task_id, error))
-    rows += [row_of(fold_now(layout, spec)) for spec in requested(layout)]
+    rows += [manifest_row(fold_journal(layout, spec)) for spec in pending_specs(layout)]
     return rows
 
 

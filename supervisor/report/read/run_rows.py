@@ -69,22 +69,22 @@ def placed_note(launcher: str) -> str:
     return f"placed, waiting for {launcher}"
 
 
-def live_view(layout: Layout) -> dict[str, dict[str, Any]]:
+def status_by_run(layout: Layout) -> dict[str, dict[str, Any]]:
     """What the living supervisor last said of its runs, by run id; nothing if none serves."""
     if not is_flocked(layout.lease_lock):
         return {}
-    runs = live_service(layout).get("runs")
+    runs = service_status(layout).get("runs")
     if isinstance(runs, list):
         return {str(r.get("run_id")): r for r in runs if isinstance(r, dict)}
     return {}
 
 
-def live_service(layout: Layout) -> dict[str, Any]:
+def service_status(layout: Layout) -> dict[str, Any]:
     """The view that the supervisor last wrote, empty where there is none."""
     return view(layout.status, check_status)
 
 
-def newest_of(layout: Layout, task_id: str, count: int) -> list[Row]:
+def newest_task_rows(layout: Layout, task_id: str, count: int) -> list[Row]:
     """The newest finished runs of one task, oldest first; errors as last_lines."""
     return _rows_of(last_lines(layout.history(task_id), count))
 
@@ -107,11 +107,11 @@ def _rows_of(lines: Iterable[dict[str, Any]]) -> list[Row]:
     rows = []
     for line in lines:
         with contextlib.suppress(TypedError):  # verify tells
-            rows.append(row_of_line(line))
+            rows.append(history_row(line))
     return rows
 
 
-def row_of_line(data: dict[str, Any]) -> Row:
+def history_row(data: dict[str, Any]) -> Row:
     """The list entry of a line of the history; BadRecordError where it is no line of ours."""
     line = JsonReader(data, "history.ndjson")
     counts = line.counts("stages")

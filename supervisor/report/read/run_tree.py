@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from supervisor.report.read.run_records import host_in, manifest_now
+from supervisor.report.read.run_records import manifest_now, worker_host
 from supervisor.report.read.run_rows import UNKNOWN_SCHEMA
-from supervisor.report.read.spans import Moment, Span, after, moment_of, places
-from supervisor.report.read.stage_tries import StageTry, tries_in, waited_in
+from supervisor.report.read.spans import Instant, Span, instant_of, place_after, place_facts
+from supervisor.report.read.stage_tries import StageTry, slot_wait, stage_tries
 from workers.records.clock import epoch_of
 from workers.records.dataclass import dataclass
 from workers.records.identity import boot_id, host_name
@@ -38,10 +38,10 @@ class StageNode:
         span: from its first try to the end of its last; None where it was never begun.
         tries: those that the journal tells, in order.
         run: the run of its sub-pipeline.
-        waited: while it had its turn and others had the slots that it needs.
+        slot_wait: while it had its turn and others had the slots that it needs.
         needs: the stages that must not have failed before it begins.
         facts: its entry of the manifest's ``commands``.
-        more: its entry of the manifest's ``extensions.stages``.
+        extension: its entry of the manifest's ``extensions.stages``.
     """
 
     index: int
@@ -51,14 +51,14 @@ class StageNode:
     tries: tuple[StageTry, ...]
     run: "RunNode | None"
     facts: dict[str, Any]
-    more: dict[str, Any]
-    waited: Span | None = None
+    extension: dict[str, Any]
+    slot_wait: Span | None = None
     needs: tuple[str, ...] = ()
 
     @property
     def signal(self) -> str | None:
         """The signal that ended it."""
-        return self.more.get("signal")
+        return self.extension.get("signal")
 
     @property
     def failed(self) -> bool:
@@ -73,7 +73,7 @@ class RunNode:
     Attributes:
         status: of the manifest's words; "unknown_schema" or "unreadable" where that is all.
         detail: the status_detail.
-        why: the verdict's reason, or why the records cannot be read.
+        reason: the verdict's reason, or why the records cannot be read.
         queued: from its acceptance to its worker's begin; up to now while it waits.
         span: from its worker's begin to its verdict; up to now while it runs; None before.
         stages: all of its pipeline, in order.
@@ -86,7 +86,7 @@ class RunNode:
     pipeline_id: str
     status: str
     detail: str | None = None
-    why: str | None = None
+    reason: str | None = None
     queued: Span
     span: Span | None = None
     stages: tuple[StageNode, ...] = ()
@@ -96,7 +96,7 @@ class RunNode:
     @property
     def host(self) -> str | None:
         """The host that its worker is or was on; None where it had none."""
-        return host_in(self.manifest)
+        return worker_host(self.manifest)
 
     @property
     def ended(self) -> bool:
@@ -169,14 +169,14 @@ class _Reader:
         self._now_mono_s = time.monotonic()
 
     def read(
-        self, run_id: str, place_s: float, begin: Moment | None, above: tuple[str, ...]
+        self, run_id: str, place_s: float, begin: Instant | None, above: tuple[str, ...]
     ) -> RunNode:
         try:
             manifest = manifest_now(self._layout, self._task_id, run_id)
         except NewerRecordError as error:
             return self._bare(run_id, UNKNOWN_SCHEMA, str(error), place_s)
         facts = self._facts(run_id)
-        at = places(facts, place_s, begin)
+        at = place_facts(facts, place_s, begin)
         now_s = self._now_s(manifest, facts, at, place_s)
         accepted_s = at[facts[0].seq] if facts else place_s
         started = next((f for f in facts if f.event == Event.RUN_STARTED), None)
@@ -201,7 +201,7 @@ class _Reader:
             pipeline_id=manifest["pipeline_id"],
             status=manifest["status"],
             detail=manifest["status_detail"],
-            why=manifest["extensions"].get("reason"),
+            reason=manifest["extensions"].get("reason"),
             queued=Span(accepted_s, end_s if began_s is None else began_s),
             span=None if began_s is None else Span(began_s, end_s),
             stages=tuple(self._stage(records, entry) for entry in manifest["commands"]),
@@ -232,8 +232,8 @@ class _Reader:
             return place_s + _wall_s({**manifest, "now": self._now_text}, "started_at", "now")
         worker = manifest["extensions"].get("worker") or {}
         here = not worker or (worker.get("host"), worker.get("boot_id")) == (host_name(), boot_id())
-        now = Moment(self._now_text, self._now_mono_s if here else None)
-        return after(at[facts[-1].seq], moment_of(facts[-1]), now)
+        now = Instant(self._now_text, self._now_mono_s if here else None)
+        return place_after(at[facts[-1].seq], instant_of(facts[-1]), now)
 
     def _pipeline(self, run_id: str) -> PipelineSpec | None:
         """The pipeline as it was asked for; None if the spec cannot be read."""
@@ -244,7 +244,7 @@ class _Reader:
 
     def _stage(self, records: "_Records", entry: dict[str, Any]) -> StageNode:
         mine = records.facts.get(entry["id"], [])
-        tries = tries_in(mine, records.at, records.end_s, entry["status"])
+        tries = stage_tries(mine, records.at, records.end_s, entry["status"])
         if not records.facts and entry.get("started_at"):
             tries = (_as_recorded(records.manifest, entry, records.end_s),)
         span = Span(tries[0].span.begin_s, tries[-1].span.end_s) if tries else None
@@ -258,8 +258,8 @@ class _Reader:
             tries=tries,
             run=self._child(entry, mine, records.at, records.above),
             facts=entry,
-            more=records.extensions.get(entry["id"], {}),
-            waited=waited_in(mine, records.at, records.end_s),
+            extension=records.extensions.get(entry["id"], {}),
+            slot_wait=slot_wait(mine, records.at, records.end_s),
             needs=records.needs.get(entry["id"], ()),
         )
 
@@ -275,7 +275,7 @@ class _Reader:
             return None
         asked = next((f for f in facts if f.event == Event.CHILD_STARTED), None)
         place_s = at[asked.seq] if asked else 0.0
-        begin = moment_of(asked) if asked else None
+        begin = instant_of(asked) if asked else None
         if sub_run_id in above:  # validation refuses circles; edited records may hold one
             return self._bare(sub_run_id, "unreadable", "is its own sub-pipeline", place_s)
         try:
@@ -290,20 +290,20 @@ class _Reader:
     def _too_deep(self, run_id: str, place_s: float) -> RunNode:
         """A run whose own stages are left out; errors as ``read``."""
         manifest = manifest_now(self._layout, self._task_id, run_id)
-        why = f"more than {DEPTH_LIMIT} levels deep; 'supervisor status {run_id}' shows it"
+        reason = f"more than {DEPTH_LIMIT} levels deep; 'supervisor status {run_id}' shows it"
         return self._bare(
-            run_id, manifest["status"], why, place_s, pipeline_id=manifest["pipeline_id"]
+            run_id, manifest["status"], reason, place_s, pipeline_id=manifest["pipeline_id"]
         )
 
     def _bare(
-        self, run_id: str, status: str, why: str, place_s: float, *, pipeline_id: str = "-"
+        self, run_id: str, status: str, reason: str, place_s: float, *, pipeline_id: str = "-"
     ) -> RunNode:
         return RunNode(
             run_id=run_id,
             task_id=self._task_id,
             pipeline_id=pipeline_id,
             status=status,
-            why=why,
+            reason=reason,
             queued=Span(place_s, place_s),
             manifest={},
         )

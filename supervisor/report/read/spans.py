@@ -26,14 +26,14 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Instant:
     """One instant: RFC 3339 text, and seconds on the monotonic clock (None: not comparable)."""
 
     at: str
     mono_s: float | None
 
 
-def after(place_s: float, earlier: Moment, later: Moment) -> float:
+def place_after(place_s: float, earlier: Instant, later: Instant) -> float:
     """Where the later of two moments lies, if the earlier one lies at ``place_s``; never before."""
     if earlier.mono_s is not None and later.mono_s is not None and later.mono_s >= earlier.mono_s:
         return place_s + later.mono_s - earlier.mono_s
@@ -43,12 +43,14 @@ def after(place_s: float, earlier: Moment, later: Moment) -> float:
         return place_s
 
 
-def moment_of(fact: Fact) -> Moment:
+def instant_of(fact: Fact) -> Instant:
     """When a fact was written."""
-    return Moment(fact.at, fact.mono_s)
+    return Instant(fact.at, fact.mono_s)
 
 
-def places(facts: Iterable[Fact], place_s: float, begin: Moment | None) -> Mapping[int, float]:
+def place_facts(
+    facts: Iterable[Fact], place_s: float, begin: Instant | None
+) -> Mapping[int, float]:
     """Where each fact of a journal lies, by its number.
 
     Args:
@@ -58,8 +60,8 @@ def places(facts: Iterable[Fact], place_s: float, begin: Moment | None) -> Mappi
     """
     found: dict[int, float] = {}
     for fact in facts:
-        moment = moment_of(fact)
-        place_s = place_s if begin is None else after(place_s, begin, moment)
+        moment = instant_of(fact)
+        place_s = place_s if begin is None else place_after(place_s, begin, moment)
         found[fact.seq] = place_s
         begin = moment
     return found

@@ -4,7 +4,7 @@ from workers.records.placement import CALLER
 from workers.records.spec import PipelineSpec, RunSpec
 
 
-def environment_of(spec: RunSpec) -> str:
+def environment_sources(spec: RunSpec) -> str:
     """Say in one line where the environment of a run's stages comes from."""
     base = "the caller's" if spec.launcher == CALLER else "the supervisor's"
     parts = [base]

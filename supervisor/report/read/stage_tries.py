@@ -31,7 +31,7 @@ class StageTry:
     mark_key: str | None = None
 
 
-def tries_in(
+def stage_tries(
     facts: list[Fact], at: Mapping[int, float], end_s: float, status: str
 ) -> tuple[StageTry, ...]:
     """The tries that a stage's facts tell; what has no end has this status, until ``end_s``."""
@@ -56,7 +56,7 @@ def tries_in(
     return tuple(found)
 
 
-def waited_in(facts: list[Fact], at: Mapping[int, float], end_s: float) -> Span | None:
+def slot_wait(facts: list[Fact], at: Mapping[int, float], end_s: float) -> Span | None:
     """From the first word that a stage waits for slots to its begin, or until ``end_s``."""
     waiting = next((at[f.seq] for f in facts if f.event == Event.STAGE_WAITING), None)
     if waiting is None:

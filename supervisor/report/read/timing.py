@@ -170,7 +170,7 @@ def _of_stage(run: RunNode, stage: StageNode, span: Span) -> Iterator[Step]:
 
 def _before(run: RunNode, stage: StageNode, gap: Span) -> Iterator[Step]:
     """What lies between a stage and the one before it on the path."""
-    waited = stage.waited
+    waited = stage.slot_wait
     if waited is None or waited.end_s <= gap.begin_s:
         yield _overhead(run, gap.begin_s, gap.end_s)
         return
@@ -185,7 +185,7 @@ def _overhead(run: RunNode, begin_s: float, end_s: float) -> Step:
     return Step(kind="overhead", run_id=run.run_id, span=Span(begin_s, max(begin_s, end_s)))
 
 
-def to_json(run: RunNode) -> dict[str, Any]:
+def timing_json(run: RunNode) -> dict[str, Any]:
     """As ``show --timing --json`` prints it; all times in seconds since the acceptance."""
     timing = timing_of(run)
     sums = ("total_s", "queued_s", "stages_s", "waits_s", "overhead_s")
@@ -220,7 +220,7 @@ def _stage_json(stage: StageNode) -> dict[str, Any]:
         "id": stage.id,
         "status": stage.status,
         **_span_json(stage.span),
-        "slots_wait_s": None if stage.waited is None else round(stage.waited.length_s, 3),
+        "slots_wait_s": None if stage.slot_wait is None else round(stage.slot_wait.length_s, 3),
         "tries": [
             {
                 "try": tried.number,

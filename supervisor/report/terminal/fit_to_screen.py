@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from supervisor.report.read.run_rows import Row
-from supervisor.report.terminal.run_table import Line, counts_of, lines_of
+from supervisor.report.terminal.run_table import Line, status_counts, table_lines
 
 _ACTIVE: Final = ("in_progress", "queued", "unreadable")
 
 
-def picture(
+def fit_table(
     head: Line, rows: Sequence[Row], *, columns: int, height: int, finished: bool = True
 ) -> list[Line]:
     """A headline and the runs that fit below it.
@@ -35,13 +35,13 @@ def picture(
     if len(wanted) > room:
         room = max(0, room - 1)
     shown, rest = wanted[:room], wanted[room:]
-    lines = [head, *lines_of(shown, columns)] if shown else [head]
+    lines = [head, *table_lines(shown, columns)] if shown else [head]
     if rest:
-        lines.append(Line(f"... and more: {counts_of(rest)}"))
+        lines.append(Line(f"... and more: {status_counts(rest)}"))
     return [line.cut_to(columns) for line in lines]
 
 
-def fitted(lines: Sequence[Line], *, columns: int, height: int) -> list[Line]:
+def fit_lines(lines: Sequence[Line], *, columns: int, height: int) -> list[Line]:
     """The first lines that fit, and a count of the rest."""
     shown = [line.cut_to(columns) for line in lines[:height]]
     if len(lines) > height:

@@ -53,7 +53,7 @@ class Painter:
         return captured.get()
 
 
-class Region:
+class LiveRegion:
     """Some lines at the bottom of a terminal that are drawn again and again.
 
     Args:
@@ -97,7 +97,7 @@ class Region:
         return f"\r{up}{_REST_OF_SCREEN}"
 
 
-class Page:
+class AlternateScreen:
     """A terminal's other screen, drawn whole each time: what was there before comes back.
 
     Args:

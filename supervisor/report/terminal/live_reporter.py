@@ -7,8 +7,8 @@ from typing import Final
 
 from supervisor.core.policy.exit_codes import FinishedRun
 from supervisor.report.read.run_rows import Row
-from supervisor.report.terminal.fit_to_screen import picture
-from supervisor.report.terminal.live_display import Region
+from supervisor.report.terminal.fit_to_screen import fit_table
+from supervisor.report.terminal.live_display import LiveRegion
 from supervisor.report.terminal.reporters import CountingReporter, line_of
 from supervisor.report.terminal.run_table import Line
 from supervisor.report.text.columns import width
@@ -25,7 +25,7 @@ class LiveReporter(CountingReporter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._region: Region | None = Region(self.results)
+        self._region: LiveRegion | None = LiveRegion(self.results)
         self._rows: dict[str, Row] = {}
         self._drawn_mono_s = 0.0
 
@@ -44,7 +44,7 @@ class LiveReporter(CountingReporter):
             stages_ended_count=0,
         )
 
-    def looked(self, rows: Iterable[Row]) -> None:
+    def update_rows(self, rows: Iterable[Row]) -> None:
         """How far the runs are that are under way."""
         self._rows = {row.run_id: row for row in rows if row.run_id in self._running}
 
@@ -56,7 +56,7 @@ class LiveReporter(CountingReporter):
         self._drawn_mono_s = now
         columns, rows = self._region.size()
         self._region.draw(
-            picture(
+            fit_table(
                 self._headline(),
                 [_aged(row) for row in self._rows.values()],
                 columns=columns - 1,  # a full line would leave the cursor in doubt
@@ -77,7 +77,7 @@ class LiveReporter(CountingReporter):
             "failed" if self.failed_count else "head",
         )
 
-    def say_finished(self, run: FinishedRun) -> None:
+    def print_finished(self, run: FinishedRun) -> None:
         """Print the line above what is under way."""
         self._rows.pop(run.spec.run_id, None)
         first, *more = line_of(run).split("\n")

@@ -38,7 +38,7 @@ class CountingReporter:
         self._running: set[str] = set()
 
     @property
-    def unsaid_count(self) -> int:
+    def dropped_count(self) -> int:
         """Lines that nobody would take."""
         return self.results.dropped_count + self.messages.dropped_count
 
@@ -63,9 +63,9 @@ class CountingReporter:
         self.running_count = len(self._running)
         self.done_count += 1
         self.failed_count += run.status == "failed"
-        self.say_finished(run)
+        self.print_finished(run)
 
-    def say_finished(self, run: FinishedRun) -> None:
+    def print_finished(self, run: FinishedRun) -> None:
         """Tell that a run is on record."""
         raise NotImplementedError
 
@@ -77,7 +77,7 @@ class CountingReporter:
         """Seconds since we began to count."""
         return time.monotonic() - self.began_mono_s
 
-    def looked(self, rows: Iterable[Row]) -> None:
+    def update_rows(self, rows: Iterable[Row]) -> None:
         """How far the runs are that are under way."""
 
     def tick(self) -> None:
@@ -108,7 +108,7 @@ def line_of(run: FinishedRun) -> str:
 class PlainReporter(CountingReporter):
     """One line per finished run."""
 
-    def say_finished(self, run: FinishedRun) -> None:
+    def print_finished(self, run: FinishedRun) -> None:
         """Print the line."""
         self.results.write(f"{run.status:<9}{line_of(run)}\n")
 
@@ -116,7 +116,7 @@ class PlainReporter(CountingReporter):
 class JsonReporter(CountingReporter):
     """One JSON object per finished run."""
 
-    def say_finished(self, run: FinishedRun) -> None:
+    def print_finished(self, run: FinishedRun) -> None:
         """Print the object."""
         facts: dict[str, Any] = {
             "run_id": run.spec.run_id,

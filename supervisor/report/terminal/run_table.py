@@ -45,7 +45,7 @@ class Line:
         return f"{self.text}{self.shown}{self.rest}".rstrip()
 
 
-def lines_of(rows: Sequence[Row], limit: int | None) -> list[Line]:
+def table_lines(rows: Sequence[Row], limit: int | None) -> list[Line]:
     """The table of some runs, its head first; with their hosts where one was on another than ours.
 
     Args:
@@ -93,7 +93,7 @@ def _lines(rows: Sequence[Row], *, short: bool, limit: int | None) -> list[Line]
     ]
 
 
-def counts_of(rows: Sequence[Row]) -> str:
+def status_counts(rows: Sequence[Row]) -> str:
     """How many of some runs are how, the active ones first: ``4 running, 2 queued, 1 failed``."""
     words = {"in_progress": "running"}
     order = ("in_progress", "queued", "failed", "cancelled", "succeeded")

@@ -6,9 +6,9 @@ Hooks are told below it where one did not go well.
 from collections.abc import Iterator
 from typing import Any
 
-from supervisor.report.read.error_tail import Tail, tail_of
-from supervisor.report.read.hook_outcomes import hooks_of, trouble_of
-from supervisor.report.read.queue_reasons import why_queued
+from supervisor.report.read.error_tail import ErrorTail, error_tail
+from supervisor.report.read.hook_outcomes import hook_outcomes, hook_problem
+from supervisor.report.read.queue_reasons import queue_reason
 from supervisor.report.read.run_tree import RunNode, StageNode
 from supervisor.report.terminal.run_table import Line
 from supervisor.report.text.columns import pad, width
@@ -37,16 +37,16 @@ class Branches:
         about = f"  {duration(run.duration_s)}  {run.task_id}  {run.pipeline_id}{_on(run.host)}"
         yield _line("", f"{run.run_id}  ", run.status, about)
         if run.span is None and run.manifest:
-            why = why_queued(self._layout, run.manifest) if run.status == "queued" else None
+            why = queue_reason(self._layout, run.manifest) if run.status == "queued" else None
             yield _line(
                 "  ", f"queued for {duration(run.queued.length_s)}{f': {why}' if why else ''}"
             )
-        if run.detail or run.why:
-            yield _line("  ", " - ".join(text for text in (run.detail, run.why) if text))
+        if run.detail or run.reason:
+            yield _line("  ", " - ".join(text for text in (run.detail, run.reason) if text))
         yield from self._below(run, "")
-        for hook in hooks_of(self._layout.run_dir(run.task_id, run.run_id)):
-            if not hook.fine:
-                yield _line("", trouble_of(hook))
+        for hook in hook_outcomes(self._layout.run_dir(run.task_id, run.run_id)):
+            if not hook.is_ok:
+                yield _line("", hook_problem(hook))
 
     def _below(self, run: RunNode, prefix: str) -> Iterator[Line]:
         names = max((width(clean_line(s.id)) for s in run.stages), default=0)
@@ -55,16 +55,16 @@ class Branches:
             yield _stage(stage, prefix + (_LAST if last else _FORK), names)
             inner = prefix + (_OFF if last else _ON)
             if stage.run is not None:
-                if stage.run.why and not stage.run.stages:
-                    yield _line(inner, f"{stage.run.status}: {stage.run.why}")
+                if stage.run.reason and not stage.run.stages:
+                    yield _line(inner, f"{stage.run.status}: {stage.run.reason}")
                 yield from self._below(stage.run, inner)
             elif stage.status == "failed" and stage.failed:
                 yield from self._tail(run, stage, inner)
 
     def _tail(self, run: RunNode, stage: StageNode, prefix: str) -> Iterator[Line]:
-        tail = failed_tail(self._layout, run, stage)
-        if tail.trouble is not None:
-            yield _line(prefix, tail.trouble)
+        tail = stage_error_tail(self._layout, run, stage)
+        if tail.problem is not None:
+            yield _line(prefix, tail.problem)
         for stream, line in tail.lines:
             yield _line(prefix, f"{stream} | {line}")
 
@@ -86,25 +86,25 @@ def _line(prefix: str, text: str, status: str = "", rest: str = "") -> Line:
     return Line(prefix + clean_line(text), shown, clean_line(rest), status)
 
 
-def failed_tail(layout: Layout, run: RunNode, stage: StageNode) -> Tail:
+def stage_error_tail(layout: Layout, run: RunNode, stage: StageNode) -> ErrorTail:
     """What a failed stage of a run said last."""
     if id_problem(stage.id) is not None:
-        return Tail("", (), "its record names no stage")
-    return tail_of(layout.run_dir(run.task_id, run.run_id), stage.index, stage.id)
+        return ErrorTail("", (), "its record names no stage")
+    return error_tail(layout.run_dir(run.task_id, run.run_id), stage.index, stage.id)
 
 
 def _about(stage: StageNode) -> Iterator[str]:
     """What else is to be said of a stage, in a few words each."""
-    reason = stage.more.get("reason")
+    reason = stage.extension.get("reason")
     if reason is not None and reason not in _TOLD_OTHERWISE and stage.facts["summary"]:
         yield stage.facts["summary"]
     elif stage.signal is not None:
         yield stage.signal
     elif stage.facts["exit_code"] not in (None, 0):
         yield f"exit {stage.facts['exit_code']}"
-    if stage.waited is not None:
+    if stage.slot_wait is not None:
         waits = stage.status in ("pending", "running") and not stage.tries
-        yield "waiting for slots" if waits else f"waited {duration(stage.waited.length_s)}"
+        yield "waiting for slots" if waits else f"waited {duration(stage.slot_wait.length_s)}"
     if stage.status == "running" and stage.tries:
         if stage.tries[-1].wait is not None:
             yield f"waiting for try {len(stage.tries) + 1}"
@@ -118,13 +118,13 @@ def _about(stage: StageNode) -> Iterator[str]:
         yield stage.facts["summary"]
 
 
-def to_json(layout: Layout, run: RunNode) -> list[dict[str, Any]]:
+def stages_json(layout: Layout, run: RunNode) -> list[dict[str, Any]]:
     """The stages of a run as ``status RUN --json`` prints them; seconds, None where not begun."""
     found = []
     for stage in run.stages:
         tail: tuple[tuple[str, str], ...] = ()
         if stage.failed and stage.run is None:
-            tail = failed_tail(layout, run, stage).lines
+            tail = stage_error_tail(layout, run, stage).lines
         span = stage.span
         found.append(
             {
@@ -151,7 +151,7 @@ def _run_json(layout: Layout, run: RunNode) -> dict[str, Any]:
         "host": run.host,
         "status": run.status,
         "status_detail": run.detail,
-        "reason": run.why,
+        "reason": run.reason,
         "duration_s": None if run.duration_s is None else round(run.duration_s, 3),
-        "stages": to_json(layout, run),
+        "stages": stages_json(layout, run),
     }

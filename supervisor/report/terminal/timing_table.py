@@ -18,7 +18,7 @@ _STEP_WORDS: Final = {
 }
 
 
-def lines_of(run: RunNode, limit: int | None) -> Iterator[str]:
+def timing_lines(run: RunNode, limit: int | None) -> Iterator[str]:
     """The lines, each of them clean.
 
     Args:

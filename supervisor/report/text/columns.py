@@ -13,7 +13,7 @@ COLOURS: Final = {"succeeded": "32", "failed": "31", "unreadable": "31", "cancel
 COLOURS_OTHER: Final = {"in_progress": "36", "running": "36", "queued": "2", "pending": "2"}
 
 
-def columns(stream: TextIO) -> int | None:
+def terminal_columns(stream: TextIO) -> int | None:
     """How wide the terminal behind a stream is, ``COLUMNS`` first; None where it is none."""
     if not stream.isatty():
         return None
@@ -26,14 +26,14 @@ def columns(stream: TextIO) -> int | None:
         return DEFAULT_COLUMNS
 
 
-def moves(stream: TextIO) -> bool:
+def has_cursor(stream: TextIO) -> bool:
     """Tell whether it is a terminal on which a cursor can be moved."""
     return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 
 
-def coloured(stream: TextIO) -> bool:
+def wants_colours(stream: TextIO) -> bool:
     """Tell whether colours are wanted there."""
-    return moves(stream) and not os.environ.get("NO_COLOR")
+    return has_cursor(stream) and not os.environ.get("NO_COLOR")
 
 
 def paint(text: str, status: str, *, on: bool) -> str:
@@ -63,6 +63,6 @@ def cut(text: str, limit: int) -> str:
     return f"{text}{CUT}"[: max(0, limit)]
 
 
-def pad(text: str, columns: int) -> str:
+def pad(text: str, limit: int) -> str:
     """A clean text with blanks behind it."""
-    return text + " " * (columns - width(text))
+    return text + " " * (limit - width(text))

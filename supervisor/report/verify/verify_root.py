@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from supervisor.core.policy.task_metrics import Totals
 from supervisor.report.read.side_records import problems_of_root
-from supervisor.report.verify.verify_run import Mend, Violation, check_run
+from supervisor.report.verify.verify_run import RepairKind, Violation, check_run
 from supervisor.store.pause_file import holds_in_force
 from supervisor.store.root_listing import tasks
 from workers.records.atomic import is_abandoned
@@ -76,13 +76,13 @@ def _places(layout: Layout) -> Iterator[Violation]:
                     continue
                 what = _misplaced(found)
                 if what is not None and path != os.path.join(layout.runs, ".gitignore"):
-                    yield Violation(path, what, mend=_mend_of(found))
+                    yield Violation(path, what, repair=_mend_of(found))
                 if is_abandoned(name):
                     what = "was left half written by a writer that is dead"
-                    yield Violation(path, what, mend=Mend.SWEEP)
+                    yield Violation(path, what, repair=RepairKind.SWEEP)
                 if _ASIDE.search(name):
                     what = "was set aside: it stood in a record's place"
-                    yield Violation(path, what, mend=Mend.ASIDE)
+                    yield Violation(path, what, repair=RepairKind.ASIDE)
         for error in closed:
             if not isinstance(error, FileNotFoundError):
                 yield Violation(str(error.filename), f"cannot be read: {error.strerror}")
@@ -100,11 +100,11 @@ def _why(path: str, error: OSError | TypedError) -> Violation:
     return Violation(path, str(error).removeprefix(f"{path}: "))
 
 
-def _mend_of(found: os.stat_result) -> Mend | None:
+def _mend_of(found: os.stat_result) -> RepairKind | None:
     if found.st_uid != os.geteuid():
         return None
     is_ours = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
-    return Mend.MODE if is_ours else Mend.ASIDE
+    return RepairKind.MODE if is_ours else RepairKind.ASIDE
 
 
 def _misplaced(found: os.stat_result) -> str | None:
@@ -129,10 +129,10 @@ def _markers(layout: Layout, markers: set[str]) -> Iterator[Violation]:
     for name in sorted(markers):
         path = os.path.join(layout.accepted, name)
         if not is_run_id(name):
-            yield Violation(path, "is not named as a run", mend=Mend.ASIDE)
+            yield Violation(path, "is not named as a run", repair=RepairKind.ASIDE)
         elif name not in known | asked and os.path.lexists(path):
             what = "is the marker of a run that has no directory and no request"
-            yield Violation(path, what, mend=Mend.ASIDE)
+            yield Violation(path, what, repair=RepairKind.ASIDE)
 
 
 @dataclass(slots=True)
@@ -181,24 +181,24 @@ def _task(layout: Layout, task_id: str, markers: set[str]) -> Iterator[Violation
     try:
         book.begin()
     except (OSError, TypedError) as error:
-        yield replace(_why(book.path, error), mend=Mend.HISTORY, task_id=task_id)
+        yield replace(_why(book.path, error), repair=RepairKind.HISTORY, task_id=task_id)
         return
     for found in _history(task_id, book):
-        yield replace(found, mend=Mend.HISTORY, task_id=task_id)
+        yield replace(found, repair=RepairKind.HISTORY, task_id=task_id)
     for found in _views(layout, task_id, state, metrics, book, markers):
-        yield replace(found, mend=Mend.VIEWS, task_id=task_id)
+        yield replace(found, repair=RepairKind.VIEWS, task_id=task_id)
     directory = layout.runs_of(task_id)
     for name in _names(directory):
         if name.endswith(".building") and is_run_id(name[1:].removesuffix(".building")):
             if name[1:].removesuffix(".building") not in markers:
                 path = os.path.join(directory, name)
-                yield Violation(path, "was left half built", mend=Mend.SWEEP)
+                yield Violation(path, "was left half built", repair=RepairKind.SWEEP)
             continue
         if os.path.join(directory, name) == layout.removed_of(task_id):
             continue  # being deleted, or swept by the next start: no record any more
         if not is_run_id(name):
             path = os.path.join(directory, name)
-            yield Violation(path, "is not named as a run", mend=Mend.ASIDE)
+            yield Violation(path, "is not named as a run", repair=RepairKind.ASIDE)
             continue
         marked = name in markers or os.path.lexists(layout.marker(name))
         yield from check_run(layout, task_id, name, marked=marked, recorded=book.of)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final
 
-from supervisor.report.read.hook_outcomes import UNREADABLE, hooks_of
+from supervisor.report.read.hook_outcomes import UNREADABLE, hook_outcomes
 from supervisor.report.read.side_records import problems_of_run
 from supervisor.store.run_file_sizes import stream_sizes
 from workers.records.clock import epoch_of
@@ -42,7 +42,7 @@ _TOLD: Final = (
 _VERDICT: Final = ("taskId", "runId", "timestamp", "status", "statusDetail", "pipelineId")
 
 
-class Mend(StrEnum):
+class RepairKind(StrEnum):
     """How ``supervisor repair`` puts a violation right."""
 
     MODE = "mode"
@@ -59,15 +59,15 @@ class Violation:
 
     Attributes:
         path: the record.
-        what: what is wrong with it.
-        mend: how it is repaired, None if only a person can.
+        problem: what is wrong with it.
+        repair: how it is repaired, None if only a person can.
         task_id: the task that it belongs to, for what is repaired as a whole.
         run_id: the run, likewise.
     """
 
     path: str
-    what: str
-    mend: Mend | None = None
+    problem: str
+    repair: RepairKind | None = None
     task_id: str = ""
     run_id: str = ""
 
@@ -95,8 +95,8 @@ def check_run(
     run = layout.run_dir(task_id, run_id)
     whole = {run.journal, run.manifest}
     for found in _check(layout, task_id, run_id, marked=marked, recorded=recorded):
-        if found.mend is None and found.path in whole and not marked:
-            found = replace(found, mend=Mend.RUN, task_id=task_id, run_id=run_id)
+        if found.repair is None and found.path in whole and not marked:
+            found = replace(found, repair=RepairKind.RUN, task_id=task_id, run_id=run_id)
         yield found
 
 
@@ -136,7 +136,7 @@ def _check(
         yield Violation(run.journal, "has facts whose numbers do not grow")
     for path, what in problems_of_run(run):
         yield Violation(path, what)
-    for hook in hooks_of(run):
+    for hook in hook_outcomes(run):
         if hook.status == UNREADABLE:
             yield Violation(hook.path, str(hook.reason).removeprefix(f"{hook.path}: "))
     yield from _sizes(run, spec)
@@ -191,13 +191,13 @@ def _recorded(
     path = layout.history(task_id)
     if line is None:
         what = f"lacks run {run.run_id}"
-        yield Violation(path, what, mend=Mend.RUN, task_id=task_id, run_id=run.run_id)
+        yield Violation(path, what, repair=RepairKind.RUN, task_id=task_id, run_id=run.run_id)
         return
     wanted = history_line(manifest, layout.relative(run.manifest))
     wrong = [key for key in keys if line.get(key) != wanted[key]]
     if wrong:
         what = f"tells run {run.run_id} otherwise: {', '.join(wrong)}"
-        yield Violation(path, what, mend=Mend.HISTORY, task_id=task_id)
+        yield Violation(path, what, repair=RepairKind.HISTORY, task_id=task_id)
 
 
 def _sizes(run: RunDir, spec: RunSpec) -> Iterator[Violation]:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.report.read.spans import Moment, Span, after, covered_s, places
-from supervisor.report.read.timing import timing_of, to_json
-from supervisor.report.terminal.timing_table import lines_of
+from supervisor.report.read.spans import Instant, Span, covered_s, place_after, place_facts
+from supervisor.report.read.timing import timing_json, timing_of
+from supervisor.report.terminal.timing_table import timing_lines
 from supervisor.report.text.output import duration
 from tests.operations import operations_of
 from tests.unit.report.trees import in_a_row, run, stage, tried
@@ -107,7 +107,7 @@ def test_timing_takes_operations_in_proportion_to_the_number_of_stages() -> None
     def work_for(count: int) -> int:
         stages = in_a_row(*(stage(f"s{n}", tried(1, n, n + 1)) for n in range(count)))
         tree = run(*stages, begin_s=0, end_s=count)
-        return operations_of(lambda: (list(lines_of(tree, None)), to_json(tree)))
+        return operations_of(lambda: (list(timing_lines(tree, None)), timing_json(tree)))
 
     assert work_for(800) < 2.2 * work_for(400)
 
@@ -123,11 +123,11 @@ def test_the_path_goes_through_the_run_of_a_sub_pipeline() -> None:
         ("overhead", None, 5, 5.5),
         ("overhead", None, 5.5, 6),
     ]
-    assert to_json(tree)["stages"][0]["run"]["queued_s"] == 0.5
+    assert timing_json(tree)["stages"][0]["run"]["queued_s"] == 0.5
 
 
 def test_a_wait_for_slots_is_told_apart_from_overhead() -> None:
-    waiting = replace(stage("b", tried(1, 4, 6)), waited=Span(2, 4))
+    waiting = replace(stage("b", tried(1, 4, 6)), slot_wait=Span(2, 4))
     tree = run(*in_a_row(stage("a", tried(1, 0, 1)), waiting), begin_s=0, end_s=6)
     assert steps(tree) == [
         ("stage", "a", 0, 1),
@@ -171,7 +171,7 @@ def test_a_run_that_waits_is_all_queue() -> None:
 def test_the_table_fits_eighty_columns_and_is_ascii() -> None:
     child = run(stage("x" * 60, tried(1, 2, 5)), accepted_s=1.5, begin_s=2, end_s=5.5, number=2)
     tree = run(stage("s" * 60, run=child, span=Span(1, 6)), begin_s=1, end_s=60)
-    lines = list(lines_of(tree, 80))
+    lines = list(timing_lines(tree, 80))
     assert max(map(len, lines)) <= 80
     assert all(line.isascii() for line in lines)
 
@@ -188,8 +188,8 @@ def test_a_jump_of_the_wall_clock_moves_nothing_and_a_new_boot_is_bridged_by_it(
         fact(4, "10:30.000", 5.0),  # another boot
         fact(5, "10:31.000", 6.0),
     ]
-    assert list(places(facts, 2.0, None).values()) == [2, 3, 5, 35, 36]
-    assert after(1.0, Moment("damaged", None), Moment("damaged", None)) == 1.0
+    assert list(place_facts(facts, 2.0, None).values()) == [2, 3, 5, 35, 36]
+    assert place_after(1.0, Instant("damaged", None), Instant("damaged", None)) == 1.0
 
 
 @pytest.mark.parametrize(

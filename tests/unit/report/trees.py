@@ -32,7 +32,7 @@ def stage(
         tries=tries,
         run=run,
         facts=facts,
-        more={},
+        extension={},
         needs=needs,
     )
 
