@@ -44,13 +44,13 @@ LINE: Final = re.compile(r"^(\d+) +(\d+\.\d+) (\w+)\((.*)$")
 # look by descriptor, within actimeo) is counted as if it asked.
 KINDS: Final = {
     "open": ("openat",),
-    "look by name": ("stat", "lstat", "newfstatat", "statx", "access", "faccessat2", "readlink"),
-    "look by descriptor": ("fstat", "lseek"),
+    "stat by name": ("stat", "lstat", "newfstatat", "statx", "access", "faccessat2", "readlink"),
+    "stat by descriptor": ("fstat", "lseek"),
     "read": ("read", "pread64"),
     "write": ("write", "pwrite64"),
     "flush": ("fsync", "fdatasync"),
     "rename, link, unlink": ("rename", "renameat2", "link", "linkat", "unlink", "unlinkat"),
-    "make or remove a directory": ("mkdir", "rmdir"),
+    "create or remove a directory": ("mkdir", "rmdir"),
     "shorten, change the mode": ("ftruncate", "chmod", "fchmod"),
     "list a directory": ("getdents64",),
     "lock": ("flock",),
@@ -93,7 +93,7 @@ def calls_in(trace: Path, root: Path) -> list[Call]:
             continue
         kind = KIND_OF[match[3]]
         if match[3] == "newfstatat" and ', "", ' in match[4]:
-            kind = "look by descriptor"
+            kind = "stat by descriptor"
         found.append(Call(int(match[1]), float(match[2]), kind, match[4]))
     return found
 
@@ -228,7 +228,7 @@ def tables() -> Iterator[str]:
         sides += [(f"{launcher}, supervisor", ours), (f"{launcher}, worker", theirs)]
     asked, _ = per_run("local", apart=True)
     alone = {kind: max(0.0, asked[kind] - sides[0][1][kind]) for kind in KINDS}
-    sides.append(("supervisor, a request for it alone", alone))
+    sides.append(("supervisor, a request of its own", alone))
     yield "Calls of one run of `true`:\n"
     yield from _table(sides, 1)
     rates: list[tuple[str, Counts]] = []
@@ -255,21 +255,24 @@ def _limits(per_run: Mapping[str, Counts], rates: Mapping[str, Counts]) -> Itera
     ends, looks = (requests(found["placed, supervisor"]) for found in (per_run, rates))
     all_ends = ends + requests(per_run["placed, worker"])
     beats = requests(rates["placed, worker"])
-    yield "\nWhat follows for placed runs of ten minutes each:\n"
+    yield "\nConsequences for placed runs of ten minutes each:\n"
     heads = [f"{count:,}" for count in COUNTS]
     yield f"| live runs | {' | '.join(heads)} |"
     yield "|---|" + "---:|" * len(COUNTS)
     rows = [
         ("runs that end, per second", [n / RUN_S for n in COUNTS]),
-        ("requests per second, by beats of workers", [n * beats for n in COUNTS]),
-        ("requests per second, by runs that begin and end", [n / RUN_S * all_ends for n in COUNTS]),
+        ("requests per second, from heartbeats of workers", [n * beats for n in COUNTS]),
+        (
+            "requests per second, from runs that start and end",
+            [n / RUN_S * all_ends for n in COUNTS],
+        ),
         ("requests of one scan", [n * looks for n in COUNTS]),
     ]
     for ms in LATENCIES_MS:
         rows.append((f"one scan at {ms:g} ms a request, s", [n * looks * ms / 1e3 for n in COUNTS]))
     for ms in LATENCIES_MS:
         share = [n / RUN_S * ends * ms / 1e3 for n in COUNTS]
-        rows.append((f"beginnings and ends at {ms:g} ms, s of each second", share))
+        rows.append((f"starts and ends at {ms:g} ms, s of each second", share))
     for name, values in rows:
         yield f"| {name} | {' | '.join(map(_figure, values))} |"
 
