@@ -16,7 +16,6 @@ from supervisor.report.read.hook_outcomes import HOOK_COLUMNS, HookOutcome, hook
 from supervisor.report.read.run_records import manifest_now, worker_host, worker_started_at
 from supervisor.report.read.run_tree import RunNode, StageNode, read_tree
 from supervisor.report.read.stage_environment import environment_sources
-from supervisor.report.text.columns import terminal_columns
 from supervisor.report.text.output import (
     amounts,
     duration,
@@ -24,6 +23,7 @@ from supervisor.report.text.output import (
     print_line,
     print_raw,
     table,
+    terminal_columns,
 )
 from supervisor.report.text.sanitize import clean_line
 from workers.records.identity import host_name

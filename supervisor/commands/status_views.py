@@ -16,8 +16,13 @@ from supervisor.report.read.run_rows import Row, history_row, service_status, st
 from supervisor.report.read.run_tree import read_tree
 from supervisor.report.terminal.run_table import Line, table_lines
 from supervisor.report.terminal.run_tree_text import Branches, stages_json
-from supervisor.report.text.columns import terminal_columns, wants_colours
-from supervisor.report.text.output import print_error, print_json, print_raw
+from supervisor.report.text.output import (
+    print_error,
+    print_json,
+    print_raw,
+    terminal_columns,
+    wants_colours,
+)
 from supervisor.report.text.sanitize import clean_line
 from supervisor.store.lease_reader import serving
 from supervisor.store.root_listing import rejected

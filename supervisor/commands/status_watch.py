@@ -9,10 +9,9 @@ from typing import Final
 
 from supervisor.commands.poll import pause
 from supervisor.report.read.run_rows import Row
-from supervisor.report.terminal.fit_to_screen import fit_lines, fit_table
-from supervisor.report.terminal.run_table import Line, status_counts
-from supervisor.report.text.columns import has_cursor
-from supervisor.report.text.output import print_raw
+from supervisor.report.terminal.live_display import AlternateScreen
+from supervisor.report.terminal.run_table import Line, fit_lines, fit_table, status_counts
+from supervisor.report.text.output import has_cursor, print_raw
 from supervisor.report.text.sanitize import clean_line
 from workers.records.dataclass import dataclass
 
@@ -84,8 +83,6 @@ def _plain(row: Row) -> str:
 
 
 def _on_page(look: Callable[[], Look], *, follows: bool) -> Sequence[Row]:
-    from supervisor.report.terminal.live_display import AlternateScreen
-
     page = AlternateScreen(sys.stdout)
     signal.signal(signal.SIGTERM, _leave)
     with page.shown():

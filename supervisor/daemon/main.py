@@ -17,9 +17,13 @@ from supervisor.daemon.sd_notify import Notifier
 from supervisor.errors import CANNOT_WRITE, UsageError
 from supervisor.launchers.zygote_client import ZygoteLauncher
 from supervisor.report.read.batch_rounds import finished_in_batch
-from supervisor.report.terminal.reporters import CountingReporter, JsonReporter, PlainReporter
-from supervisor.report.text.columns import has_cursor
-from supervisor.report.text.output import duration, json_line
+from supervisor.report.terminal.reporters import (
+    CountingReporter,
+    JsonReporter,
+    LiveReporter,
+    PlainReporter,
+)
+from supervisor.report.text.output import duration, has_cursor, json_line
 from supervisor.report.text.sanitize import clean_line
 from workers.records.dataclass import dataclass
 from workers.records.request import Request, RequestKind, pending_requests, publish
@@ -130,11 +134,7 @@ def _plan(given: LoadedConfig, asked: Asked) -> _Plan:
 def _reporter(as_json: bool) -> CountingReporter:
     if as_json:
         return JsonReporter()
-    if not has_cursor(sys.stdout):
-        return PlainReporter()
-    from supervisor.report.terminal.live_reporter import LiveReporter
-
-    return LiveReporter()
+    return LiveReporter() if has_cursor(sys.stdout) else PlainReporter()
 
 
 def _hand_in(

@@ -45,7 +45,7 @@ HOMES = {
     "watchdog": {"supervisor.daemon.watcher"},
     "filelock": {"supervisor.store.state_lock"},
     "prometheus_client": {"supervisor.report.export.prometheus"},
-    "rich": {"supervisor.report.terminal.live_display"},
+    "rich": set(),  # of benches only
     "dask": {"supervisor.launchers.agents.dask_agent"},
     "distributed": {"supervisor.launchers.agents.dask_agent"},
 }

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.report.read.run_rows import Row
-from supervisor.report.terminal.fit_to_screen import fit_lines, fit_table
-from supervisor.report.terminal.run_table import Line, table_lines
+from supervisor.report.terminal.run_table import Line, fit_lines, fit_table, table_lines
 from tests.root import Root, wait_until
 from tests.screen import Seat, seat
 

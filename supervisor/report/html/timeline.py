@@ -6,8 +6,7 @@ from typing import Final
 from supervisor.report.html.page import text
 from supervisor.report.read.run_tree import RunNode
 from supervisor.report.read.spans import Span
-from supervisor.report.text.columns import cut
-from supervisor.report.text.output import duration
+from supervisor.report.text.output import cut, duration
 from workers.records.dataclass import dataclass
 
 _WIDTH, _LABEL, _ROW, _AXIS = 900, 230, 20, 24  # pixels at the page's full width

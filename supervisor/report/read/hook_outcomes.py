@@ -4,8 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from supervisor.report.text.columns import cut
-from supervisor.report.text.output import duration
+from supervisor.report.text.output import cut, duration
 from supervisor.report.text.sanitize import clean_line, without_colours
 from workers.records.dataclass import dataclass
 from workers.records.files import read_object

@@ -41,9 +41,9 @@ class Row:
     task_id: str
     pipeline_id: str
     status: str
-    note: str | None
-    started_at: str | None
-    duration_s: float | None
+    note: str | None = None
+    started_at: str | None = None
+    duration_s: float | None = None
     pid: int | None = None
     stages_count: int | None = None
     stages_ended_count: int | None = None

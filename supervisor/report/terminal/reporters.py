@@ -1,35 +1,39 @@
-"""How ``start`` tells what happens: plain lines, or JSON; ``telling`` has what a terminal gets.
+"""What ``start`` prints while it supervises: plain lines, JSON, or a picture drawn in place.
 
-Results (a finished run) go to stdout, messages to stderr. A reader that went away or does not read
-never stops the supervisor: what cannot be said is counted and left out.
+Results (finished runs) go to stdout, messages to stderr. A reader that went away or does not read
+never stops the supervisor: what the streams do not take is counted and left out.
 """
 
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from supervisor.core.policy.exit_codes import FinishedRun
 from supervisor.report.read.run_rows import Row
+from supervisor.report.terminal.live_display import LiveRegion
+from supervisor.report.terminal.run_table import Line, fit_table
 from supervisor.report.text.nonblocking_stream import Outlet
-from supervisor.report.text.output import duration, json_line
+from supervisor.report.text.output import duration, json_line, wants_colours, width
 from supervisor.report.text.sanitize import bounded, clean_line
+from workers.records.clock import epoch_of
 from workers.records.spec import RunSpec
 
-_PATIENCE_S: Final = 1.0  # for a reader that is only slow, once, when all else is done
+DRAW_S: Final = 0.25  # a person does not read faster
+_PATIENCE_S: Final = 1.0  # for a slow reader, once, at the end
 
 
 class CountingReporter:
-    """Counts what happened, and swallows what cannot be said.
+    """Counts runs; what it prints is up to its subclasses.
 
     Attributes:
-        queued_count, running_count, done_count, failed_count: runs, sub-pipelines' runs included.
-        results, messages: stdout and stderr, which are never waited for.
+        queued_count, running_count, done_count, failed_count: runs, child runs included.
+        results, messages: stdout and stderr; nothing waits for them.
     """
 
     def __init__(self) -> None:
         self.queued_count = 0
-        self.running_count = 0
         self.done_count = 0
         self.failed_count = 0
         self.results = Outlet(sys.stdout)
@@ -38,8 +42,13 @@ class CountingReporter:
         self._running: set[str] = set()
 
     @property
+    def running_count(self) -> int:
+        """Runs with a worker."""
+        return len(self._running)
+
+    @property
     def dropped_count(self) -> int:
-        """Lines that nobody would take."""
+        """Texts that the streams did not take."""
         return self.results.dropped_count + self.messages.dropped_count
 
     def accepted(self, spec: RunSpec) -> None:
@@ -50,51 +59,49 @@ class CountingReporter:
     def launched(self, spec: RunSpec) -> None:
         """A run has a worker."""
         self._running.add(spec.run_id)
-        self.running_count = len(self._running)
 
     def adopted(self, spec: RunSpec) -> None:
-        """A run was found with a living worker."""
+        """A run of an earlier supervisor has a live worker."""
         self.queued_count += 1
         self.launched(spec)
 
     def finished(self, run: FinishedRun) -> None:
-        """A run is on record."""
+        """A run's verdict is recorded."""
         self._running.discard(run.spec.run_id)
-        self.running_count = len(self._running)
         self.done_count += 1
         self.failed_count += run.status == "failed"
         self.print_finished(run)
 
     def print_finished(self, run: FinishedRun) -> None:
-        """Tell that a run is on record."""
+        """Print a finished run."""
         raise NotImplementedError
 
     def note(self, text: str) -> None:
-        """Something that a person should know."""
+        """Print a message for people."""
         self.messages.write(f"supervisor: {bounded(clean_line(text))}\n")
 
     def age_s(self) -> float:
-        """Seconds since we began to count."""
+        """Seconds since the reporter was created."""
         return time.monotonic() - self.began_mono_s
 
     def update_rows(self, rows: Iterable[Row]) -> None:
-        """How far the runs are that are under way."""
+        """The active runs after a scan."""
 
     def tick(self) -> None:
         """A turn of the loop has ended."""
 
     def close(self) -> None:
-        """Nothing more happens; what came of it may still be told."""
+        """Stop drawing; notes may follow."""
 
     def settle(self) -> None:
-        """Wait a little for readers that are slow, and leave out what they do not take."""
+        """Wait briefly for slow readers, and drop what they do not take."""
         until = time.monotonic() + _PATIENCE_S
         for outlet in (self.results, self.messages):
             outlet.settle(until - time.monotonic())
 
 
-def line_of(run: FinishedRun) -> str:
-    """One finished run as a line behind its status; the reason of a failure is a second one."""
+def _finished_line(run: FinishedRun) -> str:
+    """A finished run, without its status; a second line has the reason of a failure."""
     spec = run.spec
     line = f"  {spec.run_id}  {duration(run.duration_s):>6}  {spec.task_id}  {spec.pipeline.id}"
     if spec.parent_run_id is not None:
@@ -110,7 +117,7 @@ class PlainReporter(CountingReporter):
 
     def print_finished(self, run: FinishedRun) -> None:
         """Print the line."""
-        self.results.write(f"{run.status:<9}{line_of(run)}\n")
+        self.results.write(f"{run.status:<9}{_finished_line(run)}\n")
 
 
 class JsonReporter(CountingReporter):
@@ -130,3 +137,92 @@ class JsonReporter(CountingReporter):
             "manifest": run.manifest,
         }
         self.results.write(json_line("run-finished", facts))
+
+
+class LiveReporter(CountingReporter):
+    """For a terminal: running runs are drawn at the bottom, finished ones scroll above them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        colours = wants_colours(sys.stdout)
+        self._region: LiveRegion | None = LiveRegion(self.results, colours=colours)
+        self._rows: dict[str, Row] = {}
+        self._drawn_mono_s = 0.0
+
+    def launched(self, spec: RunSpec) -> None:
+        """A run has a worker."""
+        super().launched(spec)
+        self._rows[spec.run_id] = Row(
+            run_id=spec.run_id,
+            task_id=spec.task_id,
+            pipeline_id=spec.pipeline.id,
+            status="in_progress",
+            stages_count=len(spec.pipeline.stages),
+            stages_ended_count=0,
+        )
+
+    def update_rows(self, rows: Iterable[Row]) -> None:
+        """The active runs after a scan."""
+        self._rows = {row.run_id: row for row in rows if row.run_id in self._running}
+
+    def tick(self) -> None:
+        """Draw, at most four times a second, and not on a terminal that is stopped."""
+        now = time.monotonic()
+        if self._region is None or now - self._drawn_mono_s < DRAW_S or not self.results.is_idle:
+            return
+        self._drawn_mono_s = now
+        columns, rows = self.results.size()
+        self._region.draw(
+            fit_table(
+                self._headline(),
+                [_aged(row) for row in self._rows.values()],
+                columns=columns - 1,  # after a full line the cursor's place is undefined
+                height=max(1, rows // 2),  # the other half is for the lines above
+                finished=False,
+            )
+        )
+
+    def _headline(self) -> Line:
+        queued_count = max(0, self.queued_count - self.done_count - self.running_count)
+        done = f"{self.done_count}/{self.queued_count} done"
+        return Line(
+            f"{done}  {self.running_count} running  {queued_count} queued  ",
+            f"{self.failed_count} failed",
+            f"  {duration(self.age_s())}",
+            "failed" if self.failed_count else "head",
+        )
+
+    def print_finished(self, run: FinishedRun) -> None:
+        """Print the line above the region."""
+        self._rows.pop(run.spec.run_id, None)
+        first, *more = _finished_line(run).split("\n")
+        line = Line("", f"{run.status:<9}", first, run.status)
+        if width(str(line)) > self.results.size()[0]:
+            line = replace(line, rest=first.replace(run.spec.run_id, run.spec.run_id[-8:], 1))
+        for item in (line, *map(Line, more)):
+            if self._region is not None:
+                self._region.print(item)
+            else:
+                self.results.write(f"{item}\n")
+
+    def note(self, text: str) -> None:
+        """Print a message above the region, or on stderr once there is none."""
+        if self._region is not None:
+            self._region.print(Line("", bounded(clean_line(text)), "", "cancelled"))
+        else:
+            super().note(text)
+
+    def close(self) -> None:
+        """Erase the region."""
+        if self._region is not None:
+            self._region.clear()
+            self._region = None
+
+
+def _aged(row: Row) -> Row:
+    """A row with its duration up to now."""
+    try:
+        began_s = None if row.started_at is None else epoch_of(row.started_at)
+    except ValueError:
+        return row
+    return row if began_s is None else replace(row, duration_s=max(0.0, time.time() - began_s))

@@ -1,28 +1,28 @@
-"""Runs as lines of a table that fits: for ``status``, and for what is drawn again and again."""
+"""Runs as a table that fits into a terminal."""
 
 import os
 from collections.abc import Sequence
 from typing import Final
 
 from supervisor.report.read.run_rows import Row
-from supervisor.report.text.columns import cut, paint, width
-from supervisor.report.text.output import duration, grid
+from supervisor.report.text.output import cut, duration, grid, paint, width
 from workers.records.dataclass import dataclass
 
 _HEAD: Final = ("RUN", "TASK", "PIPELINE", "STATUS", "TIME", "NOTE")
-_HEAD_OF_HOSTS: Final = ("RUN", "TASK", "PIPELINE", "HOST", "STATUS", "TIME", "NOTE")
+_HEAD_WITH_HOST: Final = ("RUN", "TASK", "PIPELINE", "HOST", "STATUS", "TIME", "NOTE")
 _FIRM: Final = ("RUN", "STATUS", "TIME")
+_ACTIVE: Final = ("in_progress", "queued", "unreadable")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One clean line: what stands before a status, the status as it is shown, what follows.
+    """One clean line.
 
     Attributes:
-        text: the line up to the status; the whole line where it has none.
-        shown: the status with its blanks.
-        rest: what follows.
-        status: the word that gives ``shown`` its colour.
+        text: up to the status; the whole line if it has none.
+        shown: the status, padded; empty to colour ``text`` instead.
+        rest: what follows the status.
+        status: selects the colour.
     """
 
     text: str
@@ -38,7 +38,9 @@ class Line:
         return Line(text, shown, rest, self.status)
 
     def painted(self, *, on: bool) -> str:
-        """The line, its status coloured where ``on`` is true."""
+        """The line with its colour, if ``on`` is true."""
+        if not self.shown:
+            return paint(self.text, self.status, on=on) + self.rest
         return f"{self.text}{paint(self.shown, self.status, on=on)}{self.rest}".rstrip()
 
     def __str__(self) -> str:
@@ -46,12 +48,12 @@ class Line:
 
 
 def table_lines(rows: Sequence[Row], limit: int | None) -> list[Line]:
-    """The table of some runs, its head first; with their hosts where one was on another than ours.
+    """The lines of a table, its head first; with hosts if a run was on another host.
 
     Args:
         rows: the runs.
-        limit: how wide a line may be; where the whole ids do not fit, their last 8 digits stand
-            for them, and then the widest columns are cut. None: as it comes.
+        limit: the width of a line in columns. If whole run ids do not fit, their last 8 digits
+            are shown, then the widest cells are cut. None: no limit.
     """
     lines = _lines(rows, short=False, limit=None)
     if limit is not None and max(width(str(line)) for line in lines) > limit:
@@ -60,9 +62,9 @@ def table_lines(rows: Sequence[Row], limit: int | None) -> list[Line]:
 
 
 def _lines(rows: Sequence[Row], *, short: bool, limit: int | None) -> list[Line]:
-    here = os.uname().nodename
-    far = any(row.host not in (None, here) for row in rows)
-    head = _HEAD_OF_HOSTS if far else _HEAD
+    local = os.uname().nodename
+    is_remote = any(row.host not in (None, local) for row in rows)
+    head = _HEAD_WITH_HOST if is_remote else _HEAD
     at = head.index("STATUS")
     cells = grid(
         head,
@@ -71,7 +73,7 @@ def _lines(rows: Sequence[Row], *, short: bool, limit: int | None) -> list[Line]
                 row.run_id[-8:] if short else row.run_id,
                 row.task_id,
                 row.pipeline_id,
-                *((row.host or "-",) if far else ()),
+                *((row.host or "-",) if is_remote else ()),
                 row.status,
                 duration(row.duration_s),
                 row.remark,
@@ -79,7 +81,7 @@ def _lines(rows: Sequence[Row], *, short: bool, limit: int | None) -> list[Line]
             for row in rows
         ],
         limit=limit,
-        firm=[head.index(word) for word in _FIRM],
+        firm=[head.index(name) for name in _FIRM],
     )
     statuses = ["", *(row.status for row in rows)]
     return [
@@ -94,10 +96,51 @@ def _lines(rows: Sequence[Row], *, short: bool, limit: int | None) -> list[Line]
 
 
 def status_counts(rows: Sequence[Row]) -> str:
-    """How many of some runs are how, the active ones first: ``4 running, 2 queued, 1 failed``."""
-    words = {"in_progress": "running"}
+    """The number of runs per status, active ones first: ``4 running, 2 queued, 1 failed``."""
     order = ("in_progress", "queued", "failed", "cancelled", "succeeded")
-    found = [row.status for row in rows]
-    known = [*order, *sorted(set(found) - set(order))]
-    told = [f"{n} {words.get(word, word)}" for word in known if (n := found.count(word))]
-    return ", ".join(told) or "no runs"
+    statuses = [row.status for row in rows]
+    counts = [
+        f"{count} {'running' if status == 'in_progress' else status}"
+        for status in (*order, *sorted(set(statuses) - set(order)))
+        if (count := statuses.count(status))
+    ]
+    return ", ".join(counts) or "no runs"
+
+
+def fit_table(
+    head: Line, rows: Sequence[Row], *, columns: int, height: int, finished: bool = True
+) -> list[Line]:
+    """A headline and the runs that fit below it: running, then queued, then finished ones.
+
+    Args:
+        head: the headline.
+        rows: the runs, oldest first.
+        columns: the width of a line.
+        height: the number of lines, at least 1.
+        finished: show the newest finished runs if the active ones leave room.
+
+    Returns:
+        At most ``height`` lines. If some runs do not fit, the last line counts them.
+    """
+    running = [row for row in rows if row.status in _ACTIVE and row.status != "queued"]
+    queued = [row for row in rows if row.status == "queued"]
+    ended = [row for row in rows if row.status not in _ACTIVE] if finished else []
+    wanted = [*running, *queued, *reversed(ended)]
+    if not wanted or height < 3:
+        return [head.cut_to(columns)][:height]
+    room = height - 2  # without the two headlines
+    if len(wanted) > room:
+        room = max(0, room - 1)
+    shown, rest = wanted[:room], wanted[room:]
+    lines = [head, *table_lines(shown, columns)] if shown else [head]
+    if rest:
+        lines.append(Line(f"... and more: {status_counts(rest)}"))
+    return [line.cut_to(columns) for line in lines]
+
+
+def fit_lines(lines: Sequence[Line], *, columns: int, height: int) -> list[Line]:
+    """The first lines that fit; the last one counts the others."""
+    shown = [line.cut_to(columns) for line in lines[:height]]
+    if len(lines) > height:
+        shown[-1] = Line(f"... and more: {len(lines) - height + 1} lines").cut_to(columns)
+    return shown

@@ -11,8 +11,7 @@ from supervisor.report.read.hook_outcomes import hook_outcomes, hook_problem
 from supervisor.report.read.queue_reasons import queue_reason
 from supervisor.report.read.run_tree import RunNode, StageNode
 from supervisor.report.terminal.run_table import Line
-from supervisor.report.text.columns import pad, width
-from supervisor.report.text.output import duration
+from supervisor.report.text.output import duration, pad, width
 from supervisor.report.text.sanitize import clean_line
 from workers.records.identity import host_name
 from workers.records.ids import id_problem

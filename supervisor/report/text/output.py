@@ -1,20 +1,92 @@
-"""Plain words and tables for people; JSON for programs. No dependency, so that reading is quick."""
+"""Text for people (durations, tables, colours), JSON for programs, and how both are printed.
+
+Colours are for terminals only, and never if ``NO_COLOR`` is set or ``TERM`` is ``dumb``. Everything
+that is drawn is ASCII, so that it works in every locale.
+"""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
-from supervisor.report.text.columns import cut, pad, width
 from supervisor.report.text.sanitize import bounded, clean, clean_line
 from supervisor.report.text.std_streams import discard, is_missing
 from workers.records.utf8 import to_json
 
+DEFAULT_COLUMNS: Final = 80
+ELLIPSIS: Final = "..."
+_COLOURS: Final = {  # SGR codes, by status
+    "succeeded": "32",
+    "failed": "31",
+    "unreadable": "31",
+    "cancelled": "33",
+    "in_progress": "36",
+    "running": "36",
+    "queued": "2",
+    "pending": "2",
+    "head": "1",
+}
 _LEAST_WIDTH: Final = 6  # of a column that is cut
 
 
+def terminal_columns(stream: TextIO) -> int | None:
+    """The width of a terminal: ``COLUMNS`` if set, else its own; None for any other stream."""
+    if not stream.isatty():
+        return None
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or DEFAULT_COLUMNS
+    except OSError:
+        return DEFAULT_COLUMNS
+
+
+def has_cursor(stream: TextIO) -> bool:
+    """Check whether a stream is a terminal whose cursor can be moved."""
+    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def wants_colours(stream: TextIO) -> bool:
+    """Check whether text on a stream should be coloured."""
+    return has_cursor(stream) and not os.environ.get("NO_COLOR")
+
+
+def paint(text: str, status: str, *, on: bool) -> str:
+    """Colour a text by its status; unchanged if ``on`` is false or the status has no colour."""
+    code = _COLOURS.get(status)
+    return f"\x1b[{code}m{text}\x1b[0m" if on and code and text else text
+
+
+def width(text: str) -> int:
+    """The number of terminal columns of a clean text."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def cut(text: str, limit: int) -> str:
+    """A clean text in at most ``limit`` columns; a longer one ends in an ellipsis."""
+    if width(text) <= limit:
+        return text
+    while text and width(text) + len(ELLIPSIS) > limit:
+        text = text[:-1]
+    return f"{text}{ELLIPSIS}"[: max(0, limit)]
+
+
+def pad(text: str, columns: int) -> str:
+    """A clean text, filled with blanks up to a width."""
+    return text + " " * (columns - width(text))
+
+
 def duration(seconds: float | None) -> str:
-    """A duration as people say it: 0.42s, 12.3s, 4m 05s, 2h 03m, 3d 04h."""
+    """A duration for people: 0.42s, 12.3s, 4m 05s, 2h 03m, 3d 04h; "-" for None."""
     if seconds is None:
         return "-"
     if seconds < 9.995:
@@ -30,9 +102,19 @@ def duration(seconds: float | None) -> str:
     return f"{hours // 24}d {hours % 24:02d}h"
 
 
-def amounts(found: Mapping[str, object]) -> str:
-    """What is taken of a host, as it is written down: ``slot=1, gpu=0.5``."""
-    return ", ".join(f"{name}={value}" for name, value in found.items())
+def size(count_bytes: int) -> str:
+    """A number of bytes for people: 812 B, 3.1 KiB, 12 MiB; 1 KiB is 1,024 bytes."""
+    value = float(count_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def amounts(resources: Mapping[str, object]) -> str:
+    """Resources of a host as they are configured: ``slot=1, gpu=0.5``."""
+    return ", ".join(f"{name}={value}" for name, value in resources.items())
 
 
 def grid(
@@ -42,12 +124,13 @@ def grid(
     limit: int | None = None,
     firm: Sequence[int] = (),
 ) -> list[list[str]]:
-    """Cells of aligned columns that stand two blanks apart; foreign text is cleaned.
+    """The cells of a table, cleaned and padded to the width of their column.
 
     Args:
         head: the columns' names.
-        rows: their cells.
-        limit: how wide the whole may be; the widest cells are cut for it. None: as it comes.
+        rows: their cells; foreign text.
+        limit: the table's width in columns, with two blanks between cells; the widest cells are
+            cut to fit. None: no limit.
         firm: the columns that are never cut.
     """
     lines = [list(head), *([clean_line(cell) for cell in row] for row in rows)]
@@ -59,19 +142,16 @@ def grid(
     return [[pad(cut(c, w), w) for c, w in zip(line, widths, strict=True)] for line in lines]
 
 
-def size(count_bytes: int) -> str:
-    """A number of bytes as people say it: 812 B, 3.1 KiB, 12 MiB; 1 KiB is 1024 bytes."""
-    value = float(count_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Aligned columns, two spaces apart; foreign text is cleaned."""
-    return "\n".join("  ".join(cells).rstrip() for cells in grid(head, rows))
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    limit: int | None = None,
+    firm: Sequence[int] = (),
+) -> str:
+    """The lines of a table; arguments as ``grid``."""
+    cells = grid(head, rows, limit=limit, firm=firm)
+    return "\n".join("  ".join(line).rstrip() for line in cells)
 
 
 def json_line(schema: str, facts: dict[str, Any]) -> str:
@@ -79,45 +159,46 @@ def json_line(schema: str, facts: dict[str, Any]) -> str:
     return to_json({"schema": f"pipeline-supervisor/{schema}/1", **facts}, json.dumps) + "\n"
 
 
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def print_json(schema: str, facts: dict[str, Any]) -> None:
     """Print one JSON object with its schema's name, on one line."""
-    sys.stdout.write(json_line(schema, facts))
-    sys.stdout.flush()
+    _print(json_line(schema, facts))
 
 
 def print_raw(text: str) -> None:
-    """Print a result that is made of clean parts and colours of ours."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """Print a result that consists of clean text and our own colours."""
+    _print(f"{text}\n")
 
 
 def print_line(text: str) -> None:
     """Print a result for people on stdout; foreign text in it is cleaned."""
-    sys.stdout.write(f"{clean(text)}\n")
-    sys.stdout.flush()
+    _print(f"{clean(text)}\n")
 
 
 def print_accepted(line: str, run_id: str) -> None:
-    """Print the result of a verb whose run is accepted, whatever becomes of stdout.
+    """Print the result of a verb whose run is accepted, even if stdout fails.
 
     Args:
         line: the result, with its newline.
-        run_id: the accepted run; stderr names it if stdout does not take the line.
+        run_id: the accepted run; it is printed on stderr if stdout does not take the line.
     """
-    why: str | None = "closed"
+    reason: str | None = "closed"
     if not is_missing(sys.stdout):
         try:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            why = None
+            _print(line)
         except OSError as error:
             discard(sys.stdout)
-            why = error.strerror
-    if why is not None:
-        print_error(f"cannot write to stdout ({why}); the run is accepted, its id is {run_id}")
+            reason = error.strerror
+        else:
+            return
+    print_error(f"cannot write to stdout ({reason}); the run is accepted, its id is {run_id}")
 
 
 def print_error(text: str) -> None:
-    """Tell a person something on stderr; foreign text in it is cleaned."""
+    """Print a message for people on stderr; foreign text in it is cleaned."""
     sys.stderr.write(f"supervisor: {bounded(clean(text))}\n")
     sys.stderr.flush()
