@@ -1,4 +1,4 @@
-"""One look of ``supervisor doctor``: what was found, how bad it is, and what to do about it."""
+"""The result of one health check of ``supervisor doctor``."""
 
 from enum import StrEnum
 
@@ -6,51 +6,47 @@ from workers.records.dataclass import dataclass
 
 
 class Level(StrEnum):
-    """How a look ended."""
+    """How a check ended."""
 
     OK = "ok"
     WARN = "warn"
-    """It works, but less well than it could, or not for long."""
+    """Usable, but degraded."""
     BAD = "bad"
     """``start`` would refuse, or records could be lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One look.
+    """The result of one check.
 
     Attributes:
-        look: what was looked at, in a word or two.
+        check: the name of the check.
         level: how it ended.
         what: what was found.
-        mend: what to do, "" where nothing is to be done.
+        fix: what to do, "" if nothing.
     """
 
-    look: str
+    check: str
     level: Level
     what: str
-    mend: str = ""
+    fix: str = ""
 
     def to_json(self) -> dict[str, str | None]:
         """As ``doctor --json`` prints it."""
-        return {
-            "look": self.look,
-            "level": self.level,
-            "what": self.what,
-            "mend": self.mend or None,
-        }
+        what, fix = self.what, self.fix or None
+        return {"check": self.check, "level": self.level, "what": what, "fix": fix}
 
 
-def ok(look: str, what: str) -> CheckResult:
-    """A look that found nothing wrong."""
-    return CheckResult(look, Level.OK, what)
+def ok(check: str, what: str) -> CheckResult:
+    """Nothing is wrong."""
+    return CheckResult(check, Level.OK, what)
 
 
-def warn(look: str, what: str, mend: str) -> CheckResult:
-    """A look that found something to keep an eye on."""
-    return CheckResult(look, Level.WARN, what, mend)
+def warn(check: str, what: str, fix: str) -> CheckResult:
+    """Usable, but degraded."""
+    return CheckResult(check, Level.WARN, what, fix)
 
 
-def bad(look: str, what: str, mend: str) -> CheckResult:
-    """A look that found what must be mended."""
-    return CheckResult(look, Level.BAD, what, mend)
+def bad(check: str, what: str, fix: str) -> CheckResult:
+    """To be fixed before anything runs."""
+    return CheckResult(check, Level.BAD, what, fix)

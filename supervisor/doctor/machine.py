@@ -1,7 +1,4 @@
-"""Looking at the machine for ``supervisor doctor``: what we need of the kernel, and its limits.
-
-Nothing is changed: each ability is tried on ourselves, or asked for without using it.
-"""
+"""Health checks of the machine: kernel features and limits. They change nothing."""
 
 import ctypes
 import os
@@ -27,11 +24,11 @@ _INOTIFY: Final = "/proc/sys/fs/inotify"
 
 
 def check_machine(*, max_runs: int, watched: str) -> Iterator[CheckResult]:
-    """Look at everything that is the same for every root.
+    """Check what is the same for every root.
 
     Args:
-        max_runs: the setting; limits are held against it.
-        watched: a directory that exists, to try watching.
+        max_runs: the setting, to check limits against.
+        watched: an existing directory, to try inotify on.
     """
     yield ok("system", f"Linux {platform.release()}, Python {sys.version.split()[0]}")
     yield _pidfd()
@@ -49,7 +46,7 @@ def _pidfd() -> CheckResult:
     except OSError as error:
         return bad(
             "pidfd",
-            f"the kernel gives none ({error.strerror})",
+            f"pidfd_open does not work ({error.strerror})",
             "use Linux 5.3 or newer, and a sandbox that allows pidfd_open",
         )
     return ok("pidfd", "works")
@@ -62,18 +59,18 @@ def _subreaper() -> CheckResult:
         return bad(
             "subreaper",
             f"refused ({os.strerror(ctypes.get_errno())})",
-            "use a sandbox that allows prctl: without it a daemonized stage escapes",
+            "use a sandbox that allows prctl: without it, daemonized processes escape",
         )
     return ok("subreaper", "works")
 
 
 def _children() -> CheckResult:
     if os.path.exists("/proc/thread-self/children"):
-        return ok("children", "/proc tells them")
+        return ok("children", "/proc lists them")
     return warn(
         "children",
-        "/proc/<pid>/task/<tid>/children is missing; children are found by walking all processes",
-        "mount /proc, or use a kernel with CONFIG_PROC_CHILDREN, if many processes make it slow",
+        "/proc/<pid>/task/<tid>/children is missing; workers scan all processes instead",
+        "if the scan is slow, mount /proc or use a kernel with CONFIG_PROC_CHILDREN",
     )
 
 
@@ -81,14 +78,14 @@ def _watching(directory: str) -> CheckResult:
     watcher = Watcher(directory)
     watcher.close()
     limits = [_number(f"{_INOTIFY}/max_user_{name}") for name in ("watches", "instances")]
-    told = f"limits: {limits[0]} watches, {limits[1]} instances"
+    what = f"limits: {limits[0]} watches, {limits[1]} instances"
     if watcher.state == "inotify":
-        return ok("watching", f"inotify works ({told})")
+        return ok("watching", f"inotify works ({what})")
     return warn(
         "watching",
-        f"{watcher.state}; {told}",
-        "nothing is lost, requests are found by a scan once a second; install watchdog, or raise "
-        "fs.inotify.max_user_watches and max_user_instances",
+        f"{watcher.state}; {what}",
+        "install watchdog, or raise fs.inotify.max_user_watches and max_user_instances; until then "
+        "a scan finds requests once a second",
     )
 
 
@@ -103,39 +100,39 @@ def _number(path: str) -> str:
 def _descriptors(max_runs: int) -> CheckResult:
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     needed = BASE_DESCRIPTORS_COUNT + max_runs
-    told = f"{_limit(soft)} allowed, {needed} needed for max_runs = {max_runs}"
+    what = f"{_limit(soft)} allowed, {needed} needed for max_runs = {max_runs}"
     if soft == resource.RLIM_INFINITY or soft >= needed:
-        return ok("descriptors", told)
+        return ok("descriptors", what)
     if soft < BASE_DESCRIPTORS_COUNT:
-        return bad("descriptors", told, f"ulimit -n {needed}: with so few nothing can be recorded")
+        return bad("descriptors", what, f"ulimit -n {needed}: with fewer nothing can be recorded")
     return warn(
         "descriptors",
-        told,
-        f"ulimit -n {needed}, or max_runs = {soft - BASE_DESCRIPTORS_COUNT}: no more run at once",
+        what,
+        f"ulimit -n {needed}, or max_runs = {soft - BASE_DESCRIPTORS_COUNT}: no more can run",
     )
 
 
 def check_width(pipelines: Iterable[PipelineSpec]) -> Iterator[CheckResult]:
-    """Check whether the descriptors of a worker suffice for the widest pipeline.
+    """Check that a worker has enough descriptors for the pipeline with the most parallel stages.
 
     Args:
-        pipelines: all that are configured; nothing is found if none has stages side by side.
+        pipelines: all configured ones. Without parallel stages there is no result.
     """
     widest = max(pipelines, key=descriptors_of, default=None)
     if widest is None or (width := stages_side_by_side(widest)) <= 1:
         return
     needed, at_once = descriptors_of(widest), stages_at_once(widest)
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    told = (
-        f"{_limit(soft)} allowed, up to {needed} needed for the {width} stages that pipeline "
-        f"{widest.id} may have at once"
+    what = (
+        f"{_limit(soft)} allowed, up to {needed} needed for the {width} parallel stages of "
+        f"pipeline {widest.id}"
     )
     if at_once is None or at_once >= width:
-        yield ok("width", told)
+        yield ok("width", what)
     else:
         yield warn(
             "width",
-            f"{told}; it has at most {at_once} at once",
+            f"{what}; only {at_once} run at once",
             f"raise the hard limit (ulimit -n {needed}), or set max_parallel = {at_once}",
         )
 
@@ -143,13 +140,13 @@ def check_width(pipelines: Iterable[PipelineSpec]) -> Iterator[CheckResult]:
 def _processes(max_runs: int) -> CheckResult:
     soft = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     needed = _PROCESSES_PER_RUN_COUNT * max_runs
-    told = f"{_limit(soft)} allowed, about {needed} needed for max_runs = {max_runs}"
+    what = f"{_limit(soft)} allowed, about {needed} needed for max_runs = {max_runs}"
     if os.geteuid() == 0:
-        return ok("processes", f"{told}; the limit does not bind root")
+        return ok("processes", f"{what}; the limit does not apply to root")
     if soft == resource.RLIM_INFINITY or soft >= needed:
-        return ok("processes", told)
+        return ok("processes", what)
     return warn(
-        "processes", told, f"ulimit -u {needed}, or a lower max_runs: runs beyond it fail to spawn"
+        "processes", what, f"ulimit -u {needed}, or a lower max_runs: further runs fail to spawn"
     )
 
 
@@ -161,9 +158,9 @@ def _clock() -> CheckResult:
     before = time.monotonic()
     time.sleep(0.001)
     if time.monotonic() <= before:
-        return bad("clock", "the monotonic clock stands still", "mend the machine's clock source")
+        return bad("clock", "the monotonic clock does not advance", "fix the clock source")
     now = time.gmtime()
-    told = time.strftime("%Y-%m-%d %H:%M:%S UTC", now)
+    what = time.strftime("%Y-%m-%d %H:%M:%S UTC", now)
     if _FIRST_SANE_YEAR <= now.tm_year < _LAST_SANE_YEAR:
-        return ok("clock", told)
-    return warn("clock", f"it says {told}", "set the clock: run ids and records carry its time")
+        return ok("clock", what)
+    return warn("clock", f"it is at {what}", "set the clock: run ids and records have its time")

@@ -1,6 +1,6 @@
-"""What kind of file system a root stands on, as /proc/self/mountinfo tells it, for ``doctor``.
+"""Health checks of the root's file system, from /proc/self/mountinfo.
 
-What matters is whether other hosts see the same files, and how soon: nfs(5), mount.lustre(8).
+The question is whether other hosts see the same files, and how soon: nfs(5), mount.lustre(8).
 """
 
 import os
@@ -12,7 +12,7 @@ from supervisor.config.settings import PLACED
 from supervisor.doctor.check_result import CheckResult, ok, warn
 from workers.records.dataclass import dataclass
 
-# Kinds that keep their files on this machine, as far as anybody else is concerned.
+# Types whose files no other host sees.
 _LOCAL: Final = re.compile(
     "ext[234]|xfs|btrfs|zfs|f2fs|bcachefs|jfs|reiserfs|tmpfs|ramfs|rootfs|overlay|aufs|"
     "vfat|exfat|ntfs3|fuseblk|squashfs"
@@ -26,10 +26,10 @@ class Mount:
     """One line of mountinfo.
 
     Attributes:
-        point: where it is mounted.
-        kind: of file system.
-        source: device or server.
-        options: of the mount and of the file system, "" for one without a value.
+        point: the mount point.
+        kind: the file system's type.
+        source: the device or server.
+        options: of the mount and of the file system; "" for an option without a value.
     """
 
     point: str
@@ -47,14 +47,14 @@ class Mount:
 
 
 def mounts_in(text: str) -> Iterator[Mount]:
-    """The lines of a mountinfo, in their order (proc(5)); what is no line of one is passed over."""
+    """Parse mountinfo (proc(5)) in its order; malformed lines are skipped."""
     for line in text.splitlines():
         left, dash, right = line.partition(" - ")
         before, after = left.split(), right.split()
         if not dash or len(before) < 6 or len(after) < 3:
             continue
-        words = [*before[5].split(","), *after[2].split(",")]
-        pairs = (word.partition("=") for word in words)
+        options = [*before[5].split(","), *after[2].split(",")]
+        pairs = (option.partition("=") for option in options)
         yield Mount(
             point=_plain(before[4]),
             kind=after[0],
@@ -68,57 +68,57 @@ def _plain(text: str) -> str:
 
 
 def mount_of(directory: str) -> Mount | None:
-    """What a directory stands on; None where /proc does not tell."""
+    """The mount that holds a directory; None if /proc does not show it."""
     place = os.path.realpath(directory)
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            found = list(mounts_in(file.read()))
+            mounts = list(mounts_in(file.read()))
     except OSError:
         return None
-    below = [m for m in found if place == m.point or place.startswith(m.point.rstrip("/") + "/")]
-    # The deepest; of several at one place the last one covers the others.
+    below = [m for m in mounts if place == m.point or place.startswith(m.point.rstrip("/") + "/")]
+    # The deepest. Of several at one mount point, the last covers the others.
     return max(reversed(below), key=lambda mount: len(mount.point), default=None)
 
 
 def check_mount(mount: Mount | None, *, launcher: str) -> Iterator[CheckResult]:
-    """Look whether what a root stands on suits the launcher.
+    """Check that the root's file system suits the launcher.
 
     Args:
-        mount: what it stands on.
+        mount: the root's mount, None if unknown.
         launcher: the setting.
     """
     placed = launcher in PLACED
     if mount is None:
-        yield warn("file system", "/proc/self/mountinfo does not tell", "mount /proc")
+        yield warn("file system", "not in /proc/self/mountinfo", "mount /proc")
     elif not mount.shared and placed:
         yield warn(
             "file system",
-            f"{mount}: other hosts do not see it by itself, and launcher is {launcher}",
-            "put the root on a folder that all hosts mount at the same path; none is needed where "
-            "this host exports it, or where the engine's workers are on this host alone",
+            f"{mount}: a local file system, and launcher is {launcher}",
+            "put the root on a folder that all hosts mount at the same path; ignore this if this "
+            "host exports the folder, or if the engine's workers all run on this host",
         )
     else:
         yield ok("file system", str(mount))
     if mount is not None and mount.shared:
-        yield from _wrong_with(mount)
+        yield from _options(mount)
 
 
-def _wrong_with(mount: Mount) -> Iterator[CheckResult]:
+def _options(mount: Mount) -> Iterator[CheckResult]:
     options = mount.options
-    unseen = [word for word in ("nolock", "noflock", "localflock") if word in options]
+    unseen = [name for name in ("nolock", "noflock", "localflock") if name in options]
     if options.get("local_lock") in ("all", "flock"):
         unseen.append(f"local_lock={options['local_lock']}")
     if unseen:
         yield warn(
             "mount options",
-            f"{', '.join(unseen)}: a lock of one host is not seen by another",
-            "start supervisors of this root on one host only, or mount it without that (NFS: "
-            "local_lock=none, Lustre: flock)",
+            f"{', '.join(unseen)}: hosts do not see each other's locks",
+            "start supervisors of this root on one host only, or mount it without these options "
+            "(NFS: local_lock=none, Lustre: flock)",
         )
     if "soft" in options or "softerr" in options:
         yield warn(
             "mount options",
-            "soft: a server that is slow for once fails a write that nobody repeats",
+            "soft: if the server is slow, writes fail and are not repeated",
             "mount it with hard",
         )
     if mount.kind in ("nfs", "nfs4") and "noac" not in options:
@@ -126,13 +126,13 @@ def _wrong_with(mount: Mount) -> Iterator[CheckResult]:
         if late_s > 1:
             yield warn(
                 "mount options",
-                f"what other hosts change may be seen up to {late_s:g} s late (actimeo)",
-                "mount it with actimeo=1, or live with cancellations and new requests that come "
-                "so much later; hung_after_s must stay well above it",
+                f"changes by other hosts may be seen up to {late_s:g} s late (actimeo)",
+                "mount it with actimeo=1, or accept that cancellations and requests come later; "
+                "keep hung_after_s well above the delay",
             )
 
 
 def _longest_s(options: Mapping[str, str], name: str) -> float:
-    """For so long attributes are believed unasked; told where it is not the default."""
+    """How long attributes are cached; the kernel shows it if it is not the default."""
     text = options.get(name, options.get("actimeo", ""))
     return float(text) if text.isdigit() else _NFS_LONGEST_S

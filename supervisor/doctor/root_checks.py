@@ -1,4 +1,4 @@
-"""Looking at a root for ``supervisor doctor``: whose it is, who serves it, what waits in it."""
+"""Health checks of a root: its owner, its supervisor, waiting requests, leftovers."""
 
 import os
 import stat
@@ -24,11 +24,11 @@ from workers.records.proc import is_running, proc_stat
 from workers.records.request import now_text, request_paths
 from workers.records.typed_errors import TypedError
 
-_CLOCK_SLACK_S: Final = 1.0  # an adjusted clock may slew a little
+_CLOCK_SLACK_S: Final = 1.0  # an adjusted clock may be slewed
 
 
 def check_root(layout: Layout) -> Iterator[CheckResult]:
-    """Look at a root that a supervisor has made."""
+    """Check a root that a supervisor has served."""
     for directory in (layout.runs, layout.out):
         yield _directory(layout, directory)
     yield _identity(layout)
@@ -43,36 +43,36 @@ def _directory(layout: Layout, path: str) -> CheckResult:
     try:
         found = os.stat(path, follow_symlinks=False)
     except FileNotFoundError:
-        return warn(name, "is missing", "the next start makes it; histories in it are gone")
+        return warn(name, "is missing", "the next start creates it; its history is lost")
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISDIR(found.st_mode):
-        return bad(name, "is not a directory, or is a link to one", "move it away")
+        return bad(name, "is not a directory, or a link to one", "move it away")
     if found.st_uid != os.geteuid():
         return bad(
             name,
-            f"belongs to uid {found.st_uid}, we are {os.geteuid()}",
+            f"belongs to uid {found.st_uid}; you are uid {os.geteuid()}",
             "run as its owner, or choose another --root",
         )
     if mode & 0o077:
         return warn(
-            name, f"may be entered by others (mode {mode:o})", f"chmod 700 {path}; start does it"
+            name, f"is open to others (mode {mode:o})", f"chmod 700 {path}; 'start' does it too"
         )
-    return ok(name, f"ours, mode {mode:o}")
+    return ok(name, f"yours, mode {mode:o}")
 
 
 def _identity(layout: Layout) -> CheckResult:
-    """A copied or restored root, before a start has taken it over."""
+    """Detect a copied or restored root that no supervisor has served since."""
     try:
         copied = copied_from(load_root_record(layout), root_record(layout))
     except OSError as error:
-        return warn("root", f"cannot be identified: {error}", "see to .runs/")
+        return warn("root", f"cannot be identified: {error}", f"fix {layout.runs}/")
     if copied is None:
-        return ok("root", "the one that its records were written in")
+        return ok("root", "not copied or restored")
     return warn(
         "root",
         copied.summary,
-        "'supervisor start' records runs that were in progress as worker-lost and starts the "
-        "queued ones; 'supervisor pause' first holds those back",
+        "'supervisor start' records runs that were in progress as worker-lost and starts queued "
+        "ones; run 'supervisor pause' first to keep those queued",
     )
 
 
@@ -84,33 +84,30 @@ def _lease(layout: Layout) -> CheckResult:
         holder = None
     if not is_flocked(layout.lease_lock):
         if not data:
-            return ok("lease", "free: no supervisor is up")
+            return ok("lease", "free: no supervisor is running")
+        pid = "unknown" if holder is None else str(holder.pid)
         return warn(
             "lease",
-            f"free; lease.json was left by a supervisor that died (pid {_pid(holder)})",
-            "'supervisor start' puts right what it left",
+            f"free; lease.json was left by a supervisor that died (pid {pid})",
+            "'supervisor start' recovers its runs",
         )
     if holder is None:
         return warn(
             "lease",
-            "held by a process that has not said who it is",
-            f"if it stays so, 'fuser {layout.lease_lock}' names it",
+            "held by a process that has not written lease.json",
+            f"if this persists, 'fuser {layout.lease_lock}' shows the process",
         )
-    told = f"held by pid {holder.pid} since {data.get('since')}: {data.get('command')}"
+    what = f"held by pid {holder.pid} since {data.get('since')}: {data.get('command')}"
     if holder.boot_id != boot_id() or not is_running(holder.pid, holder.start_ticks):
         return warn(
             "lease",
-            f"held, but not by pid {holder.pid}, which lease.json names and which is gone",
-            f"'fuser {layout.lease_lock}' names the holder",
+            f"held, but pid {holder.pid} in lease.json does not exist any more",
+            f"'fuser {layout.lease_lock}' shows the holder",
         )
     found = proc_stat(holder.pid)
     if found is not None and found.is_stopped:
-        return warn("lease", f"{told}; it is stopped", f"kill -CONT {holder.pid}")
-    return ok("lease", told)
-
-
-def _pid(holder: Identity | None) -> str:
-    return "unknown" if holder is None else str(holder.pid)
+        return warn("lease", f"{what}; it is stopped", f"kill -CONT {holder.pid}")
+    return ok("lease", what)
 
 
 def _requests(layout: Layout) -> Iterator[CheckResult]:
@@ -119,48 +116,48 @@ def _requests(layout: Layout) -> Iterator[CheckResult]:
         "inbox": len(request_paths(layout)),
         "accepted": sum(map(is_run_id, _names(layout.accepted))),
     }
-    for look, count in waiting.items():
-        what = "waiting" if look == "inbox" else "not yet in history and state"
+    for check, count in waiting.items():
+        what = "waiting" if check == "inbox" else "not yet in history and state"
         if count and not served:
-            yield warn(look, f"{count} {what}", "'supervisor start' goes on with them")
+            yield warn(check, f"{count} {what}", "'supervisor start' takes them up")
         else:
-            yield ok(look, f"{count} {what}")
+            yield ok(check, f"{count} {what}")
     aside = rejected(layout)
     if aside:
         shown = ", ".join(aside[-SHOWN_COUNT:])
         yield warn(
             "rejected",
-            f"{len(aside)} files of the inbox were no requests: {shown}",
-            "look at them and remove them; supervisor.log says why",
+            f"{len(aside)} files of the inbox were rejected: {shown}",
+            "check and remove them; supervisor.log has the reasons",
         )
     else:
-        yield ok("rejected", "0 files of the inbox were no requests")
+        yield ok("rejected", "0 files of the inbox were rejected")
 
 
 def _leftovers(layout: Layout) -> CheckResult:
-    """Only where a start sweeps at once: what lies in runs, ``verify`` tells."""
+    """Files that a start removes; ``verify`` reports those in run directories."""
     found = [n for d in (layout.inbox, layout.control) for n in _names(d) if is_abandoned(n)]
     if not found:
         return ok("leftovers", "none")
     return warn(
         "leftovers",
-        f"{len(found)} files of writers that died",
+        f"{len(found)} temporary files of processes that died",
         "the next 'supervisor start' removes them",
     )
 
 
 def _newest(layout: Layout) -> CheckResult:
-    """A clock that went back makes run ids that sort before those that there are."""
+    """After a clock went back, new run ids sort before existing ones."""
     found = [str(line.get("timestamp")) for line in _last_lines(layout)]
     found += [run_id_instant(run_id) for run_id in _newest_ids(layout)]
     newest = max(map(_epoch, found), default=0.0)
     ahead_s = newest - time.time()
     if ahead_s <= _CLOCK_SLACK_S:
-        return ok("records", "none is from the future")
+        return ok("records", "none is in the future")
     return warn(
         "records",
-        f"the newest is from {ahead_s:.0f} s in the future (it is {now_text()})",
-        "see to the clock; 'latest' goes by the order of acceptance, lists of runs by time",
+        f"the newest is {ahead_s:.0f} s in the future (it is {now_text()})",
+        "set the clock; until then lists sort new runs too early ('latest' is not affected)",
     )
 
 
@@ -170,7 +167,7 @@ def _last_lines(layout: Layout) -> Iterator[dict[str, Any]]:
 
 
 def _newest_ids(layout: Layout) -> Iterator[str]:
-    """The newest runs by their ids: of what is asked for, unfinished, and of each task."""
+    """The newest run ids: requested, unfinished, and of each task."""
     yield from (spec.run_id for spec in pending_specs(layout))
     yield from active_ids(layout)
     for task_id in tasks(layout):

@@ -205,13 +205,13 @@ def test_doctor_reports_a_configuration_that_others_can_write(root: Root) -> Non
     path.chmod(0o666)
     done = root.call("doctor", "--root", str(root.path), "--json")
     assert done.code == 73
-    (finding,) = [item for item in done.json()["findings"] if item["look"] == "configuration"]
+    (finding,) = [item for item in done.json()["findings"] if item["check"] == "configuration"]
     assert finding["level"] == "bad"
     assert "can be written by every user (mode 666)" in finding["what"]
-    assert f"chmod go-w {path}" in finding["mend"]
+    assert f"chmod go-w {path}" in finding["fix"]
     path.chmod(0o644)
     listed = root.call("doctor", "--json").json()["findings"]
-    assert [item["level"] for item in listed if item["look"] == "configuration"] == ["ok"]
+    assert [item["level"] for item in listed if item["check"] == "configuration"] == ["ok"]
 
 
 @pytest.mark.fault("C21")

@@ -1,4 +1,4 @@
-"""``supervisor doctor`` finds each thing that it looks for, and changes nothing."""
+"""``supervisor doctor`` detects every problem that it checks for, and changes nothing."""
 
 import contextlib
 import fcntl
@@ -19,9 +19,9 @@ import pytest
 
 from supervisor.cli import run
 from supervisor.doctor.check_result import CheckResult, Level
-from supervisor.doctor.dask_scheduler import check_scheduler
 from supervisor.doctor.disk import check_disk
 from supervisor.doctor.machine import check_machine
+from supervisor.doctor.run_checks import check_scheduler
 from supervisor.store.intake import Intake
 from supervisor.store.lease import take_lease
 from supervisor.store.quarantine import Quarantine
@@ -34,14 +34,14 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
 def served(path: Path) -> None:
-    """What a supervisor that came and left has made."""
+    """A root that a supervisor has served."""
     layout = Layout(str(path))
     take_lease(layout, command="supervisor start", aside=Quarantine(lambda *_: None)).release()
     Intake(layout, SystemClock())
 
 
 def doctor(path: Path) -> Done:
-    """``supervisor doctor --json`` in this process, which is quicker."""
+    """``supervisor doctor --json`` in this process, to be quick."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(["doctor", "--json", "--root", str(path)])
@@ -49,13 +49,13 @@ def doctor(path: Path) -> Done:
 
 
 def levels(done: Done) -> dict[str, str]:
-    """How each look ended."""
-    return {finding["look"]: finding["level"] for finding in done.json()["findings"]}
+    """The level of each check."""
+    return {finding["check"]: finding["level"] for finding in done.json()["findings"]}
 
 
-def finding(done: Done, look: str) -> dict[str, Any]:
-    """One look."""
-    return next(found for found in done.json()["findings"] if found["look"] == look)
+def finding(done: Done, check: str) -> dict[str, Any]:
+    """One check."""
+    return next(found for found in done.json()["findings"] if found["check"] == check)
 
 
 def tree(path: Path) -> list[tuple[str, int, int]]:
@@ -75,18 +75,18 @@ def mounted(path: Path, options: str) -> Iterator[None]:
         subprocess.run(["umount", path], check=True)
 
 
-def test_a_healthy_root_is_ok_and_nothing_is_changed(root: Root) -> None:
+def test_a_healthy_root_is_ok_and_unchanged(root: Root) -> None:
     served(root.path)
     control = Path(root.layout.control)
     before = [found for found in tree(root.path) if found[0] != str(control)]
     done = doctor(root.path)
     assert done.code == 0, done
     assert set(levels(done).values()) == {"ok"}
-    # Two files came and went in it, so its own time has moved.
+    # Doctor created and removed two files in it, which changes its mtime.
     assert [found for found in tree(root.path) if found[0] != str(control)] == before
 
 
-def test_where_there_is_no_root_yet_nothing_is_made(root: Root) -> None:
+def test_doctor_creates_nothing_in_an_unused_directory(root: Root) -> None:
     before = tree(root.path)
     done = root.call("doctor")
     assert done.code == 0
@@ -94,7 +94,7 @@ def test_where_there_is_no_root_yet_nothing_is_made(root: Root) -> None:
     assert tree(root.path) == before
 
 
-def test_what_is_found_is_told_with_its_mend(root: Root) -> None:
+def test_a_warning_comes_with_its_fix(root: Root) -> None:
     served(root.path)
     Path(root.layout.runs).chmod(0o755)
     done = root.call("doctor")
@@ -108,13 +108,13 @@ def test_a_missing_root_is_bad(root: Root) -> None:
     assert (done.code, levels(done)) == (73, {"root": "bad"})
 
 
-def test_a_wrong_setting_is_told_as_everywhere(root: Root) -> None:
+def test_a_wrong_setting_exits_with_78(root: Root) -> None:
     root.configure(settings="max_runs = 0\n")
     assert doctor(root.path).code == 78
 
 
 @needs_root
-def test_a_root_that_is_mounted_read_only_is_bad(root: Root) -> None:
+def test_a_read_only_root_is_bad(root: Root) -> None:
     served(root.path)
     subprocess.run(["mount", "--bind", root.path, root.path], check=True)
     try:
@@ -124,7 +124,7 @@ def test_a_root_that_is_mounted_read_only_is_bad(root: Root) -> None:
     finally:
         subprocess.run(["umount", root.path], check=True)
     assert (done.code, finding(done, "writing")["level"]) == (73, "bad")
-    assert "remount" in finding(done, "writing")["mend"]
+    assert "remount" in finding(done, "writing")["fix"]
 
 
 @needs_root
@@ -137,11 +137,11 @@ def test_a_full_file_system_is_bad(root: Root) -> None:
         done = doctor(small)
     assert done.code == 73
     assert levels(done)["space"] == levels(done)["inodes"] == "bad"
-    assert "make room" in finding(done, "writing")["mend"]
+    assert "make room" in finding(done, "writing")["fix"]
 
 
 @needs_root
-def test_room_for_less_than_one_round_is_a_warning(root: Root) -> None:
+def test_too_little_room_for_max_runs_is_a_warning(root: Root) -> None:
     with mounted(root.path / "small", "size=3m,nr_inodes=400"):
         done = doctor(root.path / "small")
     assert done.code == 0
@@ -165,17 +165,17 @@ def test_a_disk_without_flock_is_bad(root: Root, shim: Path, tmp_path: Path) -> 
         "doctor", "--json", env=env | {"CRASHPOINT_AT": at, "CRASHPOINT_MODE": "errno:37"}
     )
     assert (done.code, finding(done, "locking")["level"]) == (73, "bad")
-    assert "local file system" in finding(done, "locking")["mend"]
+    assert "local file system" in finding(done, "locking")["fix"]
     assert not list(Path(root.layout.control).glob("*.tmp"))
 
 
-def looked(directory: Path) -> dict[str, CheckResult]:
-    return {found.look: found for found in check_disk(str(directory))}
+def checked(directory: Path) -> dict[str, CheckResult]:
+    return {found.check: found for found in check_disk(str(directory))}
 
 
-def test_a_flock_that_lets_two_in_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flock_without_effect_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
-    assert looked(tmp_path)["locking"].level is Level.BAD
+    assert checked(tmp_path)["locking"].level is Level.BAD
 
 
 def test_a_directory_that_cannot_be_flushed_is_bad(
@@ -185,7 +185,7 @@ def test_a_directory_that_cannot_be_flushed_is_bad(
         raise OSError(22, "Invalid argument")
 
     monkeypatch.setattr("supervisor.doctor.disk.sync_dir", refuse)
-    assert looked(tmp_path)["flushing"].level is Level.BAD
+    assert checked(tmp_path)["flushing"].level is Level.BAD
     assert list(tmp_path.iterdir()) == []
 
 
@@ -193,7 +193,7 @@ def test_a_rename_that_does_not_replace_is_bad(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "rename", lambda *_: None)
-    assert looked(tmp_path)["replacing"].level is Level.BAD
+    assert checked(tmp_path)["replacing"].level is Level.BAD
     assert list(tmp_path.iterdir()) == []
 
 
@@ -201,11 +201,11 @@ def test_a_file_server_with_another_clock_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("supervisor.doctor.disk.time.time", lambda: 1_000_000_000.0)
-    assert looked(tmp_path)["file times"].level is Level.WARN
+    assert checked(tmp_path)["file times"].level is Level.WARN
 
 
 @pytest.mark.parametrize(("limit", "level", "code"), [(64, "warn", 0), (24, "bad", 73)])
-def test_few_descriptors_are_told(root: Root, limit: int, level: str, code: int) -> None:
+def test_too_few_descriptors_are_reported(root: Root, limit: int, level: str, code: int) -> None:
     done = root.call("doctor", "--json", under=["prlimit", f"--nofile={limit}"])
     assert (done.code, levels(done)["descriptors"]) == (code, level)
     assert "82 needed for max_runs = 50" in finding(done, "descriptors")["what"]
@@ -213,10 +213,10 @@ def test_few_descriptors_are_told(root: Root, limit: int, level: str, code: int)
 
 def machine(monkeypatch: pytest.MonkeyPatch, directory: Path) -> dict[str, CheckResult]:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    return {found.look: found for found in check_machine(max_runs=50, watched=str(directory))}
+    return {found.check: found for found in check_machine(max_runs=50, watched=str(directory))}
 
 
-def test_few_processes_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_low_process_limit_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
     assert machine(monkeypatch, tmp_path)["processes"].level is Level.WARN
 
@@ -239,7 +239,7 @@ def test_no_watchdog_is_a_warning(root: Root) -> None:
     assert (done.code, levels(done)["watching"]) == (0, "warn")
 
 
-def test_the_holder_of_the_lease_is_named_while_it_lives_stops_and_dies(root: Root) -> None:
+def test_lease_check_names_a_living_a_stopped_and_a_dead_supervisor(root: Root) -> None:
     process = root.serving()
     held = finding(doctor(root.path), "lease")
     assert held["level"] == "ok"
@@ -247,37 +247,37 @@ def test_the_holder_of_the_lease_is_named_while_it_lives_stops_and_dies(root: Ro
     process.send_signal(signal.SIGSTOP)
     wait_until(lambda: (s := proc_stat(process.pid)) and s.state == "T", "it is stopped")
     stopped = finding(doctor(root.path), "lease")
-    assert (stopped["level"], stopped["mend"]) == ("warn", f"kill -CONT {process.pid}")
+    assert (stopped["level"], stopped["fix"]) == ("warn", f"kill -CONT {process.pid}")
     process.kill()
     process.wait()
     dead = finding(doctor(root.path), "lease")
     assert (dead["level"], "left by a supervisor that died" in dead["what"]) == ("warn", True)
 
 
-def test_a_lease_that_a_stranger_holds_is_a_warning(root: Root) -> None:
+def test_a_lease_held_by_a_foreign_process_is_a_warning(root: Root) -> None:
     served(root.path)
     with open(root.layout.lease_lock, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert finding(doctor(root.path), "lease")["level"] == "warn"
 
 
-def test_what_waits_and_what_was_left_is_counted(root: Root) -> None:
+def test_waiting_requests_and_leftovers_are_counted(root: Root) -> None:
     served(root.path)
     assert root.call("submit", "--", "true").code == 0
     for name in ("inbox/.x.json.1-1-0.tmp", "rejected/garbage.json"):
         Path(root.layout.control, name).touch()
     found = levels(doctor(root.path))
-    assert [found[look] for look in ("inbox", "rejected", "leftovers")] == ["warn"] * 3
+    assert [found[check] for check in ("inbox", "rejected", "leftovers")] == ["warn"] * 3
 
 
-def test_runs_without_a_supervisor_are_counted(root: Root) -> None:
+def test_unfinished_runs_without_a_supervisor_are_counted(root: Root) -> None:
     process = root.serving()
     assert root.call("submit", "--", "sleep", "300").code == 0
     wait_until(root.stages, "it runs")
     process.kill()
     process.wait()
     assert finding(doctor(root.path), "accepted")["level"] == "warn"
-    assert alive(str(root.path)), "nothing was ended by looking"
+    assert alive(str(root.path)), "doctor ended no process"
 
 
 def test_records_from_the_future_are_a_warning(root: Root) -> None:
@@ -298,11 +298,9 @@ def test_records_from_the_future_are_a_warning(root: Root) -> None:
         ("tls://127.0.0.1:{port}", Level.OK, "listens"),
     ],
 )
-def test_a_scheduler_that_authenticates_nobody_is_warned_of(
-    address: str, level: Level, words: str
-) -> None:
+def test_a_scheduler_without_tls_is_a_warning(address: str, level: Level, words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = check_scheduler(address.format(port=server.getsockname()[1]))
     assert found.level is level
     assert words in found.what
-    assert bool(found.mend) is (level is Level.WARN)
+    assert bool(found.fix) is (level is Level.WARN)

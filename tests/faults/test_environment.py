@@ -262,9 +262,9 @@ def test_a_pipeline_wider_than_the_descriptors_allow_succeeds(root: Root) -> Non
     (manifest,) = root.manifests()
     assert {stage["status"] for stage in manifest["extensions"]["stages"]} == {"succeeded"}
     found = json.loads(shell(root, f"{limit}; {PYTHON} -m supervisor doctor --json").out)
-    (width,) = (f for f in found["findings"] if f["look"] == "width")
-    assert (width["level"], width["mend"].endswith("max_parallel = 13")) == ("warn", True)
-    assert "232 needed for the 40 stages that pipeline wide may have at once" in width["what"]
+    (width,) = (f for f in found["findings"] if f["check"] == "width")
+    assert (width["level"], width["fix"].endswith("max_parallel = 13")) == ("warn", True)
+    assert "232 needed for the 40 parallel stages of pipeline wide" in width["what"]
     root.check_settled(count=1)
 
 

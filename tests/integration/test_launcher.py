@@ -70,9 +70,9 @@ def test_a_scheduler_without_dask_and_an_unknown_launcher_are_wrong_use(root: Ro
 def test_doctor_tells_a_launcher_that_cannot_be_used(root: Root, launcher: str) -> None:
     env = {**without_dask(root), "SUPERVISOR_LAUNCHER": launcher, "PATH": os.devnull}
     done = root.call("doctor", "--json", env=env)
-    (found,) = (f for f in done.json()["findings"] if f["look"] == "launcher")
+    (found,) = (f for f in done.json()["findings"] if f["check"] == "launcher")
     assert (done.code, found["level"]) == (73, "bad")
-    assert found["mend"]
+    assert found["fix"]
 
 
 def test_doctor_looks_whether_anybody_is_at_the_scheduler(root: Root) -> None:
@@ -81,14 +81,14 @@ def test_doctor_looks_whether_anybody_is_at_the_scheduler(root: Root) -> None:
     def looked(address: str) -> dict[str, str]:
         env = {"SUPERVISOR_DASK_SCHEDULER": address}
         findings = root.call("doctor", "--json", env=env).json()["findings"]
-        (found,) = (f for f in findings if f["look"] == "scheduler")
+        (found,) = (f for f in findings if f["check"] == "scheduler")
         return dict(found)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         there = looked(address)
-    assert (there["level"], "runs wait" in there["mend"]) == ("warn", False)  # tcp:// has no TLS
+    assert (there["level"], "runs wait" in there["fix"]) == ("warn", False)  # tcp:// has no TLS
     gone = looked(address)
-    assert (gone["level"], "runs wait" in gone["mend"]) == ("warn", True)
+    assert (gone["level"], "runs wait" in gone["fix"]) == ("warn", True)
     assert looked("inproc://somewhere")["level"] == "warn"
     assert looked("tcp://host:99999")["level"] == "bad"
