@@ -11,7 +11,7 @@ from supervisor.commands.options import json_option, param_option, root_options
 from supervisor.config.find_root import PREFIX
 from supervisor.config.settings import Launcher
 from supervisor.daemon.sd_notify import notifier_of
-from supervisor.launchers.zygote_client import ZygoteLauncher
+from supervisor.launchers.zygote_client import ZygoteSpawner
 
 
 @click.command("start", short_help="Supervise runs.")
@@ -54,13 +54,13 @@ def command(**words: Any) -> int:  # noqa: ANN401 - supervising.Asked spells the
 
 
 @contextlib.contextmanager
-def _early(launcher: str | None, *, is_temporary: bool) -> Iterator[ZygoteLauncher]:
+def _early(launcher: str | None, *, is_temporary: bool) -> Iterator[ZygoteSpawner]:
     """Start what forks workers before anything else is imported, which takes as long.
 
     It knows no root yet and touches nothing; if nothing comes of this start, or a file asks for
     another launcher, it ends. A temporary supervisor starts none: callers host their runs.
     """
-    by_fork = ZygoteLauncher()
+    by_fork = ZygoteSpawner()
     try:
         if (
             not is_temporary

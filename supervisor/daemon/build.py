@@ -22,9 +22,9 @@ from supervisor.daemon.sd_notify import Notifier
 from supervisor.daemon.shutdown import ExitCondition
 from supervisor.daemon.watcher import Watcher
 from supervisor.launchers.caller_placer import CallerPlacer
-from supervisor.launchers.engine_client import EngineLauncher
-from supervisor.launchers.spawner import ExecLauncher, Launcher, runs_at_once
-from supervisor.launchers.zygote_client import ZygoteLauncher
+from supervisor.launchers.engine_client import EngineClient
+from supervisor.launchers.spawner import ExecSpawner, Spawner, runs_at_once
+from supervisor.launchers.zygote_client import ZygoteSpawner
 from supervisor.store.intake import Intake
 from supervisor.store.lease import Lease, take_lease
 from supervisor.store.log import Log
@@ -67,7 +67,7 @@ AGENTS: Final[dict[str, tuple[str, ...]]] = {
 """The agents of the engines that place runs on other hosts, by the name of the setting."""
 
 
-def placer_of(settings: Settings, stderr_path: str) -> EngineLauncher | None:
+def placer_of(settings: Settings, stderr_path: str) -> EngineClient | None:
     """What hands runs to an engine; None where workers are started here."""
     words = AGENTS.get(settings.launcher)
     if words is None:
@@ -77,13 +77,13 @@ def placer_of(settings: Settings, stderr_path: str) -> EngineLauncher | None:
         "slurm_options": settings.slurm_options,
         "grace_s": settings.grace_s,
     }
-    return EngineLauncher(settings.launcher, words, json.dumps(options), stderr_path)
+    return EngineClient(settings.launcher, words, json.dumps(options), stderr_path)
 
 
 def _launcher(
-    settings: Settings, stderr_path: str, by_fork: ZygoteLauncher, *, is_temporary: bool
-) -> Launcher:
-    by_exec = ExecLauncher(stderr_path)
+    settings: Settings, stderr_path: str, by_fork: ZygoteSpawner, *, is_temporary: bool
+) -> Spawner:
+    by_exec = ExecSpawner(stderr_path)
     if settings.launcher != "zygote":
         by_fork.close()
         return by_exec
@@ -139,7 +139,7 @@ def build_supervisor(
     lease_fd: int | None,
     reload: Callable[[], Reloaded | ReloadRefused],
     notifier: Notifier,
-    by_fork: ZygoteLauncher,
+    by_fork: ZygoteSpawner,
 ) -> Iterator[Supervisor]:
     """Take the lease and build an engine; give the lease back behind the block.
 
@@ -186,7 +186,7 @@ def build_supervisor(
     holds = PauseFile(layout, aside)
     if holds.told is not None:
         reporter.note(holds.told)
-    parts = DaemonContext(
+    context = DaemonContext(
         layout=layout,
         clock=clock,
         launcher=launcher,
@@ -233,7 +233,7 @@ def build_supervisor(
     )
     try:
         yield Supervisor(
-            parts,
+            context,
             fleet,
             rules=rules_of(settings),
             errand=ExitCondition(until_done=until_done, owed_wait_s=settings.owed_wait_s),
@@ -245,5 +245,5 @@ def build_supervisor(
         if placer is not None:
             placer.close()
         watcher.close()
-        parts.persistence.close()
+        context.persistence.close()
         lease.release()

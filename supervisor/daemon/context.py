@@ -11,9 +11,9 @@ from supervisor.daemon.process_table import works_on
 from supervisor.daemon.sd_notify import Notifier
 from supervisor.daemon.watcher import Watcher
 from supervisor.launchers.caller_placer import CallerPlacer
-from supervisor.launchers.engine_client import EngineLauncher
+from supervisor.launchers.engine_client import EngineClient
 from supervisor.launchers.placement_record import Placement
-from supervisor.launchers.spawner import LaunchedWorker, Launcher
+from supervisor.launchers.spawner import LaunchedWorker, Spawner
 from supervisor.report.read.run_rows import Row
 from supervisor.store.intake import Intake
 from supervisor.store.lease import Lease
@@ -96,7 +96,7 @@ class DaemonContext:
 
     layout: Layout
     clock: Clock
-    launcher: Launcher
+    launcher: Spawner
     intake: Intake
     persistence: PersistenceCoordinator
     watcher: Watcher
@@ -118,7 +118,7 @@ class DaemonContext:
     started: set[str] = field(default_factory=set)
     proven: dict[str, Identity] = field(default_factory=dict)
     strangers: frozenset[Process] = frozenset()
-    placer: EngineLauncher | None = None
+    placer: EngineClient | None = None
     callers: CallerPlacer
     placements: dict[str, Placement] = field(default_factory=dict)
 
@@ -150,7 +150,7 @@ class DaemonContext:
             self.proven[run_id] = found
         return self.proven[run_id]
 
-    def placer_of(self, run_id: str) -> EngineLauncher | CallerPlacer | None:
+    def placer_of(self, run_id: str) -> EngineClient | CallerPlacer | None:
         """What a run is placed with; None if its worker is started by the launcher."""
         return self.callers if self.readers[run_id].spec.launcher == CALLER else self.placer
 

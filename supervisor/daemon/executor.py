@@ -34,11 +34,11 @@ class Executor:
     """Performs actions.
 
     Args:
-        parts: the effects and the books.
+        context: the effects and the books.
     """
 
-    def __init__(self, parts: DaemonContext) -> None:
-        self._parts = parts
+    def __init__(self, context: DaemonContext) -> None:
+        self._context = context
         self._owed_tasks: set[str] = set()
 
     def perform(self, wanted: Iterable[Action], active: Mapping[str, Run]) -> list[Stimulus]:
@@ -84,11 +84,11 @@ class Executor:
                 return []
 
     def _launch(self, run_id: str) -> list[Stimulus]:
-        parts = self._parts
-        reader = parts.readers[run_id]
+        context = self._context
+        reader = context.readers[run_id]
         try:
-            if parts.placer_of(run_id) is not None:
-                return placements.place(parts, run_id)
+            if context.placer_of(run_id) is not None:
+                return placements.place(context, run_id)
             if not is_dir(reader.run.path):
                 return [stimuli.DirectoryGone(run_id)]
             owner_fd = take_flock(reader.run.owner)
@@ -98,26 +98,26 @@ class Executor:
         if owner_fd is None:
             return [stimuli.LaunchFailed(run_id, "its owner lock is held", transient=True)]
         try:
-            worker = parts.launcher.launch(reader.run, owner_fd)
+            worker = context.launcher.launch(reader.run, owner_fd)
         finally:
             os.close(owner_fd)
         if isinstance(worker, LaunchFailure):
-            parts.log.write("launch_failed", run_id=run_id, why=worker.reason)
+            context.log.write("launch_failed", run_id=run_id, why=worker.reason)
             return [stimuli.LaunchFailed(run_id, worker.reason, worker.transient)]
-        parts.launched(run_id, worker)
-        parts.reporter.launched(reader.spec)
+        context.launched(run_id, worker)
+        context.reporter.launched(reader.spec)
         return []
 
     def _ask_stop(self, run_id: str, detail: str) -> list[Stimulus]:
-        cancel = self._parts.readers[run_id].run.cancel
+        cancel = self._context.readers[run_id].run.cancel
         with contextlib.suppress(OSError, TypedError):  # the signal alone ends it, as "stopped"
             replace_file(cancel, to_bytes({"detail": detail}))
-        if run_id in self._parts.placements:
-            found = placements.ask_stop(self._parts, run_id)
-            if found or not claims.is_local(self._parts, run_id):
+        if run_id in self._context.placements:
+            found = placements.ask_stop(self._context, run_id)
+            if found or not claims.is_local(self._context, run_id):
                 return found
-        launched = self._parts.workers.get(run_id)
-        worker = self._parts.worker_identity(run_id)
+        launched = self._context.workers.get(run_id)
+        worker = self._context.worker_identity(run_id)
         if launched is not None and launched.pidfd is not None:  # needs no descriptor more
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(launched.pidfd, signal.SIGTERM)
@@ -127,27 +127,27 @@ class Executor:
 
     def _clear(self, run_id: str) -> list[Stimulus]:
         try:
-            alive = clear(self._parts, run_id)
+            alive = clear(self._context, run_id)
         except OSError as error:  # no descriptor left to look with, say
-            self._parts.log.write("clear_failed", run_id=run_id, why=str(error))
+            self._context.log.write("clear_failed", run_id=run_id, why=str(error))
             return [stimuli.KillingFailed(run_id, str(error))]
         return [stimuli.LeftoversKilled(run_id, alive)]
 
     def _make_way(self, error: OSError | TypedError) -> None:
         """Let what stands in a record's place not stand there at the next try."""
         if isinstance(error, BadFileError):
-            self._parts.aside.invalid(error)
+            self._context.aside.invalid(error)
 
     def _manifest(self, action: actions.WriteManifest, run: Run | None) -> list[Stimulus]:
-        reader = self._parts.readers[action.run_id]
+        reader = self._context.readers[action.run_id]
         try:
-            self._parts.persistence.write_manifest(
+            self._context.persistence.write_manifest(
                 reader, liveness=str(run.liveness) if run else None, owed=action.owed
             )
         except (OSError, TypedError) as error:
-            self._parts.log.write("manifest_failed", run_id=action.run_id, why=str(error))
+            self._context.log.write("manifest_failed", run_id=action.run_id, why=str(error))
             gone = isinstance(error, FileNotFoundError | NotADirectoryError)
-            return facts(self._parts, action.run_id) if gone else []
+            return facts(self._context, action.run_id) if gone else []
         return [stimuli.ManifestWritten(action.run_id)]
 
     def _verdict(self, action: actions.WriteVerdict) -> list[Stimulus]:
@@ -155,13 +155,13 @@ class Executor:
 
         Of a worker on another host the claim is taken away instead: nobody could wait for its lock.
         """
-        parts, run_id = self._parts, action.run_id
+        context, run_id = self._context, action.run_id
         try:
             if action.detail == "run-dir-deleted":
-                parts.readers[run_id].close()
-                parts.readers[run_id] = parts.intake.rebuild(parts.readers[run_id])
-            is_ours = placements.silence(parts, run_id)
-            owner_fd = take_flock(parts.readers[run_id].run.owner) if is_ours else None
+                context.readers[run_id].close()
+                context.readers[run_id] = context.intake.rebuild(context.readers[run_id])
+            is_ours = placements.silence(context, run_id)
+            owner_fd = take_flock(context.readers[run_id].run.owner) if is_ours else None
         except (OSError, TypedError) as error:
             self._make_way(error)
             return [stimuli.VerdictRefused(run_id, str(error))]
@@ -171,40 +171,40 @@ class Executor:
             reader = self._restore_journal(run_id)
             # nobody else may write here: what a killed worker was replacing stays half written
             run = reader.run
-            parts.intake.sweep_files(run.path, run.commands, run.errors, only_writer=True)
+            context.intake.sweep_files(run.path, run.commands, run.errors, only_writer=True)
             reader.read()
             if reader.verdict is None:
                 self._append_verdict(action)
                 reader.read()
         except (OSError, TypedError) as error:
             self._make_way(error)
-            parts.log.write("verdict_failed", run_id=run_id, why=str(error))
+            context.log.write("verdict_failed", run_id=run_id, why=str(error))
             return [stimuli.VerdictRefused(run_id, str(error))]
         finally:
             if owner_fd is not None:
                 os.close(owner_fd)
-        return [verdict(run_id, parts)]
+        return [verdict(run_id, context)]
 
     def _restore_journal(self, run_id: str) -> RunReader:
         """Where the journal is gone or was set aside, write down again what was read of it."""
-        parts = self._parts
-        reader = parts.readers[run_id]
+        context = self._context
+        reader = context.readers[run_id]
         if not os.path.lexists(reader.run.journal):
             replace_file(reader.run.journal, b"".join(fact.to_line() for fact in reader.facts))
             reader.close()
-            reader = parts.readers[run_id] = RunReader(parts.layout, reader.spec)
+            reader = context.readers[run_id] = RunReader(context.layout, reader.spec)
         return reader
 
     def _append_verdict(self, action: actions.WriteVerdict) -> None:
-        parts = self._parts
-        reader = parts.readers[action.run_id]
+        context = self._context
+        reader = context.readers[action.run_id]
         started = [f for f in reader.facts if f.event == Event.RUN_STARTED]
-        now_s = parts.clock.mono_s()
-        same_boot = bool(started) and parts.same_boot(action.run_id)
+        now_s = context.clock.mono_s()
+        same_boot = bool(started) and context.same_boot(action.run_id)
         why = sync_logs(reader.run)
         if why is not None:  # the verdict matters more
-            parts.log.write("logs_unflushed", run_id=action.run_id, why=str(why))
-        journal = JournalWriter(reader.run.journal, by="supervisor", clock=parts.clock)
+            context.log.write("logs_unflushed", run_id=action.run_id, why=str(why))
+        journal = JournalWriter(reader.run.journal, by="supervisor", clock=context.clock)
         try:
             journal.append(
                 Event.VERDICT,
@@ -221,15 +221,15 @@ class Executor:
             journal.close()
 
     def _record(self, run_ids: list[str]) -> list[Stimulus]:
-        parts = self._parts
-        readers = [parts.readers[run_id] for run_id in run_ids]
-        for run_id in parts.placements.keys() & set(run_ids):
-            parts.placements[run_id].sweep()
+        context = self._context
+        readers = [context.readers[run_id] for run_id in run_ids]
+        for run_id in context.placements.keys() & set(run_ids):
+            context.placements[run_id].sweep()
         found: list[Stimulus] = []
-        for run_id, why in parts.persistence.record(readers).items():
+        for run_id, why in context.persistence.record(readers).items():
             if why is not None:
                 self._make_way(why)
-                parts.log.write("record_failed", run_id=run_id, why=str(why))
+                context.log.write("record_failed", run_id=run_id, why=str(why))
                 found.append(stimuli.RecordFailed(run_id, str(why)))
                 continue
             self._announce(run_id)
@@ -237,10 +237,10 @@ class Executor:
         return found
 
     def _announce(self, run_id: str) -> None:
-        parts = self._parts
-        reader = parts.readers[run_id]
+        context = self._context
+        reader = context.readers[run_id]
         data = reader.verdict.data if reader.verdict else {}
-        parts.log.write(
+        context.log.write(
             "run_finished",
             task_id=reader.spec.task_id,
             run_id=run_id,
@@ -249,25 +249,25 @@ class Executor:
             detail=data.get("detail"),
             duration_s=data.get("duration_s"),
         )
-        parts.reporter.finished(
+        context.reporter.finished(
             FinishedRun(
                 spec=reader.spec,
                 status=str(data.get("status")),
                 detail=data.get("detail"),
                 reason=data.get("reason"),
                 duration_s=data.get("duration_s"),
-                manifest=parts.layout.relative(reader.run.manifest),
+                manifest=context.layout.relative(reader.run.manifest),
             )
         )
 
     def _snapshot(self, task_id: str) -> list[Stimulus]:
         try:
-            store = self._parts.persistence.store(task_id)
+            store = self._context.persistence.store(task_id)
             store.write_snapshot()
             if task_id in self._owed_tasks:
                 self._owed_tasks.discard(task_id)
                 store.pay()
-                self._parts.log.write("snapshot_paid", task_id=task_id)
+                self._context.log.write("snapshot_paid", task_id=task_id)
         except TaskStateStoreLockError:
             return [stimuli.SnapshotRefused(task_id, "another process holds the task's lock")]
         except (OSError, TypedError) as error:
@@ -278,23 +278,23 @@ class Executor:
     def _report_owed(self, task_id: str, attempts: int, reason: str) -> list[Stimulus]:
         self._owed_tasks.add(task_id)
         with contextlib.suppress(OSError, TypedError):  # a view: the next snapshot writes it
-            self._parts.persistence.store(task_id).owe()
-        self._parts.log.write("snapshot_owed", task_id=task_id, attempts=attempts, why=reason)
-        self._parts.reporter.note(
+            self._context.persistence.store(task_id).owe()
+        self._context.log.write("snapshot_owed", task_id=task_id, attempts=attempts, why=reason)
+        self._context.reporter.note(
             f"task {task_id}: its state could not be written in {attempts} tries ({reason}); "
             "manifests and history are complete, and the state is tried again until it is written"
         )
         return []
 
     def _forget(self, run_id: str) -> list[Stimulus]:
-        reader = self._parts.readers[run_id]
+        reader = self._context.readers[run_id]
         try:
             if reader.verdict is not None and not reader.verdict.data.get(FROM_HISTORY):
                 # On disk before the run's marker is removed. What the history had already owes
                 # none: they were started then.
-                self._parts.hooks.owe(reader.spec, dict(reader.verdict.data))
-            self._parts.persistence.forget(run_id)
+                self._context.hooks.owe(reader.spec, dict(reader.verdict.data))
+            self._context.persistence.forget(run_id)
         except (OSError, TypedError) as error:  # its marker stays: the next start settles it again
-            self._parts.log.write("forget_failed", run_id=run_id, why=str(error))
-        self._parts.forget(run_id)
+            self._context.log.write("forget_failed", run_id=run_id, why=str(error))
+        self._context.forget(run_id)
         return []

@@ -56,27 +56,27 @@ class Taken:
                 return
 
 
-def take(parts: DaemonContext, *, whole: bool) -> Taken:
+def take(context: DaemonContext, *, whole: bool) -> Taken:
     """Look into the inbox once, oldest request first.
 
     Args:
-        parts: the effects and the books.
+        context: the effects and the books.
         whole: put all runs on disk at once, however many.
     """
     taken = Taken()
-    half, parts.half_taken = parts.half_taken, None  # where it goes wrong it begins anew
-    touched_ns = parts.watcher.touched_ns()
+    half, context.half_taken = context.half_taken, None  # where it goes wrong it begins anew
+    touched_ns = context.watcher.touched_ns()
     try:
-        paths, hinted_ids = list_inbox(parts.layout)
+        paths, hinted_ids = list_inbox(context.layout)
     except OSError as error:
-        parts.log.write("inbox_unreadable", why=str(error))
+        context.log.write("inbox_unreadable", why=str(error))
         taken.postponed = str(error)
         return taken
-    parts.watcher.listed(touched_ns, is_empty=not (paths or hinted_ids))
+    context.watcher.listed(touched_ns, is_empty=not (paths or hinted_ids))
     for run_id in hinted_ids:  # before the run is checked: what comes later gives a new hint
         with contextlib.suppress(OSError):
-            os.unlink(parts.layout.hint(run_id))
-    taken.found += placements.hinted(parts, hinted_ids)
+            os.unlink(context.layout.hint(run_id))
+    taken.found += placements.hinted(context, hinted_ids)
     held: set[str] = set()  # runs that are postponed; who cancels one waits behind it
     for path in paths:
         request = None
@@ -87,23 +87,23 @@ def take(parts: DaemonContext, *, whole: bool) -> Taken:
                 continue
             if request.kind is RequestKind.RUNS:
                 begin = 0 if known is None else known.accepted_count
-                end = _accept(parts, request, taken, begin=begin, whole=whole)
+                end = _accept(context, request, taken, begin=begin, whole=whole)
                 if end < len(request.runs):
-                    parts.half_taken = HalfTaken(path, request, end)
+                    context.half_taken = HalfTaken(path, request, end)
                     break  # what is behind it waits: it may be about these runs
             else:
-                _do(parts, request, taken)
+                _do(context, request, taken)
         except FileNotFoundError:
             continue
         except NewerRecordError as error:  # acknowledged: it waits for a version that can read it
-            _keep(parts, path, error)
+            _keep(context, path, error)
             continue
         except TypedError as error:
-            _reject(parts, path, error)
+            _reject(context, path, error)
             taken.refused_count += request is not None
             continue
         except OSError as error:
-            parts.log.write("request_postponed", path=path, why=str(error))
+            context.log.write("request_postponed", path=path, why=str(error))
             taken.postponed = str(error)
             if request is None or error.errno not in (errno.EACCES, errno.EPERM):
                 break  # the disk refuses: this one and those behind it wait for the next look
@@ -112,25 +112,25 @@ def take(parts: DaemonContext, *, whole: bool) -> Taken:
     return taken
 
 
-def _keep(parts: DaemonContext, path: str, why: NewerRecordError) -> None:
-    if path not in parts.kept_requests:
-        parts.kept_requests.add(path)
-        parts.log.write("request_kept", path=path, why=str(why))
-        parts.reporter.note(f"a request stays in the inbox: {why}")
+def _keep(context: DaemonContext, path: str, why: NewerRecordError) -> None:
+    if path not in context.kept_requests:
+        context.kept_requests.add(path)
+        context.log.write("request_kept", path=path, why=str(why))
+        context.reporter.note(f"a request stays in the inbox: {why}")
 
 
-def _reject(parts: DaemonContext, path: str, why: TypedError) -> None:
+def _reject(context: DaemonContext, path: str, why: TypedError) -> None:
     try:
-        moved = parts.intake.reject(path)
+        moved = context.intake.reject(path)
     except OSError as error:
-        parts.log.write("request_postponed", path=path, why=str(error))
+        context.log.write("request_postponed", path=path, why=str(error))
         return
-    parts.log.write("request_rejected", path=moved, why=str(why))
-    parts.reporter.note(f"a request was set aside: {why}")
+    context.log.write("request_rejected", path=moved, why=str(why))
+    context.reporter.note(f"a request was set aside: {why}")
 
 
 def _accept(
-    parts: DaemonContext, request: Request, taken: Taken, *, begin: int, whole: bool
+    context: DaemonContext, request: Request, taken: Taken, *, begin: int, whole: bool
 ) -> int:
     """Put the next runs of a request on disk; all where their priorities differ.
 
@@ -141,42 +141,42 @@ def _accept(
     if not whole and len({spec.priority for spec in request.runs}) == 1:
         end = min(end, begin + SHARE_RUNS_COUNT)
     share = request.runs[begin:end]
-    for reader in parts.intake.accept([s for s in share if s.run_id not in parts.readers]):
+    for reader in context.intake.accept([s for s in share if s.run_id not in context.readers]):
         spec = reader.spec
-        parts.readers[spec.run_id] = reader
-        parts.log.write("run_accepted", run_id=spec.run_id, task_id=spec.task_id)
-        parts.reporter.accepted(spec)
-        taken.found.append(accepted(parts, spec))
+        context.readers[spec.run_id] = reader
+        context.log.write("run_accepted", run_id=spec.run_id, task_id=spec.task_id)
+        context.reporter.accepted(spec)
+        taken.found.append(accepted(context, spec))
     return end
 
 
-def _do(parts: DaemonContext, request: Request, taken: Taken) -> None:
+def _do(context: DaemonContext, request: Request, taken: Taken) -> None:
     match request.kind:
         case RequestKind.CANCEL:
             detail = request.detail or "cancelled-by-user"
             taken.found += [stimuli.CancelAsked(run_id, detail) for run_id in request.run_ids]
         case RequestKind.STOP:
-            if request.supervisor == parts.mine:
+            if request.supervisor == context.mine:
                 taken.leave = taken.leave or request.leave_running
                 if not request.leave_running:
                     taken.found.append(stimuli.StopAsked())
         case RequestKind.DRAIN:
-            if request.supervisor == parts.mine:
-                parts.reporter.note("draining: what runs may end, what is queued stays queued")
+            if request.supervisor == context.mine:
+                context.reporter.note("draining: what runs may end, what is queued stays queued")
                 taken.found.append(stimuli.DrainAsked())
         case RequestKind.PAUSE:
             at = request.at or now_text()
-            _hold(parts, parts.holds.now.paused(request.group, at=at), request, taken)
+            _hold(context, context.holds.now.paused(request.group, at=at), request, taken)
         case RequestKind.RESUME:
-            _hold(parts, parts.holds.now.resumed(request.group), request, taken)
+            _hold(context, context.holds.now.resumed(request.group), request, taken)
 
 
-def _hold(parts: DaemonContext, holds: Pauses, request: Request, taken: Taken) -> None:
+def _hold(context: DaemonContext, holds: Pauses, request: Request, taken: Taken) -> None:
     """Put what is paused on disk, and tell."""
-    if holds == parts.holds.now and parts.holds.is_on_disk():
+    if holds == context.holds.now and context.holds.is_on_disk():
         return
-    parts.holds.store(holds)
-    parts.log.write(f"{request.kind}d", group=request.group)
+    context.holds.store(holds)
+    context.log.write(f"{request.kind}d", group=request.group)
     what = "everything" if request.group is None else f"group {request.group}"
-    parts.reporter.note(f"{what} is {request.kind}d")
+    context.reporter.note(f"{what} is {request.kind}d")
     taken.found.append(stimuli.PausesChanged(holds))

@@ -7,29 +7,29 @@ from workers.records.journal import Event
 from workers.records.typed_errors import TypedError
 
 
-def facts(parts: DaemonContext, run_id: str) -> list[Stimulus]:
+def facts(context: DaemonContext, run_id: str) -> list[Stimulus]:
     """Read what is new in a journal."""
-    reader = parts.readers[run_id]
+    reader = context.readers[run_id]
     try:
         new = reader.read()
     except (FileNotFoundError, NotADirectoryError):
         return [stimuli.DirectoryGone(run_id)]
     except (OSError, TypedError) as error:
-        parts.log.write("journal_unreadable", run_id=run_id, why=str(error))
+        context.log.write("journal_unreadable", run_id=run_id, why=str(error))
         return []
     found: list[Stimulus] = []
-    parts.news_count += bool(new)
+    context.news_count += bool(new)
     for fact in new:
         if fact.event == Event.RUN_STARTED:
             found.append(stimuli.Started(run_id))
         elif fact.event == Event.VERDICT:
-            return [*found, verdict(run_id, parts)]
+            return [*found, verdict(run_id, context)]
     return [*found, stimuli.JournalAdvanced(run_id)] if new else found
 
 
-def verdict(run_id: str, parts: DaemonContext) -> Stimulus:
+def verdict(run_id: str, context: DaemonContext) -> Stimulus:
     """The verdict that the journal holds, as a stimulus."""
-    fact = parts.readers[run_id].verdict
+    fact = context.readers[run_id].verdict
     if fact is None:
         raise LookupError(f"no verdict in the journal of {run_id}")
     detail = fact.data.get("detail")

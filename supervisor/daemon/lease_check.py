@@ -19,11 +19,11 @@ POLL_S: Final = 0.05
 END_ALL_S: Final = 10.0  # what SIGKILL has not ended by then waits for the kernel, not for us
 
 
-def ensure_lease(parts: DaemonContext, fleet: Fleet) -> None:
+def ensure_lease(context: DaemonContext, fleet: Fleet) -> None:
     """Make sure that the claim stands.
 
     Args:
-        parts: the effects and the books.
+        context: the effects and the books.
         fleet: what runs.
 
     Raises:
@@ -31,23 +31,23 @@ def ensure_lease(parts: DaemonContext, fleet: Fleet) -> None:
         LeaseHeldError: another supervisor serves the root; our workers are left to it.
     """
     try:
-        if parts.lease.keep():
+        if context.lease.keep():
             return
     except RootGoneError:
-        _end_all(parts, [r.run_id for r in fleet.active.values() if isinstance(r.state, LIVE)])
+        _end_all(context, [r.run_id for r in fleet.active.values() if isinstance(r.state, LIVE)])
         raise
     with contextlib.suppress(OSError, TypedError):  # what is missing then is made when it is needed
-        parts.intake.make_dirs()
-        parts.intake.mark([reader.spec for reader in parts.readers.values()])
-    parts.log.write("lease_taken_again")
+        context.intake.make_dirs()
+        context.intake.mark([reader.spec for reader in context.readers.values()])
+    context.log.write("lease_taken_again")
 
 
-def _end_all(parts: DaemonContext, running: list[str]) -> None:
-    until = parts.clock.mono_s() + END_ALL_S
-    while parts.clock.mono_s() < until:
-        alive = [clear(parts, run_id) for run_id in running]
+def _end_all(context: DaemonContext, running: list[str]) -> None:
+    until = context.clock.mono_s() + END_ALL_S
+    while context.clock.mono_s() < until:
+        alive = [clear(context, run_id) for run_id in running]
         if not any(alive):
             break
         time.sleep(POLL_S)
     for run_id in running:
-        parts.reporter.note(f"{run_id} was ended; its result is not on disk")
+        context.reporter.note(f"{run_id} was ended; its result is not on disk")

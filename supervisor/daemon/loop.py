@@ -39,7 +39,7 @@ class Supervisor:
     """Supervises the runs of one root.
 
     Args:
-        parts: the effects and the books.
+        context: the effects and the books.
         fleet: the empty fleet, with its limits.
         rules: the settings that decisions need.
         errand: when to leave.
@@ -55,20 +55,20 @@ class Supervisor:
 
     def __init__(
         self,
-        parts: DaemonContext,
+        context: DaemonContext,
         fleet: Fleet,
         *,
         rules: Rules,
         errand: ExitCondition,
         reload: Callable[[], Reloaded | ReloadRefused],
     ) -> None:
-        self._parts = parts
+        self._context = context
         self._fleet = fleet
         self._rules = rules
-        self._leaving = ExitPolicy(parts, errand)
+        self._leaving = ExitPolicy(context, errand)
         self._reload = reload
-        self._performer = Executor(parts)
-        self._view = StatusFile(parts)
+        self._performer = Executor(context)
+        self._view = StatusFile(context)
         self._selector = selectors.DefaultSelector()
         self._watched: dict[str, int] = {}
         self._random = random.Random()  # noqa: S311 - jitter, not secrecy
@@ -98,7 +98,7 @@ class Supervisor:
         return {edition for key, _, edition in self._batches | self._batches_now() if key == batch}
 
     def _batches_now(self) -> set[Round]:
-        specs = [reader.spec for reader in self._parts.readers.values()]
+        specs = [reader.spec for reader in self._context.readers.values()]
         return {(s.batch, s.asked_at, s.batch_edition) for s in specs if s.batch is not None}
 
     def owed_tasks(self) -> list[str]:
@@ -107,7 +107,7 @@ class Supervisor:
 
     def unwritten(self) -> dict[str, str]:
         """The runs whose result is not on disk, or that could not be read, and why."""
-        return {**self._parts.unreadable, **self._fleet.unwritten()}
+        return {**self._context.unreadable, **self._fleet.unwritten()}
 
     @property
     def postponed(self) -> str | None:
@@ -116,44 +116,44 @@ class Supervisor:
 
     def recover(self) -> None:
         """Take up what earlier supervisors left, and the inbox. Call once, before ``run``."""
-        found = recover(self._parts)
+        found = recover(self._context)
         # Before anything is recorded: a batch whose last run only wants recording is continued.
         self._batches = self._batches_now()
         # One step for all: what is asked for first (a pause, a cancellation) holds what is found.
         self._take_requests(found, whole=True)
-        self._parts.hooks.recover()
+        self._context.hooks.recover()
         holds = self._fleet.holds
         if holds:
             names = ", ".join(f"group {name}" for name, _ in holds.groups)
             what = names if holds.since is None else f"everything since {holds.since}"
-            self._parts.reporter.note(f"paused: {what}; 'supervisor resume' lifts it")
+            self._context.reporter.note(f"paused: {what}; 'supervisor resume' lifts it")
 
     def run(self) -> None:
         """Supervise until the errand is done or a signal ends it."""
         with Signals() as signals:
             self._selector.register(signals.fd, selectors.EVENT_READ, None)
-            self._selector.register(self._parts.watcher.fd, selectors.EVENT_READ, None)
-            if self._parts.placer is not None:
-                self._selector.register(self._parts.placer.fd, selectors.EVENT_READ, None)
-            last = next_scan = self._parts.clock.mono_s()
-            self._parts.notifier.ready()
+            self._selector.register(self._context.watcher.fd, selectors.EVENT_READ, None)
+            if self._context.placer is not None:
+                self._selector.register(self._context.placer.fd, selectors.EVENT_READ, None)
+            last = next_scan = self._context.clock.mono_s()
+            self._context.notifier.ready()
             while not self._finished():
-                now = self._parts.clock.mono_s()
+                now = self._context.clock.mono_s()
                 self._turn(signals, until=next_scan, now=now)
-                now = self._parts.clock.mono_s()
+                now = self._context.clock.mono_s()
                 if now >= next_scan:
                     if now - last > STALL_INTERVALS * self._rules.ages.interval_s:
                         self._feed([stimuli.Stalled()])
                     last, next_scan = now, now + self._scan_s
                     self._scan()
-                    self._parts.notifier.alive(now, self._doing())
-                    self._parts.textfile.look(now)
-                self._parts.hooks.poll()
-                self._parts.reporter.tick()
-            self._parts.notifier.stopping()
+                    self._context.notifier.alive(now, self._doing())
+                    self._context.textfile.look(now)
+                self._context.hooks.poll()
+                self._context.reporter.tick()
+            self._context.notifier.stopping()
             self.ended_by = signals.ended_by
         self._view.write(self._fleet)
-        self._parts.textfile.finish()
+        self._context.textfile.finish()
         self._selector.close()
 
     def _doing(self) -> str:
@@ -173,30 +173,30 @@ class Supervisor:
     def _hooks_run(self) -> bool:
         """Hooks keep us here: all of them with ``--once``, else those that run, for a moment."""
         if self._leaving.at_once or self._fleet.mode is not Mode.SERVING:
-            self._parts.hooks.leave()
-        return self._parts.hooks.is_busy
+            self._context.hooks.leave()
+        return self._context.hooks.is_busy
 
     def _turn(self, signals: Signals, *, until: float, now: float) -> None:
         core_due = next_due(self._fleet, self._rules)
-        dues = (until, core_due, self._parts.hooks.due_mono_s())
+        dues = (until, core_due, self._context.hooks.due_mono_s())
         wake = min(due for due in dues if due is not None)
-        goes_on = self._parts.half_taken is not None
+        goes_on = self._context.half_taken is not None
         found: list[Stimulus] = []
         inbox_changed = goes_on
-        placer = self._parts.placer
+        placer = self._context.placer
         for key, _ in self._selector.select(0.0 if goes_on else max(0.0, wake - now)):
             if key.fd == signals.fd:
                 found += self._signals(signals.take())
-            elif key.fd == self._parts.watcher.fd:
-                self._parts.watcher.drain()
+            elif key.fd == self._context.watcher.fd:
+                self._context.watcher.drain()
                 inbox_changed = True
             elif placer is not None and key.fd == placer.fd:
-                found += placements.heard(self._parts, placer.hear())
+                found += placements.heard(self._context, placer.hear())
             else:
                 self._selector.unregister(key.fd)
                 self._watched.pop(key.data, None)
-                found += observe.exited(self._parts, key.data)
-        if found or (core_due is not None and core_due <= self._parts.clock.mono_s()):
+                found += observe.exited(self._context, key.data)
+        if found or (core_due is not None and core_due <= self._context.clock.mono_s()):
             self._feed(found)
         if inbox_changed:
             self._take_requests()
@@ -205,11 +205,11 @@ class Supervisor:
         found: list[Stimulus] = []
         for number in came:
             if number == signal.SIGHUP:
-                self._parts.notifier.reloading(self._parts.clock.mono_s())
+                self._context.notifier.reloading(self._context.clock.mono_s())
                 found += self._read_again()
-                self._parts.notifier.ready()
+                self._context.notifier.ready()
             elif self._fleet.mode is Mode.SERVING and stimuli.DrainAsked() not in found:
-                self._parts.reporter.note(
+                self._context.reporter.note(
                     "draining: what runs may end, what is queued stays queued; "
                     "the same signal again stops what runs"
                 )
@@ -220,7 +220,7 @@ class Supervisor:
 
     def _read_again(self) -> list[Stimulus]:
         """Read the configuration again, put it in force, and tell what changed."""
-        note, log = self._parts.reporter.note, self._parts.log
+        note, log = self._context.reporter.note, self._context.log
         new = self._reload()
         if isinstance(new, ReloadRefused):
             log.write("reload_refused", problems=list(new.problems))
@@ -238,25 +238,25 @@ class Supervisor:
 
     def _scan(self) -> None:
         found: list[Stimulus] = []
-        placer = self._parts.placer
+        placer = self._context.placer
         if placer is not None:
-            found += placements.heard(self._parts, placer.tend(self._parts.clock.mono_s()))
-        found += placements.withdraw(self._parts, self._fleet)
+            found += placements.heard(self._context, placer.tend(self._context.clock.mono_s()))
+        found += placements.withdraw(self._context, self._fleet)
         self._scans_count += 1
         per_beat = max(1, int(self._rules.ages.interval_s / self._scan_s))
-        found += observe.scan(self._parts, self._fleet, turn=self._scans_count, per_beat=per_beat)
+        found += observe.scan(self._context, self._fleet, turn=self._scans_count, per_beat=per_beat)
         self._feed(found)
-        reap_strangers(self._parts.known_pids)
-        if not self._parts.watcher.may_pass():
+        reap_strangers(self._context.known_pids)
+        if not self._context.watcher.may_pass():
             self._take_requests()
         self._view.write(self._fleet)
 
     def _take_requests(self, found: Iterable[Stimulus] = (), *, whole: bool = False) -> None:
-        taken = inbox.take(self._parts, whole=whole)
+        taken = inbox.take(self._context, whole=whole)
         found = [*found, *taken.found]
         if found:
             self._feed(found)
-        if found and self._parts.half_taken is None:
+        if found and self._context.half_taken is None:
             self._view.write(self._fleet)
         taken.finish()
         self._leaving.at_once = self._leaving.at_once or taken.leave
@@ -265,15 +265,15 @@ class Supervisor:
 
     def _feed(self, found: list[Stimulus]) -> None:
         """Step and perform until nothing more comes of it; only as the supervisor of the root."""
-        ensure_lease(self._parts, self._fleet)
+        ensure_lease(self._context, self._fleet)
         if any(isinstance(item, stimuli.StopAsked) for item in found):
-            found = [*placements.withdraw(self._parts, self._fleet, ending=True), *found]
+            found = [*placements.withdraw(self._context, self._fleet, ending=True), *found]
         while True:
             before = self._fleet
             self._fleet, wanted = step(
                 before,
                 found,
-                now_mono_s=self._parts.clock.mono_s(),
+                now_mono_s=self._context.clock.mono_s(),
                 rules=self._rules,
                 jitter=self._random.random,
             )
@@ -298,7 +298,7 @@ class Supervisor:
                     )
 
     def _watch_workers(self) -> None:
-        for run_id, worker in self._parts.workers.items():
+        for run_id, worker in self._context.workers.items():
             if run_id not in self._watched and worker.pidfd is not None:
                 self._selector.register(worker.pidfd, selectors.EVENT_READ, run_id)
                 self._watched[run_id] = worker.pidfd

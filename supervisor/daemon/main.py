@@ -15,7 +15,7 @@ from supervisor.daemon.config_reloader import Reloading
 from supervisor.daemon.loop import Supervisor
 from supervisor.daemon.sd_notify import Notifier
 from supervisor.errors import CANNOT_WRITE, UsageError
-from supervisor.launchers.zygote_client import ZygoteLauncher
+from supervisor.launchers.zygote_client import ZygoteSpawner
 from supervisor.report.read.batch_rounds import finished_in_batch
 from supervisor.report.terminal.reporters import (
     CountingReporter,
@@ -67,7 +67,7 @@ class _Plan:
     batch: Batch | None
 
 
-def supervise(asked: Asked, notifier: Notifier, by_fork: ZygoteLauncher) -> int:
+def supervise(asked: Asked, notifier: Notifier, by_fork: ZygoteSpawner) -> int:
     """Supervise to the end.
 
     Args:

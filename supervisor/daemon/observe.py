@@ -24,7 +24,7 @@ from workers.records.typed_errors import CannotBeginError, TypedError
 _LAST_WORDS: Final = "its last words are in .runs/.supervisor/workers.log"
 
 
-def scan(parts: DaemonContext, fleet: Fleet, *, turn: int, per_beat: int) -> list[Stimulus]:
+def scan(context: DaemonContext, fleet: Fleet, *, turn: int, per_beat: int) -> list[Stimulus]:
     """Look once at every live run: new facts, the beat, and whether it still has an owner.
 
     A run that is on time and whose journal is as it was costs a glance; its heartbeat is looked at
@@ -33,7 +33,7 @@ def scan(parts: DaemonContext, fleet: Fleet, *, turn: int, per_beat: int) -> lis
     beat: each look asks the folder's server, and what ends sooner, its engine tells.
 
     Args:
-        parts: the effects and the books.
+        context: the effects and the books.
         fleet: all runs.
         turn: the number of this scan.
         per_beat: how many scans there are from one beat to the next, 1 at least.
@@ -43,89 +43,89 @@ def scan(parts: DaemonContext, fleet: Fleet, *, turn: int, per_beat: int) -> lis
     moved: list[str] = []
     still: list[str] = []
     stopped: list[str] = []
-    readers, workers, glance = parts.readers, parts.workers, parts.glance
-    placements = parts.placements
-    for run_id in _worth_a_look(parts, fleet, glance.share(turn, per_beat)):
+    readers, workers, glance = context.readers, context.workers, context.glance
+    placements = context.placements
+    for run_id in _worth_a_look(context, fleet, glance.share(turn, per_beat)):
         run = fleet.active.get(run_id)
         if run is None or type(run.state) not in LOOKED_AT:
             continue
         if run_id in placements:
-            if (run.number + turn) % per_beat and placing.is_on_time(parts, run):
+            if (run.number + turn) % per_beat and placing.is_on_time(context, run):
                 continue
-            seen, beat = placing.look(parts, run)
+            seen, beat = placing.look(context, run)
             news += seen
             if beat is not None:
                 (moved if beat else still).append(run_id)
-            if beat is False and _is_stopped_here(parts, run):
+            if beat is False and _is_stopped_here(context, run):
                 stopped.append(run_id)
             continue
         reader, is_fresh = readers[run_id], run.liveness is Liveness.FRESH
         has_moved = reader.beat_moved(sure=is_fresh)
         (moved if has_moved else still).append(run_id)
         if not is_fresh or reader.has_news():
-            news += facts(parts, run_id)
+            news += facts(context, run_id)
             reader.note_in(glance)
         elif run_id not in glance.names():
             reader.note_in(glance)
         # Only who is late is asked for its state: that costs fifty times what a look does.
         if not has_moved and not is_fresh:
-            worker = parts.worker_identity(run_id)
+            worker = context.worker_identity(run_id)
             if worker is not None and is_stopped(worker.pid):
                 stopped.append(run_id)
         if run_id not in workers:
-            losses += gone(parts, run_id, "its worker is gone")
+            losses += gone(context, run_id, "its worker is gone")
     looks = stimuli.HeartbeatsScanned(
         moved=tuple(moved), still=tuple(still), stopped=frozenset(stopped)
     )
     return [*news, looks, *losses]
 
 
-def _worth_a_look(parts: DaemonContext, fleet: Fleet, due: list[str]) -> Iterable[str]:
+def _worth_a_look(context: DaemonContext, fleet: Fleet, due: list[str]) -> Iterable[str]:
     """Who is not just running and on time, has news, cannot be glanced at, or is due, once each."""
-    glance, active = parts.glance, fleet.active.keys()
-    unwatched = (active - glance.names()) | (active - parts.workers.keys())
+    glance, active = context.glance, fleet.active.keys()
+    unwatched = (active - glance.names()) | (active - context.workers.keys())
     return dict.fromkeys((*fleet.busy, *glance.changed(), *sorted(unwatched), *due))
 
 
-def _is_stopped_here(parts: DaemonContext, run: Run) -> bool:
-    if run.liveness is Liveness.FRESH or not claims.is_local(parts, run.run_id):
+def _is_stopped_here(context: DaemonContext, run: Run) -> bool:
+    if run.liveness is Liveness.FRESH or not claims.is_local(context, run.run_id):
         return False
-    worker = parts.worker_identity(run.run_id)
+    worker = context.worker_identity(run.run_id)
     return worker is not None and is_stopped(worker.pid)
 
 
-def gone(parts: DaemonContext, run_id: str, reason: str) -> list[Stimulus]:
+def gone(context: DaemonContext, run_id: str, reason: str) -> list[Stimulus]:
     """If the owner lock is free, read the journal once more: a verdict, or a lost worker."""
-    reader = parts.readers[run_id]
+    reader = context.readers[run_id]
     if reader.verdict is not None:
         return []
     try:
         if is_flocked(reader.run.owner):
             return []
     except (OSError, TypedError) as error:  # the process itself is the witness that is left
-        parts.log.write("owner_unreadable", run_id=run_id, why=str(error))
-        worker = parts.worker_identity(run_id)
+        context.log.write("owner_unreadable", run_id=run_id, why=str(error))
+        worker = context.worker_identity(run_id)
         if worker is not None and is_alive(worker):
             return []
-    found = facts(parts, run_id)
+    found = facts(context, run_id)
     if reader.verdict is None:
         found.append(stimuli.WorkerGone(run_id, reason))
     return found
 
 
-def exited(parts: DaemonContext, run_id: str) -> list[Stimulus]:
+def exited(context: DaemonContext, run_id: str) -> list[Stimulus]:
     """A worker that we watched has exited: reap it and look at what it left."""
-    worker = parts.workers.pop(run_id)
+    worker = context.workers.pop(run_id)
     code = worker.reap()
-    if run_id not in parts.readers:
+    if run_id not in context.readers:
         return []
-    found = facts(parts, run_id)
-    if run_id in parts.placements:  # it was the keeper; its claim tells how the worker ended
-        return [*found, *claims.check_claim(parts, run_id)]
-    if code == CannotBeginError.exit_code and parts.readers[run_id].worker is None:
+    found = facts(context, run_id)
+    if run_id in context.placements:  # it was the keeper; its claim tells how the worker ended
+        return [*found, *claims.check_claim(context, run_id)]
+    if code == CannotBeginError.exit_code and context.readers[run_id].worker is None:
         reason = f"its worker could not begin; {_LAST_WORDS}"
         return [*found, stimuli.LaunchFailed(run_id, reason, transient=False)]
-    return [*found, *gone(parts, run_id, _how(code))]
+    return [*found, *gone(context, run_id, _how(code))]
 
 
 def _how(code: int | None) -> str:

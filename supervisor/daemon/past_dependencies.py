@@ -13,9 +13,9 @@ MISSING = "missing"
 """The status of a run of which there is nothing: its directory and its history are gone."""
 
 
-def accepted(parts: DaemonContext, spec: RunSpec) -> stimuli.Accepted:
+def accepted(context: DaemonContext, spec: RunSpec) -> stimuli.Accepted:
     """A run that is on disk, as the core is told of it."""
-    ended = ((leader.run_id, _status(parts, leader)) for leader in spec.after)
+    ended = ((leader.run_id, _status(context, leader)) for leader in spec.after)
     return stimuli.Accepted(
         run_id=spec.run_id,
         task_id=spec.task_id,
@@ -29,20 +29,20 @@ def accepted(parts: DaemonContext, spec: RunSpec) -> stimuli.Accepted:
     )
 
 
-def _status(parts: DaemonContext, leader: AfterSpec) -> str | None:
+def _status(context: DaemonContext, leader: AfterSpec) -> str | None:
     """How a run ended; None where it has not, where the fleet tells, or nobody can say by now."""
-    if leader.run_id in parts.readers:
+    if leader.run_id in context.readers:
         return None
-    run = parts.layout.run_dir(leader.task_id, leader.run_id)
+    run = context.layout.run_dir(leader.task_id, leader.run_id)
     try:
         if is_dir(run.path):
             verdict = verdict_in(read_journal(run.journal))
             return None if verdict is None else str(verdict.data.get("status"))
-        for _, line in read_lines(parts.layout.history(leader.task_id)):
+        for _, line in read_lines(context.layout.history(leader.task_id)):
             if line.get("runId") == leader.run_id:
                 return str(line.get("status"))
     except (OSError, TypedError) as error:  # it is tried again by the next start
-        parts.log.write("leader_unreadable", run_id=leader.run_id, why=str(error))
+        context.log.write("leader_unreadable", run_id=leader.run_id, why=str(error))
         return None
-    asked = (spec.run_id for request in pending_requests(parts.layout) for spec in request.runs)
+    asked = (spec.run_id for request in pending_requests(context.layout) for spec in request.runs)
     return None if leader.run_id in asked else MISSING

@@ -41,31 +41,31 @@ def resources_of(spec: RunSpec) -> dict[str, float]:
     return dict(spec.pipeline.resources or _SLOT)
 
 
-def place(parts: DaemonContext, run_id: str) -> list[Stimulus]:
+def place(context: DaemonContext, run_id: str) -> list[Stimulus]:
     """Hand in the next attempt of a run, once it is on disk that we do."""
-    reader, placer = parts.readers[run_id], parts.placer_of(run_id)
+    reader, placer = context.readers[run_id], context.placer_of(run_id)
     if placer is None:
         raise LookupError("no engine places runs")
     if not is_dir(reader.run.path):
         return [stimuli.DirectoryGone(run_id)]
-    if placer is parts.callers and not parts.callers.is_there(run_id):
+    if placer is context.callers and not context.callers.is_there(run_id):
         return [stimuli.CallerGone(run_id)]
-    before = parts.placements.get(run_id) or load_placement(reader.run)
+    before = context.placements.get(run_id) or load_placement(reader.run)
     placement = Placement(
         run=reader.run,
         attempt=1 if before is None else before.attempt + 1,
         launcher=placer.name,
-        resources={} if placer is parts.callers else resources_of(reader.spec),
+        resources={} if placer is context.callers else resources_of(reader.spec),
     )
     placement.store()
-    parts.placements[run_id] = placement
-    hand_in(parts, placement)
+    context.placements[run_id] = placement
+    hand_in(context, placement)
     return []
 
 
-def hand_in(parts: DaemonContext, placement: Placement) -> None:
+def hand_in(context: DaemonContext, placement: Placement) -> None:
     """Ask the engine for an attempt, once more or for the first time."""
-    placer = parts.placer_of(placement.run.run_id)
+    placer = context.placer_of(placement.run.run_id)
     if placer is not None:
         placer.place(
             Place(
@@ -77,101 +77,101 @@ def hand_in(parts: DaemonContext, placement: Placement) -> None:
         )
 
 
-def is_on_time(parts: DaemonContext, run: Run) -> bool:
+def is_on_time(context: DaemonContext, run: Run) -> bool:
     """Tell whether a run has been begun, just runs, and beats as it should."""
-    placement = parts.placements[run.run_id]
+    placement = context.placements[run.run_id]
     begun_and_quiet = placement.stand is ClaimState.CLAIMED and placement.owed is None
     return begun_and_quiet and type(run.state) is Running and run.liveness is Liveness.FRESH
 
 
-def look(parts: DaemonContext, run: Run) -> tuple[list[Stimulus], bool | None]:
+def look(context: DaemonContext, run: Run) -> tuple[list[Stimulus], bool | None]:
     """Look once at a run that is placed.
 
     Returns:
         What was seen, and whether its heartbeat has moved; None where nobody has begun it.
     """
     run_id = run.run_id
-    placement, reader = parts.placements[run_id], parts.readers[run_id]
+    placement, reader = context.placements[run_id], context.readers[run_id]
     is_fresh = run.liveness is Liveness.FRESH
     has_moved = reader.beat_moved(sure=is_fresh)
     found: list[Stimulus] = []
     if not is_fresh or reader.has_news():
-        found += facts(parts, run_id)
+        found += facts(context, run_id)
     if placement.owed is not None:
-        found += _back(parts, run_id, *placement.owed)
+        found += _back(context, run_id, *placement.owed)
     was_begun = placement.stand is ClaimState.CLAIMED
     if not has_moved or not was_begun:
-        found += check_claim(parts, run_id)
+        found += check_claim(context, run_id)
     if placement.stand is ClaimState.UNCLAIMED:
-        found += _caller_gone(parts, placement)
+        found += _caller_gone(context, placement)
     if placement.stand is not ClaimState.CLAIMED:
         return found, None
     return found, has_moved or not was_begun
 
 
-def _caller_gone(parts: DaemonContext, placement: Placement) -> list[Stimulus]:
+def _caller_gone(context: DaemonContext, placement: Placement) -> list[Stimulus]:
     """The caller of a run may have ended before it began the run: then nobody will."""
     run_id = placement.run.run_id
-    if placement.launcher != parts.callers.name or parts.callers.is_there(run_id):
+    if placement.launcher != context.callers.name or context.callers.is_there(run_id):
         return []
     try:
-        if placement.take_back(parts.clock):
+        if placement.take_back(context.clock):
             return [stimuli.CallerGone(run_id)]
     except OSError as error:  # the next scan tries again
-        parts.log.write("take_back_failed", run_id=run_id, why=str(error))
+        context.log.write("take_back_failed", run_id=run_id, why=str(error))
         return []
-    return on_claimed(parts, run_id)  # the lock is released once the claim is made
+    return on_claimed(context, run_id)  # the lock is released once the claim is made
 
 
-def hinted(parts: DaemonContext, run_ids: Iterable[str]) -> list[Stimulus]:
+def hinted(context: DaemonContext, run_ids: Iterable[str]) -> list[Stimulus]:
     """Check the runs that their hosts gave a hint about: they have begun or ended."""
     found: list[Stimulus] = []
     for run_id in run_ids:
-        if run_id in parts.placements:
-            found += facts(parts, run_id)
-            found += check_claim(parts, run_id)
+        if run_id in context.placements:
+            found += facts(context, run_id)
+            found += check_claim(context, run_id)
     return found
 
 
-def heard(parts: DaemonContext, answers: Iterable[Answer]) -> list[Stimulus]:
+def heard(context: DaemonContext, answers: Iterable[Answer]) -> list[Stimulus]:
     """What an agent has said, as reasons to look."""
     found: list[Stimulus] = []
     for answer in answers:
         match answer:
             case AgentReady():
-                parts.log.write("engine_reached")
+                context.log.write("engine_reached")
             case Note(text):
-                parts.log.write("engine_note", text=text)
-                parts.reporter.note(text)
+                context.log.write("engine_note", text=text)
+                context.reporter.note(text)
             case Placed(key, job):
-                parts.log.write("run_placed", key=key, job=job)
+                context.log.write("run_placed", key=key, job=job)
             case Refused(key, why, transient):
-                parts.log.write("placement_refused", key=key, why=why)
-                found += _done_with(parts, key, why, transient)
+                context.log.write("placement_refused", key=key, why=why)
+                found += _done_with(context, key, why, transient)
             case JobEnded(key, why):
-                parts.log.write("placement_ended", key=key, why=why)
-                found += _done_with(parts, key, why, True)
+                context.log.write("placement_ended", key=key, why=why)
+                found += _done_with(context, key, why, True)
     return found
 
 
-def _done_with(parts: DaemonContext, key: str, why: str, transient: bool) -> list[Stimulus]:
+def _done_with(context: DaemonContext, key: str, why: str, transient: bool) -> list[Stimulus]:
     """The engine has done with an attempt: it is taken back, or was begun and is looked at."""
     run_id = key.rpartition(".")[0]
-    placement = parts.placements.get(run_id)
+    placement = context.placements.get(run_id)
     if placement is None or placement.key != key:
         return []
-    found = _back(parts, run_id, why, transient)
-    return found or check_claim(parts, run_id)
+    found = _back(context, run_id, why, transient)
+    return found or check_claim(context, run_id)
 
 
-def _back(parts: DaemonContext, run_id: str, why: str, transient: bool) -> list[Stimulus]:
+def _back(context: DaemonContext, run_id: str, why: str, transient: bool) -> list[Stimulus]:
     """Take an attempt back; nothing where somebody has begun it, or where we had already."""
-    placement = parts.placements[run_id]
+    placement = context.placements[run_id]
     if placement.stand is not ClaimState.UNCLAIMED:
         placement.owed = None
         return []
     try:
-        if placement.take_back(parts.clock):
+        if placement.take_back(context.clock):
             placement.owed = None
             # The first where it was to start, the second where it was to end.
             return [
@@ -179,22 +179,22 @@ def _back(parts: DaemonContext, run_id: str, why: str, transient: bool) -> list[
                 stimuli.WorkerGone(run_id, "nobody had begun it"),
             ]
         placement.owed = None
-        return on_claimed(parts, run_id)
+        return on_claimed(context, run_id)
     except FileNotFoundError:
         return [stimuli.DirectoryGone(run_id)]
     except OSError as error:
-        parts.log.write("take_back_failed", run_id=run_id, why=str(error))
+        context.log.write("take_back_failed", run_id=run_id, why=str(error))
         placement.owed = why, transient
         return []
 
 
-def withdraw(parts: DaemonContext, fleet: Fleet, *, ending: bool = False) -> list[Stimulus]:
+def withdraw(context: DaemonContext, fleet: Fleet, *, ending: bool = False) -> list[Stimulus]:
     """Take back what waits in the engine while it is paused, or while nothing more is to start.
 
     A sub-pipeline's run is not: its parent waits for it.
 
     Args:
-        parts: the effects and the books.
+        context: the effects and the books.
         fleet: all runs.
         ending: what runs is to end; what is queued stays so.
     """
@@ -202,34 +202,34 @@ def withdraw(parts: DaemonContext, fleet: Fleet, *, ending: bool = False) -> lis
     if not (fleet.holds or ending):
         return []
     found: list[Stimulus] = []
-    for run_id, placement in parts.placements.items():
+    for run_id, placement in context.placements.items():
         run = fleet.active.get(run_id)
         if run is None or not run.needs_slot or placement.stand is not ClaimState.UNCLAIMED:
             continue
         if ending or fleet.holds.hold(run.group):
             try:
-                if placement.take_back(parts.clock):
-                    placer = parts.placer_of(run_id)
+                if placement.take_back(context.clock):
+                    placer = context.placer_of(run_id)
                     if placer is not None:
                         placer.cancel(Cancel(placement.key, claimed=False))
                     found.append(stimuli.PlacementWithdrawn(run_id))
                 else:
-                    found += on_claimed(parts, run_id)
+                    found += on_claimed(context, run_id)
             except OSError as error:  # the next scan tries again
-                parts.log.write("take_back_failed", run_id=run_id, why=str(error))
+                context.log.write("take_back_failed", run_id=run_id, why=str(error))
     return found
 
 
-def ask_stop(parts: DaemonContext, run_id: str) -> list[Stimulus]:
+def ask_stop(context: DaemonContext, run_id: str) -> list[Stimulus]:
     """End a run: at once where nobody has begun it, else by the engine; the wish is on disk."""
-    placement, placer = parts.placements[run_id], parts.placer_of(run_id)
-    found = _back(parts, run_id, "it is to end", True)
+    placement, placer = context.placements[run_id], context.placer_of(run_id)
+    found = _back(context, run_id, "it is to end", True)
     if placer is not None and placement.owed is None:
         placer.cancel(Cancel(placement.key, placement.stand is ClaimState.CLAIMED))
     return found
 
 
-def silence(parts: DaemonContext, run_id: str) -> bool:
+def silence(context: DaemonContext, run_id: str) -> bool:
     """Before the supervisor speaks for a run: nobody else may any more.
 
     Returns:
@@ -238,15 +238,15 @@ def silence(parts: DaemonContext, run_id: str) -> bool:
     Raises:
         OSError: the disk refuses.
     """
-    placement = parts.placements.get(run_id)
+    placement = context.placements.get(run_id)
     if placement is None:
         return True
-    placement.silence(parts.clock)
-    return placement.stand is ClaimState.TAKEN_BACK or is_local(parts, run_id)
+    placement.silence(context.clock)
+    return placement.stand is ClaimState.TAKEN_BACK or is_local(context, run_id)
 
 
 def take_up(
-    parts: DaemonContext, placement: Placement, about: stimuli.Accepted, *, started: bool
+    context: DaemonContext, placement: Placement, about: stimuli.Accepted, *, started: bool
 ) -> list[Stimulus] | None:
     """What a start makes of a run that an earlier supervisor had placed.
 
@@ -257,20 +257,20 @@ def take_up(
     Raises:
         OSError: the disk refuses to take it back.
     """
-    run_id, placer = about.run_id, parts.placer_of(about.run_id)
+    run_id, placer = about.run_id, context.placer_of(about.run_id)
     same = placer is not None and placer.name == placement.launcher
     if placement.stand is ClaimState.UNCLAIMED and not started and not same:
-        placement.take_back(parts.clock)
+        placement.take_back(context.clock)
     if placement.stand is ClaimState.TAKEN_BACK:
         return None
-    parts.placements[run_id] = placement
+    context.placements[run_id] = placement
     if placement.stand is ClaimState.REVOKED:
         reason = "its worker was not heard of any more, and its claim was taken away"
         return [stimuli.Adopted(about, started=True), stimuli.WorkerGone(run_id, reason)]
     if placement.stand is ClaimState.UNCLAIMED and not started:
-        hand_in(parts, placement)
+        hand_in(context, placement)
         return [stimuli.Adopted(about, started=False)]
     placement.stand = ClaimState.CLAIMED
-    parts.log.write("run_adopted", run_id=run_id)
-    parts.reporter.adopted(parts.readers[run_id].spec)
-    return [stimuli.Adopted(about, started=started), *remote_event(parts, run_id)]
+    context.log.write("run_adopted", run_id=run_id)
+    context.reporter.adopted(context.readers[run_id].spec)
+    return [stimuli.Adopted(about, started=started), *remote_event(context, run_id)]

@@ -46,92 +46,92 @@ IN_ORIGINAL: Final = (
 )
 
 
-def recover(parts: DaemonContext) -> list[Stimulus]:
+def recover(context: DaemonContext) -> list[Stimulus]:
     """Take up every accepted run.
 
     Returns:
         Stimuli in the order of acceptance; runs that an earlier version accepted come first, by
         their ids.
     """
-    record, now = load_root_record(parts.layout), root_record(parts.layout)
+    record, now = load_root_record(context.layout), root_record(context.layout)
     copied = copied_from(record, now)
     if copied is not None:
-        parts.log.write("root_copied", original=copied.original, is_there=copied.is_there)
-        parts.reporter.note(
-            f"{parts.layout.root} is {copied.summary}: runs that were in progress there are "
+        context.log.write("root_copied", original=copied.original, is_there=copied.is_there)
+        context.reporter.note(
+            f"{context.layout.root} is {copied.summary}: runs that were in progress there are "
             "recorded here as worker-lost and their processes are left alone; queued runs start "
             "here, too"
         )
-    swept_count = parts.intake.sweep() + sweep_removed(parts.layout)
+    swept_count = context.intake.sweep() + sweep_removed(context.layout)
     if swept_count:
-        parts.log.write("swept", files_count=swept_count)
+        context.log.write("swept", files_count=swept_count)
     stimuli_of: dict[str, list[Stimulus]] = {}
-    restore_histories(parts, every_task=record is None or copied is not None)
-    asked = {spec.run_id for r in pending_requests(parts.layout) for spec in r.runs}
-    names = sorted(os.listdir(parts.layout.accepted))
+    restore_histories(context, every_task=record is None or copied is not None)
+    asked = {spec.run_id for r in pending_requests(context.layout) for spec in r.runs}
+    names = sorted(os.listdir(context.layout.accepted))
     accepted_ids = frozenset(filter(is_run_id, names))
     for name in names:
         if not is_run_id(name):
-            parts.log.write("foreign_marker", name=name)
+            context.log.write("foreign_marker", name=name)
             continue
         try:
-            task_id = _task_of(parts, name)
+            task_id = _task_of(context, name)
             if task_id is None or (
-                name in asked and not is_dir(parts.layout.run_dir(task_id, name).path)
+                name in asked and not is_dir(context.layout.run_dir(task_id, name).path)
             ):
-                os.unlink(parts.layout.marker(name))  # its request, still there, makes it anew
+                os.unlink(context.layout.marker(name))  # its request, still there, makes it anew
                 continue
             stimuli_of[name] = _take_up(
-                parts, task_id, name, accepted_ids, is_copy=copied is not None
+                context, task_id, name, accepted_ids, is_copy=copied is not None
             )
         except OSError as error:  # the other runs are taken up all the same
-            parts.readers.pop(name, None)
-            parts.unreadable[name] = str(error)
-            parts.log.write("run_unreadable", run_id=name, why=str(error))
-            parts.reporter.note(f"{name} cannot be read and is left to the next start: {error}")
+            context.readers.pop(name, None)
+            context.unreadable[name] = str(error)
+            context.log.write("run_unreadable", run_id=name, why=str(error))
+            context.reporter.note(f"{name} cannot be read and is left to the next start: {error}")
         except TypedError as error:  # its marker and its records stay as they are
-            parts.readers.pop(name, None)
-            parts.log.write("run_left_alone", run_id=name, why=str(error))
-            parts.reporter.note(f"run {name} is left alone: {error}")
-    numbers = {run_id: parts.readers[run_id].number for run_id in stimuli_of}
-    parts.intake.count_on(max(numbers.values(), default=0))
+            context.readers.pop(name, None)
+            context.log.write("run_left_alone", run_id=name, why=str(error))
+            context.reporter.note(f"run {name} is left alone: {error}")
+    numbers = {run_id: context.readers[run_id].number for run_id in stimuli_of}
+    context.intake.count_on(max(numbers.values(), default=0))
     order = sorted(stimuli_of, key=lambda run_id: (numbers[run_id], run_id))
     found = [item for run_id in order for item in stimuli_of[run_id]]
-    found += _stale_states(parts)
+    found += _stale_states(context)
     if now != record:
         try:
-            store_root_record(parts.layout, now)
+            store_root_record(context.layout, now)
         except (OSError, TypedError) as error:  # the next start says the same again
-            parts.log.write("root_record_failed", why=str(error))
+            context.log.write("root_record_failed", why=str(error))
     return found
 
 
-def _stale_states(parts: DaemonContext) -> list[Stimulus]:
+def _stale_states(context: DaemonContext) -> list[Stimulus]:
     """The states that somebody lost or edited; the histories tell what they must say."""
     found: list[Stimulus] = []
-    for task_id in tasks(parts.layout):
+    for task_id in tasks(context.layout):
         try:
-            stale = parts.persistence.is_stale(task_id)
+            stale = context.persistence.is_stale(task_id)
         except (OSError, TypedError) as error:  # something that is no history is in its place
-            parts.log.write("history_unreadable", task_id=task_id, why=str(error))
+            context.log.write("history_unreadable", task_id=task_id, why=str(error))
             continue
         if stale:
-            parts.log.write("state_stale", task_id=task_id)
+            context.log.write("state_stale", task_id=task_id)
             found.append(stimuli.StateStale(task_id))
     return found
 
 
-def _task_of(parts: DaemonContext, run_id: str) -> str | None:
+def _task_of(context: DaemonContext, run_id: str) -> str | None:
     """The task that a marker names; where it is damaged the run's directory is looked for."""
-    layout = parts.layout
+    layout = context.layout
     path = layout.marker(run_id)
     task_id = ""
     try:
         task_id = read_marker(path)
     except BadFileError:
-        parts.log.write("marker_unreadable", run_id=run_id, now_at=parts.intake.reject(path))
+        context.log.write("marker_unreadable", run_id=run_id, now_at=context.intake.reject(path))
     except TypedError as error:
-        parts.log.write("marker_unreadable", run_id=run_id, why=str(error))
+        context.log.write("marker_unreadable", run_id=run_id, why=str(error))
     named = task_id if id_problem(task_id) is None else None
     if named is not None and is_dir(layout.run_dir(named, run_id).path):
         return named
@@ -142,12 +142,17 @@ def _task_of(parts: DaemonContext, run_id: str) -> str | None:
 
 
 def _take_up(
-    parts: DaemonContext, task_id: str, run_id: str, accepted_ids: frozenset[str], *, is_copy: bool
+    context: DaemonContext,
+    task_id: str,
+    run_id: str,
+    accepted_ids: frozenset[str],
+    *,
+    is_copy: bool,
 ) -> list[Stimulus]:
     """One run.
 
     Args:
-        parts: the effects and the books.
+        context: the effects and the books.
         task_id: its task.
         run_id: the run.
         accepted_ids: all runs that have a marker.
@@ -157,41 +162,41 @@ def _take_up(
         NewerRecordError: a later version wrote it.
         BadFileError: its directory is not ours.
     """
-    run, layout = parts.layout.run_dir(task_id, run_id), parts.layout
+    run, layout = context.layout.run_dir(task_id, run_id), context.layout
     make_private(layout.task_dir(task_id), layout.runs_of(task_id))
     if os.path.lexists(run.path):
         make_private(run.path)
-    spec = _spec(parts, task_id, run_id)
+    spec = _spec(context, task_id, run_id)
     _check_version(run, task_id)
-    parts.intake.sweep_files(run.path, run.commands, run.errors, only_writer=is_copy)
-    parts.aside.make_room(run.manifest)
+    context.intake.sweep_files(run.path, run.commands, run.errors, only_writer=is_copy)
+    context.aside.make_room(run.manifest)
     if not os.path.lexists(layout.marker(run_id)):
-        parts.intake.mark([spec])  # something else stood there
-    reader = RunReader(parts.layout, spec)
-    parts.readers[run_id] = reader
-    about = accepted(parts, spec)
-    seen = facts(parts, run_id)
+        context.intake.mark([spec])  # something else stood there
+    reader = RunReader(context.layout, spec)
+    context.readers[run_id] = reader
+    about = accepted(context, spec)
+    seen = facts(context, run_id)
     started = has_begun(run, reader.facts, reader.bad_lines_count)
-    line = parts.persistence.recorded(task_id, accepted_ids).get(run_id)
+    line = context.persistence.recorded(task_id, accepted_ids).get(run_id)
     if line is not None and reader.verdict is None:
-        give_verdict(parts, reader, line)
+        give_verdict(context, reader, line)
     if reader.verdict is not None:
-        return [about, verdict(run_id, parts)]
+        return [about, verdict(run_id, context)]
     if any(isinstance(s, stimuli.DirectoryGone) for s in seen):
         return [about, stimuli.DirectoryGone(run_id)]
     placement = load_placement(run)
     if placement is not None:
-        placed = placements.take_up(parts, placement, about, started=started)
+        placed = placements.take_up(context, placement, about, started=started)
         if placed is not None:
             adopted, *more = placed
             return [adopted, *_cancelled(reader), *more]
-    if _is_owned(parts, reader):
-        _watch(parts, run_id)
-        parts.log.write("run_adopted", run_id=run_id)
-        parts.reporter.adopted(spec)
+    if _is_owned(context, reader):
+        _watch(context, run_id)
+        context.log.write("run_adopted", run_id=run_id)
+        context.reporter.adopted(spec)
         return [stimuli.Adopted(about, started), *_cancelled(reader)]
     if started:
-        reason = IN_ORIGINAL if parts.began_elsewhere(run_id) else UNSERVED
+        reason = IN_ORIGINAL if context.began_elsewhere(run_id) else UNSERVED
         return [
             stimuli.Adopted(about, True),
             *_cancelled(reader),
@@ -200,19 +205,19 @@ def _take_up(
     return [about]
 
 
-def _spec(parts: DaemonContext, task_id: str, run_id: str) -> RunSpec:
+def _spec(context: DaemonContext, task_id: str, run_id: str) -> RunSpec:
     """The run's spec, or the little that its marker tells where the spec is gone or damaged."""
-    path = parts.layout.run_dir(task_id, run_id).spec
+    path = context.layout.run_dir(task_id, run_id).spec
     try:
         spec = load_spec(path)
     except NewerRecordError:
         raise
     except (OSError, TypedError) as error:
-        parts.log.write("spec_unreadable", run_id=run_id, why=str(error))
+        context.log.write("spec_unreadable", run_id=run_id, why=str(error))
     else:
         if (spec.task_id, spec.run_id) == (task_id, run_id):
             return spec
-        parts.log.write("spec_of_another_run", run_id=run_id, says=spec.run_id)
+        context.log.write("spec_of_another_run", run_id=run_id, says=spec.run_id)
     return RunSpec(
         run_id=run_id,
         task_id=task_id,
@@ -234,23 +239,23 @@ def _check_version(run: RunDir, task_id: str) -> None:
         return
 
 
-def _is_owned(parts: DaemonContext, reader: RunReader) -> bool:
+def _is_owned(context: DaemonContext, reader: RunReader) -> bool:
     """A worker lives; where its lock's file was replaced, the process itself is the witness."""
     try:
         return is_flocked(reader.run.owner)
     except BadFileError as error:
-        parts.log.write("owner_unreadable", run_id=reader.spec.run_id, why=str(error))
-        worker = parts.worker_identity(reader.spec.run_id)
+        context.log.write("owner_unreadable", run_id=reader.spec.run_id, why=str(error))
+        worker = context.worker_identity(reader.spec.run_id)
         return worker is not None and is_alive(worker)
 
 
-def _watch(parts: DaemonContext, run_id: str) -> None:
-    worker = parts.worker_identity(run_id)
+def _watch(context: DaemonContext, run_id: str) -> None:
+    worker = context.worker_identity(run_id)
     if worker is None:
         return
     pidfd = living_pidfd(worker)
     if pidfd is not None:
-        parts.workers[run_id] = LaunchedWorker(
+        context.workers[run_id] = LaunchedWorker(
             pid=worker.pid, start_ticks=worker.start_ticks, pidfd=pidfd
         )
 

@@ -29,25 +29,25 @@ REASON: Final = (
 _GROUP_COUNT: Final = 500  # runs that are read and appended together
 
 
-def restore_histories(parts: DaemonContext, *, every_task: bool) -> None:
+def restore_histories(context: DaemonContext, *, every_task: bool) -> None:
     """Give histories the runs that they lack. Call before markers are walked.
 
     Args:
-        parts: the effects and the books.
+        context: the effects and the books.
         every_task: check all tasks, not only those whose history is shorter than it was.
     """
-    for task_id in tasks(parts.layout):
-        if not every_task and not parts.persistence.lacks_lines(task_id):
+    for task_id in tasks(context.layout):
+        if not every_task and not context.persistence.lacks_lines(task_id):
             continue
         try:
-            _restore(parts, task_id)
+            _restore(context, task_id)
         except (OSError, TypedError) as error:  # the next start tries again
-            parts.log.write("history_not_restored", task_id=task_id, why=str(error))
-            parts.reporter.note(f"task {task_id}: its history could not be completed: {error}")
+            context.log.write("history_not_restored", task_id=task_id, why=str(error))
+            context.reporter.note(f"task {task_id}: its history could not be completed: {error}")
 
 
-def _restore(parts: DaemonContext, task_id: str) -> None:
-    layout = parts.layout
+def _restore(context: DaemonContext, task_id: str) -> None:
+    layout = context.layout
     try:
         names = sorted(name for name in os.listdir(layout.runs_of(task_id)) if is_run_id(name))
     except FileNotFoundError:
@@ -62,7 +62,7 @@ def _restore(parts: DaemonContext, task_id: str) -> None:
     for name in names:
         if name in known:
             continue
-        reader = _reader(parts, task_id, name)
+        reader = _reader(context, task_id, name)
         if reader is None:
             continue
         if reader.verdict is None:
@@ -70,42 +70,42 @@ def _restore(parts: DaemonContext, task_id: str) -> None:
             continue
         finished.append(reader)
         if len(finished) == _GROUP_COUNT:
-            parts.persistence.restore_lines(finished)
+            context.persistence.restore_lines(finished)
             restored_count += len(finished)
             finished.clear()
     if finished:
-        parts.persistence.restore_lines(finished)
+        context.persistence.restore_lines(finished)
         restored_count += len(finished)
-    parts.intake.mark(unfinished)
+    context.intake.mark(unfinished)
     if restored_count or unfinished:
         counts = {"restored_count": restored_count, "unfinished_count": len(unfinished)}
-        parts.log.write("history_restored", task_id=task_id, **counts)
-        parts.reporter.note(
+        context.log.write("history_restored", task_id=task_id, **counts)
+        context.reporter.note(
             f"task {task_id}: its history lacked {restored_count} finished runs, which were added "
             f"from their journals; {len(unfinished)} unfinished runs were taken up again"
         )
 
 
-def _reader(parts: DaemonContext, task_id: str, run_id: str) -> RunReader | None:
+def _reader(context: DaemonContext, task_id: str, run_id: str) -> RunReader | None:
     """A run's records; None if they cannot be read, which ``verify`` reports."""
     try:
-        spec = load_spec(parts.layout.run_dir(task_id, run_id).spec)
+        spec = load_spec(context.layout.run_dir(task_id, run_id).spec)
         if (spec.task_id, spec.run_id) != (task_id, run_id):
             return None
-        reader = RunReader(parts.layout, spec)
+        reader = RunReader(context.layout, spec)
         reader.read()
         reader.close()
     except (OSError, TypedError) as error:
-        parts.log.write("run_left_alone", run_id=run_id, why=str(error))
+        context.log.write("run_left_alone", run_id=run_id, why=str(error))
         return None
     return reader
 
 
-def give_verdict(parts: DaemonContext, reader: RunReader, line: Mapping[str, Any]) -> bool:
+def give_verdict(context: DaemonContext, reader: RunReader, line: Mapping[str, Any]) -> bool:
     """Write the verdict that the history has into the journal of a run that has none.
 
     Args:
-        parts: the effects and the books.
+        context: the effects and the books.
         reader: the run.
         line: its line of the history.
 
@@ -123,7 +123,7 @@ def give_verdict(parts: DaemonContext, reader: RunReader, line: Mapping[str, Any
     if owner_fd is None:
         return False
     try:
-        journal = JournalWriter(reader.run.journal, by="supervisor", clock=parts.clock)
+        journal = JournalWriter(reader.run.journal, by="supervisor", clock=context.clock)
         try:
             verdict = {
                 "status": status,
@@ -140,8 +140,8 @@ def give_verdict(parts: DaemonContext, reader: RunReader, line: Mapping[str, Any
     finally:
         os.close(owner_fd)
     reader.read()
-    parts.log.write("verdict_from_history", run_id=reader.spec.run_id, status=status)
-    parts.reporter.note(
+    context.log.write("verdict_from_history", run_id=reader.spec.run_id, status=status)
+    context.reporter.note(
         f"{reader.spec.run_id}: its history has it as {status}; its records are older and were "
         "completed"
     )

@@ -28,15 +28,15 @@ class ExitPolicy:
     """Decides it, turn by turn.
 
     Args:
-        parts: the effects and the books.
+        context: the effects and the books.
         errand: when to leave.
 
     Attributes:
         at_once: somebody asked us to leave the workers running.
     """
 
-    def __init__(self, parts: DaemonContext, errand: ExitCondition) -> None:
-        self._parts = parts
+    def __init__(self, context: DaemonContext, errand: ExitCondition) -> None:
+        self._context = context
         self._errand = errand
         self._owed_since: float | None = None
         self._told_paused = False
@@ -63,12 +63,12 @@ class ExitPolicy:
             self._tell_paused(fleet)
             return False
         if not fleet.active and not asked:
-            return not self._parts.workers
+            return not self._context.workers
         return self._has_waited(fleet, asked=asked)
 
     def _has_waited(self, fleet: Fleet, *, asked: bool) -> bool:
         """All else is done: tell whether what is refused was waited for long enough."""
-        now = self._parts.clock.mono_s()
+        now = self._context.clock.mono_s()
         if self._owed_since is None:
             self._owed_since = now
         refused = bool(fleet.unwritten())
@@ -82,5 +82,7 @@ class ExitPolicy:
         count = 0 if fleet.active else fleet.paused_count()
         if count and not self._told_paused:
             what = "1 run is" if count == 1 else f"{count} runs are"
-            self._parts.reporter.note(f"{what} held back by a pause; 'supervisor resume' lifts it")
+            self._context.reporter.note(
+                f"{what} held back by a pause; 'supervisor resume' lifts it"
+            )
         self._told_paused = count > 0

@@ -62,11 +62,11 @@ class StatusFile:
     What did not change costs a comparison for each run, and nothing where no run did.
 
     Args:
-        parts: the effects and the books.
+        context: the effects and the books.
     """
 
-    def __init__(self, parts: DaemonContext) -> None:
-        self._parts = parts
+    def __init__(self, context: DaemonContext) -> None:
+        self._context = context
         self._last: dict[str, Any] | None = None
         self._shown: dict[str, _Shown] = {}
         self._active: Mapping[str, Run] = {}
@@ -83,23 +83,23 @@ class StatusFile:
         shown = self._shown.values()
         if changed:
             rows = (one.row for one in shown if one.row.status == "in_progress")
-            self._parts.reporter.update_rows(rows)
+            self._context.reporter.update_rows(rows)
         record = {"schema": "pipeline-supervisor/status/1", "updated_at": now_text(), **head}
         data = to_bytes({**record, "runs": []})
         if shown:
             runs = (_BETWEEN.join(one.text for one in shown)).encode()
             data = data.removesuffix(_NO_RUNS) + _BEGIN + runs + _END
         with contextlib.suppress(OSError, TypedError):
-            replace_file(self._parts.layout.status, data, flush=False)
+            replace_file(self._context.layout.status, data, flush=False)
 
     def _look(self, fleet: Fleet) -> bool:
         """Bring up to date what is shown of each run; tell whether any of it changed."""
-        if fleet.active is self._active and self._parts.news_count == self._news_count:
+        if fleet.active is self._active and self._context.news_count == self._news_count:
             return False
-        self._active, self._news_count = fleet.active, self._parts.news_count
+        self._active, self._news_count = fleet.active, self._context.news_count
         self._counts = live_counts(fleet)
         changed = False
-        readers, workers, before = self._parts.readers, self._parts.workers, self._shown
+        readers, workers, before = self._context.readers, self._context.workers, self._shown
         for run_id, run in fleet.active.items():
             known, worker = before.get(run_id), workers.get(run_id)
             if (
@@ -117,7 +117,7 @@ class StatusFile:
 
     def _show(self, run: Run, worker: LaunchedWorker | None, known: "_Shown | None") -> _Shown:
         """Show one run; its journal is folded anew only where it has grown."""
-        reader = self._parts.readers[run.run_id]
+        reader = self._context.readers[run.run_id]
         same = known is not None and known.progress.facts_count == len(reader.facts)
         found = known.progress if known is not None and same else progress_of(reader.facts)
         row = self._row(run, worker, found)
@@ -153,10 +153,10 @@ class StatusFile:
             for name in sorted({*fleet.groups, *(g for g in (*counts, *queued) if g is not None)})
         }
         return {
-            "supervisor": self._parts.mine.to_json(),
+            "supervisor": self._context.mine.to_json(),
             "mode": str(fleet.mode),
-            "watch": self._parts.watcher.check(),
-            "durability": self._parts.durability,
+            "watch": self._context.watcher.check(),
+            "durability": self._context.durability,
             "max_runs": fleet.max_runs,
             "running_count": counts.total(),
             "queued_count": len(fleet.queued),
@@ -166,12 +166,12 @@ class StatusFile:
 
     def _placed(self, run: Run, found: Progress) -> str | None:
         """The engine in whose queue a run waits; None where it waits in none."""
-        placement = self._parts.placements.get(run.run_id)
+        placement = self._context.placements.get(run.run_id)
         waits = placement is not None and placement.stand is ClaimState.UNCLAIMED
         return placement.launcher if placement and waits and found.started_at is None else None
 
     def _row(self, run: Run, worker: LaunchedWorker | None, found: Progress) -> Row:
-        spec = self._parts.readers[run.run_id].spec
+        spec = self._context.readers[run.run_id].spec
         return Row(
             run_id=run.run_id,
             task_id=run.task_id,
@@ -184,7 +184,7 @@ class StatusFile:
             stages_count=len(spec.pipeline.stages),
             stages_ended_count=found.ended_count,
             running=found.running,
-            host=run.host or (None if found.started_at is None else self._parts.mine.host),
+            host=run.host or (None if found.started_at is None else self._context.mine.host),
         )
 
 

@@ -36,7 +36,7 @@ CLOSE_S: Final = 5.0  # what the engine has not got yet goes out
 _READ_BYTES: Final = 65_536
 
 
-class EngineLauncher:
+class EngineClient:
     """Hands attempts to an engine by an agent.
 
     Args:

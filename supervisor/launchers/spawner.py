@@ -1,6 +1,6 @@
 """Starting workers. The owner lock is taken first and inherited, so no worker is ever unowned.
 
-``ExecLauncher`` starts ``python -I -m workers RUN_DIR --owner-fd N`` in a session of its own: a
+``ExecSpawner`` starts ``python -I -m workers RUN_DIR --owner-fd N`` in a session of its own: a
 terminal's Ctrl-C reaches the supervisor alone, and the worker outlives a killed supervisor. A
 launcher is a seam of few methods, so that workers may come from elsewhere.
 """
@@ -88,7 +88,7 @@ def _held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class Launcher(Protocol):
+class Spawner(Protocol):
     """What the spawner needs of a way to start workers."""
 
     def launch(self, run: RunDir, owner_fd: int) -> LaunchedWorker | LaunchFailure:
@@ -158,7 +158,7 @@ def runs_at_once(max_runs: int) -> int:
     return min(max_runs, max(1, soft - BASE_DESCRIPTORS_COUNT))
 
 
-class ExecLauncher:
+class ExecSpawner:
     """Starts each worker as a fresh interpreter.
 
     Args:

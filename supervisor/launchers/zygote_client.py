@@ -16,8 +16,8 @@ from typing import Final
 import workers
 from supervisor.launchers.spawner import (
     LaunchedWorker,
-    Launcher,
     LaunchFailure,
+    Spawner,
     open_words,
     refused,
     start_child,
@@ -142,7 +142,7 @@ def _start(fd: int, stderr_path: str | None) -> "subprocess.Popen[bytes]":
     return start_child(words, inherited_fd=fd, stderr_path=stderr_path)
 
 
-class ZygoteLauncher:
+class ZygoteSpawner:
     """Starts workers by fork; see Launcher.
 
     Made before the root is known to be ours, so that the zygote gets ready meanwhile; it forks
@@ -151,11 +151,11 @@ class ZygoteLauncher:
 
     def __init__(self) -> None:
         self._stderr_path: str | None = None
-        self._fallback: Launcher | None = None
+        self._fallback: Spawner | None = None
         self._failures_count = 0
         self._zygote: ZygoteProcess | None = None
 
-    def settle(self, stderr_path: str, fallback: Launcher) -> None:
+    def settle(self, stderr_path: str, fallback: Spawner) -> None:
         """The root is ours.
 
         Args:

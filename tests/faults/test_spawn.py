@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.launchers.spawner import ExecLauncher, LaunchedWorker
+from supervisor.launchers.spawner import ExecSpawner, LaunchedWorker
 from tests.contract.worker.work import Run, make, shell
 from tests.faults.engine.lab import LAST_CALL, Lab
 from tests.faults.engine.scenario import LIVING
@@ -25,7 +25,7 @@ needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="there is n
 def launched(run: Run) -> LaunchedWorker:
     owner_fd = take_flock(run.run.owner)
     assert owner_fd is not None
-    worker = ExecLauncher(str(run.root / "workers.log")).launch(run.run, owner_fd)
+    worker = ExecSpawner(str(run.root / "workers.log")).launch(run.run, owner_fd)
     os.close(owner_fd)
     assert isinstance(worker, LaunchedWorker)
     return worker

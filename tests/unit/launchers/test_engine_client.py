@@ -18,7 +18,7 @@ from supervisor.launchers.agents.protocol import (
     Place,
     Placed,
 )
-from supervisor.launchers.engine_client import EngineLauncher
+from supervisor.launchers.engine_client import EngineClient
 from tests.root import wait_until
 
 ECHO = """
@@ -59,7 +59,7 @@ sock.close()
 open(path, "w").close()
 """
 
-Make = Callable[..., EngineLauncher]
+Make = Callable[..., EngineClient]
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """Makes launchers with an agent of a few lines; their agents are gone afterwards."""
     made = []
 
-    def of(script: str, options: str = "{}") -> EngineLauncher:
+    def of(script: str, options: str = "{}") -> EngineClient:
         words = [sys.executable, "-c", script]
-        made.append(EngineLauncher("dask", words, options, str(tmp_path / "words")))
+        made.append(EngineClient("dask", words, options, str(tmp_path / "words")))
         return made[-1]
 
     yield of
@@ -81,7 +81,7 @@ def order(number: int = 1, size: int = 10) -> Place:
     return Place(key=f"r{number}.1", run_dir="x" * size, attempt=1)
 
 
-def hear(launcher: EngineLauncher, count: int) -> list[Answer]:
+def hear(launcher: EngineClient, count: int) -> list[Answer]:
     """What is said, once it is so much."""
     found: list[Answer] = []
 

@@ -10,7 +10,7 @@ import pytest
 
 from supervisor.launchers import zygote_client as module
 from supervisor.launchers.spawner import LaunchedWorker, LaunchFailure
-from supervisor.launchers.zygote_client import FAILURES_COUNT, ZygoteLauncher
+from supervisor.launchers.zygote_client import FAILURES_COUNT, ZygoteSpawner
 from workers.processes.tree import Process
 from workers.records.layout import RunDir
 
@@ -38,8 +38,8 @@ def fallback() -> Fallback:
 
 
 @pytest.fixture
-def launcher(tmp_path: Path, fallback: Fallback) -> Iterator[ZygoteLauncher]:
-    made = ZygoteLauncher()
+def launcher(tmp_path: Path, fallback: Fallback) -> Iterator[ZygoteSpawner]:
+    made = ZygoteSpawner()
     made.settle(str(tmp_path / "workers.log"), fallback)
     yield made
     made.close()
@@ -59,7 +59,7 @@ def owner_fd(tmp_path: Path) -> Iterator[int]:
 
 
 def test_a_worker_is_told_with_its_identity_and_its_exit_code(
-    launcher: ZygoteLauncher, run: RunDir, owner_fd: int, tmp_path: Path
+    launcher: ZygoteSpawner, run: RunDir, owner_fd: int, tmp_path: Path
 ) -> None:
     worker = launcher.launch(run, owner_fd)
     assert isinstance(worker, LaunchedWorker)
@@ -71,7 +71,7 @@ def test_a_worker_is_told_with_its_identity_and_its_exit_code(
 def test_last_words_of_a_zygote_that_was_started_early_go_where_they_belong(
     tmp_path: Path, fallback: Fallback, run: RunDir, owner_fd: int
 ) -> None:
-    early = ZygoteLauncher()
+    early = ZygoteSpawner()
     try:
         before = early.prepare()
         early.settle(str(tmp_path / "workers.log"), fallback)
@@ -85,7 +85,7 @@ def test_last_words_of_a_zygote_that_was_started_early_go_where_they_belong(
 
 
 def test_a_stopped_zygote_is_killed_and_the_next_launch_has_another(
-    launcher: ZygoteLauncher, run: RunDir, owner_fd: int, monkeypatch: pytest.MonkeyPatch
+    launcher: ZygoteSpawner, run: RunDir, owner_fd: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ANSWER_S", 0.2)
     stopped = launcher.prepare()
@@ -102,7 +102,7 @@ def test_a_stopped_zygote_is_killed_and_the_next_launch_has_another(
 
 
 def test_where_no_zygote_ever_answers_workers_are_started_by_the_fallback(
-    launcher: ZygoteLauncher,
+    launcher: ZygoteSpawner,
     fallback: Fallback,
     run: RunDir,
     owner_fd: int,
@@ -119,7 +119,7 @@ def test_where_no_zygote_ever_answers_workers_are_started_by_the_fallback(
 
 
 def test_a_zygote_that_cannot_be_started_is_a_failed_launch(
-    launcher: ZygoteLauncher, run: RunDir, owner_fd: int, monkeypatch: pytest.MonkeyPatch
+    launcher: ZygoteSpawner, run: RunDir, owner_fd: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     failed = launcher.launch(run, owner_fd)
@@ -128,7 +128,7 @@ def test_a_zygote_that_cannot_be_started_is_a_failed_launch(
 
 
 def test_a_fork_that_the_system_refuses_is_a_failed_launch_and_the_zygote_stays(
-    launcher: ZygoteLauncher, run: RunDir, owner_fd: int, monkeypatch: pytest.MonkeyPatch
+    launcher: ZygoteSpawner, run: RunDir, owner_fd: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse = "import os, errno\ndef fork(): raise OSError(errno.EAGAIN, 'no')\nos.fork = fork\n"
     monkeypatch.setattr(module, "_PROGRAM", refuse + module._PROGRAM)
