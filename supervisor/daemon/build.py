@@ -11,11 +11,13 @@ from supervisor.config.settings import Settings, limits_of
 from supervisor.core.fleet import Fleet, Rules
 from supervisor.core.policy.backoff import Backoff
 from supervisor.core.policy.liveness import Ages
-from supervisor.daemon.context import DaemonContext, Reporter
+from supervisor.daemon.context import DaemonContext, Launchers, Reporter
 from supervisor.daemon.hooks.runner import Hooks
 from supervisor.daemon.leftovers import our_children
+from supervisor.daemon.local_launcher import LocalLauncher
 from supervisor.daemon.loop import Supervisor
 from supervisor.daemon.metrics_textfile import MetricsTextfile
+from supervisor.daemon.placed_launcher import PlacedLauncher
 from supervisor.daemon.reload import Reloaded, ReloadRefused
 from supervisor.daemon.repair_records import Repair
 from supervisor.daemon.sd_notify import Notifier
@@ -67,7 +69,7 @@ AGENTS: Final[dict[str, tuple[str, ...]]] = {
 """The agents of the engines that place runs on other hosts, by the name of the setting."""
 
 
-def placer_of(settings: Settings, stderr_path: str) -> EngineClient | None:
+def engine_client(settings: Settings, stderr_path: str) -> EngineClient | None:
     """What hands runs to an engine; None where workers are started here."""
     words = AGENTS.get(settings.launcher)
     if words is None:
@@ -80,7 +82,7 @@ def placer_of(settings: Settings, stderr_path: str) -> EngineClient | None:
     return EngineClient(settings.launcher, words, json.dumps(options), stderr_path)
 
 
-def _launcher(
+def _spawner(
     settings: Settings, stderr_path: str, by_fork: ZygoteSpawner, *, is_temporary: bool
 ) -> Spawner:
     by_exec = ExecSpawner(stderr_path)
@@ -172,8 +174,7 @@ def build_supervisor(
     become_subreaper()
     clock = SystemClock()
     strangers = frozenset(our_children()) - set(by_fork.helpers())
-    launcher = _launcher(settings, workers_log, by_fork, is_temporary=lease.is_temporary)
-    placer = placer_of(settings, workers_log)
+    spawner = _spawner(settings, workers_log, by_fork, is_temporary=lease.is_temporary)
     intake = Intake(layout, clock)
     watcher = Watcher(layout.inbox)
     durability = "full" if sync_dir(layout.control) else "files only"
@@ -189,7 +190,6 @@ def build_supervisor(
     context = DaemonContext(
         layout=layout,
         clock=clock,
-        launcher=launcher,
         intake=intake,
         persistence=PersistenceCoordinator(
             layout, history_limit=settings.history_limit, limits=limits, clock=clock, aside=aside
@@ -198,8 +198,6 @@ def build_supervisor(
         log=log,
         reporter=reporter,
         strangers=strangers,
-        placer=placer,
-        callers=CallerPlacer(layout),
         aside=aside,
         lease=lease,
         holds=holds,
@@ -215,6 +213,14 @@ def build_supervisor(
         textfile=MetricsTextfile(settings.metrics_textfile, layout, log),
         notifier=notifier,
         durability=durability,
+    )
+    local = LocalLauncher(context, spawner)
+    engine = engine_client(settings, workers_log)
+    context.launchers = Launchers(
+        local=local,
+        callers=PlacedLauncher(context, local, CallerPlacer(layout)),
+        configured=local if engine is None else PlacedLauncher(context, local, engine),
+        others=PlacedLauncher(context, local),
     )
     max_runs = runs_at_once(settings.max_runs)
     if max_runs < settings.max_runs:
@@ -241,9 +247,8 @@ def build_supervisor(
         )
     finally:
         log.write("supervisor_ended", pid=lease.identity.pid)
-        launcher.close()
-        if placer is not None:
-            placer.close()
+        for launcher in context.launchers.all():
+            launcher.close()
         watcher.close()
         context.persistence.close()
         lease.release()

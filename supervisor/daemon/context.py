@@ -1,19 +1,16 @@
-"""What the shell works with: the effects, and what it holds of each run while it lives."""
+"""What the daemon works with: the effects, and a handle for each live run."""
 
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from supervisor.core.policy.exit_codes import FinishedRun
 from supervisor.daemon.hooks.runner import Hooks
 from supervisor.daemon.metrics_textfile import MetricsTextfile
-from supervisor.daemon.process_table import works_on
+from supervisor.daemon.run_handle import Launcher, RunHandle
 from supervisor.daemon.sd_notify import Notifier
 from supervisor.daemon.watcher import Watcher
-from supervisor.launchers.caller_placer import CallerPlacer
-from supervisor.launchers.engine_client import EngineClient
-from supervisor.launchers.placement_record import Placement
-from supervisor.launchers.spawner import LaunchedWorker, Spawner
+from supervisor.launchers.spawner import LaunchedWorker
 from supervisor.report.read.run_rows import Row
 from supervisor.store.intake import Intake
 from supervisor.store.lease import Lease
@@ -25,8 +22,7 @@ from supervisor.store.run_reader import RunReader
 from supervisor.store.size_poller import SizePoller
 from workers.processes.tree import Process
 from workers.records.clock import Clock
-from workers.records.dataclass import dataclass
-from workers.records.identity import Identity, is_of_this_boot
+from workers.records.identity import Identity
 from workers.records.layout import Layout
 from workers.records.placement import CALLER
 from workers.records.request import Request
@@ -34,7 +30,7 @@ from workers.records.spec import RunSpec
 
 
 class Reporter(Protocol):
-    """Who tells the operator. Every method must return at once and must not raise."""
+    """Reports to the operator. Every method must return at once and must not raise."""
 
     def accepted(self, spec: RunSpec) -> None:
         """A run is queued."""
@@ -43,7 +39,7 @@ class Reporter(Protocol):
         """A run has a worker."""
 
     def adopted(self, spec: RunSpec) -> None:
-        """A run was found with the worker that an earlier supervisor gave it."""
+        """A run was found with the worker that an earlier supervisor started."""
 
     def finished(self, run: FinishedRun) -> None:
         """A run is in manifest and history."""
@@ -52,7 +48,7 @@ class Reporter(Protocol):
         """Something that a person should know."""
 
     def update_rows(self, rows: Iterable[Row]) -> None:
-        """How far the runs are that are under way; after every scan."""
+        """The progress of running runs; after every scan."""
 
     def tick(self) -> None:
         """A turn of the loop has ended."""
@@ -60,7 +56,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HalfTaken:
-    """A request of the inbox of whose runs so many are accepted: it goes on at the next turn."""
+    """A request of the inbox with more runs than one turn accepts; it goes on at the next turn."""
 
     path: str
     request: Request
@@ -68,35 +64,60 @@ class HalfTaken:
 
 
 @dataclass(slots=True, kw_only=True)
-class DaemonContext:
-    """The effects and the books of one engine.
+class Launchers:
+    """The ways to start workers, as this supervisor is configured.
 
     Attributes:
-        readers: every run of the fleet, by run id.
-        workers: the workers of this host that we watch, by run id.
-        started: the runs whose worker we have started ourselves.
-        proven: every worker that we knew alive, by run id, for as long as its run is ours.
+        local: starts workers on this host.
+        callers: places runs with the callers that host them.
+        configured: what the settings say: ``local``, or an engine.
+        others: observes runs that were placed with an engine that is no longer configured.
+    """
+
+    local: Launcher
+    callers: Launcher
+    configured: Launcher
+    others: Launcher
+
+    def of(self, spec: RunSpec) -> Launcher:
+        """What starts the worker of a run."""
+        return self.callers if spec.launcher == CALLER else self.configured
+
+    def adopters(self, spec: RunSpec) -> tuple[Launcher, ...]:
+        """What may have started the worker of a run under an earlier supervisor, in this order."""
+        placed = (one for one in (self.of(spec), self.others) if one is not self.local)
+        return (*placed, self.local)
+
+    def all(self) -> tuple[Launcher, ...]:
+        """Each launcher once."""
+        return tuple(dict.fromkeys((self.local, self.configured, self.callers)))
+
+
+@dataclass(slots=True, kw_only=True)
+class DaemonContext:
+    """The effects of one supervisor, and its live runs.
+
+    Attributes:
+        runs: every run of the fleet, by run id.
+        exiting: workers whose run has left the fleet before they exited, by run id.
+        launchers: the ways to start workers; set once, by ``build``.
         strangers: children that we had before we started anything; of no run.
-        placer: hands runs to an engine of other hosts; None where workers are started here.
-        callers: places the runs that their callers host.
-        placements: the runs that an engine or a caller may begin or has begun, by run id.
-        unreadable: accepted runs that could not be taken up, by run id, and why.
-        aside: makes room where something else stands in a record's place.
+        unreadable: accepted runs that could not be taken up, by run id, and the reasons.
+        aside: makes room if something else is in a record's place.
         lease: our claim to the root.
         holds: what the operator has paused.
-        hooks: what is started when runs have ended.
-        textfile: the figures for a collector.
-        notifier: tells the service manager that started us.
+        hooks: starts hooks when runs have ended.
+        textfile: writes figures for a collector.
+        notifier: informs the service manager that started us.
         durability: "full", or what of it this file system cannot give.
-        glance: tells which journals have grown.
+        glance: finds the journals that have grown.
         news_count: how often new facts of a run were read.
-        kept_requests: requests of a later version that stay in the inbox, as far as we said so.
-        half_taken: the request that is done a few runs at a time, None where none is.
+        kept_requests: requests of a later version that stay in the inbox and were reported.
+        half_taken: the request that is accepted a few runs at a time; None if there is none.
     """
 
     layout: Layout
     clock: Clock
-    launcher: Spawner
     intake: Intake
     persistence: PersistenceCoordinator
     watcher: Watcher
@@ -109,80 +130,56 @@ class DaemonContext:
     textfile: MetricsTextfile
     notifier: Notifier = field(default_factory=Notifier)
     durability: str = "full"
+    strangers: frozenset[Process] = frozenset()
     glance: SizePoller = field(default_factory=SizePoller)
     news_count: int = 0
     half_taken: HalfTaken | None = None
     kept_requests: set[str] = field(default_factory=set)
-    readers: dict[str, RunReader] = field(default_factory=dict)
-    workers: dict[str, LaunchedWorker] = field(default_factory=dict)
-    started: set[str] = field(default_factory=set)
-    proven: dict[str, Identity] = field(default_factory=dict)
-    strangers: frozenset[Process] = frozenset()
-    placer: EngineClient | None = None
-    callers: CallerPlacer
-    placements: dict[str, Placement] = field(default_factory=dict)
-
-    def launched(self, run_id: str, worker: LaunchedWorker) -> None:
-        """A worker was started by us."""
-        self.workers[run_id] = worker
-        self.started.add(run_id)
-        self.proven[run_id] = Identity(
-            host=self.mine.host,
-            boot_id=self.mine.boot_id,
-            pid=worker.pid,
-            start_ticks=worker.start_ticks,
-        )
-
     unreadable: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, RunHandle] = field(default_factory=dict)
+    exiting: dict[str, LaunchedWorker] = field(default_factory=dict)
+    launchers: Launchers = field(init=False)
 
     @property
     def mine(self) -> Identity:
         """Our own identity."""
         return self.lease.identity
 
-    def worker_identity(self, run_id: str) -> Identity | None:
-        """Who works or worked on a run: what we launched, else what the journal says and is so."""
-        if run_id not in self.proven:
-            reader = self.readers[run_id]
-            found = reader.worker
-            if found is None or not works_on(found, reader.run.owner):
-                return None
-            self.proven[run_id] = found
-        return self.proven[run_id]
+    def add(self, reader: RunReader) -> RunHandle:
+        """A run was accepted, or found accepted."""
+        spec = reader.spec
+        handle = RunHandle(reader=reader, launcher=self.launchers.of(spec))
+        self.runs[spec.run_id] = handle
+        return handle
 
-    def placer_of(self, run_id: str) -> EngineClient | CallerPlacer | None:
-        """What a run is placed with; None if its worker is started by the launcher."""
-        return self.callers if self.readers[run_id].spec.launcher == CALLER else self.placer
+    def workers(self) -> dict[str, LaunchedWorker]:
+        """The processes that are watched, by run id."""
+        live = {name: h.worker for name, h in self.runs.items() if h.worker is not None}
+        return {**self.exiting, **live}
+
+    def helpers(self) -> set[Process]:
+        """Children of ours that belong to no run: zygote, agents, hooks."""
+        of_launchers = (one for launcher in self.launchers.all() for one in launcher.helpers())
+        return {*of_launchers, *self.hooks.processes()}
 
     def known_pids(self) -> set[int]:
-        """The processes whose end we see otherwise: workers, hooks and an engine's agent."""
-        hooks = (pid for pid, _ in self.hooks.processes())
-        agents = (pid for pid, _ in self.agents())
-        return {*hooks, *agents, *(worker.pid for worker in self.workers.values())}
+        """The children whose end we see otherwise."""
+        return {
+            *(pid for pid, _ in self.helpers()),
+            *(worker.pid for worker in self.workers().values()),
+        }
 
-    def agents(self) -> tuple[Process, ...]:
-        """The process that talks to an engine for us, where there is one."""
-        return () if self.placer is None else self.placer.helpers()
-
-    def same_boot(self, run_id: str) -> bool:
-        """Tell whether a run was begun on this host since it booted, so that our clock is its."""
-        found = self.readers[run_id].worker
-        return found is not None and is_of_this_boot(found)
-
-    def began_elsewhere(self, run_id: str) -> bool:
+    def began_elsewhere(self, handle: RunHandle) -> bool:
         """Tell whether a run began in the root that this one is a copy of."""
-        began_in = self.readers[run_id].root_id
-        return self.same_boot(run_id) and began_in not in (None, self.lease.root_id)
+        began_in = handle.reader.root_id
+        return handle.is_of_this_boot() and began_in not in (None, self.lease.root_id)
 
     def forget(self, run_id: str) -> None:
         """A run has left the fleet."""
-        reader = self.readers.pop(run_id, None)
-        if reader is not None:
-            reader.close()
-        self.proven.pop(run_id, None)
-        self.started.discard(run_id)
-        placement = self.placements.pop(run_id, None)
-        if reader is not None and reader.spec.launcher == CALLER:
-            self.callers.forget(f"{run_id}.0")
-        elif placement is not None and self.placer is not None:
-            self.placer.forget(placement.key)
+        handle = self.runs.pop(run_id, None)
+        if handle is None:
+            return
+        handle.reader.close()
+        handle.launcher.release(handle)
+        if handle.worker is not None:
+            self.exiting[run_id] = handle.worker

@@ -6,7 +6,6 @@ several writes of one manifest become one.
 
 import contextlib
 import os
-import signal
 from collections.abc import Iterable, Mapping
 
 from supervisor.core import actions, stimuli
@@ -14,18 +13,14 @@ from supervisor.core.actions import Action
 from supervisor.core.lifecycle import Run
 from supervisor.core.policy.exit_codes import FinishedRun
 from supervisor.core.stimuli import Stimulus
-from supervisor.daemon import claims, placements
-from supervisor.daemon.cleanup import clear
 from supervisor.daemon.context import DaemonContext
 from supervisor.daemon.journal_events import facts, verdict
+from supervisor.daemon.run_handle import RunHandle
 from supervisor.errors import TaskStateStoreLockError
-from supervisor.launchers.spawner import LaunchFailure
 from supervisor.store.run_file_sizes import sync_logs
 from supervisor.store.run_reader import RunReader
 from workers.records.atomic import replace_file, to_bytes
-from workers.records.files import is_dir
 from workers.records.flock import take_flock
-from workers.records.identity import send_signal
 from workers.records.journal import FROM_HISTORY, Event, JournalWriter
 from workers.records.typed_errors import BadFileError, TypedError
 
@@ -84,50 +79,24 @@ class Executor:
                 return []
 
     def _launch(self, run_id: str) -> list[Stimulus]:
-        context = self._context
-        reader = context.readers[run_id]
+        handle = self._context.runs[run_id]
+        handle.launcher = self._context.launchers.of(handle.spec)
         try:
-            if context.placer_of(run_id) is not None:
-                return placements.place(context, run_id)
-            if not is_dir(reader.run.path):
-                return [stimuli.DirectoryGone(run_id)]
-            owner_fd = take_flock(reader.run.owner)
+            return handle.launcher.launch(handle)
         except (OSError, TypedError) as error:
             self._make_way(error)
             return [stimuli.LaunchFailed(run_id, str(error), transient=True)]
-        if owner_fd is None:
-            return [stimuli.LaunchFailed(run_id, "its owner lock is held", transient=True)]
-        try:
-            worker = context.launcher.launch(reader.run, owner_fd)
-        finally:
-            os.close(owner_fd)
-        if isinstance(worker, LaunchFailure):
-            context.log.write("launch_failed", run_id=run_id, why=worker.reason)
-            return [stimuli.LaunchFailed(run_id, worker.reason, worker.transient)]
-        context.launched(run_id, worker)
-        context.reporter.launched(reader.spec)
-        return []
 
     def _ask_stop(self, run_id: str, detail: str) -> list[Stimulus]:
-        cancel = self._context.readers[run_id].run.cancel
+        handle = self._context.runs[run_id]
         with contextlib.suppress(OSError, TypedError):  # the signal alone ends it, as "stopped"
-            replace_file(cancel, to_bytes({"detail": detail}))
-        if run_id in self._context.placements:
-            found = placements.ask_stop(self._context, run_id)
-            if found or not claims.is_local(self._context, run_id):
-                return found
-        launched = self._context.workers.get(run_id)
-        worker = self._context.worker_identity(run_id)
-        if launched is not None and launched.pidfd is not None:  # needs no descriptor more
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(launched.pidfd, signal.SIGTERM)
-        elif worker is not None:
-            send_signal(worker.pid, worker.start_ticks, signal.SIGTERM)
-        return []
+            replace_file(handle.reader.run.cancel, to_bytes({"detail": detail}))
+        return handle.launcher.stop(handle)
 
     def _clear(self, run_id: str) -> list[Stimulus]:
+        handle = self._context.runs[run_id]
         try:
-            alive = clear(self._context, run_id)
+            alive = handle.launcher.clean_up(handle)
         except OSError as error:  # no descriptor left to look with, say
             self._context.log.write("clear_failed", run_id=run_id, why=str(error))
             return [stimuli.KillingFailed(run_id, str(error))]
@@ -139,15 +108,15 @@ class Executor:
             self._context.aside.invalid(error)
 
     def _manifest(self, action: actions.WriteManifest, run: Run | None) -> list[Stimulus]:
-        reader = self._context.readers[action.run_id]
+        handle = self._context.runs[action.run_id]
         try:
             self._context.persistence.write_manifest(
-                reader, liveness=str(run.liveness) if run else None, owed=action.owed
+                handle.reader, liveness=str(run.liveness) if run else None, owed=action.owed
             )
         except (OSError, TypedError) as error:
             self._context.log.write("manifest_failed", run_id=action.run_id, why=str(error))
             gone = isinstance(error, FileNotFoundError | NotADirectoryError)
-            return facts(self._context, action.run_id) if gone else []
+            return facts(self._context, handle) if gone else []
         return [stimuli.ManifestWritten(action.run_id)]
 
     def _verdict(self, action: actions.WriteVerdict) -> list[Stimulus]:
@@ -156,25 +125,26 @@ class Executor:
         Of a worker on another host the claim is taken away instead: nobody could wait for its lock.
         """
         context, run_id = self._context, action.run_id
+        handle = context.runs[run_id]
         try:
             if action.detail == "run-dir-deleted":
-                context.readers[run_id].close()
-                context.readers[run_id] = context.intake.rebuild(context.readers[run_id])
-            is_ours = placements.silence(context, run_id)
-            owner_fd = take_flock(context.readers[run_id].run.owner) if is_ours else None
+                handle.reader.close()
+                handle.reader = context.intake.rebuild(handle.reader)
+            is_ours = handle.launcher.revoke(handle)
+            owner_fd = take_flock(handle.reader.run.owner) if is_ours else None
         except (OSError, TypedError) as error:
             self._make_way(error)
             return [stimuli.VerdictRefused(run_id, str(error))]
         if owner_fd is None and is_ours:
             return [stimuli.VerdictRefused(run_id, "its owner lock is held")]
         try:
-            reader = self._restore_journal(run_id)
+            reader = self._restore_journal(handle)
             # nobody else may write here: what a killed worker was replacing stays half written
             run = reader.run
             context.intake.sweep_files(run.path, run.commands, run.errors, only_writer=True)
             reader.read()
             if reader.verdict is None:
-                self._append_verdict(action)
+                self._append_verdict(action, handle)
                 reader.read()
         except (OSError, TypedError) as error:
             self._make_way(error)
@@ -183,24 +153,22 @@ class Executor:
         finally:
             if owner_fd is not None:
                 os.close(owner_fd)
-        return [verdict(run_id, context)]
+        return [verdict(handle)]
 
-    def _restore_journal(self, run_id: str) -> RunReader:
-        """Where the journal is gone or was set aside, write down again what was read of it."""
-        context = self._context
-        reader = context.readers[run_id]
+    def _restore_journal(self, handle: RunHandle) -> RunReader:
+        """If the journal is gone or was quarantined, write down again what was read of it."""
+        reader = handle.reader
         if not os.path.lexists(reader.run.journal):
             replace_file(reader.run.journal, b"".join(fact.to_line() for fact in reader.facts))
             reader.close()
-            reader = context.readers[run_id] = RunReader(context.layout, reader.spec)
+            reader = handle.reader = RunReader(self._context.layout, reader.spec)
         return reader
 
-    def _append_verdict(self, action: actions.WriteVerdict) -> None:
-        context = self._context
-        reader = context.readers[action.run_id]
+    def _append_verdict(self, action: actions.WriteVerdict, handle: RunHandle) -> None:
+        context, reader = self._context, handle.reader
         started = [f for f in reader.facts if f.event == Event.RUN_STARTED]
         now_s = context.clock.mono_s()
-        same_boot = bool(started) and context.same_boot(action.run_id)
+        same_boot = bool(started) and handle.is_of_this_boot()
         why = sync_logs(reader.run)
         if why is not None:  # the verdict matters more
             context.log.write("logs_unflushed", run_id=action.run_id, why=str(why))
@@ -222,9 +190,10 @@ class Executor:
 
     def _record(self, run_ids: list[str]) -> list[Stimulus]:
         context = self._context
-        readers = [context.readers[run_id] for run_id in run_ids]
-        for run_id in context.placements.keys() & set(run_ids):
-            context.placements[run_id].sweep()
+        handles = [context.runs[run_id] for run_id in run_ids]
+        for handle in handles:
+            handle.launcher.settle(handle)
+        readers = [handle.reader for handle in handles]
         found: list[Stimulus] = []
         for run_id, why in context.persistence.record(readers).items():
             if why is not None:
@@ -238,7 +207,7 @@ class Executor:
 
     def _announce(self, run_id: str) -> None:
         context = self._context
-        reader = context.readers[run_id]
+        reader = context.runs[run_id].reader
         data = reader.verdict.data if reader.verdict else {}
         context.log.write(
             "run_finished",
@@ -287,7 +256,7 @@ class Executor:
         return []
 
     def _forget(self, run_id: str) -> list[Stimulus]:
-        reader = self._context.readers[run_id]
+        reader = self._context.runs[run_id].reader
         try:
             if reader.verdict is not None and not reader.verdict.data.get(FROM_HISTORY):
                 # On disk before the run's marker is removed. What the history had already owes

@@ -14,7 +14,6 @@ from typing import Final
 from supervisor.core import stimuli
 from supervisor.core.pauses import Pauses
 from supervisor.core.stimuli import Stimulus
-from supervisor.daemon import placements
 from supervisor.daemon.context import DaemonContext, HalfTaken
 from supervisor.daemon.past_dependencies import accepted
 from workers.records.request import Request, RequestKind, list_inbox, load_request, now_text
@@ -76,7 +75,9 @@ def take(context: DaemonContext, *, whole: bool) -> Taken:
     for run_id in hinted_ids:  # before the run is checked: what comes later gives a new hint
         with contextlib.suppress(OSError):
             os.unlink(context.layout.hint(run_id))
-    taken.found += placements.hinted(context, hinted_ids)
+    for run_id in hinted_ids:
+        if (handle := context.runs.get(run_id)) is not None:
+            taken.found += handle.launcher.check(handle)
     held: set[str] = set()  # runs that are postponed; who cancels one waits behind it
     for path in paths:
         request = None
@@ -141,9 +142,9 @@ def _accept(
     if not whole and len({spec.priority for spec in request.runs}) == 1:
         end = min(end, begin + SHARE_RUNS_COUNT)
     share = request.runs[begin:end]
-    for reader in context.intake.accept([s for s in share if s.run_id not in context.readers]):
+    for reader in context.intake.accept([s for s in share if s.run_id not in context.runs]):
         spec = reader.spec
-        context.readers[spec.run_id] = reader
+        context.add(reader)
         context.log.write("run_accepted", run_id=spec.run_id, task_id=spec.task_id)
         context.reporter.accepted(spec)
         taken.found.append(accepted(context, spec))

@@ -3,13 +3,14 @@
 from supervisor.core import stimuli
 from supervisor.core.stimuli import Stimulus
 from supervisor.daemon.context import DaemonContext
+from supervisor.daemon.run_handle import RunHandle
 from workers.records.journal import Event
 from workers.records.typed_errors import TypedError
 
 
-def facts(context: DaemonContext, run_id: str) -> list[Stimulus]:
-    """Read what is new in a journal."""
-    reader = context.readers[run_id]
+def facts(context: DaemonContext, handle: RunHandle) -> list[Stimulus]:
+    """Read what is new in a run's journal."""
+    reader, run_id = handle.reader, handle.run_id
     try:
         new = reader.read()
     except (FileNotFoundError, NotADirectoryError):
@@ -23,16 +24,16 @@ def facts(context: DaemonContext, run_id: str) -> list[Stimulus]:
         if fact.event == Event.RUN_STARTED:
             found.append(stimuli.Started(run_id))
         elif fact.event == Event.VERDICT:
-            return [*found, verdict(run_id, context)]
+            return [*found, verdict(handle)]
     return [*found, stimuli.JournalAdvanced(run_id)] if new else found
 
 
-def verdict(run_id: str, context: DaemonContext) -> Stimulus:
+def verdict(handle: RunHandle) -> Stimulus:
     """The verdict that the journal holds, as a stimulus."""
-    fact = context.readers[run_id].verdict
+    fact = handle.reader.verdict
     if fact is None:
-        raise LookupError(f"no verdict in the journal of {run_id}")
+        raise LookupError(f"no verdict in the journal of {handle.run_id}")
     detail = fact.data.get("detail")
     return stimuli.VerdictSeen(
-        run_id, str(fact.data.get("status")), None if detail is None else str(detail)
+        handle.run_id, str(fact.data.get("status")), None if detail is None else str(detail)
     )

@@ -10,7 +10,6 @@ from typing import Final
 
 from supervisor.core.fleet import Fleet
 from supervisor.core.lifecycle import LIVE
-from supervisor.daemon.cleanup import clear
 from supervisor.daemon.context import DaemonContext
 from supervisor.errors import RootGoneError
 from workers.records.typed_errors import TypedError
@@ -38,14 +37,15 @@ def ensure_lease(context: DaemonContext, fleet: Fleet) -> None:
         raise
     with contextlib.suppress(OSError, TypedError):  # what is missing then is made when it is needed
         context.intake.make_dirs()
-        context.intake.mark([reader.spec for reader in context.readers.values()])
+        context.intake.mark([handle.spec for handle in context.runs.values()])
     context.log.write("lease_taken_again")
 
 
 def _end_all(context: DaemonContext, running: list[str]) -> None:
     until = context.clock.mono_s() + END_ALL_S
     while context.clock.mono_s() < until:
-        alive = [clear(context, run_id) for run_id in running]
+        handles = [context.runs[run_id] for run_id in running]
+        alive = [handle.launcher.clean_up(handle) for handle in handles]
         if not any(alive):
             break
         time.sleep(POLL_S)

@@ -16,7 +16,7 @@ from supervisor.core.fleet import Fleet, Mode, Rules
 from supervisor.core.step import step
 from supervisor.core.stimuli import Stimulus
 from supervisor.core.timers import next_due
-from supervisor.daemon import inbox, observe, placements
+from supervisor.daemon import inbox, observe
 from supervisor.daemon.context import DaemonContext
 from supervisor.daemon.executor import Executor
 from supervisor.daemon.lease_check import ensure_lease
@@ -98,7 +98,7 @@ class Supervisor:
         return {edition for key, _, edition in self._batches | self._batches_now() if key == batch}
 
     def _batches_now(self) -> set[Round]:
-        specs = [reader.spec for reader in self._context.readers.values()]
+        specs = [handle.spec for handle in self._context.runs.values()]
         return {(s.batch, s.asked_at, s.batch_edition) for s in specs if s.batch is not None}
 
     def owed_tasks(self) -> list[str]:
@@ -133,8 +133,9 @@ class Supervisor:
         with Signals() as signals:
             self._selector.register(signals.fd, selectors.EVENT_READ, None)
             self._selector.register(self._context.watcher.fd, selectors.EVENT_READ, None)
-            if self._context.placer is not None:
-                self._selector.register(self._context.placer.fd, selectors.EVENT_READ, None)
+            for launcher in self._context.launchers.all():
+                if launcher.fd is not None:
+                    self._selector.register(launcher.fd, selectors.EVENT_READ, launcher.hear)
             last = next_scan = self._context.clock.mono_s()
             self._context.notifier.ready()
             while not self._finished():
@@ -183,15 +184,14 @@ class Supervisor:
         goes_on = self._context.half_taken is not None
         found: list[Stimulus] = []
         inbox_changed = goes_on
-        placer = self._context.placer
         for key, _ in self._selector.select(0.0 if goes_on else max(0.0, wake - now)):
             if key.fd == signals.fd:
                 found += self._signals(signals.take())
             elif key.fd == self._context.watcher.fd:
                 self._context.watcher.drain()
                 inbox_changed = True
-            elif placer is not None and key.fd == placer.fd:
-                found += placements.heard(self._context, placer.hear())
+            elif callable(key.data):
+                found += key.data()
             else:
                 self._selector.unregister(key.fd)
                 self._watched.pop(key.data, None)
@@ -238,13 +238,14 @@ class Supervisor:
 
     def _scan(self) -> None:
         found: list[Stimulus] = []
-        placer = self._context.placer
-        if placer is not None:
-            found += placements.heard(self._context, placer.tend(self._context.clock.mono_s()))
-        found += placements.withdraw(self._context, self._fleet)
+        for launcher in self._context.launchers.all():
+            found += launcher.tend(self._context.clock.mono_s())
+        found += self._withdraw(ending=False)
         self._scans_count += 1
         per_beat = max(1, int(self._rules.ages.interval_s / self._scan_s))
-        found += observe.scan(self._context, self._fleet, turn=self._scans_count, per_beat=per_beat)
+        found += observe.scan(
+            self._context, self._fleet, turn=self._scans_count, scans_per_beat=per_beat
+        )
         self._feed(found)
         reap_strangers(self._context.known_pids)
         if not self._context.watcher.may_pass():
@@ -267,7 +268,7 @@ class Supervisor:
         """Step and perform until nothing more comes of it; only as the supervisor of the root."""
         ensure_lease(self._context, self._fleet)
         if any(isinstance(item, stimuli.StopAsked) for item in found):
-            found = [*placements.withdraw(self._context, self._fleet, ending=True), *found]
+            found = [*self._withdraw(ending=True), *found]
         while True:
             before = self._fleet
             self._fleet, wanted = step(
@@ -285,6 +286,25 @@ class Supervisor:
             if not found:
                 return
 
+    def _withdraw(self, *, ending: bool) -> list[Stimulus]:
+        """Withdraw what waits in an engine's queue while it is paused, or nothing more is to start.
+
+        A sub-pipeline's run is not withdrawn: its parent waits for it.
+
+        Args:
+            ending: running runs are to end; queued runs stay queued.
+        """
+        fleet = self._fleet
+        ending = ending or fleet.mode is Mode.DRAINING
+        if not (fleet.holds or ending):
+            return []
+        found: list[Stimulus] = []
+        for run_id, handle in self._context.runs.items():
+            run = fleet.active.get(run_id)
+            if run is not None and run.needs_slot and (ending or fleet.holds.hold(run.group)):
+                found += handle.launcher.withdraw(handle)
+        return found
+
     def _tally(self, found: list[Stimulus]) -> None:
         for item in found:
             if isinstance(item, stimuli.RunRecorded):
@@ -298,7 +318,7 @@ class Supervisor:
                     )
 
     def _watch_workers(self) -> None:
-        for run_id, worker in self._context.workers.items():
+        for run_id, worker in self._context.workers().items():
             if run_id not in self._watched and worker.pidfd is not None:
                 self._selector.register(worker.pidfd, selectors.EVENT_READ, run_id)
                 self._watched[run_id] = worker.pidfd

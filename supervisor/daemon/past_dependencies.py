@@ -31,7 +31,7 @@ def accepted(context: DaemonContext, spec: RunSpec) -> stimuli.Accepted:
 
 def _status(context: DaemonContext, leader: AfterSpec) -> str | None:
     """How a run ended; None where it has not, where the fleet tells, or nobody can say by now."""
-    if leader.run_id in context.readers:
+    if leader.run_id in context.runs:
         return None
     run = context.layout.run_dir(leader.task_id, leader.run_id)
     try:

@@ -10,14 +10,10 @@ from typing import Final
 
 from supervisor.core import stimuli
 from supervisor.core.stimuli import Stimulus
-from supervisor.daemon import placements
 from supervisor.daemon.context import DaemonContext
 from supervisor.daemon.journal_events import facts, verdict
 from supervisor.daemon.past_dependencies import accepted
-from supervisor.daemon.process_table import living_pidfd
 from supervisor.daemon.restore import give_verdict, restore_histories
-from supervisor.launchers.placement_record import load_placement
-from supervisor.launchers.spawner import LaunchedWorker
 from supervisor.store.root_listing import tasks
 from supervisor.store.root_record import (
     copied_from,
@@ -29,8 +25,6 @@ from supervisor.store.run_reader import RunReader
 from supervisor.store.run_removal import sweep as sweep_removed
 from workers.records.begun import has_begun
 from workers.records.files import is_dir, make_private, read_marker, read_object
-from workers.records.flock import is_flocked
-from workers.records.identity import is_alive
 from workers.records.ids import id_problem, is_run_id
 from workers.records.layout import RunDir
 from workers.records.manifest_check import check_manifest
@@ -85,15 +79,15 @@ def recover(context: DaemonContext) -> list[Stimulus]:
                 context, task_id, name, accepted_ids, is_copy=copied is not None
             )
         except OSError as error:  # the other runs are taken up all the same
-            context.readers.pop(name, None)
+            context.runs.pop(name, None)
             context.unreadable[name] = str(error)
             context.log.write("run_unreadable", run_id=name, why=str(error))
             context.reporter.note(f"{name} cannot be read and is left to the next start: {error}")
         except TypedError as error:  # its marker and its records stay as they are
-            context.readers.pop(name, None)
+            context.runs.pop(name, None)
             context.log.write("run_left_alone", run_id=name, why=str(error))
             context.reporter.note(f"run {name} is left alone: {error}")
-    numbers = {run_id: context.readers[run_id].number for run_id in stimuli_of}
+    numbers = {run_id: context.runs[run_id].reader.number for run_id in stimuli_of}
     context.intake.count_on(max(numbers.values(), default=0))
     order = sorted(stimuli_of, key=lambda run_id: (numbers[run_id], run_id))
     found = [item for run_id in order for item in stimuli_of[run_id]]
@@ -173,30 +167,25 @@ def _take_up(
     if not os.path.lexists(layout.marker(run_id)):
         context.intake.mark([spec])  # something else stood there
     reader = RunReader(context.layout, spec)
-    context.readers[run_id] = reader
+    handle = context.add(reader)
     about = accepted(context, spec)
-    seen = facts(context, run_id)
+    seen = facts(context, handle)
     started = has_begun(run, reader.facts, reader.bad_lines_count)
     line = context.persistence.recorded(task_id, accepted_ids).get(run_id)
     if line is not None and reader.verdict is None:
         give_verdict(context, reader, line)
     if reader.verdict is not None:
-        return [about, verdict(run_id, context)]
+        return [about, verdict(handle)]
     if any(isinstance(s, stimuli.DirectoryGone) for s in seen):
         return [about, stimuli.DirectoryGone(run_id)]
-    placement = load_placement(run)
-    if placement is not None:
-        placed = placements.take_up(context, placement, about, started=started)
-        if placed is not None:
-            adopted, *more = placed
-            return [adopted, *_cancelled(reader), *more]
-    if _is_owned(context, reader):
-        _watch(context, run_id)
-        context.log.write("run_adopted", run_id=run_id)
-        context.reporter.adopted(spec)
-        return [stimuli.Adopted(about, started), *_cancelled(reader)]
+    for launcher in context.launchers.adopters(spec):
+        adopted = launcher.adopt(handle, about, begun=started)
+        if adopted is not None:
+            handle.launcher = launcher
+            first, *more = adopted
+            return [first, *_cancelled(reader), *more]
     if started:
-        reason = IN_ORIGINAL if context.began_elsewhere(run_id) else UNSERVED
+        reason = IN_ORIGINAL if context.began_elsewhere(handle) else UNSERVED
         return [
             stimuli.Adopted(about, True),
             *_cancelled(reader),
@@ -237,27 +226,6 @@ def _check_version(run: RunDir, task_id: str) -> None:
         raise
     except (OSError, TypedError):
         return
-
-
-def _is_owned(context: DaemonContext, reader: RunReader) -> bool:
-    """A worker lives; where its lock's file was replaced, the process itself is the witness."""
-    try:
-        return is_flocked(reader.run.owner)
-    except BadFileError as error:
-        context.log.write("owner_unreadable", run_id=reader.spec.run_id, why=str(error))
-        worker = context.worker_identity(reader.spec.run_id)
-        return worker is not None and is_alive(worker)
-
-
-def _watch(context: DaemonContext, run_id: str) -> None:
-    worker = context.worker_identity(run_id)
-    if worker is None:
-        return
-    pidfd = living_pidfd(worker)
-    if pidfd is not None:
-        context.workers[run_id] = LaunchedWorker(
-            pid=worker.pid, start_ticks=worker.start_ticks, pidfd=pidfd
-        )
 
 
 def _cancelled(reader: RunReader) -> list[Stimulus]:

@@ -63,7 +63,7 @@ class ExitPolicy:
             self._tell_paused(fleet)
             return False
         if not fleet.active and not asked:
-            return not self._context.workers
+            return not self._context.workers()
         return self._has_waited(fleet, asked=asked)
 
     def _has_waited(self, fleet: Fleet, *, asked: bool) -> bool:

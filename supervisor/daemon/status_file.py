@@ -10,7 +10,6 @@ from supervisor.core.fleet import Fleet
 from supervisor.core.lifecycle import Run
 from supervisor.core.policy.liveness import Liveness
 from supervisor.daemon.context import DaemonContext
-from supervisor.launchers.placement_record import ClaimState
 from supervisor.launchers.spawner import LaunchedWorker
 from supervisor.report.read.run_rows import Row
 from workers.records.atomic import replace_file, to_bytes
@@ -99,14 +98,15 @@ class StatusFile:
         self._active, self._news_count = fleet.active, self._context.news_count
         self._counts = live_counts(fleet)
         changed = False
-        readers, workers, before = self._context.readers, self._context.workers, self._shown
+        runs, before = self._context.runs, self._shown
         for run_id, run in fleet.active.items():
-            known, worker = before.get(run_id), workers.get(run_id)
+            known, handle = before.get(run_id), runs[run_id]
+            worker = handle.worker
             if (
                 known is None
                 or known.run is not run
                 or known.worker is not worker
-                or known.progress.facts_count != len(readers[run_id].facts)
+                or known.progress.facts_count != len(handle.reader.facts)
             ):
                 before[run_id] = shown = self._show(run, worker, known)
                 changed = changed or known is None or known.text != shown.text
@@ -117,7 +117,7 @@ class StatusFile:
 
     def _show(self, run: Run, worker: LaunchedWorker | None, known: "_Shown | None") -> _Shown:
         """Show one run; its journal is folded anew only where it has grown."""
-        reader = self._context.readers[run.run_id]
+        reader = self._context.runs[run.run_id].reader
         same = known is not None and known.progress.facts_count == len(reader.facts)
         found = known.progress if known is not None and same else progress_of(reader.facts)
         row = self._row(run, worker, found)
@@ -166,12 +166,11 @@ class StatusFile:
 
     def _placed(self, run: Run, found: Progress) -> str | None:
         """The engine in whose queue a run waits; None where it waits in none."""
-        placement = self._context.placements.get(run.run_id)
-        waits = placement is not None and placement.stand is ClaimState.UNCLAIMED
-        return placement.launcher if placement and waits and found.started_at is None else None
+        handle = self._context.runs[run.run_id]
+        return handle.launcher.queue_name(handle) if found.started_at is None else None
 
     def _row(self, run: Run, worker: LaunchedWorker | None, found: Progress) -> Row:
-        spec = self._context.readers[run.run_id].spec
+        spec = self._context.runs[run.run_id].spec
         return Row(
             run_id=run.run_id,
             task_id=run.task_id,

@@ -51,6 +51,9 @@ class EngineClient:
         fd: readable when there is something to ``hear``, or to go on with; the same for ever.
     """
 
+    takes_resources = True
+    watches_keepers = False
+
     def __init__(self, name: str, words: Sequence[str], options: str, stderr_path: str) -> None:
         self.name = name
         self._words = list(words)
@@ -84,10 +87,14 @@ class EngineClient:
         if isinstance(self._orders.get(key), Place):
             del self._orders[key]
 
-    def forget(self, key: str) -> None:
-        """The run of an attempt is over: where it still waits, it is to wait no more."""
-        if isinstance(self._orders.pop(key, None), Place):
+    def forget(self, run_id: str, key: str | None) -> None:
+        """The run is over: an attempt that still waits is to wait no more."""
+        if key is not None and isinstance(self._orders.pop(key, None), Place):
             self._send(Cancel(key, claimed=False))
+
+    def may_begin(self, run_id: str) -> bool:
+        """True: an engine may begin an attempt at any time."""
+        return True
 
     def tend(self, now_mono_s: float) -> list[Answer]:
         """Start an agent where there is none; call it often.

@@ -17,6 +17,7 @@ from workers.records.clock import Clock
 from workers.records.files import sync_dir
 from workers.records.layout import RunDir
 from workers.records.placement import PlacedAttempt, read_placement, store_placement
+from workers.records.spec import RunSpec
 from workers.records.typed_errors import TypedError
 
 _CLAIM: Final = re.compile(r"\.claim\.(\d+)(?:\.revoked)?")
@@ -138,6 +139,16 @@ def load_placement(run: RunDir) -> Placement | None:
         if placement.claim is not None:
             placement.stand = ClaimState.REVOKED
     return placement
+
+
+def resources_of(spec: RunSpec) -> dict[str, float]:
+    """What a run takes of a host: what its pipeline says, else a slot.
+
+    A sub-pipeline's run takes nothing, since its parent waits for it on a slot of its own.
+    """
+    if spec.parent_run_id is not None:
+        return {}
+    return dict(spec.pipeline.resources or {"slot": 1.0})
 
 
 def _last_attempt(run: RunDir) -> int:

@@ -104,7 +104,7 @@ def test_crash_at_every_call_of_whoever_has_a_part_in_a_hosted_run_leaves_one_ve
 @pytest.mark.fault("P1", "P50")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    "step", [30, pytest.param(1, marks=pytest.mark.slow)], ids=["sample", "every"]
+    "step", [12, pytest.param(1, marks=pytest.mark.slow)], ids=["sample", "every"]
 )
 def test_crash_of_a_start_that_takes_the_lease_over_harms_no_waiting_run(
     lab: Lab, step: int

@@ -14,6 +14,12 @@ from tests.root import DEADLINE_S, Root, alive, wait_until
 from workers.records.caller import announce_caller
 
 UNTIL_GO = "while ! test -e {go}; do sleep 0.05; done"
+BEGIN_UNTIL_GO = f"touch begun.$$; {UNTIL_GO}"  # a stage is a shell, and now and then its sleep
+
+
+def begun_count(root: Root) -> int:
+    """How many stages of BEGIN_UNTIL_GO have begun."""
+    return len(list(root.path.glob("begun.*")))
 
 
 def temporary_pid(root: Root) -> int | None:
@@ -131,8 +137,9 @@ def test_killing_everything_below_one_caller_harms_no_other_caller(root: Root) -
 
 @pytest.mark.fault("P50", "P1")
 def test_a_killed_temporary_supervisor_is_replaced_and_the_runs_go_on(root: Root) -> None:
-    runs = [root.popen("run", "--", "sh", "-c", UNTIL_GO.format(go="go")) for _ in range(3)]
-    wait_until(lambda: len(root.stages()) >= 3, "all runs are at work")
+    command = ("sh", "-c", BEGIN_UNTIL_GO.format(go="go"))
+    runs = [root.popen("run", "--", *command) for _ in range(3)]
+    wait_until(lambda: begun_count(root) == 3, "all runs are at work")
     workers = workers_of(root)
     for _ in range(2):
         pid = wait_until(lambda: temporary_pid(root), "a temporary supervisor serves")
@@ -415,10 +422,10 @@ def storm(root: Root, *, callers_count: int, killed_count: int) -> None:
     chance = random.Random(seed)
     root.configure(settings=f"max_runs = {callers_count}\n")
     callers = [
-        root.popen("run", "--task", f"t{n}", "--", "sh", "-c", UNTIL_GO.format(go="go"))
+        root.popen("run", "--task", f"t{n}", "--", "sh", "-c", BEGIN_UNTIL_GO.format(go="go"))
         for n in range(callers_count)
     ]
-    wait_until(lambda: len(root.stages()) >= callers_count, "all runs are at work")
+    wait_until(lambda: begun_count(root) == callers_count, "all runs are at work")
     killed = chance.sample(callers, killed_count)
     for process in killed:
         kill_tree(process)
