@@ -1,7 +1,7 @@
 """What the daemon works with: the effects, and a handle for each live run."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from supervisor.core.policy.exit_codes import FinishedRun
@@ -22,6 +22,7 @@ from supervisor.store.run_reader import RunReader
 from supervisor.store.size_poller import SizePoller
 from workers.processes.tree import Process
 from workers.records.clock import Clock
+from workers.records.dataclass import dataclass
 from workers.records.identity import Identity
 from workers.records.layout import Layout
 from workers.records.placement import CALLER
@@ -63,7 +64,7 @@ class HalfTaken:
     accepted_count: int
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launchers:
     """The ways to start workers, as this supervisor is configured.
 

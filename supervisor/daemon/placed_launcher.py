@@ -22,7 +22,6 @@ from supervisor.launchers.agents.protocol import (
     Cancel,
     JobEnded,
     Note,
-    Place,
     Placed,
     Refused,
 )
@@ -100,19 +99,8 @@ class PlacedLauncher(Launcher):
         )
         placement.store()
         handle.placement = placement
-        self._place(placement)
+        placer.place(placement.to_order())
         return []
-
-    def _place(self, placement: Placement) -> None:
-        if self._placer is not None:
-            self._placer.place(
-                Place(
-                    key=placement.key,
-                    run_dir=placement.run.path,
-                    attempt=placement.attempt,
-                    resources=placement.resources,
-                )
-            )
 
     def adopt(self, handle: RunHandle, about: Accepted, *, begun: bool) -> list[Stimulus] | None:
         """Take up a placed run; None if no attempt of it is outstanding or was begun."""
@@ -128,7 +116,8 @@ class PlacedLauncher(Launcher):
             adopted = stimuli.Adopted(about, started=True)
             return [adopted, stimuli.WorkerGone(handle.run_id, _REVOKED)]
         if placement.stand is ClaimState.UNCLAIMED and not begun:
-            self._place(placement)
+            if placer is not None:
+                placer.place(placement.to_order())
             return [stimuli.Adopted(about, started=False)]
         placement.stand = ClaimState.CLAIMED
         self._context.log.write("run_adopted", run_id=handle.run_id)
@@ -219,12 +208,9 @@ class PlacedLauncher(Launcher):
         """Somebody has begun the run."""
         if self._placer is not None:
             self._placer.begun(placement.key)
-        self._context.log.write(
-            "run_claimed",
-            run_id=handle.run_id,
-            attempt=placement.attempt,
-            host=claims.host_of(handle, placement),
-        )
+        host = claims.host_of(handle, placement)
+        facts_of = {"run_id": handle.run_id, "attempt": placement.attempt, "host": host}
+        self._context.log.write("run_claimed", **facts_of)
         self._context.reporter.launched(handle.spec)
         return self._host_event(handle, placement)
 

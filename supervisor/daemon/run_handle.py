@@ -1,7 +1,6 @@
 """What the daemon holds of one live run, and the interface of the ways to start its worker."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 from supervisor.core.lifecycle import Run
@@ -11,6 +10,7 @@ from supervisor.launchers.placement_record import Placement
 from supervisor.launchers.spawner import LaunchedWorker
 from supervisor.store.run_reader import RunReader
 from workers.processes.tree import Process
+from workers.records.dataclass import dataclass
 from workers.records.identity import Identity, is_of_this_boot
 from workers.records.spec import RunSpec
 

@@ -142,7 +142,7 @@ def test_another_agent_is_told_what_nobody_has_begun(make: Make, tmp_path: Path)
     launcher.begun("r2.1")
     launcher.cancel(Cancel("r3.1", claimed=False))
     launcher.place(order(4))
-    launcher.forget("r4.1")
+    launcher.forget("r4", "r4.1")
     hear(launcher, 2)
     wait_until(lambda: told.read_text().count("\n") >= 2, "the second agent was told")
     assert '"r1.1"' in told.read_text()
@@ -154,7 +154,7 @@ def test_a_run_that_is_over_is_taken_out_of_the_engines_queue(make: Make) -> Non
     launcher = make(ECHO)
     launcher.tend(0.0)
     launcher.place(order())
-    launcher.forget("r1.1")
+    launcher.forget("r1", "r1.1")
     assert hear(launcher, 3)[-1] == JobEnded("r1.1", "")
 
 
