@@ -31,7 +31,7 @@ def command(root: str | None) -> int:
     """
     # Heavy: who only asks for help or a completion needs neither.
     from supervisor.config.init_template import starter_for
-    from supervisor.config.json_schema import batch_schema, config_schema
+    from supervisor.config.json_schema import generated_schema
 
     chosen = root or os.environ.get("SUPERVISOR_ROOT") or os.curdir
     top = os.path.realpath(absolute(chosen))
@@ -45,8 +45,9 @@ def command(root: str | None) -> int:
             reason=f"there already, and left as it is: {' and '.join(taken)} in {top}; "
             "'supervisor validate' checks it"
         )
-    for name, schema in (("config", config_schema()), ("batch", batch_schema())):
-        write_new(os.path.join(top, SCHEMAS, f"{name}.json"), json.dumps(schema, indent=2) + "\n")
+    for name in ("config", "batch"):
+        schema = json.dumps(generated_schema(name), indent=2) + "\n"
+        write_new(os.path.join(top, SCHEMAS, f"{name}.json"), schema)
     for notice in starter.notices:
         print_error(notice)
     for line in starter.found:

@@ -12,11 +12,12 @@ from supervisor.errors import UsageError
 from supervisor.report.schemas import RECORDS, schema_text
 from supervisor.report.text.output import print_line
 
-WRITTEN: Final[Mapping[str, str]] = {
+NAMES: Final[Mapping[str, str]] = {
     "config": "config/supervisor.toml: settings and pipelines",
     "batch": "a batch",
+    **RECORDS,
 }
-NAMES: Final[Mapping[str, str]] = {**WRITTEN, **RECORDS}
+GENERATED: Final = ("config", "batch", "spec", "request")
 
 
 @click.command("schema", short_help="Print the JSON Schema of a file.")
@@ -35,13 +36,12 @@ def command(name: str | None) -> int:
         return 0
     if name not in NAMES:
         raise UsageError(reason=unknown_name("schema", name, NAMES))
-    sys.stdout.write(_written(name) if name in WRITTEN else schema_text(name))
+    sys.stdout.write(_generated(name) if name in GENERATED else schema_text(name))
     sys.stdout.flush()
     return 0
 
 
-def _written(name: str) -> str:
-    from supervisor.config.json_schema import batch_schema, config_schema  # pydantic: 100 ms
+def _generated(name: str) -> str:
+    from supervisor.config.json_schema import generated_schema  # pydantic: 100 ms
 
-    schema = config_schema() if name == "config" else batch_schema()
-    return json.dumps(schema, indent=2) + "\n"
+    return json.dumps(generated_schema(name), indent=2) + "\n"

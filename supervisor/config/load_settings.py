@@ -1,7 +1,7 @@
-"""Reading settings: flag > SUPERVISOR_<KEY> > project file > user file > default.
+"""Reading settings: option > SUPERVISOR_<KEY> > project file > user file > default.
 
-pydantic-settings puts the sources above each other; each is checked by itself before, so that an
-error names the file or the variable that it stands in. Values never appear in an error message.
+Each source is checked by itself before they are merged, so that an error names its file or its
+variable. No error message contains a value.
 """
 
 import json
@@ -12,17 +12,16 @@ from types import NoneType
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from supervisor.config.config_files import read_toml
 from supervisor.config.find_root import PATHS, PREFIX, absolute, is_json, user_file
+from supervisor.config.models import SettingsTable
 from supervisor.config.settings import Settings, unfit
-from supervisor.config.settings_schema import SettingsTable
 from supervisor.config.suggest import near
 from supervisor.config.validation_errors import problems_of
 from supervisor.errors import ConfigError, Problem
 
-# Not settings: where to begin, and what supervisord puts into the environment of its children.
+# Not settings: our own variables, and those that supervisord sets for its children.
 _NOT_OURS: Final = (
     "ROOT",
     "TRUSTED_DIRS",
@@ -32,7 +31,7 @@ _NOT_OURS: Final = (
     "GROUP_NAME",
     "SERVER_URL",
 )
-_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")  # what is longer is beyond every range
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")  # longer numbers are beyond every range
 _COUNTED: Final = ("groups", "slots")
 
 
@@ -43,11 +42,11 @@ def load_settings(
 
     Args:
         flags: settings from the command line.
-        project: the project's file, None where there is none.
+        project: the project's file, None if there is none.
         environ: the environment.
 
     Raises:
-        ConfigError: everything that is wrong in any source; each names its file or variable.
+        ConfigError: every problem of every source, with its file or variable.
     """
     tables: list[dict[str, Any]] = []
     paths: list[str] = []
@@ -60,14 +59,14 @@ def load_settings(
             paths.append(str(path))
         else:
             problems.append(Problem(str(path), "supervisor", "must be a table"))
-    variables, found = _from_environment(environ)
+    variables, unread = _from_environment(environ)
     variables |= {key: absolute(variables[key]) for key in PATHS if key in variables}
-    problems += found
+    problems += unread
     problems += _check("environment", "", variables)
     problems += _check("command line", "", flags)
     if problems:
         raise ConfigError(problems=problems)
-    settings = _merge(flags, [variables, *tables])
+    settings = _merged(flags, variables, *tables)
     for keys, what in (*unfit(settings), *_directories(settings)):
         problems.append(_blame(keys, what, flags, variables, list(zip(paths, tables, strict=True))))
     if problems:
@@ -76,13 +75,13 @@ def load_settings(
 
 
 def _placed(values: dict[str, Any], folder: str) -> dict[str, Any]:
-    """A path is relative to the file that names it."""
-    told = {key: values[key] for key in PATHS if isinstance(values.get(key), str)}
-    return {**values, **{key: os.path.join(folder, path) for key, path in told.items()}}
+    """Make paths absolute; they are relative to the file that contains them."""
+    paths = {key: values[key] for key in PATHS if isinstance(values.get(key), str)}
+    return {**values, **{key: os.path.join(folder, path) for key, path in paths.items()}}
 
 
 def _directories(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Settings that must name a file and name a directory, as ``unfit``."""
+    """Find settings that must name a file and name a directory; as ``unfit``."""
     for key in PATHS:
         path = getattr(settings, key)
         if path is not None and os.path.isdir(path):
@@ -96,7 +95,7 @@ def _blame(
     variables: Mapping[str, Any],
     files: list[tuple[str, dict[str, Any]]],
 ) -> Problem:
-    """Name the strongest source that sets the first of these keys that any source sets."""
+    """Report a problem of merged settings for the strongest source that sets one of the keys."""
     for key in keys:
         if key in flags:
             return Problem("command line", key, what)
@@ -108,58 +107,44 @@ def _blame(
     return Problem("settings", keys[0], what)
 
 
-def _merge(flags: Mapping[str, Any], sources: list[dict[str, Any]]) -> Settings:
-    """Let pydantic-settings put the sources above each other, the first on top."""
-
-    class Merged(SettingsTable, BaseSettings):  # type: ignore[misc]  # both only add to ConfigDict
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            """Flags, our reading of the environment, project file, user file; never `.env`."""
-            below = [InitSettingsSource(settings_cls, init_kwargs=source) for source in sources]
-            return (init_settings, *below)
-
-    return Settings(**Merged(**flags).model_dump())
-
-
-def _keys() -> tuple[str, ...]:
-    return tuple(SettingsTable.model_fields)
+def _merged(*sources: Mapping[str, Any]) -> Settings:
+    """Merge checked sources, the strongest first; tables are joined name by name."""
+    merged: dict[str, Any] = {}
+    for source in reversed(sources):
+        for key, value in source.items():
+            joins = isinstance(value, dict)
+            merged[key] = {**merged.get(key, {}), **value} if joins else value
+    return Settings(**SettingsTable(**merged).model_dump())
 
 
 def _check(source: str, prefix: str, values: Mapping[str, Any]) -> list[Problem]:
-    """Each key by itself; how keys fit together is looked at when all sources are merged."""
-    found = []
+    """Check each key of a source by itself; ``unfit`` checks how the merged keys fit together."""
+    problems = []
     for key, value in values.items():
         try:
             SettingsTable.__pydantic_validator__.validate_assignment(
                 SettingsTable.model_construct(), key, value
             )
         except ValidationError as error:
-            for problem in problems_of(error, source, prefix, _keys()):
+            for problem in problems_of(error, source, prefix, Settings.__dataclass_fields__):
                 if not problem.key_path.removeprefix(prefix.rstrip(".")):
                     continue
                 if source == "environment":
                     problem = Problem(f"{PREFIX}{key.upper()}", "", problem.message)
-                found.append(problem)
-    return found
+                problems.append(problem)
+    return problems
 
 
 def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
-    """What SUPERVISOR_<KEY> says, typed as the key is; unknown names that look like a typo."""
+    """Read SUPERVISOR_<KEY> as the key's type; report unknown names that look like a typo."""
     values: dict[str, Any] = {}
     problems = []
     for name, text in environ.items():
         if not name.startswith(PREFIX) or text == "":
             continue
-        word = name[len(PREFIX) :]
-        key = word.lower()
-        if key in SettingsTable.model_fields:
+        upper = name[len(PREFIX) :]
+        key = upper.lower()
+        if key in Settings.__dataclass_fields__:
             typed = _typed(key, text)
             if typed is None:
                 kinds = {int: "a whole number", float: "a number"}
@@ -169,9 +154,9 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[
                 problems.append(Problem(name, "", f"must be {kind}"))
             else:
                 values[key] = typed
-        elif word not in _NOT_OURS and (hint := near(key, _keys())):
-            mend = f"is no setting; did you mean '{PREFIX}{hint.upper()}'?"
-            problems.append(Problem(name, "", mend))
+        elif upper not in _NOT_OURS and (hint := near(key, Settings.__dataclass_fields__)):
+            fix = f"is no setting; did you mean '{PREFIX}{hint.upper()}'?"
+            problems.append(Problem(name, "", fix))
     return values, problems
 
 
@@ -192,16 +177,16 @@ def _typed(key: str, text: str) -> Any:  # noqa: ANN401 - as the key is
         except ValueError:
             return None
     if key in _COUNTED:
-        pairs = [word.partition("=") for word in text.split(",")]
+        pairs = [item.partition("=") for item in text.split(",")]
         limits = {name.strip(): limit.strip() for name, _, limit in pairs}
-        right = all(_WHOLE.fullmatch(limit) for limit in limits.values())
-        right = right and len(limits) == len(pairs)  # none twice
-        return {name: int(limit) for name, limit in limits.items()} if right else None
+        if len(limits) < len(pairs) or not all(map(_WHOLE.fullmatch, limits.values())):
+            return None
+        return {name: int(limit) for name, limit in limits.items()}
     if key == "secrets" and text.lstrip().startswith("["):
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
             return None
     if key == "secrets":
-        return [word.strip() for word in text.split(",") if word.strip()]
+        return [item.strip() for item in text.split(",") if item.strip()]
     return text

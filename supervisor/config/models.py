@@ -1,11 +1,14 @@
-"""The shape of what people write in TOML, as pydantic models. They check; they are not used on.
+"""The configuration files as pydantic models: every key with its type, range and description.
 
-Beyond types they hold what a worker could only find out too late: ids that may not be file names,
-a stage that runs nothing, waits that are no numbers.
+The models check what people write; the program works with ``Settings`` and the specs of
+``workers.records.spec``. ``supervisor schema`` and docs/reference/settings.md are generated from
+them. They also refuse what a worker could only find out too late: ids that cannot be file names, a
+stage that runs nothing, waits that are not numbers.
 """
 
+import operator
 import re
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,26 +18,27 @@ from pydantic import (
     Field,
     PlainValidator,
     WithJsonSchema,
+    create_model,
     model_validator,
 )
 
 from supervisor.config.param_values import text_of
+from supervisor.config.settings import YEAR_S, Settings
 from workers.records.ids import ID_PATTERN, id_problem
 from workers.records.limits import PRIORITY_LIMIT
 
 STAGES_LIMIT_COUNT = 10_000  # fault V11
 COUNT_LIMIT = 10_000
 AMOUNT_LIMIT = 1e15  # bytes of memory of the largest host, a thousandfold
-YEAR_S = 365 * 86_400.0
-RESERVED = "SUPERVISED_"  # docs/reference; run ids in it are how processes are found
+RESERVED = "SUPERVISED_"  # docs/reference; run ids in such variables identify processes
 _PARAM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
 def _id(value: str) -> str:
-    why = id_problem(value)
-    if why is not None:
+    reason = id_problem(value)
+    if reason is not None:
         raise ValueError(
-            f"{value!r} {why}: use up to 100 of the characters A-Z a-z 0-9 . _ -, "
+            f"{value!r} {reason}: use up to 100 of the characters A-Z a-z 0-9 . _ -, "
             "beginning with a letter or a digit"
         )
     return value
@@ -69,13 +73,11 @@ def _param(value: str) -> str:
 def _scalar(value: object) -> object:
     if not isinstance(value, str | int | float):
         raise ValueError("must be text, a number, or true or false")  # noqa: TRY004 - pydantic
-    if isinstance(value, str):
-        _no_nul(value)
-    return value
+    return _no_nul(value) if isinstance(value, str) else value
 
 
 def _amount(value: object) -> float:
-    """As it is written: to an engine 1 and 1.0 may differ."""
+    """Keep the number as it is written: to an engine 1 and 1.0 may differ."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("must be a number")  # noqa: TRY004 - pydantic
     if not 0 < value <= AMOUNT_LIMIT:
@@ -83,11 +85,19 @@ def _amount(value: object) -> float:
     return value
 
 
+def _names_a_program(value: str | list[str]) -> str | list[str]:
+    if not (value if isinstance(value, str) else value[0]).strip():
+        raise ValueError("must begin with the name of a program")
+    return value
+
+
 Id = Annotated[
     str, AfterValidator(_id), WithJsonSchema({"type": "string", "pattern": f"^{ID_PATTERN}$"})
 ]
 Text = Annotated[str, AfterValidator(_no_nul)]
-Words = Annotated[Text, Field(min_length=1)]
+FilledText = Annotated[Text, Field(min_length=1)]
+Command = FilledText | Annotated[list[Text], Field(min_length=1)]
+Hook = Annotated[Command, AfterValidator(_names_a_program)]
 Environment = Annotated[dict[str, str], AfterValidator(_environment)]
 Seconds = Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
 Param = Annotated[str, AfterValidator(_param)]
@@ -110,45 +120,65 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-def _starts_something(value: str | list[str]) -> str | list[str]:
-    if not (value if isinstance(value, str) else value[0]).strip():
-        raise ValueError("must begin with the name of a program")
-    return value
-
-
-Hook = Annotated[
-    Words | Annotated[list[Text], Field(min_length=1)], AfterValidator(_starts_something)
-]
+def _added(default: Any = None, **about: Any) -> Any:  # noqa: ANN401 - as pydantic's Field
+    """A key that a release added: without it the digest of a batch is the one of older releases."""
+    return Field(default, exclude_if=operator.not_, **about)
 
 
 class Retries(Strict):
     """``retries = { attempts = 3, delay_s = 1.0 }``."""
 
-    attempts: int = Field(ge=1, le=1000)
-    delay_s: float = Field(1.0, ge=0, le=86_400, allow_inf_nan=False)
-    factor: float = Field(2.0, ge=1, le=100, allow_inf_nan=False)
-    max_delay_s: float = Field(60.0, ge=0, le=86_400, allow_inf_nan=False)
-    on_exit_codes: list[ExitCode] | None = Field(None, min_length=1)
+    attempts: int = Field(ge=1, le=1000, description="tries in total, including the first")
+    delay_s: float = Field(
+        1.0, ge=0, le=86_400, allow_inf_nan=False, description="seconds before the second try"
+    )
+    factor: float = Field(
+        2.0, ge=1, le=100, allow_inf_nan=False, description="growth of the wait with each try"
+    )
+    max_delay_s: float = Field(
+        60.0, ge=0, le=86_400, allow_inf_nan=False, description="longest wait, in seconds"
+    )
+    on_exit_codes: list[ExitCode] | None = Field(
+        None, min_length=1, description="exit codes to retry; default: every failure"
+    )
 
 
 class Stage(Strict):
     """``[[pipelines.<id>.stages]]``."""
 
-    id: Id
-    title: Text | None = None
-    command: Words | Annotated[list[Text], Field(min_length=1)] | None = None
-    pipeline: Id | None = None
-    params: dict[Param, Scalar] = {}
-    cwd: Words | None = None
-    env: Environment = {}
-    timeout_s: Seconds | None = None
-    allow_failure: bool = False
-    optional: bool = False
-    success_exit_codes: list[ExitCode] = Field(default=[0], min_length=1)
-    summary_hint: Text | None = None
-    retries: Retries | None = None
-    needs: list[Id] | None = None
-    uses: list[Id] = []
+    id: Id = Field(description="names the stage and its files; unique, ignoring case")
+    title: Text | None = Field(None, description="shown to people; default: the id")
+    command: Command | None = Field(
+        None, description="a string for /bin/sh -c, or a program and its arguments"
+    )
+    pipeline: Id | None = Field(
+        None, description="instead of `command`: a pipeline to run as a run of its own"
+    )
+    params: dict[Param, Scalar] = Field(
+        {}, description="parameters of the sub-pipeline; {param.NAME} is one of this pipeline's"
+    )
+    cwd: FilledText | None = Field(
+        None, description="working directory, relative to the root; default: the pipeline's"
+    )
+    env: Environment = Field({}, description="variables; they override the pipeline's")
+    timeout_s: Seconds | None = Field(
+        None, description="seconds that one try may take; default: no limit"
+    )
+    allow_failure: bool = Field(
+        default=False, description="record a failure as skipped and continue the run"
+    )
+    optional: bool = Field(default=False, description="the same as `allow_failure`")
+    success_exit_codes: list[ExitCode] = Field(
+        [0], min_length=1, description="exit codes that mean success"
+    )
+    summary_hint: Text | None = Field(None, description="summary of a success")
+    retries: Retries | None = Field(None, description="when to retry a failed try")
+    needs: list[Id] | None = Field(
+        None, description="stages that must succeed first; default: the one before it"
+    )
+    uses: list[Id] = Field(
+        [], description="slots that it holds while it runs; [supervisor.slots] declares them"
+    )
 
     @model_validator(mode="after")
     def _one_thing_to_do(self) -> Self:
@@ -166,17 +196,21 @@ class Stage(Strict):
             raise ValueError("`params` are for a sub-pipeline; a command names {param.NAME}")
         for key, names in (("needs", self.needs or []), ("uses", self.uses)):
             if len(set(names)) < len(names):
-                raise ValueError(f"`{key}` names one thing twice")
+                raise ValueError(f"`{key}` contains a name twice")
         return self
 
 
 class ParamTable(Strict):
     """``[pipelines.<id>.params.<name>]``."""
 
-    type: Literal["string", "integer", "number", "boolean"] = "string"
-    choices: list[Scalar] | None = Field(None, min_length=1, max_length=1000)
-    default: Scalar | None = None
-    description: Text | None = None
+    type: Literal["string", "integer", "number", "boolean"] = Field(
+        "string", description="type of its value"
+    )
+    choices: list[Scalar] | None = Field(
+        None, min_length=1, max_length=1000, description="values that it accepts; default: all"
+    )
+    default: Scalar | None = Field(None, description="default value; without one it is required")
+    description: Text | None = Field(None, description="shown to people")
 
     @model_validator(mode="after")
     def _values_are_of_the_type(self) -> Self:
@@ -193,64 +227,95 @@ class ParamTable(Strict):
 class Pipeline(Strict):
     """``[pipelines.<id>]``."""
 
-    title: Text | None = None
-    description: Text | None = None
-    tags: list[Text] = []
-    env: Environment = {}
-    cwd: Words | None = None
-    timeout_s: Seconds | None = None
-    group: Id | None = None
-    params: dict[Param, ParamTable] = {}
-    on_success: Hook | None = None
-    on_failure: Hook | None = None
-    on_finish: Hook | None = None
-    max_parallel: int | None = Field(None, ge=1, le=STAGES_LIMIT_COUNT)
-    resources: dict[Id, Amount] = {}
-    stages: list[Stage] = Field(min_length=1, max_length=STAGES_LIMIT_COUNT)
+    title: Text | None = Field(None, description="shown to people; default: the id")
+    description: Text | None = Field(None, description="shown to people")
+    tags: list[Text] = Field([], description="shown to people")
+    env: Environment = Field({}, description="variables of every stage")
+    cwd: FilledText | None = Field(
+        None, description="working directory of its stages, relative to the root"
+    )
+    timeout_s: Seconds | None = Field(
+        None, description="seconds that a run may take; default: no limit"
+    )
+    group: Id | None = Field(
+        None, description="concurrency group of its runs; [supervisor.groups] declares it"
+    )
+    params: dict[Param, ParamTable] = Field({}, description="parameters that it declares, by name")
+    on_success: Hook | None = Field(None, description="command to start after a run succeeded")
+    on_failure: Hook | None = Field(None, description="command to start after a run failed")
+    on_finish: Hook | None = Field(
+        None, description="command to start last, after any run finished"
+    )
+    max_parallel: int | None = Field(
+        None, ge=1, le=STAGES_LIMIT_COUNT, description="stages at once; default: no limit"
+    )
+    resources: dict[Id, Amount] = Field(
+        {},
+        description="amounts that a run takes of a host of Dask or Slurm, by name; "
+        "default: one slot of Dask, one task of Slurm",
+    )
+    stages: list[Stage] = Field(
+        min_length=1,
+        max_length=STAGES_LIMIT_COUNT,
+        description="stages, run in this order unless they have `needs`",
+    )
 
     @model_validator(mode="after")
-    def _params_have_variables_of_their_own(self) -> Self:
-        seen: set[str] = set()
-        for name in self.params:
-            if name.upper() in seen:
-                raise ValueError(f"two params are called {name!r} (case is ignored)")
-            seen.add(name.upper())
-        return self
-
-    @model_validator(mode="after")
-    def _stages_have_names_of_their_own(self) -> Self:
-        seen: set[str] = set()
-        for stage in self.stages:
-            if stage.id.lower() in seen:
-                raise ValueError(f"two stages are called {stage.id!r} (case is ignored)")
-            seen.add(stage.id.lower())
+    def _names_differ(self) -> Self:
+        stages = [stage.id for stage in self.stages]
+        for kind, names in (("params", list(self.params)), ("stages", stages)):
+            seen: set[str] = set()
+            for name in names:
+                if name.lower() in seen:
+                    raise ValueError(f"two {kind} are called {name!r} (case is ignored)")
+                seen.add(name.lower())
         return self
 
 
 class BatchRun(Strict):
     """``[[runs]]`` of a batch."""
 
-    pipeline: Id
-    task: Id | None = None
-    count: int = Field(1, ge=1, le=COUNT_LIMIT)
-    params: dict[Param, Scalar] = {}
-    priority: int = Field(0, ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)
-    group: Id | None = None
+    pipeline: Id = Field(description="id of the pipeline to run")
+    task: Id | None = Field(None, description="task of the runs; default: `default_task`")
+    count: int = Field(1, ge=1, le=COUNT_LIMIT, description="number of runs")
+    params: dict[Param, Scalar] = Field({}, description="values of the parameters, by name")
+    priority: int = Field(
+        0, ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT, description="a higher number starts first"
+    )
+    group: Id | None = Field(None, description="concurrency group; default: the pipeline's")
 
 
 class ConfigFile(Strict):
-    """``config/supervisor.toml``; its ``[supervisor]`` is looked at by the settings."""
+    """``config/supervisor.toml``; ``load_settings`` checks its ``[supervisor]``."""
 
-    supervisor: dict[str, object] = {}
-    pipelines: dict[Id, Pipeline] = {}
+    supervisor: dict[str, object] = Field(
+        {}, description="settings; an option or a variable SUPERVISOR_<KEY> overrides them"
+    )
+    pipelines: dict[Id, Pipeline] = Field({}, description="pipelines by id")
 
 
 class BatchFile(Strict):
     """A batch."""
 
-    runs: list[BatchRun] = Field(min_length=1)
-    pipelines: dict[Id, Pipeline] = {}
+    runs: list[BatchRun] = Field(min_length=1, description="runs to start together")
+    pipelines: dict[Id, Pipeline] = Field(
+        {}, description="pipelines of this batch, in addition to the project's"
+    )
 
+
+_CHECKED: Final[dict[str, Any]] = {
+    key: (
+        field.type,
+        Field(
+            getattr(Settings(), key),
+            description=field.metadata["description"],
+            **field.metadata["bounds"],
+        ),
+    )
+    for key, field in Settings.__dataclass_fields__.items()
+}
+SettingsTable: Final = create_model("SettingsTable", __base__=Strict, **_CHECKED)
+"""``[supervisor]``: ``Settings`` as a model."""
 
 KEYS = sorted(
     {

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from supervisor.config.config_files import read_json
-from supervisor.config.models import Id, Text, Words
+from supervisor.config.models import FilledText, Id, Text
 from supervisor.config.validation_errors import problems_of
 from supervisor.errors import ConfigError, Problem
 from workers.records.spec import PipelineSpec, StageKind, StageSpec
@@ -40,7 +40,7 @@ class _Command(_Loose):
     kind: Literal["command"]
     id: Id
     title: Text | None = None
-    command: Words
+    command: FilledText
     cwd: Text | None = None
     env: Annotated[dict[str, Any], AfterValidator(_plain_values)] = {}
     timeoutMs: float | None = Field(None, gt=0, le=365 * 86_400_000.0, allow_inf_nan=False)

@@ -1,7 +1,7 @@
 """Pipelines: from what was written to what a worker runs, with their references followed."""
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -55,21 +55,29 @@ def _bare(tables: object) -> dict[str, PipelineSpec]:
 
 
 def pipeline_spec(pipeline_id: str, item: Pipeline) -> PipelineSpec:
-    """What a worker runs."""
+    """What a worker runs. Keys and fields of the same name are copied."""
     return PipelineSpec(
-        id=pipeline_id,
-        title=item.title or pipeline_id,
-        description=item.description,
-        tags=tuple(item.tags),
-        env=tuple(item.env.items()),
-        cwd=item.cwd,
-        timeout_s=item.timeout_s,
-        hooks=hook_specs(item.on_success, item.on_failure, item.on_finish),
-        stages=tuple(_stage(stage) for stage in item.stages),
-        group=item.group,
-        takes=tuple(_param(name, table) for name, table in item.params.items()),
-        max_parallel=item.max_parallel,
-        resources=tuple(item.resources.items()),
+        **_shared(item, PipelineSpec)
+        | {
+            "id": pipeline_id,
+            "title": item.title or pipeline_id,
+            "hooks": hook_specs(item.on_success, item.on_failure, item.on_finish),
+            "stages": tuple(_stage(stage) for stage in item.stages),
+            "takes": tuple(_param(name, table) for name, table in item.params.items()),
+        }
+    )
+
+
+def _stage(item: Stage) -> StageSpec:
+    return StageSpec(
+        **_shared(item, StageSpec)
+        | {
+            "title": item.title or item.id,
+            "kind": StageKind.COMMAND if item.pipeline is None else StageKind.SUBPIPELINE,
+            "params": tuple((name, _written(value)) for name, value in item.params.items()),
+            "allow_failure": item.allow_failure or item.optional,
+            "retries": RetrySpec(**_shared(item.retries, RetrySpec) if item.retries else {}),
+        }
     )
 
 
@@ -83,39 +91,20 @@ def _param(name: str, item: ParamTable) -> ParamSpec:
     )
 
 
-def _said(value: object) -> str:
-    """What a stage gives its sub-pipeline, as text: it may name a param of its own pipeline."""
+def _shared(item: Strict, spec: type) -> dict[str, Any]:
+    """The keys of a model that a spec has, too; lists become tuples, tables become pairs."""
+    fields = spec.__dict__["__dataclass_fields__"]
+    return {name: _frozen(value) for name, value in item if name in fields}
+
+
+def _frozen(value: object) -> object:
+    if isinstance(value, dict):
+        return tuple(value.items())
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _written(value: object) -> str:
+    """A stage's parameter for its sub-pipeline, as text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
-
-
-def _stage(item: Stage) -> StageSpec:
-    command = tuple(item.command) if isinstance(item.command, list) else item.command
-    retries = RetrySpec()
-    if item.retries is not None:
-        codes = item.retries.on_exit_codes
-        retries = RetrySpec(
-            attempts=item.retries.attempts,
-            delay_s=item.retries.delay_s,
-            factor=item.retries.factor,
-            max_delay_s=item.retries.max_delay_s,
-            on_exit_codes=None if codes is None else tuple(codes),
-        )
-    return StageSpec(
-        id=item.id,
-        title=item.title or item.id,
-        kind=StageKind.COMMAND if item.pipeline is None else StageKind.SUBPIPELINE,
-        command=command,
-        pipeline=item.pipeline,
-        params=tuple((name, _said(value)) for name, value in item.params.items()),
-        cwd=item.cwd,
-        env=tuple(item.env.items()),
-        timeout_s=item.timeout_s,
-        allow_failure=item.allow_failure or item.optional,
-        success_exit_codes=tuple(item.success_exit_codes),
-        summary_hint=item.summary_hint,
-        retries=retries,
-        needs=None if item.needs is None else tuple(item.needs),
-        uses=tuple(item.uses),
-    )

@@ -11,12 +11,13 @@ import pytest
 import supervisor.errors
 import workers.records.typed_errors
 from docs import lifecycle
+from docs.generate import BLOCK, MODELS, generated
 from supervisor.cli import VERBS
 from supervisor.commands.doctor import UNFIT
 from supervisor.commands.status import FAILED_SHOWN
 from supervisor.commands.verify import BAD_RECORDS
 from supervisor.commands.wait import TIMED_OUT
-from supervisor.config.settings_schema import SettingsTable
+from supervisor.config.models import SettingsTable
 from supervisor.core.lifecycle import TABLE
 from supervisor.core.policy.exit_codes import CANCELLED, FAILED, LOST, LOST_DETAILS, OK
 from supervisor.core.policy.guardrails import Guardrail, measure
@@ -81,15 +82,32 @@ def test_the_index_leads_to_every_page() -> None:
         assert not below - targets, f"{index} does not name {below - targets}"
 
 
+GENERATED = [path for path in PAGES if "<!-- generated: " in path.read_text()]
+
+
+@pytest.mark.parametrize("path", GENERATED, ids=lambda p: p.name)
+def test_generated_blocks_are_what_docs_generate_writes(path: Path) -> None:
+    assert path.read_text() == generated(path.read_text()), "run 'python -m docs.generate'"
+
+
+def test_every_setting_verb_and_key_has_a_generated_block() -> None:
+    names = {found[2] for path in GENERATED for found in BLOCK.finditer(path.read_text())}
+    assert names >= {"settings", *MODELS}
+    for verb in VERBS:
+        command = importlib.import_module(f"supervisor.commands.{verb}").command
+        if any(isinstance(option, click.Option) for option in command.params):
+            assert f"options of {verb}" in names
+
+
 @pytest.mark.parametrize("name", SettingsTable.model_fields)
-def test_every_setting_is_told_with_its_default(name: str) -> None:
+def test_every_setting_is_documented_with_its_default(name: str) -> None:
     default = SettingsTable.model_fields[name].default
     text = "none" if default is None else repr(default).replace("'", '"')
     assert f"| `{name}` | `{text}` |" in page("reference/settings.md")
 
 
-def test_no_setting_is_told_that_does_not_exist() -> None:
-    table = page("reference/settings.md").split("\n## ")[0]
+def test_documented_settings_exist() -> None:
+    table = page("reference/settings.md").split("\n## Settings\n")[1].split("\n## ")[0]
     assert in_first_cell(table) == set(SettingsTable.model_fields)
 
 

@@ -11,7 +11,6 @@ from supervisor.cli import VERBS
 
 HEAVY = (
     "pydantic",
-    "pydantic_settings",
     "watchdog",
     "filelock",
     "rich",

@@ -10,17 +10,16 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from supervisor.commands.schema import NAMES
-from supervisor.config import models as models
-from supervisor.config.json_schema import batch_schema, config_schema
-from supervisor.config.key_help import DESCRIBED
-from supervisor.config.models import Strict
-from supervisor.config.settings_schema import SettingsTable
+from supervisor.commands.schema import GENERATED, NAMES
+from supervisor.config.json_schema import JSON, generated_schema
+from supervisor.config.models import ParamTable, Pipeline, Retries, SettingsTable, Stage, Strict
 from supervisor.report.schemas import RECORDS, schema_text
 from tests.root import Root, alive, kill_all, wait_until
 from workers.records.atomic import TORN
+from workers.records.hooks import HookEvent
 from workers.records.journal import Event
 from workers.records.request import RequestKind
+from workers.records.spec import ParamSpec, PipelineSpec, RetrySpec, RunSpec, StageSpec
 
 REPO = Path(__file__).parents[2]
 
@@ -54,9 +53,7 @@ on_failure = "exit 3"
 
 @cache
 def schema(name: str) -> dict[str, Any]:
-    made = {"config": config_schema, "batch": batch_schema}
-    found: dict[str, Any] = made[name]() if name in made else json.loads(schema_text(name))
-    return found
+    return generated_schema(name) if name in GENERATED else json.loads(schema_text(name))
 
 
 def parts(value: Any) -> Iterator[dict[str, Any]]:
@@ -87,13 +84,29 @@ def test_every_record_is_in_the_table() -> None:
     assert {path.stem for path in files} == set(RECORDS)
 
 
-def test_every_key_of_pipelines_and_batches_is_described_and_no_other() -> None:
-    kinds = {
-        name: set(kind.model_fields)
-        for name, kind in vars(models).items()
-        if isinstance(kind, type) and issubclass(kind, Strict) and kind is not Strict
-    }
-    assert {name: set(told) for name, told in DESCRIBED.items()} == kinds
+def test_fields_of_a_spec_have_the_types_of_its_schema() -> None:
+    described = schema("spec")["properties"]
+    fields = RunSpec.__dataclass_fields__
+    assert set(described) == {"schema", *fields}
+    for name, field in fields.items():
+        known = JSON.get(field.type)
+        if known is not None and "type" in described[name]:
+            assert described[name]["type"] == known["type"], name
+
+
+@pytest.mark.parametrize(
+    ("model", "spec", "others"),
+    [
+        (Pipeline, PipelineSpec, {"id", "takes", "hooks", "params", *HookEvent}),
+        (Stage, StageSpec, {"kind", "optional"}),
+        (Retries, RetrySpec, set()),
+        (ParamTable, ParamSpec, {"name"}),
+    ],
+)
+def test_a_key_and_the_field_of_a_spec_have_one_name(
+    model: type[Strict], spec: type, others: set[str]
+) -> None:
+    assert {*model.model_fields} ^ {*spec.__dict__["__dataclass_fields__"]} == others
 
 
 def errors(name: str, value: Any) -> list[str]:

@@ -204,10 +204,10 @@ def test_hup_reads_the_configuration_again_and_tells_what_changed(root: Root) ->
     told = {
         "max_runs 50 -> 7",
         "groups.gpu none -> 2",
-        "history_limit 1000 -> 9, which takes effect at the next start",
-        "secrets changed, for runs asked for from now on",
+        "history_limit 1000 -> 9, effective at the next start",
+        "secrets changed, effective for new runs",
         "pipeline new added",
-        "pipeline bad changed, for runs asked for from now on",
+        "pipeline bad changed, effective for new runs",
     }
     (entry,) = [line for line in root.log() if line["event"] == "reloaded"]
     assert set(entry["changes"]) == told

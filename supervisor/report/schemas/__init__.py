@@ -1,11 +1,9 @@
-"""JSON Schemas (draft 2020-12) of the records, one file each; tests hold real records against them.
+"""JSON Schemas (draft 2020-12) of the records, one file each; tests check real records with them.
 
-A file of this directory is the only place that tells a program which keys a record has. Readers
-ignore keys that they do not know, so only the manifest's own top level is closed. A request holds
-specs, whose schema is put into its own where it is read.
+Readers ignore keys that they do not know, so only the manifest's own top level is closed. What a
+spec shares with the configuration is added by ``supervisor.config.json_schema``.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Final
@@ -26,17 +24,7 @@ RECORDS: Final[Mapping[str, str]] = {
 
 
 def schema_text(name: str) -> str:
-    """The schema of a record, as text. ``name`` is one of RECORDS."""
-    text = _file(name)
-    if name != "request":
-        return text
-    request, spec = json.loads(text), json.loads(_file("spec"))
-    own = {key: spec[key] for key in ("type", "required", "properties")}
-    request["$defs"] = {"spec": own, **spec["$defs"], **request["$defs"]}
-    return json.dumps(request, indent=2) + "\n"
-
-
-def _file(name: str) -> str:
+    """The file of a record's schema. ``name`` is one of RECORDS."""
     path = os.path.join(os.path.dirname(__file__), f"{name}.json")
     with open(path, encoding="utf-8") as file:
         return file.read()

@@ -202,8 +202,8 @@ print("pydantic" in sys.modules, settings.history_limit, settings.grace_s)
     [
         (
             "supervisor/config/settings.py",
-            "history_limit: int = 1000",
-            "history_limit: int = 7",
+            "history_limit: int = setting(\n        1000,",
+            "history_limit: int = setting(\n        7,",
             "7 10.0",
         ),
         ("workers/records/limits.py", "grace_s: float = 10.0", "grace_s: float = 3.0", "1000 3.0"),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.config.load_settings import load_settings
+from supervisor.config.models import SettingsTable
 from supervisor.config.settings import Settings, limits_of
-from supervisor.config.settings_schema import SettingsTable
 from supervisor.errors import ConfigError
 from workers.records.limits import Limits
 
@@ -68,11 +68,11 @@ def test_the_shipped_file_shows_every_setting_with_its_default() -> None:
         SettingsTable(**{key: shown.pop(key)})  # an example, since TOML has no word for none
         del defaults[key]
     assert {key: list(v) if isinstance(v, tuple) else v for key, v in defaults.items()} == shown
-    for line in uncommented.splitlines():
-        if re.match(r"[a-z_]+ = ", line):
-            assert "#" in line, f"no word about: {line}"
-            if re.match(r"\w+_s = ", line):
-                assert "second" in line, f"no unit: {line}"
+    comments = dict(re.findall(r"(?m)^([a-z_]+) = .*? # (.*)$", uncommented))
+    declared = Settings.__dataclass_fields__.items()
+    assert comments == {key: field.metadata["description"] for key, field in declared}
+    for key, description in comments.items():
+        assert "second" in description or not key.endswith("_s"), f"no unit: {key}"
 
 
 def test_variables_of_supervisord_and_of_strangers_are_left_alone() -> None:
