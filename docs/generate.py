@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 from pydantic import BaseModel
 
+from docs import lifecycle
 from supervisor.config.json_schema import clean_schema
 from supervisor.config.models import (
     BatchRun,
@@ -122,7 +123,8 @@ def _metavar(option: click.Option) -> str:
 
 
 def main() -> None:
-    """Write every page whose blocks differ."""
+    """Write every page whose blocks differ, and the diagrams of ``docs.lifecycle``."""
+    lifecycle.main()
     for path in sorted(PAGES.rglob("*.md")):
         text = path.read_text()
         if generated(text) != text:
