@@ -74,6 +74,8 @@ def _lines(pipeline: PipelineSpec, root: str) -> list[str]:
             facts.append(f"needs {', '.join(stage.needs) or 'nothing'}")
         if stage.uses:
             facts.append(f"uses {', '.join(stage.uses)}")
+        if stage.nice:
+            facts.append(f"nice {stage.nice}")
         if stage.allow_failure:
             facts.append("may fail")
         if stage.params:

@@ -179,6 +179,9 @@ class Stage(Strict):
     uses: list[Id] = Field(
         [], description="slots that it holds while it runs; [supervisor.slots] declares them"
     )
+    nice: int | None = _added(
+        ge=0, le=19, description="niceness added to its processes, as with nice(1); default: 0"
+    )
 
     @model_validator(mode="after")
     def _one_thing_to_do(self) -> Self:
@@ -189,7 +192,8 @@ class Stage(Strict):
         if isinstance(self.command, str) and not self.command.strip():
             raise ValueError("`command` must not be empty")
         if self.pipeline is not None:
-            wrong = {"retries", "success_exit_codes", "env", "cwd", "uses"} & self.model_fields_set
+            commands = {"retries", "success_exit_codes", "env", "cwd", "uses", "nice"}
+            wrong = commands & self.model_fields_set
             if wrong:
                 raise ValueError(f"`{min(wrong)}` is for commands; this stage runs a pipeline")
         elif self.params:

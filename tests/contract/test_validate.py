@@ -70,13 +70,13 @@ def test_validate_names_what_is_right(root: Root) -> None:
 def test_plan_shows_what_would_run_and_creates_nothing(root: Root) -> None:
     root.configure(
         "[pipelines.a]\nresources = { slot = 1, gpu = 0.5 }\n"
-        'stages = [{ id = "s", command = ["echo", "x"], timeout_s = 5 },'
+        'stages = [{ id = "s", command = ["echo", "x"], timeout_s = 5, nice = 9 },'
         ' { id = "b", pipeline = "b" }]\n'
         '[pipelines.b]\nstages = [{ id = "t", command = "true" }]\n'
     )
     done = root.call("plan", "a")
     assert done.code == 0
-    for part in ("1. s: echo x", "at most 5 s", "2. b: pipeline b", "1. t: true"):
+    for part in ("1. s: echo x", "at most 5 s; nice 9", "2. b: pipeline b", "1. t: true"):
         assert part in done.out
     taken = f"  takes slot=1, gpu=0.5 of its host (launcher {LAUNCHER} does not ask)"
     assert done.out.splitlines()[1] == taken

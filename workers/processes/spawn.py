@@ -3,7 +3,9 @@
 import errno
 import os
 import signal
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from workers.processes.inherited import inherited_limits, low_fds
@@ -44,6 +46,7 @@ def spawn(
     env: Mapping[str, str],
     stdout_fd: int,
     stderr_fd: int,
+    nice: int = 0,
 ) -> int | NotStarted:
     """Start a process that leads its own group, with stdin from /dev/null and fds 0, 1, 2 only.
 
@@ -57,6 +60,7 @@ def spawn(
         env: its whole environment.
         stdout_fd: where its output goes.
         stderr_fd: where its errors go.
+        nice: what is added to our niceness for it, 0 to 19.
 
     Returns:
         Its pid; it is our child to reap.
@@ -68,7 +72,8 @@ def spawn(
     except (OSError, ValueError) as error:
         return NotStarted("bad-cwd", f"cwd {cwd!a}: {getattr(error, 'strerror', error)}")
     try:
-        return _launch(argv, env, stdout_fd, stderr_fd)
+        start = partial(_launch, argv, env, stdout_fd, stderr_fd)
+        return _start_niced(nice, start) if nice else start()
     finally:
         os.chdir("/")
 
@@ -98,6 +103,30 @@ def _launch(
         return _explain(error, argv[0], env)
     except ValueError as error:  # a NUL in an argument, or text that no system call takes
         return NotStarted("spawn-failed", f"{argv[0]!a}: {error}")
+
+
+def _start_niced(increment: int, start: Callable[[], int | NotStarted]) -> int | NotStarted:
+    """Start a process from a thread of a higher niceness, which the process inherits.
+
+    Linux has a niceness per thread, so our own threads keep theirs.
+    """
+    results: list[int | NotStarted] = []
+
+    def run() -> None:
+        try:
+            os.nice(increment)
+        except OSError as error:  # a request may hold a negative number
+            results.append(NotStarted("spawn-failed", f"nice {increment}: {error.strerror}"))
+        else:
+            results.append(start())
+
+    thread = threading.Thread(target=run)
+    try:
+        thread.start()
+    except RuntimeError as error:  # the system has no thread left
+        return NotStarted("spawn-failed", str(error), transient=True)
+    thread.join()
+    return results[0]
 
 
 def _missing(program: str, env: Mapping[str, str]) -> NotStarted:

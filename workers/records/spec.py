@@ -75,6 +75,7 @@ class StageSpec:
         allow_failure: a failure is recorded as ``skipped`` and the run goes on.
         needs: the stages that must not have failed before it begins; None where nobody says.
         uses: the shared slots that it holds while it is on.
+        nice: what is added to the niceness of its processes, 0 to 19; None means 0.
     """
 
     id: str
@@ -92,6 +93,7 @@ class StageSpec:
     retries: RetrySpec = field(default_factory=RetrySpec)
     needs: tuple[str, ...] | None = None
     uses: tuple[str, ...] = ()
+    nice: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,6 +116,7 @@ class CommandStage:
                 os.path.join(bench.layout.root, self._stage.cwd or bench.spec.pipeline.cwd or "")
             ),
             env={**self._env, "SUPERVISED_TRY": str(self._about["try"])},
+            nice=self._stage.nice or 0,
             deadline_mono_s=deadline,
             grace_s=limits.grace_s,
             refresh_s=min(REFRESH_S, limits.heartbeat_interval_s),

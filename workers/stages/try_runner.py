@@ -52,6 +52,7 @@ class TryCommand:
     argv: tuple[str, ...]
     cwd: str
     env: Mapping[str, str]
+    nice: int
     deadline_mono_s: float | None
     grace_s: float
     refresh_s: float
@@ -152,6 +153,7 @@ class TryRunner:
                 env=self._work.env,
                 stdout_fd=stdout_fd,
                 stderr_fd=stderr_fd,
+                nice=self._work.nice,
             )
             if isinstance(child, int) or not (child.transient and left):
                 break

@@ -50,6 +50,15 @@ def test_cwd_and_env_come_from_supervisor_pipeline_and_stage_in_that_order(
     assert run.log(1, "s").decode() == f"{tmp_path}/sub\noutside pipeline stage\n"
 
 
+def test_nice_is_added_for_the_stage_alone(tmp_path: Path) -> None:
+    stages = (shell("nice", "one"), shell("nice; (nice)", "two", nice=3), shell("nice", "three"))
+    run = work(tmp_path, *stages)
+    assert run.verdict["status"] == "succeeded"
+    ours, raised = os.nice(0), min(os.nice(0) + 3, 19)
+    logs = [run.log(index, name) for index, name in enumerate(("one", "two", "three"), 1)]
+    assert [log.decode().split() for log in logs] == [[str(ours)], [str(raised)] * 2, [str(ours)]]
+
+
 def test_a_failure_stops_the_run_and_leaves_the_rest_pending(tmp_path: Path) -> None:
     run = work(tmp_path, shell("exit 3", "bad"), shell("touch ran", "next"))
     assert (run.verdict["status"], run.verdict["detail"]) == ("failed", "stage:bad:failed")

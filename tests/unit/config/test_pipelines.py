@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.config.batches import load_batch
-from supervisor.config.catalog import Catalog, load_catalog
+from supervisor.config.catalog import EMPTY, Catalog, load_catalog
 from supervisor.errors import UsageError
 from workers.records.spec import RetrySpec, StageKind
 
@@ -52,6 +52,21 @@ def catalog_of(text: str, root: Path) -> Catalog:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return load_catalog(str(root), str(path))
+
+
+def edition(root: Path, key: str = "") -> str:
+    path = root / "batch.toml"
+    path.write_text(
+        '[[runs]]\npipeline = "a"\ncount = 2\n[pipelines.a]\n[[pipelines.a.stages]]\nid = "s"\n'
+        f'command = "true"\nretries = {{ attempts = 2 }}\n{key}'
+    )
+    return load_batch(str(path), root=str(root), catalog=EMPTY).edition
+
+
+def test_new_keys_do_not_change_the_edition_of_batches_without_them(tmp_path: Path) -> None:
+    assert edition(tmp_path) == "9ba946679784356e"  # as of the first release with editions
+    assert edition(tmp_path, "nice = 0") == edition(tmp_path)
+    assert edition(tmp_path, "nice = 1") != edition(tmp_path)
 
 
 def test_every_key_of_a_pipeline_arrives(tmp_path: Path) -> None:
