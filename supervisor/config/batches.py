@@ -1,6 +1,5 @@
 """Batches: a file that names runs to make together."""
 
-import hashlib
 import json
 import os
 from typing import Any
@@ -102,6 +101,8 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
 def _digest(content: dict[str, Any]) -> str:
     """A digest of what a batch says."""
     told = json.dumps(content, default=str, sort_keys=True)
+    import hashlib  # loading OpenSSL takes 10 ms, and only `start` with a batch needs it
+
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 

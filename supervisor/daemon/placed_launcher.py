@@ -31,7 +31,7 @@ from supervisor.launchers.placement_record import (
     load_placement,
     resources_of,
 )
-from supervisor.launchers.placer import Placer
+from supervisor.launchers.placer import Placer, order_of
 from workers.processes.tree import Process
 from workers.records.files import is_dir
 from workers.records.typed_errors import CannotBeginError
@@ -99,7 +99,7 @@ class PlacedLauncher(Launcher):
         )
         placement.store()
         handle.placement = placement
-        placer.place(placement.to_order())
+        placer.place(order_of(placement))
         return []
 
     def adopt(self, handle: RunHandle, about: Accepted, *, begun: bool) -> list[Stimulus] | None:
@@ -117,7 +117,7 @@ class PlacedLauncher(Launcher):
             return [adopted, stimuli.WorkerGone(handle.run_id, _REVOKED)]
         if placement.stand is ClaimState.UNCLAIMED and not begun:
             if placer is not None:
-                placer.place(placement.to_order())
+                placer.place(order_of(placement))
             return [stimuli.Adopted(about, started=False)]
         placement.stand = ClaimState.CLAIMED
         self._context.log.write("run_adopted", run_id=handle.run_id)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from supervisor.launchers.agents.protocol import Place
 from workers.records.claim import SUPERVISOR, Claim, read_claim, take_claim
 from workers.records.clock import Clock
 from workers.records.files import sync_dir
@@ -62,15 +61,6 @@ class Placement:
     def key(self) -> str:
         """As engines know the attempt."""
         return f"{self.run.run_id}.{self.attempt}"
-
-    def to_order(self) -> Place:
-        """As an engine's agent is asked for the attempt."""
-        return Place(
-            key=self.key,
-            run_dir=self.run.path,
-            attempt=self.attempt,
-            resources=self.resources,
-        )
 
     def store(self) -> None:
         """Put it on disk; OSError or BadFileError where that is refused."""

@@ -3,7 +3,18 @@
 from typing import Protocol
 
 from supervisor.launchers.agents.protocol import Answer, Cancel, Place
+from supervisor.launchers.placement_record import Placement
 from workers.processes.tree import Process
+
+
+def order_of(placement: Placement) -> Place:
+    """How an agent is asked for an attempt."""
+    return Place(
+        key=placement.key,
+        run_dir=placement.run.path,
+        attempt=placement.attempt,
+        resources=placement.resources,
+    )
 
 
 class Placer(Protocol):
