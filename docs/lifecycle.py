@@ -15,7 +15,7 @@ from supervisor.core.fleet import Fleet, Rules
 from supervisor.core.lifecycle import TABLE
 from supervisor.core.pauses import Pauses
 from supervisor.core.policy.backoff import Backoff
-from supervisor.core.policy.liveness import HUNG_LOOKS_COUNT, Ages
+from supervisor.core.policy.liveness import HUNG_SCANS_COUNT, Ages
 from supervisor.core.step import step
 from supervisor.core.stimuli import Stimulus
 
@@ -32,7 +32,7 @@ RULES = Rules(
 LATER_S = 100.0  # beyond every deadline of RULES
 STILL = stimuli.HeartbeatsScanned(still=(RUN,))
 NEW_RUN = stimuli.Accepted(run_id=RUN, task_id=TASK, parent_run_id=None, waited_for=False)
-CANCEL = stimuli.CancelAsked(RUN, "cancelled-by-user")
+CANCEL = stimuli.CancelRequested(RUN, "cancelled-by-user")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,11 @@ EVENTS = (
     _row(stimuli.WorkerOnHost(RUN, "other")),
     _row(stimuli.JournalAdvanced(RUN)),
     _row(CANCEL),
-    _row(stimuli.StopAsked()),
-    _row(stimuli.DrainAsked()),
+    _row(stimuli.StopRequested()),
+    _row(stimuli.DrainRequested()),
     _row(stimuli.PausesChanged(Pauses())),
     Event("none; the time to stop is up", (), LATER_S),
-    _row(STILL, f", hung {HUNG_LOOKS_COUNT} times in a row", wait_s=LATER_S, times=3),
+    _row(STILL, f", hung {HUNG_SCANS_COUNT} times in a row", wait_s=LATER_S, times=3),
     _row(stimuli.Stalled()),
     _row(stimuli.WorkerGone(RUN, "killed")),
     _row(stimuli.DirectoryGone(RUN)),
@@ -74,13 +74,13 @@ EVENTS = (
     _row(stimuli.LeftoversKilled(RUN, (1,)), ", the time is up", wait_s=LATER_S),
     _row(stimuli.KillingFailed(RUN, "")),
     _row(stimuli.KillingFailed(RUN, ""), ", the time is up", wait_s=LATER_S),
-    _row(stimuli.VerdictSeen(RUN, "failed", None)),
-    _row(stimuli.VerdictRefused(RUN, "ENOSPC")),
+    _row(stimuli.VerdictRead(RUN, "failed", None)),
+    _row(stimuli.VerdictWriteFailed(RUN, "ENOSPC")),
     _row(stimuli.ManifestWritten(RUN)),
     _row(stimuli.RunRecorded(RUN)),
     _row(stimuli.RecordFailed(RUN, "ENOSPC")),
     _row(stimuli.SnapshotWritten(TASK)),
-    _row(stimuli.SnapshotRefused(TASK, "held")),
+    _row(stimuli.SnapshotWriteFailed(TASK, "held")),
     _row(stimuli.StateStale(TASK)),
 )
 
@@ -103,7 +103,7 @@ def _fleets() -> dict[str, Fleet]:
     starting = _turns(queued, stimuli.LimitChanged(1), stimuli.LimitChanged(0))
     running = _turns(starting, stimuli.Started(RUN))
     clearing = _turns(running, stimuli.WorkerGone(RUN, "killed"))
-    ended = _turns(running, stimuli.VerdictSeen(RUN, "succeeded", None))
+    ended = _turns(running, stimuli.VerdictRead(RUN, "succeeded", None))
     return {
         NEW: Fleet(max_runs=0),
         "queued": queued,

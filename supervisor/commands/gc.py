@@ -15,7 +15,7 @@ from supervisor.core.policy.retention import Removal, RetentionLimits, Retention
 from supervisor.errors import CANNOT_WRITE, UsageError
 from supervisor.report.text.output import print_error, print_json, print_line, size, table
 from supervisor.store.root_listing import tasks
-from supervisor.store.run_removal import look, remove, sweep
+from supervisor.store.run_removal import delete_removed, removal_candidates, remove_runs
 from workers.records.clock import utc_text
 from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
@@ -85,7 +85,7 @@ def command(
         if task_id not in known:
             raise UsageError(reason=unknown_name("task", task_id, known))
     if yes:
-        sweep(layout)
+        delete_removed(layout)
     found = Swept()
     for task_id in only or known:
         try:
@@ -122,13 +122,15 @@ def _limits(
 
 
 def _one(layout: Layout, task_id: str, limits: RetentionLimits, found: Swept, *, yes: bool) -> None:
-    decision: RetentionPlan = decide(look(layout, task_id), limits, now_epoch_s=time.time())
-    found.spared.update(decision.spared)
+    decision: RetentionPlan = decide(
+        removal_candidates(layout, task_id), limits, now_epoch_s=time.time()
+    )
+    found.spared.update(decision.kept)
     refused = {}
-    if yes and decision.going:
-        refused = remove(layout, task_id, [item.run.run_id for item in decision.going])
+    if yes and decision.removals:
+        refused = remove_runs(layout, task_id, [item.run.run_id for item in decision.removals])
     found.refused.update(refused)
-    found.going += [(task_id, g) for g in decision.going if g.run.run_id not in refused]
+    found.going += [(task_id, g) for g in decision.removals if g.run.run_id not in refused]
 
 
 def _facts(found: Swept, *, removed: bool) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def _facts(found: Swept, *, removed: bool) -> dict[str, Any]:
             "task_id": task_id,
             "ended_at": _ended(item),
             "size_bytes": item.run.size_bytes,
-            "why": item.why,
+            "why": item.reason,
         }
         for task_id, item in found.going
     ]
@@ -158,7 +160,7 @@ def _ended(item: Removal) -> str | None:
 def _print(found: Swept, *, removed: bool) -> None:
     if found.going:
         head = ("RUN", "TASK", "SIZE", "WHY")
-        rows = [(i.run.run_id, task, size(i.run.size_bytes), i.why) for task, i in found.going]
+        rows = [(i.run.run_id, task, size(i.run.size_bytes), i.reason) for task, i in found.going]
         print_line(table(head, rows))
     count = len(found.going)
     runs = "1 run" if count == 1 else f"{count} runs"

@@ -9,7 +9,7 @@ from supervisor.commands.options import json_option, root_options
 from supervisor.commands.run_waiter import RunRef, ended
 from supervisor.config.find_root import layout_of
 from supervisor.config.retry_spec import retry_spec
-from supervisor.core.policy.retry_plan import kept_of
+from supervisor.core.policy.retry_plan import reused_stages
 from supervisor.report.read.find_run import find_run
 from supervisor.report.read.retried_dependencies import dependencies_for_retry
 from supervisor.report.read.run_records import fold_journal, load_manifest, pending_specs
@@ -47,7 +47,7 @@ def command(
     layout = layout_of(root, config, writes=True)
     task_id, run_id = find_run(layout, run)
     old, manifest = _record(layout, task_id, run_id)
-    kept = kept_of(manifest, old.pipeline, from_stage)
+    kept = reused_stages(manifest, old.pipeline, from_stage)
     spec = retry_spec(old, kept, dependencies_for_retry(layout, old))
     publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
     names = [item.stage for item in kept]

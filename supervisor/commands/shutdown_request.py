@@ -5,7 +5,7 @@ from typing import Final
 
 from supervisor.commands.unserved import Waiting
 from supervisor.report.text.output import print_error
-from supervisor.store.lease_reader import serving
+from supervisor.store.lease_reader import serving_supervisor
 from workers.records.flock import is_flocked
 from workers.records.identity import Identity, is_alive
 from workers.records.layout import Layout
@@ -25,7 +25,7 @@ def end_supervisor(layout: Layout, kind: RequestKind, *, leave_running: bool = F
     Returns:
         The exit code: 0, or 75 where one is just starting or ending.
     """
-    holder = serving(layout)
+    holder = serving_supervisor(layout)
     if holder is None:
         if is_flocked(layout.lease_lock):
             print_error(f"a supervisor of {layout.root} is just starting or ending; try again")
@@ -48,5 +48,5 @@ def _serves(layout: Layout, holder: Identity) -> bool:
     """
     if not is_flocked(layout.lease_lock):
         return False
-    now = serving(layout)
+    now = serving_supervisor(layout)
     return now is None or now == holder

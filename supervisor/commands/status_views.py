@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from supervisor.core.pauses import holds_in
+from supervisor.core.pauses import pauses_of_status
 from supervisor.errors import RunRemovedError
 from supervisor.report.read.find_run import find_run
 from supervisor.report.read.hook_outcomes import hook_outcomes
@@ -24,7 +24,7 @@ from supervisor.report.text.output import (
     wants_colours,
 )
 from supervisor.report.text.sanitize import clean_line
-from supervisor.store.lease_reader import serving
+from supervisor.store.lease_reader import serving_supervisor
 from supervisor.store.root_listing import rejected
 from workers.records.layout import Layout
 from workers.records.proc import proc_stat
@@ -86,10 +86,10 @@ def _named(layout: Layout, names: Iterable[str]) -> tuple[list[tuple[str, str]],
 
 def _headlines(layout: Layout) -> list[str]:
     """Who serves the root, and what is held back there."""
-    holder = serving(layout)
+    holder = serving_supervisor(layout)
     service = service_status(layout) if holder is not None else {}
     served = "no supervisor is up" if holder is None else _served(holder.pid, service)
-    held = queue_lines(holds_in(pauses_json(layout)), service, rejected(layout))
+    held = queue_lines(pauses_of_status(pauses_json(layout)), service, rejected(layout))
     return [clean_line(line) for line in (f"{layout.root}: {served}", *held)]
 
 

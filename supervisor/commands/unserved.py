@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from supervisor.report.text.output import print_error
-from supervisor.store.lease_reader import serving
+from supervisor.store.lease_reader import serving_supervisor
 from workers.records.flock import is_flocked
 from workers.records.identity import is_alive
 from workers.records.layout import Layout
@@ -29,7 +29,7 @@ def why_unserved(layout: Layout) -> str | None:
     try:
         if not is_flocked(layout.lease_lock):
             return f"no supervisor serves {layout.root}; 'supervisor start' starts one"
-        holder = serving(layout)
+        holder = serving_supervisor(layout)
         found = proc_stat(holder.pid) if holder is not None and is_alive(holder) else None
     except (OSError, TypedError):
         return None

@@ -9,7 +9,7 @@ import click
 from supervisor.commands.options import json_option, root_options
 from supervisor.commands.run_waiter import RunRef, ended, outcome, wait_for
 from supervisor.config.find_root import layout_of
-from supervisor.core.policy.exit_codes import worst
+from supervisor.core.policy.exit_codes import worst_exit_code
 from supervisor.errors import RunRemovedError
 from supervisor.report.read.find_run import find_run
 from supervisor.report.text.output import print_json, print_line
@@ -61,7 +61,7 @@ def command(
         _tell(run, found.get(run), as_json=as_json)
     if not shown or any(run not in found for run in shown):
         return TIMED_OUT
-    return worst(outcome(found[run]) for run in shown)
+    return worst_exit_code(outcome(found[run]) for run in shown)
 
 
 class _Meanwhile:

@@ -11,7 +11,7 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class AskStop:
+class StopWorker:
     """Tell the worker to end the run with ``detail``."""
 
     run_id: str
@@ -76,7 +76,7 @@ class ReleaseMarker:
 
 Action = (
     Launch
-    | AskStop
+    | StopWorker
     | KillLeftovers
     | WriteVerdict
     | WriteManifest

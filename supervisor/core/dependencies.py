@@ -12,7 +12,7 @@ SUCCEEDED = "succeeded"
 
 def ended(draft: Draft, run_id: str, status: str) -> None:
     """A run has its verdict: whoever follows it goes on, or ends."""
-    for follower_id in draft.followers.get(run_id, ()):
+    for follower_id in draft.dependents.get(run_id, ()):
         follower = draft.find(follower_id)
         if follower is not None:
             _settle(draft, follower, run_id, status)
@@ -26,7 +26,7 @@ def queued(draft: Draft, run: Run, told: dict[str, str]) -> None:
         run: as it was put there.
         told: the statuses of runs that ended before we knew them.
     """
-    for leader_id in run.after:
+    for leader_id in run.dependencies:
         leader = draft.find(leader_id)
         status = told.get(leader_id)
         if leader is not None:
@@ -43,7 +43,8 @@ def _settle(draft: Draft, run: Run, leader_id: str, status: str) -> None:
     if not isinstance(run.state, Queued):
         return
     if status == SUCCEEDED:
-        draft.change(run, after=tuple(name for name in run.after if name != leader_id))
+        left = tuple(run_id for run_id in run.dependencies if run_id != leader_id)
+        draft.change(run, dependencies=left)
         return
     judged = Judged(
         status="cancelled",
@@ -55,9 +56,9 @@ def _settle(draft: Draft, run: Run, leader_id: str, status: str) -> None:
 
 def _serve(draft: Draft, run: Run) -> None:
     """Whoever waits for a run waits for what it follows, too."""
-    todo = list(run.after)
+    todo = list(run.dependencies)
     while todo:
         leader = draft.find(todo.pop())
         if leader is not None and not leader.waited_for:
             draft.change(leader, waited_for=True)
-            todo += leader.after
+            todo += leader.dependencies

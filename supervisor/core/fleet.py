@@ -48,11 +48,11 @@ class Rules:
     Attributes:
         stop_margin_s: beyond ``grace_s``, how long a stopping worker may take to write its verdict
             (it looks for what it killed for up to 10 s) before it is killed itself.
-        far_margin_s: the same for a worker on another host: what it has to see, and what it writes,
-            may be a minute late (NFS keeps what it knows of a directory for acdirmax, 60 s).
+        remote_margin_s: the same for a worker on another host: both directions may be a minute late
+            (NFS caches a directory for acdirmax, 60 s).
         clear_within_s: how long killing may take before the verdict is written with what is left.
         clear_first_s: between the first two rounds of it; then as long again as it has taken so
-            far, ``clear_every_s`` at most; ``remains_every_s`` once the verdict is written.
+            far, ``clear_every_s`` at most; ``leftovers_every_s`` once the verdict is written.
         give_up_s: how long the killing goes on in all: what survives SIGKILL this long is left to
             the kernel, which ends it as soon as it can (as ``containment.GIVE_UP_S``).
         owed_retry_s: between attempts at the lock of a task whose snapshot is owed.
@@ -64,18 +64,18 @@ class Rules:
     grace_s: float
     manifest_throttle_s: float
     stop_margin_s: float = 12.0
-    far_margin_s: float = 90.0
+    remote_margin_s: float = 90.0
     clear_within_s: float = 1.0
     clear_first_s: float = 0.002
     clear_every_s: float = 0.05
-    remains_every_s: float = 0.5
+    leftovers_every_s: float = 0.5
     give_up_s: float = 10.0
     owed_retry_s: float = 0.5
     record_retry_s: float = 1.0
 
     def stopping_s(self, run: Run) -> float:
         """How long a run may take to end once it was asked to."""
-        return self.grace_s + (self.stop_margin_s if run.host is None else self.far_margin_s)
+        return self.grace_s + (self.stop_margin_s if run.host is None else self.remote_margin_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +101,11 @@ class Fleet:
 
     Attributes:
         groups: the limit of each concurrency group; one that is not in it limits nothing.
-        holds: what the operator has paused.
+        pauses: what the operator has paused.
         queued: by run id.
         lanes: the queued runs that could start now, but for room.
         delayed: the queued runs that wait to be launched again, and until when.
-        followers: the queued runs that wait for another one to succeed, by that one's run id.
+        dependents: the queued runs that wait for another one to succeed, by that one's run id.
         accepted_count: how many runs were ever queued.
         active: by run id, every other state.
         busy: the active runs that do not just run and are on time: of the others nothing can fall
@@ -120,13 +120,13 @@ class Fleet:
 
     max_runs: int
     groups: Mapping[str, int] = field(default_factory=dict)
-    holds: Pauses = field(default_factory=Pauses)
+    pauses: Pauses = field(default_factory=Pauses)
     mode: Mode = Mode.SERVING
     only_waited_for: bool = False
     queued: Mapping[str, Run] = field(default_factory=dict)
     lanes: Mapping[Lane, Sequence[Place]] = field(default_factory=dict)
     delayed: Mapping[str, float] = field(default_factory=dict)
-    followers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     accepted_count: int = 0
     active: Mapping[str, Run] = field(default_factory=dict)
     busy: Mapping[str, None] = field(default_factory=dict)
@@ -175,7 +175,7 @@ class Fleet:
     def is_open(self, lane: Lane) -> bool:
         """Tell whether runs of a lane may start now, room aside."""
         within = lane.child or self.lends(lane.nested_in)
-        return self.serves(lane) and (within or not self.holds.hold(lane.group))
+        return self.serves(lane) and (within or not self.pauses.is_paused(lane.group))
 
     def lends(self, run_id: str | None) -> bool:
         """Tell whether a run is at work and waits in its place for the runs nested in it."""
@@ -209,11 +209,11 @@ class Draft:
         self.mode = fleet.mode
         self.max_runs = fleet.max_runs
         self.groups = fleet.groups
-        self.holds = fleet.holds
+        self.pauses = fleet.pauses
         self.accepted_count = fleet.accepted_count
         self.queued: Mapping[str, Run] = fleet.queued
         self.delayed: Mapping[str, float] = fleet.delayed
-        self.followers: Mapping[str, tuple[str, ...]] = fleet.followers
+        self.dependents: Mapping[str, tuple[str, ...]] = fleet.dependents
         self._queue: Queue | None = None
         self.active: Mapping[str, Run] = fleet.active
         self._own_active: dict[str, Run] | None = None
@@ -262,10 +262,10 @@ class Draft:
         base = self._base
         if self._queue is None:
             self._queue = Queue(
-                base.queued, lanes=base.lanes, delayed=base.delayed, followers=base.followers
+                base.queued, lanes=base.lanes, delayed=base.delayed, dependents=base.dependents
             )
             self.queued, self.delayed = self._queue.runs, self._queue.delayed
-            self.followers = self._queue.followers
+            self.dependents = self._queue.dependents
         return self._queue
 
     def join(self, run: Run) -> Run:
@@ -313,11 +313,11 @@ class Draft:
             mode=self.mode,
             max_runs=self.max_runs,
             groups=self.groups,
-            holds=self.holds,
+            pauses=self.pauses,
             queued=self.queued,
             lanes=self._lanes(),
             delayed=self.delayed,
-            followers=self.followers,
+            dependents=self.dependents,
             accepted_count=self.accepted_count,
             active=self.active,
             busy=self.busy,

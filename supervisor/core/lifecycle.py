@@ -127,7 +127,7 @@ TABLE: Final[Mapping[type, Mapping[Move, type]]] = {
 }
 
 LIVE: Final = (Starting, Running, Stopping, Clearing)
-LOOKED_AT: Final = (Starting, Running, Stopping)
+WATCHED: Final = (Starting, Running, Stopping)
 """A worker is at work, or is to be: how alive it looks is of interest."""
 
 
@@ -139,7 +139,7 @@ class Run:
         parent_run_id: the run whose stage asked for it.
         priority: the higher starts first.
         group: the concurrency group that it counts against.
-        after: the runs that must have succeeded before it starts, and have not yet.
+        dependencies: the runs that must have succeeded before it starts, and have not yet.
         number: its place in the order of acceptance.
         host: the other host that its worker is on; None where it is on ours, or not known.
         waited_for: somebody's ``supervisor run`` waits for it (or its parent's).
@@ -148,7 +148,7 @@ class Run:
         age_from_mono_s: from when on its heartbeat is waited for, where it has not moved since
             (Fleet.beats), on our monotonic clock.
         liveness: the word that liveness.judge found.
-        hung_looks_count: looks in a row that found it hung.
+        hung_scans_count: looks in a row that found it hung.
         retry_mono_s: when to write verdict or record (again).
         refused: why the last try to write verdict or record failed, None where it did not.
         remains: processes of it may still be alive and are being killed.
@@ -164,7 +164,7 @@ class Run:
     parent_run_id: str | None = None
     priority: int = 0
     group: str | None = None
-    after: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
     number: int = 0
     host: str | None = None
     waited_for: bool = False
@@ -172,7 +172,7 @@ class Run:
     on_loan: bool = False
     age_from_mono_s: float = 0.0
     liveness: Liveness = Liveness.FRESH
-    hung_looks_count: int = 0
+    hung_scans_count: int = 0
     retry_mono_s: float = 0.0
     refused: str | None = None
     remains: bool = False

@@ -1,7 +1,7 @@
 """What somebody asked for: to end one run, to start no more, to end all."""
 
 from supervisor.core import stimuli
-from supervisor.core.actions import AskStop
+from supervisor.core.actions import StopWorker
 from supervisor.core.fleet import Draft, Mode
 from supervisor.core.lifecycle import Judged, Move, Queued, Run, Running, Starting, Stopping
 from supervisor.core.policy.backoff import Jitter
@@ -15,25 +15,25 @@ def stop(draft: Draft, run: Run, detail: str) -> None:
             draft.move(run, Move.JUDGE, judged)
         case Starting() | Running():
             draft.move(run, Move.STOP, Stopping(since_mono_s=draft.now, detail=detail))
-            draft.act(AskStop(run.run_id, detail))
+            draft.act(StopWorker(run.run_id, detail))
         case _:
             return
 
 
-def cancel_asked(draft: Draft, s: stimuli.CancelAsked, _: Jitter) -> None:
+def cancel_asked(draft: Draft, s: stimuli.CancelRequested, _: Jitter) -> None:
     """Somebody wants one run to end."""
     run = draft.find(s.run_id)
     if run is not None:
         stop(draft, run, s.detail)
 
 
-def drain_asked(draft: Draft, _s: stimuli.DrainAsked, _: Jitter) -> None:
+def drain_asked(draft: Draft, _s: stimuli.DrainRequested, _: Jitter) -> None:
     """Start nothing more."""
     if draft.mode is Mode.SERVING:
         draft.mode = Mode.DRAINING
 
 
-def stop_asked(draft: Draft, _s: stimuli.StopAsked, _: Jitter) -> None:
+def stop_asked(draft: Draft, _s: stimuli.StopRequested, _: Jitter) -> None:
     """End what runs, start nothing more."""
     draft.mode = Mode.STOPPING
     for run in list(draft.active.values()):
@@ -46,6 +46,6 @@ def limit_changed(draft: Draft, s: stimuli.LimitChanged, _: Jitter) -> None:
     draft.groups = s.groups
 
 
-def holds_changed(draft: Draft, s: stimuli.PausesChanged, _: Jitter) -> None:
+def pauses_changed(draft: Draft, s: stimuli.PausesChanged, _: Jitter) -> None:
     """What is paused."""
-    draft.holds = s.holds
+    draft.pauses = s.pauses

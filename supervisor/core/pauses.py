@@ -34,7 +34,7 @@ class Pauses:
             return Pauses()
         return replace(self, groups=tuple(pair for pair in self.groups if pair[0] != group))
 
-    def hold(self, group: str | None) -> bool:
+    def is_paused(self, group: str | None) -> bool:
         """Tell whether a run of a group (None: of no group) may not start."""
         return self.since is not None or any(name == group for name, _ in self.groups)
 
@@ -52,7 +52,7 @@ class Pauses:
         return Pauses(since=read.text_or_none("since"), groups=read.pairs("groups"))
 
 
-def holds_in(value: object) -> Pauses:
+def pauses_of_status(value: object) -> Pauses:
     """The pauses that a view tells of, none where it tells nothing that can be read."""
     if not isinstance(value, dict):
         return Pauses()

@@ -13,7 +13,7 @@ class Queue:
         runs: by run id.
         lanes: those that could start now, but for room.
         delayed: those that wait to be launched again, and until when.
-        followers: those that wait for another one to succeed, by that one's run id.
+        dependents: those that wait for another one to succeed, by that one's run id.
     """
 
     def __init__(
@@ -22,20 +22,20 @@ class Queue:
         *,
         lanes: Mapping[Lane, Sequence[Place]],
         delayed: Mapping[str, float],
-        followers: Mapping[str, tuple[str, ...]],
+        dependents: Mapping[str, tuple[str, ...]],
     ) -> None:
         self.runs = dict(runs)
         self.lanes = {lane: list(places) for lane, places in lanes.items()}
         self.delayed = dict(delayed)
-        self.followers = dict(followers)
+        self.dependents = dict(dependents)
 
     def add(self, run: Run) -> None:
         """Let a run wait for what it has to wait for."""
         self.runs[run.run_id] = run
-        if run.after:
-            for leader_id in run.after:
-                others = self.followers.get(leader_id, ())
-                self.followers[leader_id] = (*others, run.run_id)
+        if run.dependencies:
+            for leader_id in run.dependencies:
+                others = self.dependents.get(leader_id, ())
+                self.dependents[leader_id] = (*others, run.run_id)
         elif isinstance(run.state, Queued) and run.state.launches_count:
             self.delayed[run.run_id] = run.state.not_before_mono_s
         else:
@@ -44,12 +44,12 @@ class Queue:
     def remove(self, run_id: str) -> None:
         """Let a run wait no more."""
         run = self.runs.pop(run_id)
-        if run.after:
-            for leader_id in run.after:
-                others = tuple(n for n in self.followers[leader_id] if n != run_id)
-                self.followers[leader_id] = others
+        if run.dependencies:
+            for leader_id in run.dependencies:
+                others = tuple(n for n in self.dependents[leader_id] if n != run_id)
+                self.dependents[leader_id] = others
                 if not others:
-                    del self.followers[leader_id]
+                    del self.dependents[leader_id]
         elif run_id in self.delayed:
             del self.delayed[run_id]
         else:

@@ -48,7 +48,7 @@ def step(
     return draft.finish(), tuple(draft.actions)
 
 
-def _verdict_refused(draft: Draft, s: stimuli.VerdictRefused, _: Jitter) -> None:
+def _verdict_refused(draft: Draft, s: stimuli.VerdictWriteFailed, _: Jitter) -> None:
     run = draft.find(s.run_id)
     if run is not None and isinstance(run.state, Judged):
         retry_mono_s = draft.now + draft.rules.record_retry_s
@@ -80,7 +80,7 @@ def _snapshot_written(draft: Draft, s: stimuli.SnapshotWritten, _: Jitter) -> No
     snapshots.written(draft, s.task_id)
 
 
-def _snapshot_refused(draft: Draft, s: stimuli.SnapshotRefused, jitter: Jitter) -> None:
+def _snapshot_refused(draft: Draft, s: stimuli.SnapshotWriteFailed, jitter: Jitter) -> None:
     snapshots.refused(draft, s.task_id, s.reason, jitter)
 
 
@@ -97,23 +97,23 @@ _HANDLERS: Final[dict[type, Callable[[Draft, Any, Jitter], None]]] = {
     stimuli.Started: worker_events.started,
     stimuli.WorkerOnHost: worker_events.hosted,
     stimuli.JournalAdvanced: worker_events.moved,
-    stimuli.VerdictSeen: worker_events.verdict_seen,
+    stimuli.VerdictRead: worker_events.verdict_seen,
     stimuli.WorkerGone: worker_events.worker_gone,
     stimuli.DirectoryGone: worker_events.directory_gone,
     stimuli.HeartbeatsScanned: worker_events.looked,
     stimuli.Stalled: worker_events.stalled,
     stimuli.LeftoversKilled: worker_events.cleared,
     stimuli.KillingFailed: worker_events.clear_failed,
-    stimuli.VerdictRefused: _verdict_refused,
+    stimuli.VerdictWriteFailed: _verdict_refused,
     stimuli.ManifestWritten: _manifest_written,
     stimuli.RunRecorded: _run_recorded,
     stimuli.RecordFailed: _record_failed,
     stimuli.SnapshotWritten: _snapshot_written,
-    stimuli.SnapshotRefused: _snapshot_refused,
+    stimuli.SnapshotWriteFailed: _snapshot_refused,
     stimuli.StateStale: _state_stale,
-    stimuli.CancelAsked: operator_requests.cancel_asked,
-    stimuli.DrainAsked: operator_requests.drain_asked,
-    stimuli.StopAsked: operator_requests.stop_asked,
+    stimuli.CancelRequested: operator_requests.cancel_asked,
+    stimuli.DrainRequested: operator_requests.drain_asked,
+    stimuli.StopRequested: operator_requests.stop_asked,
     stimuli.LimitChanged: operator_requests.limit_changed,
-    stimuli.PausesChanged: operator_requests.holds_changed,
+    stimuli.PausesChanged: operator_requests.pauses_changed,
 }

@@ -13,8 +13,8 @@ class Accepted:
 
     Attributes:
         nested_in: the run in one of whose stages it was asked for.
-        after: the runs that must succeed before it starts.
-        ended: those of them that the fleet need not know any more, and their statuses.
+        dependencies: the runs that must succeed before it starts.
+        dependency_statuses: how those of them ended that have left the fleet.
     """
 
     run_id: str
@@ -24,8 +24,8 @@ class Accepted:
     priority: int = 0
     group: str | None = None
     nested_in: str | None = None
-    after: tuple[str, ...] = ()
-    ended: tuple[tuple[str, str], ...] = ()
+    dependencies: tuple[str, ...] = ()
+    dependency_statuses: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class JournalAdvanced:
 
 
 @dataclass(frozen=True, slots=True)
-class VerdictSeen:
+class VerdictRead:
     """The journal holds a verdict."""
 
     run_id: str
@@ -142,7 +142,7 @@ class KillingFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class VerdictRefused:
+class VerdictWriteFailed:
     """The supervisor's verdict could not be written; ``reason`` says why."""
 
     run_id: str
@@ -179,7 +179,7 @@ class SnapshotWritten:
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotRefused:
+class SnapshotWriteFailed:
     """The task's state could not be written: its lock is held, or the disk refused."""
 
     task_id: str
@@ -194,7 +194,7 @@ class StateStale:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelAsked:
+class CancelRequested:
     """Somebody wants the run to end."""
 
     run_id: str
@@ -202,12 +202,12 @@ class CancelAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class DrainAsked:
+class DrainRequested:
     """Start nothing that is queued."""
 
 
 @dataclass(frozen=True, slots=True)
-class StopAsked:
+class StopRequested:
     """Cancel what runs, start nothing."""
 
 
@@ -223,7 +223,7 @@ class LimitChanged:
 class PausesChanged:
     """Something was paused or resumed, and it is on disk."""
 
-    holds: Pauses
+    pauses: Pauses
 
 
 Stimulus = (
@@ -235,23 +235,23 @@ Stimulus = (
     | Started
     | WorkerOnHost
     | JournalAdvanced
-    | VerdictSeen
+    | VerdictRead
     | WorkerGone
     | DirectoryGone
     | HeartbeatsScanned
     | Stalled
     | LeftoversKilled
     | KillingFailed
-    | VerdictRefused
+    | VerdictWriteFailed
     | ManifestWritten
     | RunRecorded
     | RecordFailed
     | SnapshotWritten
-    | SnapshotRefused
+    | SnapshotWriteFailed
     | StateStale
-    | CancelAsked
-    | DrainAsked
-    | StopAsked
+    | CancelRequested
+    | DrainRequested
+    | StopRequested
     | LimitChanged
     | PausesChanged
 )

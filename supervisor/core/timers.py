@@ -11,7 +11,7 @@ from supervisor.core.actions import (
 from supervisor.core.admission import admitted
 from supervisor.core.fleet import Draft, Fleet, Rules
 from supervisor.core.lifecycle import (
-    LOOKED_AT,
+    WATCHED,
     Ended,
     Judged,
     Move,
@@ -74,7 +74,7 @@ def _renew(draft: Draft, item: Run) -> None:
     So a disk that refuses is not asked at every turn.
     """
     has_beaten = draft.beats.get(item.run_id, 0.0) > draft.tried.get(item.run_id, 0.0)
-    if has_beaten and isinstance(item.state, LOOKED_AT):
+    if has_beaten and isinstance(item.state, WATCHED):
         draft.act(WriteManifest(item.run_id))
         draft.tried[item.run_id] = draft.now
 

@@ -11,7 +11,7 @@ from supervisor.core.actions import WriteManifest
 from supervisor.core.fleet import Draft
 from supervisor.core.lifecycle import (
     LIVE,
-    LOOKED_AT,
+    WATCHED,
     Clearing,
     Ended,
     Judged,
@@ -25,7 +25,7 @@ from supervisor.core.lifecycle import (
 )
 from supervisor.core.operator_requests import stop
 from supervisor.core.policy.backoff import Jitter
-from supervisor.core.policy.liveness import HUNG_LOOKS_COUNT, Liveness, judge
+from supervisor.core.policy.liveness import HUNG_SCANS_COUNT, Liveness, judge
 
 
 def _new_run(s: stimuli.Accepted, state: Queued | Starting | Running) -> Run:
@@ -36,7 +36,7 @@ def _new_run(s: stimuli.Accepted, state: Queued | Starting | Running) -> Run:
         priority=s.priority,
         group=s.group,
         nested_in=s.nested_in,
-        after=s.after if isinstance(state, Queued) else (),
+        dependencies=s.dependencies if isinstance(state, Queued) else (),
         waited_for=s.waited_for,
         state=state,
     )
@@ -48,11 +48,11 @@ def accepted(draft: Draft, s: stimuli.Accepted, _: Jitter) -> None:
         run = _new_run(s, Queued())
         waited_for = run.waited_for or any(
             follower.waited_for
-            for name in draft.followers.get(run.run_id, ())
+            for name in draft.dependents.get(run.run_id, ())
             if (follower := draft.find(name)) is not None
         )
         run = draft.join(replace(run, waited_for=waited_for))
-        dependencies.queued(draft, run, dict(s.ended))
+        dependencies.queued(draft, run, dict(s.dependency_statuses))
 
 
 def adopted(draft: Draft, s: stimuli.Adopted, _: Jitter) -> None:
@@ -120,7 +120,7 @@ def moved(draft: Draft, s: stimuli.JournalAdvanced, _: Jitter) -> None:
         draft.act(WriteManifest(s.run_id))
 
 
-def verdict_seen(draft: Draft, s: stimuli.VerdictSeen, _: Jitter) -> None:
+def verdict_seen(draft: Draft, s: stimuli.VerdictRead, _: Jitter) -> None:
     """The first verdict ends the run; a later one changes nothing."""
     run = draft.find(s.run_id)
     if run is None or isinstance(run.state, Ended | Recorded):
@@ -190,17 +190,17 @@ def looked(draft: Draft, s: stimuli.HeartbeatsScanned, _: Jitter) -> None:
     fresh_from = draft.now - draft.rules.ages.late_after_s
     for run_id in s.moved:
         run = draft.active.get(run_id)
-        if run is None or not isinstance(run.state, LOOKED_AT):
+        if run is None or not isinstance(run.state, WATCHED):
             continue
         draft.beats[run_id] = draft.now
-        if run.liveness is not Liveness.FRESH or run.hung_looks_count:
-            draft.change(run, liveness=Liveness.FRESH, hung_looks_count=0)
+        if run.liveness is not Liveness.FRESH or run.hung_scans_count:
+            draft.change(run, liveness=Liveness.FRESH, hung_scans_count=0)
     for run_id in s.still:
         run = draft.active.get(run_id)
-        if run is None or not isinstance(run.state, LOOKED_AT):
+        if run is None or not isinstance(run.state, WATCHED):
             continue
         if draft.beats.get(run_id, run.age_from_mono_s) < fresh_from or (
-            run.liveness is not Liveness.FRESH or run.hung_looks_count
+            run.liveness is not Liveness.FRESH or run.hung_scans_count
         ):
             _judge(draft, run, stopped=run_id in s.stopped)
 
@@ -209,10 +209,10 @@ def _judge(draft: Draft, run: Run, *, stopped: bool) -> None:
     """Find the word for a worker whose heartbeat did not move."""
     age_s = draft.now - max(run.age_from_mono_s, draft.beats.get(run.run_id, 0.0))
     word = judge(age_s=age_s, stopped=stopped, ages=draft.rules.ages)
-    looks_count = run.hung_looks_count + 1 if word is Liveness.HUNG else 0
-    if word != run.liveness or looks_count != run.hung_looks_count:
-        run = draft.change(run, liveness=word, hung_looks_count=looks_count)
-    if looks_count < HUNG_LOOKS_COUNT:
+    looks_count = run.hung_scans_count + 1 if word is Liveness.HUNG else 0
+    if word != run.liveness or looks_count != run.hung_scans_count:
+        run = draft.change(run, liveness=word, hung_scans_count=looks_count)
+    if looks_count < HUNG_SCANS_COUNT:
         return
     if run.host is None:
         reason = f"no heartbeat for {age_s:.0f} s although its process was not stopped"
@@ -226,7 +226,7 @@ def stalled(draft: Draft, _s: stimuli.Stalled, _: Jitter) -> None:
     """We slept: nobody else is late."""
     for run in list(draft.active.values()):
         if isinstance(run.state, LIVE):
-            draft.change(run, age_from_mono_s=draft.now, hung_looks_count=0)
+            draft.change(run, age_from_mono_s=draft.now, hung_scans_count=0)
 
 
 def cleared(draft: Draft, s: stimuli.LeftoversKilled, _: Jitter) -> None:
@@ -235,7 +235,7 @@ def cleared(draft: Draft, s: stimuli.LeftoversKilled, _: Jitter) -> None:
     if run is None:
         return
     rules, state = draft.rules, run.state
-    every_s = rules.remains_every_s
+    every_s = rules.leftovers_every_s
     if isinstance(state, Clearing):  # what was killed is gone in a moment, or in a long while
         taken_s = draft.now - state.since_mono_s
         every_s = min(rules.clear_every_s, max(rules.clear_first_s, taken_s))
@@ -260,7 +260,7 @@ def clear_failed(draft: Draft, s: stimuli.KillingFailed, _: Jitter) -> None:
     if run is None:
         return
     goes_on = draft.now < run.give_up_mono_s
-    run = draft.change(run, remains=goes_on, clear_mono_s=draft.now + draft.rules.remains_every_s)
+    run = draft.change(run, remains=goes_on, clear_mono_s=draft.now + draft.rules.leftovers_every_s)
     if goes_on or not isinstance(run.state, Clearing):
         return
     reason = f"{run.state.reason}; its processes could not be looked for: {s.reason}"

@@ -112,8 +112,8 @@ def repair_for(layout: Layout, settings: Settings) -> Iterator[Repair]:
     def tell(path: str, why: str, now_at: str) -> None:
         log.write("set_aside", path=path, why=why, now_at=now_at)
 
-    aside, clock = Quarantine(tell), SystemClock()
-    lease = take_lease(layout, command="supervisor repair", aside=aside)
+    quarantine, clock = Quarantine(tell), SystemClock()
+    lease = take_lease(layout, command="supervisor repair", quarantine=quarantine)
 
     def persistence() -> PersistenceCoordinator:
         return PersistenceCoordinator(
@@ -121,7 +121,7 @@ def repair_for(layout: Layout, settings: Settings) -> Iterator[Repair]:
             history_limit=settings.history_limit,
             limits=limits_of(settings),
             clock=clock,
-            aside=aside,
+            quarantine=quarantine,
         )
 
     try:
@@ -166,11 +166,11 @@ def build_supervisor(
         log.write("set_aside", path=path, why=why, now_at=now_at)
         reporter.note(f"{path} {why}; it was set aside as {os.path.basename(now_at)}")
 
-    aside = Quarantine(tell)
-    lease: Lease = take_lease(layout, command=command, aside=aside, inherited_fd=lease_fd)
+    quarantine = Quarantine(tell)
+    lease: Lease = take_lease(layout, command=command, quarantine=quarantine, inherited_fd=lease_fd)
     workers_log = os.path.join(layout.control, "workers.log")
     for path in (layout.log, layout.status, workers_log):
-        aside.make_room(path, parses=False)
+        quarantine.make_room(path, parses=False)
     become_subreaper()
     clock = SystemClock()
     strangers = frozenset(our_children()) - set(by_fork.helpers())
@@ -184,23 +184,27 @@ def build_supervisor(
             "from a crash, and not from a loss of power"
         )
     limits = limits_of(settings)
-    holds = PauseFile(layout, aside)
-    if holds.told is not None:
-        reporter.note(holds.told)
+    pause_file = PauseFile(layout, quarantine)
+    if pause_file.warning is not None:
+        reporter.note(pause_file.warning)
     context = DaemonContext(
         layout=layout,
         clock=clock,
         intake=intake,
         persistence=PersistenceCoordinator(
-            layout, history_limit=settings.history_limit, limits=limits, clock=clock, aside=aside
+            layout,
+            history_limit=settings.history_limit,
+            limits=limits,
+            clock=clock,
+            quarantine=quarantine,
         ),
         watcher=watcher,
         log=log,
         reporter=reporter,
         strangers=strangers,
-        aside=aside,
+        quarantine=quarantine,
         lease=lease,
-        holds=holds,
+        pause_file=pause_file,
         hooks=Hooks(
             layout,
             log,
@@ -231,7 +235,7 @@ def build_supervisor(
     fleet = Fleet(
         max_runs=max_runs,
         groups=dict(settings.groups),
-        holds=holds.now,
+        pauses=pause_file.pauses,
         only_waited_for=lease_fd is not None,
     )
     log.write(

@@ -104,9 +104,9 @@ class DaemonContext:
         launchers: the ways to start workers; set once, by ``build``.
         strangers: children that we had before we started anything; of no run.
         unreadable: accepted runs that could not be taken up, by run id, and the reasons.
-        aside: makes room if something else is in a record's place.
+        quarantine: makes room if something else is in a record's place.
         lease: our claim to the root.
-        holds: what the operator has paused.
+        pause_file: what the operator has paused.
         hooks: starts hooks when runs have ended.
         textfile: writes figures for a collector.
         notifier: informs the service manager that started us.
@@ -124,9 +124,9 @@ class DaemonContext:
     watcher: Watcher
     log: Log
     reporter: Reporter
-    aside: Quarantine
+    quarantine: Quarantine
     lease: Lease
-    holds: PauseFile
+    pause_file: PauseFile
     hooks: Hooks
     textfile: MetricsTextfile
     notifier: Notifier = field(default_factory=Notifier)

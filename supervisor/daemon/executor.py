@@ -63,7 +63,7 @@ class Executor:
         match action:
             case actions.Launch(run_id):
                 return self._launch(run_id)
-            case actions.AskStop(run_id, detail):
+            case actions.StopWorker(run_id, detail):
                 return self._ask_stop(run_id, detail)
             case actions.KillLeftovers(run_id):
                 return self._clear(run_id)
@@ -105,7 +105,7 @@ class Executor:
     def _make_way(self, error: OSError | TypedError) -> None:
         """Let what stands in a record's place not stand there at the next try."""
         if isinstance(error, BadFileError):
-            self._context.aside.invalid(error)
+            self._context.quarantine.invalid(error)
 
     def _manifest(self, action: actions.WriteManifest, run: Run | None) -> list[Stimulus]:
         handle = self._context.runs[action.run_id]
@@ -134,9 +134,9 @@ class Executor:
             owner_fd = take_flock(handle.reader.run.owner) if is_ours else None
         except (OSError, TypedError) as error:
             self._make_way(error)
-            return [stimuli.VerdictRefused(run_id, str(error))]
+            return [stimuli.VerdictWriteFailed(run_id, str(error))]
         if owner_fd is None and is_ours:
-            return [stimuli.VerdictRefused(run_id, "its owner lock is held")]
+            return [stimuli.VerdictWriteFailed(run_id, "its owner lock is held")]
         try:
             reader = self._restore_journal(handle)
             # nobody else may write here: what a killed worker was replacing stays half written
@@ -149,7 +149,7 @@ class Executor:
         except (OSError, TypedError) as error:
             self._make_way(error)
             context.log.write("verdict_failed", run_id=run_id, why=str(error))
-            return [stimuli.VerdictRefused(run_id, str(error))]
+            return [stimuli.VerdictWriteFailed(run_id, str(error))]
         finally:
             if owner_fd is not None:
                 os.close(owner_fd)
@@ -238,10 +238,10 @@ class Executor:
                 store.pay()
                 self._context.log.write("snapshot_paid", task_id=task_id)
         except TaskStateStoreLockError:
-            return [stimuli.SnapshotRefused(task_id, "another process holds the task's lock")]
+            return [stimuli.SnapshotWriteFailed(task_id, "another process holds the task's lock")]
         except (OSError, TypedError) as error:
             self._make_way(error)
-            return [stimuli.SnapshotRefused(task_id, str(error))]
+            return [stimuli.SnapshotWriteFailed(task_id, str(error))]
         return [stimuli.SnapshotWritten(task_id)]
 
     def _report_owed(self, task_id: str, attempts: int, reason: str) -> list[Stimulus]:

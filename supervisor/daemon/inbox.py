@@ -155,29 +155,29 @@ def _do(context: DaemonContext, request: Request, taken: Taken) -> None:
     match request.kind:
         case RequestKind.CANCEL:
             detail = request.detail or "cancelled-by-user"
-            taken.found += [stimuli.CancelAsked(run_id, detail) for run_id in request.run_ids]
+            taken.found += [stimuli.CancelRequested(run_id, detail) for run_id in request.run_ids]
         case RequestKind.STOP:
             if request.supervisor == context.mine:
                 taken.leave = taken.leave or request.leave_running
                 if not request.leave_running:
-                    taken.found.append(stimuli.StopAsked())
+                    taken.found.append(stimuli.StopRequested())
         case RequestKind.DRAIN:
             if request.supervisor == context.mine:
                 context.reporter.note("draining: what runs may end, what is queued stays queued")
-                taken.found.append(stimuli.DrainAsked())
+                taken.found.append(stimuli.DrainRequested())
         case RequestKind.PAUSE:
             at = request.at or now_text()
-            _hold(context, context.holds.now.paused(request.group, at=at), request, taken)
+            _hold(context, context.pause_file.pauses.paused(request.group, at=at), request, taken)
         case RequestKind.RESUME:
-            _hold(context, context.holds.now.resumed(request.group), request, taken)
+            _hold(context, context.pause_file.pauses.resumed(request.group), request, taken)
 
 
-def _hold(context: DaemonContext, holds: Pauses, request: Request, taken: Taken) -> None:
+def _hold(context: DaemonContext, pauses: Pauses, request: Request, taken: Taken) -> None:
     """Put what is paused on disk, and tell."""
-    if holds == context.holds.now and context.holds.is_on_disk():
+    if pauses == context.pause_file.pauses and context.pause_file.is_on_disk():
         return
-    context.holds.store(holds)
+    context.pause_file.store(pauses)
     context.log.write(f"{request.kind}d", group=request.group)
     what = "everything" if request.group is None else f"group {request.group}"
     context.reporter.note(f"{what} is {request.kind}d")
-    taken.found.append(stimuli.PausesChanged(holds))
+    taken.found.append(stimuli.PausesChanged(pauses))

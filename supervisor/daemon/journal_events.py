@@ -34,6 +34,6 @@ def verdict(handle: RunHandle) -> Stimulus:
     if fact is None:
         raise LookupError(f"no verdict in the journal of {handle.run_id}")
     detail = fact.data.get("detail")
-    return stimuli.VerdictSeen(
+    return stimuli.VerdictRead(
         handle.run_id, str(fact.data.get("status")), None if detail is None else str(detail)
     )

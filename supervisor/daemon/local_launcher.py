@@ -99,7 +99,7 @@ class LocalLauncher(Launcher):
         """Read new facts, and whether the heartbeat moved; without a watched worker, the lock."""
         context, reader, glance = self._context, handle.reader, self._context.glance
         is_fresh = run.liveness is Liveness.FRESH
-        has_moved = reader.beat_moved(sure=is_fresh)
+        has_moved = reader.heartbeat_moved(sure=is_fresh)
         news: list[Stimulus] = []
         if not is_fresh or reader.has_news():
             news = facts(context, handle)

@@ -122,10 +122,10 @@ class Supervisor:
         # One step for all: what is asked for first (a pause, a cancellation) holds what is found.
         self._take_requests(found, whole=True)
         self._context.hooks.recover()
-        holds = self._fleet.holds
-        if holds:
-            names = ", ".join(f"group {name}" for name, _ in holds.groups)
-            what = names if holds.since is None else f"everything since {holds.since}"
+        pauses = self._fleet.pauses
+        if pauses:
+            names = ", ".join(f"group {name}" for name, _ in pauses.groups)
+            what = names if pauses.since is None else f"everything since {pauses.since}"
             self._context.reporter.note(f"paused: {what}; 'supervisor resume' lifts it")
 
     def run(self) -> None:
@@ -208,14 +208,14 @@ class Supervisor:
                 self._context.notifier.reloading(self._context.clock.mono_s())
                 found += self._read_again()
                 self._context.notifier.ready()
-            elif self._fleet.mode is Mode.SERVING and stimuli.DrainAsked() not in found:
+            elif self._fleet.mode is Mode.SERVING and stimuli.DrainRequested() not in found:
                 self._context.reporter.note(
                     "draining: what runs may end, what is queued stays queued; "
                     "the same signal again stops what runs"
                 )
-                found.append(stimuli.DrainAsked())
+                found.append(stimuli.DrainRequested())
             else:
-                found.append(stimuli.StopAsked())
+                found.append(stimuli.StopRequested())
         return found
 
     def _read_again(self) -> list[Stimulus]:
@@ -267,7 +267,7 @@ class Supervisor:
     def _feed(self, found: list[Stimulus]) -> None:
         """Step and perform until nothing more comes of it; only as the supervisor of the root."""
         ensure_lease(self._context, self._fleet)
-        if any(isinstance(item, stimuli.StopAsked) for item in found):
+        if any(isinstance(item, stimuli.StopRequested) for item in found):
             found = [*self._withdraw(ending=True), *found]
         while True:
             before = self._fleet
@@ -296,12 +296,12 @@ class Supervisor:
         """
         fleet = self._fleet
         ending = ending or fleet.mode is Mode.DRAINING
-        if not (fleet.holds or ending):
+        if not (fleet.pauses or ending):
             return []
         found: list[Stimulus] = []
         for run_id, handle in self._context.runs.items():
             run = fleet.active.get(run_id)
-            if run is not None and run.needs_slot and (ending or fleet.holds.hold(run.group)):
+            if run is not None and run.needs_slot and (ending or fleet.pauses.is_paused(run.group)):
                 found += handle.launcher.withdraw(handle)
         return found
 

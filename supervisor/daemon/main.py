@@ -9,7 +9,7 @@ from supervisor.config.batches import Batch
 from supervisor.config.launcher_check import check_engine
 from supervisor.config.load import LoadedConfig, load_config
 from supervisor.config.run_specs import SpecBuilder
-from supervisor.core.policy.exit_codes import exit_code, worst
+from supervisor.core.policy.exit_codes import exit_code, worst_exit_code
 from supervisor.daemon.build import build_supervisor
 from supervisor.daemon.config_reloader import Reloading
 from supervisor.daemon.loop import Supervisor
@@ -227,5 +227,5 @@ def _code(engine: Supervisor) -> int:
         return CANNOT_WRITE
     if engine.ended_by is not None:
         return 128 + int(signal.Signals(engine.ended_by))
-    code = worst(exit_code(status, detail) for status, detail in engine.outcomes.values())
+    code = worst_exit_code(exit_code(status, detail) for status, detail in engine.outcomes.values())
     return CANNOT_WRITE if not code and engine.refused_count else code

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from supervisor.core import stimuli
 from supervisor.core.fleet import Fleet
-from supervisor.core.lifecycle import LOOKED_AT
+from supervisor.core.lifecycle import WATCHED
 from supervisor.core.stimuli import Stimulus
 from supervisor.daemon.context import DaemonContext
 
@@ -32,7 +32,7 @@ def scan(context: DaemonContext, fleet: Fleet, *, turn: int, scans_per_beat: int
     stopped: list[str] = []
     for run_id in _to_observe(context, fleet, context.glance.share(turn, scans_per_beat)):
         run = fleet.active.get(run_id)
-        if run is None or type(run.state) not in LOOKED_AT:
+        if run is None or type(run.state) not in WATCHED:
             continue
         handle = context.runs[run_id]
         seen = handle.launcher.observe(

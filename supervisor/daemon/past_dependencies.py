@@ -24,8 +24,8 @@ def accepted(context: DaemonContext, spec: RunSpec) -> stimuli.Accepted:
         nested_in=spec.nested_in,
         priority=spec.priority,
         group=spec.group,
-        after=tuple(leader.run_id for leader in spec.after),
-        ended=tuple((run_id, status) for run_id, status in ended if status is not None),
+        dependencies=tuple(leader.run_id for leader in spec.after),
+        dependency_statuses=tuple((r, status) for r, status in ended if status is not None),
     )
 
 

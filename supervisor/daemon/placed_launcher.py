@@ -138,7 +138,7 @@ class PlacedLauncher(Launcher):
         is_quiet = was_begun and placement.owed is None and type(run.state) is Running and is_fresh
         if is_quiet and not is_due:
             return Observation()
-        has_moved = reader.beat_moved(sure=is_fresh)
+        has_moved = reader.heartbeat_moved(sure=is_fresh)
         news: list[Stimulus] = []
         if not is_fresh or reader.has_news():
             news += facts(self._context, handle)

@@ -22,7 +22,7 @@ from supervisor.store.root_record import (
     store_root_record,
 )
 from supervisor.store.run_reader import RunReader
-from supervisor.store.run_removal import sweep as sweep_removed
+from supervisor.store.run_removal import delete_removed
 from workers.records.begun import has_begun
 from workers.records.files import is_dir, make_private, read_marker, read_object
 from workers.records.ids import id_problem, is_run_id
@@ -50,13 +50,13 @@ def recover(context: DaemonContext) -> list[Stimulus]:
     record, now = load_root_record(context.layout), root_record(context.layout)
     copied = copied_from(record, now)
     if copied is not None:
-        context.log.write("root_copied", original=copied.original, is_there=copied.is_there)
+        context.log.write("root_copied", original=copied.original, is_there=copied.original_exists)
         context.reporter.note(
             f"{context.layout.root} is {copied.summary}: runs that were in progress there are "
             "recorded here as worker-lost and their processes are left alone; queued runs start "
             "here, too"
         )
-    swept_count = context.intake.sweep() + sweep_removed(context.layout)
+    swept_count = context.intake.sweep() + delete_removed(context.layout)
     if swept_count:
         context.log.write("swept", files_count=swept_count)
     stimuli_of: dict[str, list[Stimulus]] = {}
@@ -88,7 +88,7 @@ def recover(context: DaemonContext) -> list[Stimulus]:
             context.log.write("run_left_alone", run_id=name, why=str(error))
             context.reporter.note(f"run {name} is left alone: {error}")
     numbers = {run_id: context.runs[run_id].reader.number for run_id in stimuli_of}
-    context.intake.count_on(max(numbers.values(), default=0))
+    context.intake.number_from(max(numbers.values(), default=0))
     order = sorted(stimuli_of, key=lambda run_id: (numbers[run_id], run_id))
     found = [item for run_id in order for item in stimuli_of[run_id]]
     found += _stale_states(context)
@@ -163,7 +163,7 @@ def _take_up(
     spec = _spec(context, task_id, run_id)
     _check_version(run, task_id)
     context.intake.sweep_files(run.path, run.commands, run.errors, only_writer=is_copy)
-    context.aside.make_room(run.manifest)
+    context.quarantine.make_room(run.manifest)
     if not os.path.lexists(layout.marker(run_id)):
         context.intake.mark([spec])  # something else stood there
     reader = RunReader(context.layout, spec)
@@ -234,4 +234,4 @@ def _cancelled(reader: RunReader) -> list[Stimulus]:
         detail = read_object(reader.run.cancel).get("detail")
     except (OSError, TypedError):
         return []
-    return [stimuli.CancelAsked(reader.spec.run_id, str(detail or "stopped"))]
+    return [stimuli.CancelRequested(reader.spec.run_id, str(detail or "stopped"))]

@@ -160,7 +160,7 @@ class StatusFile:
             "max_runs": fleet.max_runs,
             "running_count": counts.total(),
             "queued_count": len(fleet.queued),
-            "paused": fleet.holds.to_json(),
+            "paused": fleet.pauses.to_json(),
             "groups": groups,
         }
 

@@ -92,7 +92,7 @@ class Intake:
             self._note_newest(made)
             yield from (RunReader(self._layout, spec) for spec in made)
 
-    def count_on(self, number: int) -> None:
+    def number_from(self, number: int) -> None:
         """Number the next runs behind this number: that of a run that was accepted before."""
         self._number = max(self._number, number)
 

@@ -102,14 +102,14 @@ def _at(place: str | int) -> tuple[int, int]:
 
 
 def take_lease(
-    layout: Layout, *, command: str, aside: Quarantine, inherited_fd: int | None = None
+    layout: Layout, *, command: str, quarantine: Quarantine, inherited_fd: int | None = None
 ) -> Lease:
     """Become the supervisor of this root.
 
     Args:
         layout: the root.
         command: what the operator typed, for whoever meets the lease.
-        aside: makes room for ``lease.json``.
+        quarantine: makes room for ``lease.json``.
         inherited_fd: the locked descriptor, where a parent took the lock for us.
 
     Raises:
@@ -130,7 +130,7 @@ def take_lease(
     identity = identity_of(os.getpid())
     if identity is None:
         raise RuntimeError("this process is missing from /proc")
-    aside.make_room(layout.lease, parses=False)
+    quarantine.make_room(layout.lease, parses=False)
     _say_who(layout, identity, command, temporary=inherited_fd is not None)
     return Lease(layout, fd, identity, _at(layout.runs), is_temporary=inherited_fd is not None)
 

@@ -35,7 +35,7 @@ def lease_holder(layout: Layout) -> "tuple[Identity | None, bool]":
     return who, data.get("temporary") is True
 
 
-def serving(layout: Layout) -> "Identity | None":
+def serving_supervisor(layout: Layout) -> "Identity | None":
     """The supervisor that serves this root now, or None."""
     data = read_lease(layout)
     try:

@@ -22,7 +22,7 @@ from workers.records.typed_errors import NewerRecordError, TypedError
 SCHEMA: Final = "pipeline-supervisor/paused/1"
 
 
-def load_holds(layout: Layout) -> Pauses:
+def load_pauses(layout: Layout) -> Pauses:
     """Read the pauses; none where there is no file.
 
     Raises:
@@ -38,7 +38,7 @@ def load_holds(layout: Layout) -> Pauses:
     return Pauses.from_fields(JsonReader(data, layout.paused))
 
 
-def holds_in_force(layout: Layout) -> tuple[Pauses, TypedError | None]:
+def pauses_in_force(layout: Layout) -> tuple[Pauses, TypedError | None]:
     """The pauses that count, and why the file cannot be read, None if it can.
 
     Raises:
@@ -46,7 +46,7 @@ def holds_in_force(layout: Layout) -> tuple[Pauses, TypedError | None]:
         OSError: it may not be read.
     """
     try:
-        return load_holds(layout), None
+        return load_pauses(layout), None
     except NewerRecordError:
         raise
     except TypedError as error:
@@ -61,38 +61,38 @@ class PauseFile:
 
     Args:
         layout: the root.
-        aside: makes room where something else stands in the file's place.
+        quarantine: makes room where something else stands in the file's place.
 
     Attributes:
-        now: those in force.
-        told: what the operator should know of the file, None where it is in order.
+        pauses: those in force.
+        warning: what the operator should know of the file, None where it is in order.
 
     Raises:
         NewerRecordError: a later version wrote the file.
         OSError: it may not be read, or that everything is paused cannot be written.
     """
 
-    def __init__(self, layout: Layout, aside: Quarantine) -> None:
+    def __init__(self, layout: Layout, quarantine: Quarantine) -> None:
         self._layout = layout
-        self._aside = aside
-        self.told: str | None = None
-        self.now, error = holds_in_force(layout)
+        self._quarantine = quarantine
+        self.warning: str | None = None
+        self.pauses, error = pauses_in_force(layout)
         if error is not None:
-            self.store(self.now)
-            self.told = damage_note(error)
+            self.store(self.pauses)
+            self.warning = damage_note(error)
 
     def is_on_disk(self) -> bool:
         """Tell whether the file says what is in force; somebody may have damaged it since."""
         try:
-            return load_holds(self._layout) == self.now
+            return load_pauses(self._layout) == self.pauses
         except (OSError, TypedError):
             return False
 
-    def store(self, holds: Pauses) -> None:
+    def store(self, pauses: Pauses) -> None:
         """Put the pauses on disk; OSError if it refuses, and those before stay in force."""
-        self._aside.make_room(self._layout.paused)
-        replace_file(self._layout.paused, to_bytes({"schema": SCHEMA, **holds.to_json()}))
-        self.now = holds
+        self._quarantine.make_room(self._layout.paused)
+        replace_file(self._layout.paused, to_bytes({"schema": SCHEMA, **pauses.to_json()}))
+        self.pauses = pauses
 
 
 def damage_note(error: TypedError) -> str:

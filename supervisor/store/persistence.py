@@ -48,14 +48,20 @@ class PersistenceCoordinator:
         history_limit: how many runs a state shows.
         limits: the limits in force.
         clock: where instants come from.
-        aside: makes room where something else stands in a record's place.
+        quarantine: makes room where something else stands in a record's place.
     """
 
     def __init__(
-        self, layout: Layout, *, history_limit: int, limits: Limits, clock: Clock, aside: Quarantine
+        self,
+        layout: Layout,
+        *,
+        history_limit: int,
+        limits: Limits,
+        clock: Clock,
+        quarantine: Quarantine,
     ) -> None:
         self._layout = layout
-        self._aside = aside
+        self._quarantine = quarantine
         self._history_limit = history_limit
         self._limits = limits
         self._clock = clock
@@ -66,9 +72,9 @@ class PersistenceCoordinator:
     def store(self, task_id: str) -> TaskStateStore:
         """The store of a task, made when it is first needed."""
         if task_id not in self._stores:
-            self._aside.make_room(self._layout.history(task_id), parses=False)
-            self._aside.make_room(self._layout.state(task_id))
-            self._aside.make_room(self._layout.metrics(task_id))
+            self._quarantine.make_room(self._layout.history(task_id), parses=False)
+            self._quarantine.make_room(self._layout.state(task_id))
+            self._quarantine.make_room(self._layout.metrics(task_id))
             self._stores[task_id] = TaskStateStore(
                 self._layout,
                 task_id,

@@ -47,19 +47,19 @@ class CopiedRoot:
     Attributes:
         root: the path of this one.
         original: the path of the other one, as it was then.
-        is_there: the other one is still there.
+        original_exists: the other one is still there.
     """
 
     root: str
     original: str
-    is_there: bool
+    original_exists: bool
 
     @property
     def summary(self) -> str:
         """What it is, for a message."""
         if self.original == self.root:
             return "restored from a copy since it was served last"
-        if self.is_there:
+        if self.original_exists:
             return f"a copy of {self.original}, which is still there"
         return f"a copy of {self.original}, or was moved from there to another file system"
 
@@ -115,10 +115,10 @@ def copied_from(before: RootRecord | None, now: RootRecord) -> CopiedRoot | None
     same_inode = before.root_id.partition("-")[2] == now.root_id.partition("-")[2]
     if before.root_id == now.root_id or (same_inode and not same_boot):
         return None
-    is_there = False
+    original_exists = False
     if same_boot and before.root != now.root:
         try:
-            is_there = root_id(Layout(before.root).runs) == before.root_id
+            original_exists = root_id(Layout(before.root).runs) == before.root_id
         except OSError:
-            is_there = False
-    return CopiedRoot(root=now.root, original=before.root, is_there=is_there)
+            original_exists = False
+    return CopiedRoot(root=now.root, original=before.root, original_exists=original_exists)

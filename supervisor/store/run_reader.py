@@ -113,7 +113,7 @@ class RunReader:
         except OSError:
             return True
 
-    def beat_moved(self, *, sure: bool) -> bool:
+    def heartbeat_moved(self, *, sure: bool) -> bool:
         """Tell whether the heartbeat moved since the last call.
 
         Args:

@@ -39,7 +39,7 @@ HOOKED: Final = "has hooks that have not ended"
 ASKED: Final = "a request in the inbox names it"
 
 
-def look(layout: Layout, task_id: str) -> list[Candidate]:
+def removal_candidates(layout: Layout, task_id: str) -> list[Candidate]:
     """Every run directory of a task, with what speaks against removing it.
 
     Args:
@@ -127,7 +127,7 @@ def _size_bytes(path: str) -> int:
     return blocks * _BLOCK_BYTES
 
 
-def remove(layout: Layout, task_id: str, run_ids: list[str]) -> dict[str, str]:
+def remove_runs(layout: Layout, task_id: str, run_ids: list[str]) -> dict[str, str]:
     """Remove run directories.
 
     Args:
@@ -141,7 +141,7 @@ def remove(layout: Layout, task_id: str, run_ids: list[str]) -> dict[str, str]:
 
     Raises:
         OSError: the directory that holds them cannot be opened or flushed; a run that was put
-            aside by then is removed by the next ``sweep``.
+            aside by then is removed by the next ``delete_removed``.
     """
     refused: dict[str, str] = {}
     wanted = {**_named_by_the_living(layout), **dict.fromkeys(_named_in_requests(layout), ASKED)}
@@ -201,7 +201,7 @@ def _locked(run: RunDir) -> int | None:
     return take_flock(run.owner)
 
 
-def sweep(layout: Layout) -> int:
+def delete_removed(layout: Layout) -> int:
     """Delete what removals that did not end have put aside, of all tasks; how many runs it was.
 
     What the disk refuses to delete stays until the next sweep; it is in nobody's way.

@@ -36,7 +36,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 def served(path: Path) -> None:
     """A root that a supervisor has served."""
     layout = Layout(str(path))
-    take_lease(layout, command="supervisor start", aside=Quarantine(lambda *_: None)).release()
+    take_lease(layout, command="supervisor start", quarantine=Quarantine(lambda *_: None)).release()
     Intake(layout, SystemClock())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from supervisor.report.verify.verify_root import verify
-from supervisor.store.run_removal import look, remove, sweep
+from supervisor.store.run_removal import delete_removed, removal_candidates, remove_runs
 from tests.root import Root, wait_until
 from workers.records.flock import take_flock
 from workers.records.read_spec import load_spec, spec_of
@@ -85,12 +85,12 @@ def test_another_gc_that_empties_what_was_put_aside_keeps_none_from_going(
 
     def late(*args: Any, **fds: Any) -> None:
         if len(swept) < 3:  # it comes between the making of the place and its use
-            swept.append(sweep(filled.layout))
+            swept.append(delete_removed(filled.layout))
         rename(*args, **fds)
 
     monkeypatch.setattr(os, "rename", late)
-    ids = [run.run_id for run in look(filled.layout, "default")][:2]
-    assert remove(filled.layout, "default", ids) == {}
+    ids = [run.run_id for run in removal_candidates(filled.layout, "default")][:2]
+    assert remove_runs(filled.layout, "default", ids) == {}
     assert len(swept) == 3
     assert not there(filled) & {*ids, ".removed"}
     assert list(verify(filled.layout)) == []
@@ -173,7 +173,7 @@ def test_a_run_whose_lock_is_held_is_refused(filled: Root) -> None:
     holder = filled.shell(f"exec 9<{run.owner}; flock 9; echo held; exec sleep 60")
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    assert remove(filled.layout, "default", [run.run_id]) == {
+    assert remove_runs(filled.layout, "default", [run.run_id]) == {
         run.run_id: "something of it is alive"
     }
     assert run.run_id in there(filled)
@@ -246,13 +246,13 @@ def test_what_a_removal_left_is_swept_by_the_next_start(filled: Root) -> None:
 
 
 def test_another_gc_that_looks_at_a_run_at_the_same_moment_is_waited_for(filled: Root) -> None:
-    run = look(filled.layout, "default")[0].run_id
+    run = removal_candidates(filled.layout, "default")[0].run_id
     owner_fd = take_flock(filled.layout.run_dir("default", run).owner)
     assert owner_fd is not None
     timer = threading.Timer(0.05, os.close, [owner_fd])
     timer.start()
     try:
-        assert remove(filled.layout, "default", [run]) == {}
+        assert remove_runs(filled.layout, "default", [run]) == {}
     finally:
         timer.join()
     assert run not in there(filled)
@@ -268,5 +268,5 @@ def test_several_at_once_remove_each_run_once(filled: Root) -> None:
 
 
 def test_a_size_is_what_the_disk_gives_back(filled: Root) -> None:
-    for run in look(filled.layout, "default"):
+    for run in removal_candidates(filled.layout, "default"):
         assert 4096 < run.size_bytes < 1 << 20

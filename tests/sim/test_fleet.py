@@ -34,7 +34,7 @@ class World(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.fleet = Fleet(max_runs=2, groups={"g": 1})
-        self.holds = Pauses()
+        self.pauses = Pauses()
         self.after: dict[str, str] = {}
         self.now = 0.0
         self.count = 0
@@ -70,7 +70,7 @@ class World(RuleBasedStateMachine):
                 return stimuli.LeftoversKilled(run_id, ())
             case actions.WriteVerdict():
                 if self.disk_full:
-                    return stimuli.VerdictRefused(action.run_id, "ENOSPC")
+                    return stimuli.VerdictWriteFailed(action.run_id, "ENOSPC")
                 if action.detail.startswith("after:"):
                     leader = self.after[action.run_id]
                     assert action.detail == f"after:{leader}:{self.verdicts[leader]}"
@@ -85,7 +85,7 @@ class World(RuleBasedStateMachine):
                 return stimuli.RunRecorded(run_id)
             case actions.WriteSnapshot(task_id):
                 if self.lock_held or self.disk_full:
-                    return stimuli.SnapshotRefused(task_id, "held")
+                    return stimuli.SnapshotWriteFailed(task_id, "held")
                 self.state = set(self.history)
                 return stimuli.SnapshotWritten(task_id)
             case actions.ReleaseMarker(run_id):
@@ -98,7 +98,7 @@ class World(RuleBasedStateMachine):
         return None
 
     def seen(self, run_id: str) -> Stimulus:
-        return stimuli.VerdictSeen(run_id, self.verdicts[run_id], None)
+        return stimuli.VerdictRead(run_id, self.verdicts[run_id], None)
 
     @rule(target=runs, waited=st.booleans(), priority=st.integers(-1, 1), grouped=st.booleans())
     def accept(self, waited: bool, priority: int, grouped: bool) -> str:
@@ -108,7 +108,7 @@ class World(RuleBasedStateMachine):
     def accept_follower(self, leader: str, waited: bool) -> str:
         ended = ((leader, self.verdicts[leader]),) if leader in self.forgotten else ()
         self.after[f"r{self.count + 1}"] = leader
-        return self.accept_one(waited, after=(leader,), ended=ended)
+        return self.accept_one(waited, dependencies=(leader,), dependency_statuses=ended)
 
     def accept_one(self, waited: bool, **about: Any) -> str:
         self.count += 1
@@ -122,9 +122,9 @@ class World(RuleBasedStateMachine):
         return run_id
 
     @rule(group=st.sampled_from([None, "g"]), pause=st.booleans())
-    def hold(self, group: str | None, pause: bool) -> None:
-        self.holds = self.holds.paused(group, at="") if pause else self.holds.resumed(group)
-        self.feed(stimuli.PausesChanged(self.holds))
+    def is_paused(self, group: str | None, pause: bool) -> None:
+        self.pauses = self.pauses.paused(group, at="") if pause else self.pauses.resumed(group)
+        self.feed(stimuli.PausesChanged(self.pauses))
 
     @rule(target=runs, parent=runs)
     def accept_child(self, parent: str) -> str:
@@ -185,7 +185,7 @@ class World(RuleBasedStateMachine):
 
     @rule(run_id=runs)
     def cancel(self, run_id: str) -> None:
-        self.feed(stimuli.CancelAsked(run_id, "cancelled-by-user"))
+        self.feed(stimuli.CancelRequested(run_id, "cancelled-by-user"))
 
     @rule(run_id=consumes(runs))
     def delete_directory(self, run_id: str) -> None:
@@ -237,9 +237,9 @@ class World(RuleBasedStateMachine):
         in_group = sum(r.group == "g" for r in live)
         for run in fleet.queued.values():
             assert isinstance(run.state, Queued)
-            if run.after or run.state.not_before_mono_s > self.now:
+            if run.dependencies or run.state.not_before_mono_s > self.now:
                 continue
-            held = run.needs_slot and fleet.holds.hold(run.group)
+            held = run.needs_slot and fleet.pauses.is_paused(run.group)
             full = run.needs_slot and len(live) >= fleet.max_runs
             full = full or (run.group == "g" and in_group >= fleet.limit_of("g"))
             assert held or full, f"{run.run_id} could have started"
@@ -248,7 +248,7 @@ class World(RuleBasedStateMachine):
     def each_queued_run_waits_in_one_place(self) -> None:
         fleet = self.fleet
         places = [run_id for lane in fleet.lanes.values() for *_, run_id in lane]
-        follow = {run_id for others in fleet.followers.values() for run_id in others}
+        follow = {run_id for others in fleet.dependents.values() for run_id in others}
         assert sorted([*places, *fleet.delayed, *follow]) == sorted(fleet.queued)
         assert all(list(lane) == sorted(lane) and lane for lane in fleet.lanes.values())
 

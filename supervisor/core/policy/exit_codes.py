@@ -35,7 +35,7 @@ def exit_code(status: str, detail: str | None) -> int:
     return LOST if detail in LOST_DETAILS else FAILED
 
 
-def worst(codes: Iterable[int]) -> int:
+def worst_exit_code(codes: Iterable[int]) -> int:
     """The exit code of many runs: lost before failed before cancelled before ok."""
     found = set(codes)
     return next((code for code in _WORST_FIRST if code in found), OK)

@@ -9,7 +9,7 @@ from typing import Final
 
 from workers.records.dataclass import dataclass
 
-HUNG_LOOKS_COUNT: Final = 3  # docs/explanation/liveness.md: death needs more than one look
+HUNG_SCANS_COUNT: Final = 3  # docs/explanation/liveness.md: death needs more than one look
 LATE_INTERVALS: Final = 2  # docs/explanation/liveness.md
 
 

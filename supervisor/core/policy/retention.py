@@ -59,7 +59,7 @@ class Removal:
     """One run that goes, and the limit that says so."""
 
     run: Candidate
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +67,13 @@ class RetentionPlan:
     """What becomes of a task's directories.
 
     Attributes:
-        going: in the order in which they are to be removed: children before their parents, the
+        removals: in the order in which they are to be removed: children before their parents, the
             oldest family first.
-        spared: runs that a limit speaks against and that stay: why, by run id.
+        kept: runs that a limit speaks against and that stay: why, by run id.
     """
 
-    going: tuple[Removal, ...]
-    spared: dict[str, str]
+    removals: tuple[Removal, ...]
+    kept: dict[str, str]
 
 
 def decide(
@@ -91,23 +91,23 @@ def decide(
     order = sorted(families, key=lambda top: (_ended(families[top]), top), reverse=True)
     doomed = _exceeding([families[top] for top in order], limits, now_epoch_s)
     going = {top: why for top, why in zip(order, doomed, strict=True) if why is not None}
-    spared: dict[str, str] = {}
+    kept: dict[str, str] = {}
     for top in list(going):
         held = next((run.held for run in families[top] if run.held is not None), None)
         if held is not None:
-            spared.update((run.run_id, held) for run in families[top])
+            kept.update((run.run_id, held) for run in families[top])
             del going[top]
     while named := _named(known, families, going):
         for top, by in named.items():
-            spared.update((run.run_id, f"run {by} names it") for run in families[top])
+            kept.update((run.run_id, f"run {by} names it") for run in families[top])
             del going[top]
     chosen = [
-        Removal(run=run, why=going[top])
+        Removal(run=run, reason=going[top])
         for top in reversed(order)
         if top in going
         for run in families[top]
     ]
-    return RetentionPlan(going=tuple(chosen), spared=spared)
+    return RetentionPlan(removals=tuple(chosen), kept=kept)
 
 
 def _families(known: dict[str, Candidate]) -> dict[str, list[Candidate]]:

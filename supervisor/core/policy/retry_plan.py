@@ -9,7 +9,7 @@ from workers.records.spec import KeptSpec, PipelineSpec
 from workers.stages.graph import needs_of
 
 
-def kept_of(
+def reused_stages(
     manifest: Mapping[str, Any], pipeline: PipelineSpec, from_stage: str | None
 ) -> tuple[KeptSpec, ...]:
     """The stages that succeeded and need not be made again.

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from supervisor.report.read.run_rows import Row, newest_rows, service_status
 from supervisor.report.text.output import print_error
-from supervisor.store.lease_reader import serving
+from supervisor.store.lease_reader import serving_supervisor
 from supervisor.store.root_listing import active_ids, rejected, waits
 from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
@@ -32,14 +32,14 @@ def pauses_json(layout: Layout) -> dict[str, Any]:
     """What is paused; a file of pauses that cannot be read is reported on stderr."""
     if waits(layout) or os.path.lexists(layout.paused):
         from supervisor.report.read.queue_controls import current_pauses
-        from supervisor.store.pause_file import damage_note, holds_in_force
+        from supervisor.store.pause_file import damage_note, pauses_in_force
 
         try:
-            holds = current_pauses(layout)
-            _, damage = holds_in_force(layout)
-            if damage is not None and holds.since is not None:
+            pauses = current_pauses(layout)
+            _, damage = pauses_in_force(layout)
+            if damage is not None and pauses.since is not None:
                 print_error(damage_note(damage))
-            return holds.to_json()
+            return pauses.to_json()
         except (OSError, TypedError) as error:
             print_error(f"what is paused cannot be read: {error}")
     return {"since": None, "groups": {}}
@@ -52,7 +52,7 @@ def status_json(layout: Layout, runs: list[dict[str, Any]]) -> dict[str, Any]:
         layout: the root.
         runs: the runs, as JSON.
     """
-    holder = serving(layout)
+    holder = serving_supervisor(layout)
     service = service_status(layout) if holder is not None else {}
     return {
         "root": layout.root,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from supervisor.core.pauses import Pauses
-from supervisor.store.pause_file import holds_in_force
+from supervisor.store.pause_file import pauses_in_force
 from workers.records.layout import Layout
 from workers.records.request import RequestKind, now_text, pending_requests
 
@@ -17,25 +17,25 @@ def current_pauses(layout: Layout) -> Pauses:
     Raises:
         NewerRecordError, OSError: the file of the pauses cannot be read.
     """
-    holds, _ = holds_in_force(layout)
+    pauses, _ = pauses_in_force(layout)
     for request in pending_requests(layout):
         if request.kind is RequestKind.PAUSE:
-            holds = holds.paused(request.group, at=request.at or now_text())
+            pauses = pauses.paused(request.group, at=request.at or now_text())
         elif request.kind is RequestKind.RESUME:
-            holds = holds.resumed(request.group)
-    return holds
+            pauses = pauses.resumed(request.group)
+    return pauses
 
 
-def queue_lines(holds: Pauses, service: dict[str, Any], aside: list[str]) -> Iterator[str]:
+def queue_lines(pauses: Pauses, service: dict[str, Any], aside: list[str]) -> Iterator[str]:
     """The lines that ``status`` prints of all that.
 
     Args:
-        holds: what is paused.
+        pauses: what is paused.
         service: the living supervisor's view, empty where none is up.
         aside: files that were set aside.
     """
-    if holds.since is not None:
-        yield f"paused since {holds.since}; 'supervisor resume' lifts it"
+    if pauses.since is not None:
+        yield f"paused since {pauses.since}; 'supervisor resume' lifts it"
     running, limit, queued = (
         service.get(name) for name in ("running_count", "max_runs", "queued_count")
     )
@@ -43,7 +43,7 @@ def queue_lines(holds: Pauses, service: dict[str, Any], aside: list[str]) -> Ite
         yield f"all places are taken: {running} of max_runs = {limit} running, {queued} queued"
     groups = service.get("groups")
     groups = groups if isinstance(groups, dict) else {}
-    since = dict(holds.groups)
+    since = dict(pauses.groups)
     for name in sorted({*groups, *since}):
         about = groups.get(name)
         words = []

@@ -31,9 +31,9 @@ def queue_reason(layout: Layout, manifest: Mapping[str, Any]) -> str | None:
     if isinstance(after, list) and after:
         return f"it starts after {', '.join(map(str, after))}"
     with contextlib.suppress(OSError, TypedError):
-        holds = current_pauses(layout)
-        if holds.hold(group):
-            what = f"group {group} is" if holds.since is None else "all runs are"
+        pauses = current_pauses(layout)
+        if pauses.is_paused(group):
+            what = f"group {group} is" if pauses.since is None else "all runs are"
             return f"{what} paused; 'supervisor resume' lifts it"
     return _room(service_status(layout), group)
 

@@ -19,7 +19,7 @@ from supervisor.core.lifecycle import TABLE, Queued
 from supervisor.core.policy.liveness import Liveness
 from supervisor.report.read.run_records import pending_specs
 from supervisor.report.read.run_rows import service_status
-from supervisor.store.lease_reader import read_lease, serving
+from supervisor.store.lease_reader import read_lease, serving_supervisor
 from supervisor.store.root_listing import tasks
 from supervisor.version import VERSION
 from workers.records.clock import epoch_of
@@ -151,7 +151,7 @@ class RootMetricsReader:
         """
         known = tasks(self._layout)
         self._read_histories(known)
-        holder = serving(self._layout) if up else None
+        holder = serving_supervisor(self._layout) if up else None
         service = service_status(self._layout) if holder is not None else {}
         told = {}
         for task_id in known[:LABELS_LIMIT_COUNT]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from supervisor.core.policy.task_metrics import Totals
 from supervisor.report.read.side_records import problems_of_root
 from supervisor.report.verify.verify_run import RepairKind, Violation, check_run
-from supervisor.store.pause_file import holds_in_force
+from supervisor.store.pause_file import pauses_in_force
 from supervisor.store.root_listing import tasks
 from workers.records.atomic import is_abandoned
 from workers.records.files import DIR_MODE, FILE_MODE, read_object
@@ -52,7 +52,7 @@ def _own(layout: Layout) -> Iterator[Violation]:
     for path, what in problems_of_root(layout):
         yield Violation(path, what)
     try:
-        _, damage = holds_in_force(layout)
+        _, damage = pauses_in_force(layout)
     except (OSError, TypedError) as error:
         yield _why(layout.paused, error)
     else:

@@ -18,8 +18,8 @@ def accepted(run_id: str, **about: Any) -> stimuli.Accepted:
     )
 
 
-def ended(run_id: str, status: str = "succeeded") -> stimuli.VerdictSeen:
-    return stimuli.VerdictSeen(run_id, status, None)
+def ended(run_id: str, status: str = "succeeded") -> stimuli.VerdictRead:
+    return stimuli.VerdictRead(run_id, status, None)
 
 
 def grouped(max_runs: int = 50, **groups: int) -> World:
@@ -101,7 +101,9 @@ def test_what_follows_a_run_that_did_not_succeed_is_cancelled_and_so_is_what_fol
 ) -> None:
     world = World()
     world.running("a")
-    assert not launched(world.feed(accepted("b", after=("a",)), accepted("c", after=("b",))))
+    assert not launched(
+        world.feed(accepted("b", dependencies=("a",)), accepted("c", dependencies=("b",)))
+    )
     wanted = world.feed(ended("a", status))
     judged = world.state("b")
     assert isinstance(judged, Judged)
@@ -116,16 +118,18 @@ def test_what_follows_a_run_that_did_not_succeed_is_cancelled_and_so_is_what_fol
 def test_what_follows_a_run_starts_when_it_succeeded() -> None:
     world = World()
     world.running("a")
-    assert not launched(world.feed(accepted("b", after=("a",))))
+    assert not launched(world.feed(accepted("b", dependencies=("a",))))
     assert launched(world.feed(ended("a"))) == ["b"]
-    assert launched(world.feed(accepted("c", after=("a",)))) == ["c"], "it ended before"
+    assert launched(world.feed(accepted("c", dependencies=("a",)))) == ["c"], "it ended before"
 
 
 def test_what_ended_before_the_fleet_knew_it_is_told_with_the_run() -> None:
     world = World()
     good, bad = ("old", "succeeded"), ("older", "failed")
-    assert launched(world.feed(accepted("a", after=("old",), ended=(good,)))) == ["a"]
-    world.feed(accepted("b", after=("old", "older"), ended=(good, bad)))
+    assert launched(
+        world.feed(accepted("a", dependencies=("old",), dependency_statuses=(good,)))
+    ) == ["a"]
+    world.feed(accepted("b", dependencies=("old", "older"), dependency_statuses=(good, bad)))
     judged = world.state("b")
     assert isinstance(judged, Judged)
     assert judged.detail == "after:older:failed"
@@ -135,14 +139,14 @@ def test_a_run_may_follow_several_and_waits_for_all_of_them() -> None:
     world = World()
     world.running("a")
     world.running("b")
-    world.feed(accepted("c", after=("a", "b")))
+    world.feed(accepted("c", dependencies=("a", "b")))
     assert not launched(world.feed(ended("a")))
     assert launched(world.feed(ended("b"))) == ["c"]
 
 
 def test_a_run_that_is_accepted_after_what_follows_it_releases_it() -> None:
     world = World()
-    world.feed(accepted("b", after=("a",)))
+    world.feed(accepted("b", dependencies=("a",)))
     assert not world.fleet.has_more_to_start(), "nobody waits for a run that may never come"
     world.running("a")
     assert launched(world.feed(ended("a"))) == ["b"]
@@ -151,20 +155,22 @@ def test_a_run_that_is_accepted_after_what_follows_it_releases_it() -> None:
 def test_what_waits_for_another_run_can_be_cancelled() -> None:
     world = World()
     world.running("a")
-    world.feed(accepted("b", after=("a",)))
-    world.feed(stimuli.CancelAsked("b", "cancelled-by-user"))
+    world.feed(accepted("b", dependencies=("a",)))
+    world.feed(stimuli.CancelRequested("b", "cancelled-by-user"))
     assert isinstance(world.state("b"), Judged)
     assert not launched(world.feed(ended("a")))
-    assert not world.fleet.followers
+    assert not world.fleet.dependents
 
 
 def test_whoever_waits_for_a_run_waits_for_what_it_follows() -> None:
     world = World(only_waited_for=True)
-    assert not launched(world.feed(accepted("a"), accepted("b", after=("a",)), accepted("x")))
-    assert launched(world.feed(accepted("c", after=("b",), waited_for=True))) == ["a"]
+    assert not launched(
+        world.feed(accepted("a"), accepted("b", dependencies=("a",)), accepted("x"))
+    )
+    assert launched(world.feed(accepted("c", dependencies=("b",), waited_for=True))) == ["a"]
     assert launched(world.feed(ended("a"))) == ["b"]
     world = World(only_waited_for=True)
-    world.feed(accepted("b", after=("a",), waited_for=True))
+    world.feed(accepted("b", dependencies=("a",), waited_for=True))
     assert launched(world.feed(accepted("a"))) == ["a"], "accepted after who waits for it"
 
 
@@ -180,12 +186,12 @@ def test_a_turn_that_starts_nothing_does_not_touch_the_queue() -> None:
 
 
 def test_pauses_are_kept_as_they_were_first_said() -> None:
-    holds = (
+    pauses = (
         Pauses().paused("g", at="1").paused("g", at="2").paused(None, at="3").paused(None, at="4")
     )
-    assert (holds.since, dict(holds.groups)) == ("3", {"g": "1"})
-    assert holds.resumed("g") == Pauses(since="3")
-    assert holds.hold("g")
-    assert not Pauses().paused("g", at="1").hold(None)
-    assert holds.resumed(None) == Pauses()
+    assert (pauses.since, dict(pauses.groups)) == ("3", {"g": "1"})
+    assert pauses.resumed("g") == Pauses(since="3")
+    assert pauses.is_paused("g")
+    assert not Pauses().paused("g", at="1").is_paused(None)
+    assert pauses.resumed(None) == Pauses()
     assert not Pauses()

@@ -19,7 +19,7 @@ def run(name: str, days_ago: float | None = 1, **values: Any) -> Candidate:
 
 def going(runs: list[Candidate], **limits: Any) -> list[str]:
     decision = decide(runs, RetentionLimits(**limits), now_epoch_s=NOW)
-    return [item.run.run_id for item in decision.going]
+    return [item.run.run_id for item in decision.removals]
 
 
 OLD_TO_NEW = [run("a", 4), run("b", 3), run("c", 2), run("d", 1)]
@@ -63,8 +63,8 @@ def test_a_child_whose_parent_is_gone_stands_for_itself() -> None:
 def test_what_is_held_stays_with_its_family_and_it_is_said_why() -> None:
     runs = [run("p", 5), run("k", None, parent_run_id="p", held="is not finished"), run("o", 4)]
     decision = decide(runs, RetentionLimits(keep_runs=0), now_epoch_s=NOW)
-    assert [item.run.run_id for item in decision.going] == ["o"]
-    assert decision.spared == {"p": "is not finished", "k": "is not finished"}
+    assert [item.run.run_id for item in decision.removals] == ["o"]
+    assert decision.kept == {"p": "is not finished", "k": "is not finished"}
 
 
 def test_a_run_that_a_kept_one_names_stays_and_so_does_what_that_names() -> None:
@@ -75,8 +75,8 @@ def test_a_run_that_a_kept_one_names_stays_and_so_does_what_that_names() -> None
         run("other", 7),
     ]
     decision = decide(runs, RetentionLimits(keep_runs=1), now_epoch_s=NOW)
-    assert [item.run.run_id for item in decision.going] == ["other"]
-    assert decision.spared["first"] == "run second names it"
+    assert [item.run.run_id for item in decision.removals] == ["other"]
+    assert decision.kept["first"] == "run second names it"
 
 
 def test_names_among_those_that_go_hold_nobody() -> None:
@@ -120,7 +120,7 @@ def test_whatever_there_is_no_run_that_stays_refers_to_one_that_goes(
         for name, (parent, days_ago, names, held) in drawn.items()
     ]
     limits = RetentionLimits(keep_runs=count, keep_days=days, keep_bytes=size)
-    gone = {item.run.run_id: item for item in decide(runs, limits, now_epoch_s=NOW).going}
+    gone = {item.run.run_id: item for item in decide(runs, limits, now_epoch_s=NOW).removals}
     for item in runs:
         if item.run_id not in gone:
             assert not item.names & set(gone)

@@ -60,7 +60,7 @@ def test_a_healthy_run_goes_through_its_life_and_leaves() -> None:
     assert world.feed(stimuli.Started("a"), stimuli.JournalAdvanced("a")) == (
         actions.WriteManifest("a"),
     )
-    assert world.feed(stimuli.VerdictSeen("a", "succeeded", None)) == (actions.Record("a"),)
+    assert world.feed(stimuli.VerdictRead("a", "succeeded", None)) == (actions.Record("a"),)
     assert world.feed(stimuli.RunRecorded("a")) == (actions.WriteSnapshot("t"),)
     assert world.feed(stimuli.SnapshotWritten("t")) == (actions.ReleaseMarker("a"),)
     assert world.fleet.find("a") is None
@@ -70,7 +70,7 @@ def test_a_healthy_run_goes_through_its_life_and_leaves() -> None:
 def test_runs_start_in_the_order_of_acceptance_as_long_as_there_are_slots() -> None:
     world = World(max_runs=2)
     assert launched(world.feed(accepted("a"), accepted("b"), accepted("c"))) == ["a", "b"]
-    assert launched(world.feed(stimuli.VerdictSeen("b", "succeeded", None))) == ["c"]
+    assert launched(world.feed(stimuli.VerdictRead("b", "succeeded", None))) == ["c"]
 
 
 def test_a_childs_run_takes_no_slot_and_starts_while_its_parent_holds_the_last() -> None:
@@ -88,9 +88,9 @@ def test_a_limit_changed_while_running_takes_effect() -> None:
 def test_a_drain_leaves_what_is_queued_and_still_starts_children() -> None:
     world = World(max_runs=1)
     world.feed(accepted("a"), accepted("b"))
-    world.feed(stimuli.DrainAsked())
+    world.feed(stimuli.DrainRequested())
     assert launched(world.feed(accepted("c", parent="a"))) == ["c"]
-    assert not launched(world.feed(stimuli.VerdictSeen("a", "succeeded", None)))
+    assert not launched(world.feed(stimuli.VerdictRead("a", "succeeded", None)))
     assert isinstance(world.state("b"), Queued)
 
 
@@ -98,7 +98,7 @@ def test_a_stop_cancels_what_runs_and_keeps_what_is_queued() -> None:
     world = World(max_runs=1)
     world.running("a")
     world.feed(accepted("b"))
-    assert world.feed(stimuli.StopAsked()) == (actions.AskStop("a", "stopped"),)
+    assert world.feed(stimuli.StopRequested()) == (actions.StopWorker("a", "stopped"),)
     assert world.fleet.mode is Mode.STOPPING
     assert isinstance(world.state("b"), Queued)
 
@@ -106,7 +106,7 @@ def test_a_stop_cancels_what_runs_and_keeps_what_is_queued() -> None:
 def test_a_cancelled_queued_run_gets_its_verdict_from_the_supervisor() -> None:
     world = World(max_runs=0)
     world.feed(accepted("a"))
-    (write,) = world.feed(stimuli.CancelAsked("a", "cancelled-by-user"))
+    (write,) = world.feed(stimuli.CancelRequested("a", "cancelled-by-user"))
     assert isinstance(write, actions.WriteVerdict)
     assert (write.status, write.detail) == ("cancelled", "cancelled-by-user")
 
@@ -117,7 +117,7 @@ def test_a_lost_worker_is_cleared_up_before_its_verdict_is_written() -> None:
     world.feed(accepted("child", parent="a"))
     wanted = world.feed(stimuli.WorkerGone("a", "killed by SIGKILL"))
     assert actions.KillLeftovers("a") in wanted
-    assert actions.AskStop("child", "stopped") in wanted
+    assert actions.StopWorker("child", "stopped") in wanted
     assert isinstance(world.state("a"), Clearing)
     assert not [a for a in world.feed(stimuli.LeftoversKilled("a", (7,))) if not _is_clear(a)]
     wanted = world.feed(stimuli.LeftoversKilled("a", ()), after_s=0.1)
@@ -137,7 +137,7 @@ def test_what_survives_a_second_of_killing_is_listed_and_the_killing_goes_on() -
     wanted = world.feed(stimuli.LeftoversKilled("a", (7,)), after_s=1.1)
     assert [w.leftover_pids for w in wanted if isinstance(w, actions.WriteVerdict)] == [(7,)]
     assert actions.KillLeftovers("a") in world.feed(after_s=0.1)
-    world.feed(stimuli.VerdictSeen("a", "failed", "worker-lost"), stimuli.RunRecorded("a"))
+    world.feed(stimuli.VerdictRead("a", "failed", "worker-lost"), stimuli.RunRecorded("a"))
     world.feed(stimuli.SnapshotWritten("t"))
     assert world.fleet.find("a") is not None
     assert actions.ReleaseMarker("a") in world.feed(stimuli.LeftoversKilled("a", ()), after_s=0.1)
@@ -148,7 +148,7 @@ def test_what_survives_ten_seconds_of_killing_is_let_go() -> None:
     world.running("a")
     world.feed(stimuli.WorkerGone("a", "gone"))
     world.feed(stimuli.LeftoversKilled("a", (7,)), after_s=1.1)
-    world.feed(stimuli.VerdictSeen("a", "failed", "worker-lost"), stimuli.RunRecorded("a"))
+    world.feed(stimuli.VerdictRead("a", "failed", "worker-lost"), stimuli.RunRecorded("a"))
     world.feed(stimuli.SnapshotWritten("t"))
     assert not world.feed(stimuli.LeftoversKilled("a", (7,)), after_s=8.0)
     assert actions.KillLeftovers("a") in world.feed(after_s=0.5)
@@ -166,14 +166,14 @@ def test_processes_that_cannot_be_looked_for_do_not_hold_the_verdict_back() -> N
     wanted = world.feed(stimuli.KillingFailed("a", "EMFILE"), after_s=0.5)
     (verdict,) = (w for w in wanted if isinstance(w, actions.WriteVerdict))
     assert verdict.reason == "gone; its processes could not be looked for: EMFILE"
-    world.feed(stimuli.VerdictSeen("a", "failed", "worker-lost"), stimuli.RunRecorded("a"))
+    world.feed(stimuli.VerdictRead("a", "failed", "worker-lost"), stimuli.RunRecorded("a"))
     assert actions.ReleaseMarker("a") in world.feed(stimuli.SnapshotWritten("t"))
 
 
 def test_a_worker_that_dies_while_stopping_leaves_a_cancelled_run() -> None:
     world = World()
     world.running("a")
-    world.feed(stimuli.CancelAsked("a", "cancelled-by-user"))
+    world.feed(stimuli.CancelRequested("a", "cancelled-by-user"))
     world.feed(stimuli.WorkerGone("a", "gone"))
     wanted = world.feed(stimuli.LeftoversKilled("a", ()))
     assert [w.detail for w in wanted if isinstance(w, actions.WriteVerdict)] == [
@@ -184,7 +184,7 @@ def test_a_worker_that_dies_while_stopping_leaves_a_cancelled_run() -> None:
 def test_a_worker_that_does_not_end_in_time_is_killed() -> None:
     world = World()
     world.running("a")
-    world.feed(stimuli.CancelAsked("a", "stopped"))
+    world.feed(stimuli.CancelRequested("a", "stopped"))
     assert isinstance(world.state("a"), Stopping)
     assert not world.feed(after_s=21.9)
     assert world.feed(after_s=0.2) == (actions.KillLeftovers("a"),)
@@ -194,8 +194,8 @@ def test_a_parent_that_is_killed_for_not_ending_takes_its_children_along() -> No
     world = World()
     world.running("a")
     world.feed(accepted("child", parent="a"))
-    world.feed(stimuli.CancelAsked("a", "stopped"))
-    assert actions.AskStop("child", "stopped") in world.feed(after_s=22.1)
+    world.feed(stimuli.CancelRequested("a", "stopped"))
+    assert actions.StopWorker("child", "stopped") in world.feed(after_s=22.1)
 
 
 def test_hung_needs_three_looks_and_a_beat_or_our_own_stall_begins_anew() -> None:
@@ -246,7 +246,7 @@ def test_a_worker_on_another_host_gets_longer_to_end_and_its_silence_is_a_cancel
         world = World()
         world.running("a")
         world.feed(stimuli.WorkerOnHost("a", "far"))
-        world.feed(stimuli.CancelAsked("a", "cancelled-by-user"))
+        world.feed(stimuli.CancelRequested("a", "cancelled-by-user"))
         assert world.feed(after_s=95.0) == ()
         if silent:
             for _ in range(3):
@@ -264,7 +264,7 @@ def test_what_is_taken_back_is_queued_again_and_its_launch_does_not_count() -> N
     assert launched(world.feed(accepted("a"))) == ["a"]
     for _ in range(5):  # more often than a launch may fail
         assert launched(world.feed(stimuli.PlacementWithdrawn("a"))) == ["a"]
-    world.feed(stimuli.DrainAsked())
+    world.feed(stimuli.DrainRequested())
     assert world.feed(stimuli.PlacementWithdrawn("a")) == ()
     assert isinstance(world.state("a"), Queued)
     assert world.feed(stimuli.PlacementWithdrawn("a")) == ()
@@ -287,9 +287,9 @@ def test_a_beat_alone_rewrites_the_manifest_at_most_once_in_30_s() -> None:
 def test_the_tries_at_a_held_lock_are_bounded_then_the_snapshot_is_owed_and_paid_later() -> None:
     world = World()
     world.running("a")
-    world.feed(stimuli.VerdictSeen("a", "succeeded", None))
+    world.feed(stimuli.VerdictRead("a", "succeeded", None))
     world.feed(stimuli.RunRecorded("a"))
-    refused = stimuli.SnapshotRefused("t", "held")
+    refused = stimuli.SnapshotWriteFailed("t", "held")
     assert world.feed(refused) == ()
     assert world.feed(after_s=0.05) == (actions.WriteSnapshot("t"),)
     assert world.feed(refused) == ()
@@ -324,7 +324,7 @@ def test_a_launch_that_fails_for_a_while_is_tried_again_and_then_given_up() -> N
 def test_a_record_that_the_disk_refuses_is_tried_again_until_it_is_written() -> None:
     world = World()
     world.running("a")
-    world.feed(stimuli.VerdictSeen("a", "succeeded", None))
+    world.feed(stimuli.VerdictRead("a", "succeeded", None))
     for _ in range(50):
         assert world.feed(stimuli.RecordFailed("a", "ENOSPC")) == ()
         assert world.feed(after_s=1.0) == (actions.Record("a"),)
@@ -339,11 +339,11 @@ def test_a_helper_serves_only_the_runs_that_somebody_waits_for() -> None:
 def test_a_verdict_is_final_whatever_is_seen_later() -> None:
     world = World()
     world.running("a")
-    world.feed(stimuli.VerdictSeen("a", "succeeded", None))
+    world.feed(stimuli.VerdictRead("a", "succeeded", None))
     world.feed(
-        stimuli.VerdictSeen("a", "failed", "worker-lost"),
+        stimuli.VerdictRead("a", "failed", "worker-lost"),
         stimuli.WorkerGone("a", "gone"),
-        stimuli.CancelAsked("a", "stopped"),
+        stimuli.CancelRequested("a", "stopped"),
         stimuli.DirectoryGone("a"),
     )
     state = world.state("a")
@@ -367,7 +367,7 @@ def test_a_refused_manifest_is_tried_again_after_the_next_beat_and_not_at_every_
 def test_a_result_that_the_disk_refuses_is_told_until_it_is_written() -> None:
     world = World()
     world.running("a")
-    world.feed(stimuli.VerdictSeen("a", "succeeded", None))
+    world.feed(stimuli.VerdictRead("a", "succeeded", None))
     assert not world.fleet.waits_for_disk_only()
     world.feed(stimuli.RecordFailed("a", "no space"))
     assert world.fleet.waits_for_disk_only()
