@@ -9,8 +9,8 @@ from supervisor.commands.options import root_options
 from supervisor.commands.poll import FOLLOW_S, pause
 from supervisor.commands.unserved import Waiting
 from supervisor.config.find_root import layout_of
-from supervisor.report.read.event_stream import RootFacts, RunFact, RunFacts, fact_json
 from supervisor.report.read.find_run import find_run
+from supervisor.report.read.journal_follower import RootFacts, RunFact, RunFacts, fact_json
 from supervisor.report.text.output import json_line
 
 

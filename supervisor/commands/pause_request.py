@@ -8,7 +8,7 @@ from supervisor.commands.unserved import Waiting
 from supervisor.config.groups import unknown
 from supervisor.config.load import settings_of
 from supervisor.errors import RequestRejectedError, UsageError
-from supervisor.report.read.queue_controls import current_pauses
+from supervisor.report.read.run_records import current_pauses
 from workers.records.flock import is_flocked
 from workers.records.layout import Layout
 from workers.records.request import Request, RequestKind, now_text, publish

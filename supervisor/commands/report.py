@@ -11,6 +11,7 @@ from supervisor.errors import UnknownTaskError, UsageError
 from supervisor.report.export.output_file import write_output
 from supervisor.report.html import run_page, task_page
 from supervisor.report.read.find_run import find_run
+from supervisor.report.read.run_rows import newest_task_rows
 from supervisor.report.read.run_tree import read_tree
 from supervisor.store.root_listing import tasks
 from workers.records.ids import check_id
@@ -48,7 +49,7 @@ def command(
         page = run_page.page(layout, read_tree(layout, *find_run(layout, run)))
     else:
         task_id = check_id("task", task or "")
-        rows = task_page.newest_runs(layout, task_id, last)
+        rows = newest_task_rows(layout, task_id, last)
         if not rows and task_id in tasks(layout):
             why = "holds no run that can be read; 'supervisor verify' names what is damaged"
             raise BadRecordError(path=layout.history(task_id), reason=why)

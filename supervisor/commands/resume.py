@@ -5,7 +5,7 @@ import click
 from supervisor.commands.options import group_option, root_options
 from supervisor.commands.pause_request import change, check_group
 from supervisor.config.find_root import layout_of
-from supervisor.report.read.queue_controls import current_pauses
+from supervisor.report.read.run_records import current_pauses
 from supervisor.report.text.output import print_error
 from workers.records.request import RequestKind
 

@@ -10,8 +10,7 @@ from supervisor.commands.run_waiter import RunRef, ended
 from supervisor.config.find_root import layout_of
 from supervisor.config.retry_spec import retry_spec
 from supervisor.core.policy.retry_plan import reused_stages
-from supervisor.report.read.find_run import find_run
-from supervisor.report.read.retried_dependencies import dependencies_for_retry
+from supervisor.report.read.find_run import dependencies_for_retry, find_run
 from supervisor.report.read.run_records import fold_journal, load_manifest, pending_specs
 from supervisor.report.text.output import json_line, print_accepted
 from workers.records.layout import Layout

@@ -16,7 +16,7 @@ from supervisor.commands.run_waiter import POLL_S, RunRef, Service, outcome, wai
 from supervisor.errors import RequestRejectedError
 from supervisor.launchers.caller_process import HostProcess
 from supervisor.report.read.follow_run import RunFollower
-from supervisor.report.read.queue_reasons import queue_reason
+from supervisor.report.read.queue_state import queue_reason
 from supervisor.report.read.run_records import fold_journal
 from supervisor.report.text.output import print_error, print_json
 from workers.records.layout import Layout

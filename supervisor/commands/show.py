@@ -10,12 +10,16 @@ import click
 from supervisor.commands.options import json_option, root_options
 from supervisor.config.find_root import layout_of
 from supervisor.errors import RunRemovedError
-from supervisor.report.read.error_tail import ErrorTail, error_tail
 from supervisor.report.read.find_run import find_run
 from supervisor.report.read.hook_outcomes import HOOK_COLUMNS, HookOutcome, hook_outcomes, hook_rows
-from supervisor.report.read.run_records import manifest_now, worker_host, worker_started_at
+from supervisor.report.read.run_records import (
+    ErrorTail,
+    environment_sources,
+    error_tail,
+    manifest_now,
+)
+from supervisor.report.read.run_rows import worker_host, worker_started_at
 from supervisor.report.read.run_tree import RunNode, StageNode, read_tree
-from supervisor.report.read.stage_environment import environment_sources
 from supervisor.report.text.output import (
     amounts,
     duration,

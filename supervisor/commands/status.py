@@ -4,7 +4,7 @@ import click
 
 from supervisor.commands.options import json_option, root_options
 from supervisor.config.find_root import layout_of
-from supervisor.report.read.overview import recent_rows, status_json
+from supervisor.report.read.run_rows import recent_rows, status_json
 from supervisor.report.text.output import print_error, print_json
 
 FAILED_SHOWN = 3  # docs/reference/exit-codes.md

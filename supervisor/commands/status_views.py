@@ -9,13 +9,21 @@ from supervisor.core.pauses import pauses_of_status
 from supervisor.errors import RunRemovedError
 from supervisor.report.read.find_run import find_run
 from supervisor.report.read.hook_outcomes import hook_outcomes
-from supervisor.report.read.overview import NEWEST_COUNT, pauses_json, recent_rows, status_json
-from supervisor.report.read.queue_controls import queue_lines
-from supervisor.report.read.run_records import live_row
-from supervisor.report.read.run_rows import Row, history_row, service_status, status_by_run
+from supervisor.report.read.queue_state import queue_lines
+from supervisor.report.read.run_rows import (
+    NEWEST_COUNT,
+    Row,
+    history_row,
+    live_row,
+    pauses_json,
+    recent_rows,
+    service_status,
+    status_by_run,
+    status_json,
+)
 from supervisor.report.read.run_tree import read_tree
 from supervisor.report.terminal.run_table import Line, table_lines
-from supervisor.report.terminal.run_tree_text import Branches, stages_json
+from supervisor.report.terminal.run_tree_text import run_tree_lines, stages_json
 from supervisor.report.text.output import (
     print_error,
     print_json,
@@ -61,7 +69,7 @@ def show_again(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list
             rows, unread = recent_rows(layout)
             return Look(head, tuple(rows), troubles=tuple(map(clean_line, unread)))
         trees = [read_tree(layout, *run) for run in named]
-        lines = (line for tree in trees for line in Branches(layout).lines(tree))
+        lines = (line for tree in trees for line in run_tree_lines(layout, tree))
         view = status_by_run(layout)
         rows = [*removed, *(live_row(layout, *run, view) for run in named)]
         return Look(head, tuple(rows), tuple(lines))
@@ -127,7 +135,7 @@ def _trees(layout: Layout, named: list[tuple[str, str]]) -> list[str]:
         tree = read_tree(layout, *run)
         if statuses:
             print_raw("")
-        _put(Branches(layout).lines(tree))
+        _put(run_tree_lines(layout, tree))
         statuses.append(tree.status)
     return statuses
 

@@ -4,7 +4,7 @@ import click
 
 from supervisor.commands.options import json_option, root_options
 from supervisor.config.find_root import layout_of
-from supervisor.report.read.queue_controls import quarantine_lines
+from supervisor.report.read.queue_state import quarantine_lines
 from supervisor.report.text.output import print_error, print_json, print_line
 from supervisor.report.text.sanitize import clean_line
 from supervisor.report.verify.verify_root import verify

@@ -16,7 +16,7 @@ from supervisor.daemon.loop import Supervisor
 from supervisor.daemon.sd_notify import Notifier
 from supervisor.errors import CANNOT_WRITE, UsageError
 from supervisor.launchers.zygote_client import ZygoteSpawner
-from supervisor.report.read.batch_rounds import finished_in_batch
+from supervisor.report.read.run_records import finished_in_batch
 from supervisor.report.terminal.reporters import (
     CountingReporter,
     JsonReporter,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from supervisor.doctor.check_result import CheckResult, bad, ok, warn
-from supervisor.report.read.queue_controls import SHOWN_COUNT
+from supervisor.report.read.queue_state import SHOWN_COUNT
 from supervisor.report.read.run_records import pending_specs
 from supervisor.store.lease_reader import read_lease
 from supervisor.store.root_listing import active_ids, rejected, tasks

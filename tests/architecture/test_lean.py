@@ -48,7 +48,7 @@ def test_a_status_that_finds_nothing_under_way_reads_no_record_of_a_run(tmp_path
     assert (code, [row["run_id"] for row in runs]) == (0, [line["runId"]])
     for name in ("spec", "manifest", "journal", "request", "atomic", "identity"):
         assert f"workers.records.{name}" not in modules
-    for name in ("run_records", "find_run", "run_tree", "queue_controls"):
+    for name in ("run_records", "find_run", "run_tree", "queue_state"):
         assert f"supervisor.report.read.{name}" not in modules
     assert "supervisor.report.terminal.run_table" not in modules
 

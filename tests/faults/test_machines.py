@@ -12,7 +12,7 @@ import pytest
 
 from supervisor.config.find_root import ROOT_LIMIT_BYTES
 from supervisor.report.read import run_tree
-from supervisor.report.terminal.run_tree_text import Branches
+from supervisor.report.terminal.run_tree_text import run_tree_lines
 from tests.faults.mounts import needs_root
 from tests.root import Root, root_in, wait_until
 from workers.records import identity
@@ -162,7 +162,7 @@ def test_sub_pipelines_deeper_than_the_tree_are_named_and_not_called_unreadable(
         nodes[-1].reason
         == f"more than 3 levels deep; 'supervisor status {nodes[-1].run_id}' shows it"
     )
-    text = "\n".join(str(line) for line in Branches(root.layout).lines(nodes[0]))
+    text = "\n".join(str(line) for line in run_tree_lines(root.layout, nodes[0]))
     assert "own sub-pipeline" not in text
 
 

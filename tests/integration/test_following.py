@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.commands.logs import last_lines
-from supervisor.report.read.event_stream import RootFacts
 from supervisor.report.read.follow_run import OutputChunk
-from supervisor.report.read.journal_follower import JournalFollower
+from supervisor.report.read.journal_follower import JournalFollower, RootFacts
 from tests.root import Root, root_in, wait_until
 from tests.screen import seat
 from workers.records.clock import SystemClock
@@ -258,6 +257,6 @@ def test_a_run_that_is_recorded_while_we_look_is_told_once(
     # Accepted behind our look at who is active, recorded before our look at the history, and still
     # in the books at the look after.
     looks = iter([{}, {run_id: "default"}, {run_id: "default"}, {}, {}])
-    monkeypatch.setattr("supervisor.report.read.event_stream.active_ids", lambda _: next(looks))
+    monkeypatch.setattr("supervisor.report.read.journal_follower.active_ids", lambda _: next(looks))
     told = [fact.event for _ in range(5) for _, _, fact in stream.read_new()]
     assert told.count("verdict") == told.count("run_accepted") == 1

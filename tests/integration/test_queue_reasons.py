@@ -32,7 +32,7 @@ def test_a_queued_run_says_what_it_waits_for(root: Root) -> None:
         return root.call("submit", *words, "hold").out.strip()
 
     first = submit("--group", "gpu")
-    assert reason(root, first) == "no supervisor is up; 'supervisor start' starts it"
+    assert reason(root, first) == "no supervisor is running; 'supervisor start' starts one"
     process = root.serving()
     running(root, 1)
     second = submit("--group", "gpu")
@@ -42,9 +42,9 @@ def test_a_queued_run_says_what_it_waits_for(root: Root) -> None:
     running(root, 2)
     fourth, after = submit(), submit("--after", third)
     wait_until(lambda: "places" in reason(root, fourth), "it waits for a place")
-    assert reason(root, fourth) == "all places are taken (2 of max_runs = 2)"
-    assert "all places are taken: 2 of max_runs = 2 running" in root.call("status").out
-    assert reason(root, after) == f"it starts after {third}"
+    assert reason(root, fourth) == "max_runs is reached (2 of 2 running)"
+    assert "max_runs is reached: 2 of 2 running" in root.call("status").out
+    assert reason(root, after) == f"waiting for {third} to succeed"
     assert root.call("pause", "--group", "gpu").code == 0
     assert reason(root, second) == "group gpu is paused; 'supervisor resume' lifts it"
     assert root.call("pause").code == 0

@@ -10,7 +10,7 @@ import pytest
 
 from supervisor.report.html import page as html
 from supervisor.report.html import timeline
-from supervisor.report.read.spans import Span
+from supervisor.report.read.stage_tries import Span
 from tests.root import Root, root_in
 
 HOSTILE = """</pre></title><script>alert(1)</script><img src=x onerror=alert(1)>&amp;"'"""

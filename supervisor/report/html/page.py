@@ -1,8 +1,7 @@
-"""Pages for a browser: one file, no script, nothing fetched; readable in the dark and on paper.
+"""HTML pages: one file without scripts that fetches nothing; with dark mode and a print style.
 
-Everything foreign goes through ``text``: it is made harmless for a terminal first (``clean``), then
-for HTML. A browser that is shown hostile output anyway may fetch and run nothing: the page's own
-policy forbids it.
+Foreign text is escaped by ``text``: first as for a terminal (``clean``), then for HTML. If hostile
+output still got through, the page's Content-Security-Policy forbids to fetch or run anything.
 """
 
 import html
@@ -42,29 +41,29 @@ POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def text(foreign: object) -> str:
-    """Foreign text, harmless in HTML, also inside an attribute's quotes."""
+    """Escape foreign text for HTML, quoted attributes included."""
     return html.escape(clean(str(foreign)))
 
 
 def output(foreign: str) -> str:
-    """A stage's output, harmless in HTML; without its colours."""
+    """Escape a stage's output for HTML, without its colours."""
     return html.escape(without_colours(foreign))
 
 
 def status(word: str) -> str:
-    """A status: the word itself, and its colour."""
+    """A status in its colour."""
     return f'<b class="s {text(word)}">{text(word)}</b>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are HTML already."""
+    """A table; its cells are HTML."""
     cells = "".join(f"<th>{text(name)}</th>" for name in head)
     body = "\n".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{cells}</tr></thead><tbody>\n{body}\n</tbody></table>"
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and values; the values are HTML already."""
+    """A table of names and values; the values are HTML."""
     body = "\n".join(f"<tr><th>{text(name)}</th><td>{value}</td></tr>" for name, value in rows)
     return f"<table>{body}</table>"
 
@@ -74,7 +73,7 @@ def document(title: str, body: Iterable[str]) -> str:
 
     Args:
         title: foreign text.
-        body: parts that are HTML already.
+        body: its parts, HTML.
     """
     parts = "\n".join(body)
     return (

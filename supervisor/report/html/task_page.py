@@ -1,16 +1,15 @@
-"""The page of a task: its newest runs side by side in time, their verdicts, and the guardrails."""
+"""The HTML page of a task: its newest runs on one time axis, verdicts, failures, guardrails."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from supervisor.report.html import page as html
 from supervisor.report.html import timeline
-from supervisor.report.read.run_records import active_rows
-from supervisor.report.read.run_rows import Row, newest_task_rows
-from supervisor.report.read.run_tree import RunNode, read_tree
-from supervisor.report.read.spans import Span
+from supervisor.report.read.run_records import error_tail
+from supervisor.report.read.run_rows import Row
+from supervisor.report.read.run_tree import read_tree
+from supervisor.report.read.stage_tries import Span
 from supervisor.report.terminal.run_table import status_counts
-from supervisor.report.terminal.run_tree_text import stage_error_tail
 from supervisor.report.text.output import duration
 from workers.records.clock import epoch_of
 from workers.records.files import read_object
@@ -18,16 +17,8 @@ from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
 
 
-def newest_runs(layout: Layout, task_id: str, count: int) -> list[Row]:
-    """The newest runs of a task, its active ones included, oldest first."""
-    active = [row for row in active_rows(layout) if row.task_id == task_id]
-    known = {row.run_id for row in active}
-    finished = [row for row in newest_task_rows(layout, task_id, count) if row.run_id not in known]
-    return [*finished, *active][-count:]
-
-
 def page(layout: Layout, task_id: str, rows: Sequence[Row]) -> str:
-    """The page; the same for the same records, once its runs have ended.
+    """The page; the same for the same records once the runs have finished.
 
     Args:
         layout: the root.
@@ -35,7 +26,8 @@ def page(layout: Layout, task_id: str, rows: Sequence[Row]) -> str:
         rows: its runs, oldest first.
     """
     title = f"task {task_id}"
-    head = f"<h1>{html.text(title)}</h1><p>the newest {len(rows)} runs: {status_counts(rows)}</p>"
+    counts = status_counts(rows)
+    head = f"<h1>{html.text(title)}</h1><p>the newest {len(rows)} runs: {counts}</p>"
     return html.document(title, [head, *_parts(layout, task_id, rows)])
 
 
@@ -56,74 +48,65 @@ def _parts(layout: Layout, task_id: str, rows: Sequence[Row]) -> Iterator[str]:
             for row in reversed(rows)
         ],
     )
-    yield from _failures(layout, rows)
-    yield from _guardrails(layout, task_id)
-
-
-def _timeline(rows: Sequence[Row]) -> Iterator[str]:
-    """Each run on the wall clock: it alone is common to runs of different boots."""
-    placed: list[tuple[Row, float]] = []
-    for row in rows:
-        try:
-            placed.append((row, epoch_of(row.started_at or "")))
-        except ValueError:
-            continue
-    if not placed:
-        return
-    begin_s = min(at for _, at in placed)
-    total_s = max(at + (row.duration_s or 0.0) for row, at in placed) - begin_s
-    tracks = [
-        timeline.TimelineRow(f"{row.run_id[-8:]} {row.pipeline_id}", 0, (_bar(row, at - begin_s),))
-        for row, at in placed
-    ]
-    yield "<h2>Timeline</h2>"
-    first = min(placed, key=lambda pair: pair[1])[0].started_at
-    yield timeline.svg(tracks, total_s, begin=first or "")
-
-
-def _bar(row: Row, at: float) -> timeline.TimelineBar:
-    span = Span(at, at + (row.duration_s or 0.0))
-    return timeline.TimelineBar(
-        span, row.status, f"{row.run_id}: {row.status}, {duration(row.duration_s)}"
-    )
-
-
-def _failures(layout: Layout, rows: Sequence[Row]) -> Iterator[str]:
     failed = [row for row in reversed(rows) if row.status == "failed"]
     if failed:
         yield "<h2>Failures</h2>"
     for row in failed:
-        yield f"<h3>{html.text(row.run_id)} {html.text(row.note or '')}</h3>"
+        yield from _failure(layout, row)
+    yield from _guardrails(layout, task_id)
+
+
+def _timeline(rows: Sequence[Row]) -> Iterator[str]:
+    """The runs by wall clock, the only clock that runs of different boots share."""
+    begun: list[tuple[Row, float]] = []
+    for row in rows:
         try:
-            tree = read_tree(layout, row.task_id, row.run_id)
-        except FileNotFoundError:
-            yield '<p class="soft">its directory was removed</p>'
+            begun.append((row, epoch_of(row.started_at or "")))
+        except ValueError:
             continue
-        except (OSError, TypedError) as error:
-            yield f'<p class="soft">{html.text(error)}</p>'
-            continue
-        if tree.reason:
-            yield f"<p>{html.text(tree.reason)}</p>"
-        for node in tree.runs():
-            yield from _tails(layout, node)
+    if not begun:
+        return
+    first, begin_s = min(begun, key=lambda pair: pair[1])
+    total_s = max(at_s + (row.duration_s or 0.0) for row, at_s in begun) - begin_s
+    lines = []
+    for row, at_s in begun:
+        span = Span(at_s - begin_s, at_s - begin_s + (row.duration_s or 0.0))
+        title = f"{row.run_id}: {row.status}, {duration(row.duration_s)}"
+        bar = timeline.TimelineBar(span, row.status, title)
+        lines.append(timeline.TimelineRow(f"{row.run_id[-8:]} {row.pipeline_id}", 0, (bar,)))
+    yield "<h2>Timeline</h2>"
+    yield timeline.svg(lines, total_s, begin=first.started_at or "")
 
 
-def _tails(layout: Layout, run: RunNode) -> Iterator[str]:
-    for stage in run.stages:
-        if stage.status != "failed" or stage.run is not None or not stage.failed:
-            continue
-        lines = stage_error_tail(layout, run, stage).lines
-        if lines:
-            shown = "\n".join(f"{stream} | {html.output(line)}" for stream, line in lines)
-            yield f"<pre>{shown}</pre>"
+def _failure(layout: Layout, row: Row) -> Iterator[str]:
+    """A failed run: its reason, and the last lines of its failed stages."""
+    yield f"<h3>{html.text(row.run_id)} {html.text(row.note or '')}</h3>"
+    try:
+        tree = read_tree(layout, row.task_id, row.run_id)
+    except FileNotFoundError:
+        yield '<p class="soft">its directory was removed</p>'
+        return
+    except (OSError, TypedError) as error:
+        yield f'<p class="soft">{html.text(error)}</p>'
+        return
+    if tree.reason:
+        yield f"<p>{html.text(tree.reason)}</p>"
+    for run in tree.runs():
+        for stage in run.stages:
+            if stage.status == "failed" and stage.run is None and stage.failed:
+                directory = layout.run_dir(run.task_id, run.run_id)
+                lines = error_tail(directory, stage.index, stage.id).lines
+                text = "\n".join(f"{stream} | {html.output(line)}" for stream, line in lines)
+                if text:
+                    yield f"<pre>{text}</pre>"
 
 
 def _guardrails(layout: Layout, task_id: str) -> Iterator[str]:
     try:
-        found = read_object(layout.metrics(task_id)).get("guardrails")
+        guardrails = read_object(layout.metrics(task_id)).get("guardrails")
     except (OSError, TypedError):
         return
-    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    rows = [r for r in guardrails if isinstance(r, dict)] if isinstance(guardrails, list) else []
     if rows:
         yield "<h2>Guardrails</h2>"
         yield html.table(("guardrail", "value", "limit", "source", ""), map(_guardrail, rows))
@@ -137,5 +120,5 @@ def _guardrail(row: dict[str, Any]) -> tuple[str, ...]:
         html.text(row.get("value")),
         html.text("-" if limit is None else limit),
         html.text(row.get("source")),
-        "shown only" if limit is None else breached,
+        "no limit" if limit is None else breached,
     )

@@ -1,20 +1,23 @@
-"""Which run is meant: a run id, a unique prefix of one, its last 8 digits, or ``latest``."""
+"""Find runs: the one that an operator names, and the newest retry of a dependency."""
 
 import contextlib
 import os
-from typing import Any
+from typing import Any, Final
 
-from supervisor.errors import AmbiguousRunError, RunRemovedError, UnknownRunError
-from supervisor.report.read.run_records import pending_specs
+from supervisor.errors import AmbiguousRunError, RunRemovedError, UnknownRunError, UsageError
+from supervisor.report.read.run_records import manifest_now, pending_specs
 from supervisor.store.newest_run import load_newest
 from supervisor.store.root_listing import active_ids, tasks
-from workers.records.history import read_lines
+from workers.records.files import read_bytes
+from workers.records.history import lines_of_runs, read_lines
 from workers.records.ids import is_run_id
 from workers.records.layout import Layout
+from workers.records.manifest import FINAL, Status
 from workers.records.read_spec import load_spec
+from workers.records.spec import AfterSpec, RunSpec
 from workers.records.typed_errors import TypedError
 
-CANDIDATES_SHOWN: int = 10
+CANDIDATES_SHOWN: Final = 10
 
 
 def find_run(layout: Layout, name: str) -> tuple[str, str]:
@@ -22,48 +25,51 @@ def find_run(layout: Layout, name: str) -> tuple[str, str]:
 
     Args:
         layout: the root.
-        name: what the operator typed.
+        name: a run id, a unique prefix of one, its last 8 digits, or ``latest``.
 
     Returns:
         Task id and run id.
 
     Raises:
-        UnknownRunError: nothing is called so.
-        RunRemovedError: the history has it, but its directory is no more.
-        AmbiguousRunError: several are; they are listed.
-        OSError: nothing that can be read is called so, and a directory cannot be read.
+        UnknownRunError: no run matches.
+        RunRemovedError: the history has the run, but its directory was removed.
+        AmbiguousRunError: several runs match; it lists them.
+        OSError: no run that can be read matches, and a directory cannot be read.
     """
-    known, unread = _known(layout)
+    known, error = _known_runs(layout)
     if name == "latest":
         return _latest(layout, known)
     if name in known:
         return known[name], name
-    found = [r for r in known if name and (r.startswith(name) or r.endswith(f"-{name}"))]
-    if not found:
-        if unread is not None:
-            raise unread
-        raise _removed(layout, name)
-    if len(found) > 1:
-        raise _ambiguous(name, {run_id: known[run_id] for run_id in found})
-    return known[found[0]], found[0]
+    matches = {run_id: known[run_id] for run_id in known if name and _matches(run_id, name)}
+    if not matches:
+        raise error or _removed(layout, name)
+    if len(matches) > 1:
+        raise _ambiguous(name, matches)
+    ((run_id, task_id),) = matches.items()
+    return task_id, run_id
 
 
-def _ambiguous(name: str, tasks_of: dict[str, str]) -> AmbiguousRunError:
-    newest = sorted(tasks_of, reverse=True)
-    shown = [f"  {run_id}  {tasks_of[run_id]}" for run_id in newest[:CANDIDATES_SHOWN]]
+def _matches(run_id: str, name: str) -> bool:
+    return run_id.startswith(name) or run_id.endswith(f"-{name}")
+
+
+def _ambiguous(name: str, matches: dict[str, str]) -> AmbiguousRunError:
+    newest = sorted(matches, reverse=True)
+    shown = [f"  {run_id}  {matches[run_id]}" for run_id in newest[:CANDIDATES_SHOWN]]
     if len(newest) > CANDIDATES_SHOWN:
         shown.append(f"  and {len(newest) - CANDIDATES_SHOWN} more")
     return AmbiguousRunError(run=name, candidates="\n".join(shown))
 
 
 def _removed(layout: Layout, name: str) -> TypedError:
-    """What to say of a run that has no directory: the histories still know it, or nobody does."""
+    """The error for a run without a directory: the histories may still have it."""
     lines: dict[str, dict[str, Any]] = {}
     for task_id in tasks(layout) if name else ():
         with contextlib.suppress(OSError, TypedError):
             for _, line in read_lines(layout.history(task_id)):
                 run_id = str(line.get("runId"))
-                if run_id.startswith(name) or run_id.endswith(f"-{name}"):
+                if _matches(run_id, name):
                     lines[run_id] = {**line, "taskId": task_id}
     if name in lines:
         lines = {name: lines[name]}
@@ -81,10 +87,10 @@ def _removed(layout: Layout, name: str) -> TypedError:
     )
 
 
-def _known(layout: Layout) -> tuple[dict[str, str], OSError | None]:
-    """Every run and its task, and why one of the directories could not be read."""
-    known = active_ids(layout)  # also one whose directory was just removed: it gets its verdict
-    unread = None
+def _known_runs(layout: Layout) -> tuple[dict[str, str], OSError | None]:
+    """Every run and its task, and an error if a directory cannot be read."""
+    known = active_ids(layout)  # also a run whose directory was just deleted: it gets a verdict
+    problem = None
     for task_id in tasks(layout):
         try:
             for run_id in os.listdir(layout.runs_of(task_id)):
@@ -92,23 +98,22 @@ def _known(layout: Layout) -> tuple[dict[str, str], OSError | None]:
                     known[run_id] = task_id
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except OSError as error:  # runs of other tasks are found all the same
-            unread = error
+        except OSError as error:  # runs of other tasks are still found
+            problem = error
     for spec in pending_specs(layout):
         known[spec.run_id] = spec.task_id
-    return known, unread
+    return known, problem
 
 
 def _latest(layout: Layout, known: dict[str, str]) -> tuple[str, str]:
-    """The run that was accepted last, of those that no stage asked for.
+    """The run that was accepted last, child runs excluded.
 
-    Ids begin with a time, and clocks are set back: so the order of acceptance is what is on disk.
-    What waits in the inbox comes after all that was accepted; of that, ``newest.json`` names the
-    last. Only if it names none that is there, the ids decide.
+    Ids begin with a wall time, which may be set back, so the recorded order of acceptance counts:
+    first the inbox, then ``newest.json``. Ids decide only if neither names an existing run.
     """
-    asked = [spec for spec in pending_specs(layout) if spec.parent_run_id is None]
-    if asked:
-        return asked[-1].task_id, asked[-1].run_id
+    pending = [spec for spec in pending_specs(layout) if spec.parent_run_id is None]
+    if pending:
+        return pending[-1].task_id, pending[-1].run_id
     newest = load_newest(layout)
     if newest is not None and known.get(newest.run_id) == newest.task_id:
         return newest.task_id, newest.run_id
@@ -119,3 +124,58 @@ def _latest(layout: Layout, known: dict[str, str]) -> tuple[str, str]:
                 continue
         return task_id, run_id
     raise UnknownRunError(run="latest")
+
+
+def dependencies_for_retry(layout: Layout, old: RunSpec) -> tuple[AfterSpec, ...]:
+    """The dependencies of a retry of ``old``.
+
+    Each dependency is replaced by its newest retry that has succeeded or still may; if there is
+    none, the dependency itself counts.
+
+    Args:
+        layout: the root.
+        old: the run to retry.
+
+    Raises:
+        UsageError: a dependency and its retries have failed, so the retry could never start.
+        OSError: the runs of a task cannot be read.
+    """
+    return tuple(_newest_retry(layout, old.run_id, dependency) for dependency in old.after)
+
+
+def _newest_retry(layout: Layout, run_id: str, dependency: AfterSpec) -> AfterSpec:
+    task_id, family = dependency.task_id, [dependency.run_id]
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for name in sorted(os.listdir(layout.runs_of(task_id))):
+            is_later = is_run_id(name) and name > dependency.run_id
+            if is_later and _is_retry(layout.run_dir(task_id, name).spec, family):
+                family.append(name)
+    family += [
+        spec.run_id
+        for spec in pending_specs(layout)
+        if spec.retry_of in family and spec.run_id not in family
+    ]
+    for name in reversed(family):
+        status = _status(layout, task_id, name)
+        if status == Status.SUCCEEDED or status not in FINAL:
+            return AfterSpec(run_id=name, task_id=task_id)
+    raise UsageError(
+        reason=f"{run_id} depends on {dependency.run_id}, which did not succeed: run "
+        f"'supervisor retry {family[-1]}' first; the new run then depends on that retry"
+    )
+
+
+def _is_retry(path: str, family: list[str]) -> bool:
+    """Check whether a spec is of a retry of one of these runs."""
+    with contextlib.suppress(OSError, TypedError):
+        data = read_bytes(path)  # most specs name none of them and need not be parsed
+        return any(run.encode() in data for run in family) and load_spec(path).retry_of in family
+    return False
+
+
+def _status(layout: Layout, task_id: str, run_id: str) -> str:
+    try:
+        return str(manifest_now(layout, task_id, run_id)["status"])
+    except FileNotFoundError:  # removed by retention
+        line = lines_of_runs(layout.history(task_id), [run_id]).get(run_id)
+        return str(Status.FAILED) if line is None else str(line.get("status"))

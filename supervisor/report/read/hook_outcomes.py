@@ -1,4 +1,4 @@
-"""What became of a run's hooks, from the records in its directory."""
+"""The outcomes of a run's hooks, read from the records in its directory."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,26 +13,25 @@ from workers.records.json_reader import JsonReader
 from workers.records.layout import RunDir
 from workers.records.typed_errors import TypedError
 
-HOOK_COLUMNS: Final = ("HOOK", "STATUS", "TIME", "ENDED BY", "SAID")
-FINE: Final = ("started", "succeeded")
+HOOK_COLUMNS: Final = ("HOOK", "STATUS", "TIME", "ENDED BY", "MESSAGE")
 UNREADABLE: Final = "unreadable"
-SAID_LIMIT: Final = 240  # as a stage's summary
+MESSAGE_LIMIT: Final = 240  # as a stage's summary
 LINES_COUNT: Final = 10  # of its output, as of a failed stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookOutcome:
-    """One hook that was begun. What it holds is foreign text.
+    """One hook that was started. Its texts are foreign.
 
     Attributes:
         event: on_success, on_failure, on_finish.
-        status: the record's word; "unreadable" where it is none.
+        status: the record's status, or "unreadable".
         path: the record.
-        duration_s: seconds; None where it did not end.
-        exit_code: None where a signal ended it, or nothing was started.
+        duration_s: seconds; None if it has not ended.
+        exit_code: None if a signal ended it or it was not started.
         reason: why it could not be started, was interrupted, or its record cannot be read.
-        output: the end of what it wrote.
-        dropped_bytes: what is missing before that.
+        output: the end of its output.
+        dropped_bytes: bytes of output before that.
     """
 
     event: str
@@ -47,25 +46,33 @@ class HookOutcome:
 
     @property
     def is_ok(self) -> bool:
-        """It succeeded, or is still under way."""
-        return self.status in FINE
+        """It succeeded or is running."""
+        return self.status in ("started", "succeeded")
 
     @property
     def ended_by(self) -> str:
-        """Its signal or exit code; "" for none."""
+        """Its signal or exit code; "" for neither."""
         code = None if self.exit_code is None else f"exit code {self.exit_code}"
         return self.signal or code or ""
 
     @property
     def last_lines(self) -> list[str]:
-        """The last lines of its output, clean."""
+        """The last LINES_COUNT lines of its output, clean."""
         lines = (clean_line(line) for line in without_colours(self.output).splitlines())
         return [line for line in lines if line.strip()][-LINES_COUNT:]
 
     @property
     def message(self) -> str:
-        """Why it did not go well, else its last line; clean, at most SAID_LIMIT characters."""
-        return cut(clean_line(self.reason or next(reversed(self.last_lines), "")), SAID_LIMIT)
+        """The reason if it has one, else its last line; clean, at most MESSAGE_LIMIT columns."""
+        last = next(reversed(self.last_lines), "")
+        return cut(clean_line(self.reason or last), MESSAGE_LIMIT)
+
+    @property
+    def problem(self) -> str:
+        """A hook that failed, in one clean line."""
+        parts = [f"hook {self.event} {self.status}", self.ended_by, self.message]
+        name = os.path.join("hooks", os.path.basename(self.path))
+        return clean_line(": ".join(part for part in parts if part) + f" ({name})")
 
     def to_json(self) -> dict[str, Any]:
         """As ``show --json`` and ``status RUN --json`` print it."""
@@ -82,9 +89,9 @@ class HookOutcome:
 
 
 def hook_outcomes(run: RunDir) -> tuple[HookOutcome, ...]:
-    """The hooks of a run that were begun, in the order in which they are."""
-    found = (_read(run.hook(event), event) for event in HookEvent)
-    return tuple(hook for hook in found if hook is not None)
+    """The hooks of a run that were started, in their order."""
+    outcomes = (_read(run.hook(event), event) for event in HookEvent)
+    return tuple(outcome for outcome in outcomes if outcome is not None)
 
 
 def _read(path: str, event: str) -> HookOutcome | None:
@@ -104,19 +111,12 @@ def _read(path: str, event: str) -> HookOutcome | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, TypedError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        return HookOutcome(event=event, status=UNREADABLE, path=path, reason=why)
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return HookOutcome(event=event, status=UNREADABLE, path=path, reason=reason)
 
 
 def hook_rows(hooks: Sequence[HookOutcome]) -> Iterator[tuple[str, ...]]:
-    """The hooks as rows below HEAD."""
+    """The rows of a table with HOOK_COLUMNS."""
     for hook in hooks:
         lasted = duration(hook.duration_s)
         yield hook.event, hook.status, lasted, hook.ended_by or "-", hook.message
-
-
-def hook_problem(hook: HookOutcome) -> str:
-    """A hook that did not go well, in one clean line."""
-    words = [f"hook {hook.event} {hook.status}", hook.ended_by, hook.message]
-    name = os.path.join("hooks", os.path.basename(hook.path))
-    return clean_line(": ".join(word for word in words if word) + f" ({name})")

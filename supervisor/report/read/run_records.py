@@ -1,44 +1,64 @@
-"""Reading runs for a report. Nothing here repairs, locks or writes anything."""
+"""Read the records of runs, and what the inbox adds to them. Never repairs, locks or writes."""
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import Any, Final
 
-from supervisor.report.read.run_rows import UNKNOWN_SCHEMA, Row, placed_note, status_by_run
-from supervisor.store.root_listing import active_ids
-from workers.records.clock import epoch_of
+from supervisor.core.pauses import Pauses
+from supervisor.report.text.sanitize import clean
+from supervisor.store.pause_file import pauses_in_force
+from supervisor.store.root_listing import tasks
+from workers.records.dataclass import dataclass
 from workers.records.extensions import Observed
 from workers.records.files import read_object
 from workers.records.heartbeat import last_beat
+from workers.records.ids import id_problem, is_run_id
 from workers.records.journal import Fact, read_journal
-from workers.records.layout import Layout
+from workers.records.json_reader import JsonReader
+from workers.records.layout import Layout, RunDir
 from workers.records.manifest import FINAL, fold_manifest
 from workers.records.manifest_check import check_manifest
+from workers.records.placement import CALLER
 from workers.records.read_spec import load_spec
-from workers.records.request import now_text, pending_requests
+from workers.records.request import RequestKind, now_text, pending_requests
 from workers.records.spec import RunSpec
 from workers.records.typed_errors import BadRecordError, NewerRecordError, TypedError
 
+TAIL_LINES_COUNT: Final = 10  # of each stream, so that the rest of the report fits on a screen
+_INSTANT_CHARS = len("2025-10-31T22-56-34-431Z")  # the beginning of a run id
+
 
 def pending_specs(layout: Layout) -> Iterator[RunSpec]:
-    """The runs that were accepted into the inbox and have no directory yet."""
+    """The submitted runs in the inbox that have no directory yet."""
     for request in pending_requests(layout):
         for spec in request.runs:
             if not os.path.isdir(layout.run_dir(spec.task_id, spec.run_id).path):
                 yield spec
 
 
-def load_manifest(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
-    """A run's record as it is now.
-
-    A final manifest is taken from the disk; of a run that is under way the journal tells more.
+def current_pauses(layout: Layout) -> Pauses:
+    """What is paused, requests in the inbox included; everything if paused.json is damaged.
 
     Raises:
-        NewerRecordError: it was written by a later version.
+        NewerRecordError, OSError: paused.json cannot be read.
+    """
+    pauses, _ = pauses_in_force(layout)
+    for request in pending_requests(layout):
+        if request.kind is RequestKind.PAUSE:
+            pauses = pauses.paused(request.group, at=request.at or now_text())
+        elif request.kind is RequestKind.RESUME:
+            pauses = pauses.resumed(request.group)
+    return pauses
+
+
+def load_manifest(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
+    """A run's manifest as it is now: a final one from the disk, else folded from the journal.
+
+    Raises:
+        NewerRecordError: a later version wrote it.
         BadRecordError, BadFileError: neither manifest nor spec can be read.
-        OSError: the directory is not there, or may not be read.
+        OSError: the directory does not exist or cannot be read.
     """
     run = layout.run_dir(task_id, run_id)
     on_disk: dict[str, Any] = {}
@@ -48,40 +68,38 @@ def load_manifest(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
     except NewerRecordError:
         raise
     except (FileNotFoundError, TypedError):
-        pass  # it is a view: the journal tells all of it
+        pass  # the journal has everything
     else:
         if on_disk["status"] in FINAL:
             return on_disk
     spec = load_spec(run.spec)
     if (spec.task_id, spec.run_id) != (task_id, run_id):
-        raise BadRecordError(
-            path=run.spec, reason=f"is of run {spec.run_id} of task {spec.task_id}"
-        )
-    return fold_journal(layout, spec, warnings_of(on_disk))
+        reason = f"is of run {spec.run_id} of task {spec.task_id}"
+        raise BadRecordError(path=run.spec, reason=reason)
+    return fold_journal(layout, spec, _warnings(on_disk))
 
 
 def manifest_now(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
-    """A run's record as it is now, also of one that is only asked for; errors as load_manifest."""
+    """As ``load_manifest``, but also for a run that is still in the inbox."""
     try:
         return load_manifest(layout, task_id, run_id)
     except FileNotFoundError:
         for spec in pending_specs(layout):
             if spec.run_id == run_id:
                 return fold_journal(layout, spec)
-        return load_manifest(layout, task_id, run_id)  # taken up between the two looks
-
-
-def warnings_of(manifest: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    """What an operator should know, as the manifest on disk says."""
-    extensions = manifest.get("extensions")
-    found = extensions.get("warnings") if isinstance(extensions, dict) else None
-    return tuple(w for w in found if isinstance(w, dict)) if isinstance(found, list) else ()
+        return load_manifest(layout, task_id, run_id)  # it was accepted in between
 
 
 def fold_journal(
     layout: Layout, spec: RunSpec, warnings: tuple[dict[str, Any], ...] = ()
 ) -> dict[str, Any]:
-    """Fold a run's journal into a manifest, without writing it."""
+    """Fold a run's journal into a manifest, without writing it.
+
+    Args:
+        layout: the root.
+        spec: the run.
+        warnings: warnings of the manifest on disk, which the journal may lack.
+    """
     run = layout.run_dir(spec.task_id, spec.run_id)
     facts: list[Fact] = []
     beat = None
@@ -95,121 +113,89 @@ def fold_journal(
     return manifest
 
 
-def current_row(layout: Layout, task_id: str, run_id: str, **about: Any) -> Row:  # noqa: ANN401
-    """The list entry of a run as it is now; ``about`` and errors as row_of and load_manifest."""
-    try:
-        return manifest_row(manifest_now(layout, task_id, run_id), **about)
-    except NewerRecordError:
-        return Row(
-            run_id=run_id,
-            task_id=task_id,
-            pipeline_id="-",
-            status=UNKNOWN_SCHEMA,
-            note="written by a newer version",
-            started_at=None,
-            duration_s=None,
-        )
+def _warnings(manifest: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    extensions = manifest.get("extensions")
+    warnings = extensions.get("warnings") if isinstance(extensions, dict) else None
+    return tuple(w for w in warnings if isinstance(w, dict)) if isinstance(warnings, list) else ()
 
 
-def manifest_row(
-    manifest: dict[str, Any], *, note: str | None = None, pid: int | None = None
-) -> Row:
-    """The list entry of a manifest."""
-    extensions = manifest.get("extensions") or {}
-    duration_s = extensions.get("duration_s")
-    stages = manifest["commands"]
-    started_at = worker_started_at(manifest)
-    if duration_s is None and manifest["status"] == "in_progress" and started_at is not None:
-        with contextlib.suppress(ValueError):  # damaged, and no reason to show nothing
-            duration_s = max(0.0, epoch_of(now_text()) - epoch_of(started_at))
-    return Row(
-        run_id=manifest["run_id"],
-        task_id=manifest["task_id"],
-        pipeline_id=manifest["pipeline_id"],
-        status=manifest["status"],
-        note=manifest["status_detail"] or note or _waits_for(manifest),
-        started_at=started_at,
-        duration_s=duration_s,
-        pid=pid,
-        stages_count=len(stages),
-        stages_ended_count=sum(1 for s in stages if s["status"] not in ("pending", "running")),
-        running=tuple(s["id"] for s in stages if s["status"] == "running"),
-        host=worker_host(manifest),
-    )
-
-
-def worker_started_at(manifest: Mapping[str, Any]) -> str | None:
-    """When a run's worker began; None if it had none, and ``started_at`` is its acceptance."""
-    extensions = manifest.get("extensions") or {}
-    if extensions.get("worker") is None and extensions.get("attempt") is None:
-        return None
-    started_at = manifest.get("started_at")
-    return started_at if isinstance(started_at, str) else None
-
-
-def worker_host(manifest: Mapping[str, Any]) -> str | None:
-    """The host that a run's worker is or was on; None where it had none."""
-    worker = (manifest.get("extensions") or {}).get("worker")
-    host = worker.get("host") if isinstance(worker, dict) else None
-    return host if isinstance(host, str) else None
-
-
-def _waits_for(manifest: dict[str, Any]) -> str | None:
-    """What a queued run follows, by the last 8 digits; None where it follows nothing."""
-    after = (manifest.get("extensions") or {}).get("after")
-    if manifest["status"] != "queued" or not isinstance(after, list) or not after:
-        return None
-    return f"after {', '.join(str(run_id)[-8:] for run_id in after)}"
-
-
-def live_row(
-    layout: Layout, task_id: str, run_id: str, view: Mapping[str, Mapping[str, Any]]
-) -> Row:
-    """The list entry of a run as it is now, with what its supervisor last said of it.
+def finished_in_batch(
+    layout: Layout, batch: str, rounds: Collection[str]
+) -> Iterator[tuple[str, str, str, str | None]]:
+    """The finished runs of some rounds of a batch, without child runs.
 
     Args:
         layout: the root.
-        task_id: its task.
-        run_id: the run.
-        view: what ``status_by_run`` returned.
+        batch: the batch's key.
+        rounds: the rounds' ``asked_at``; runs older than all of them are not read.
 
-    Raises:
-        BadRecordError, BadFileError, OSError: as load_manifest.
+    Yields:
+        Task id, run id, status and status_detail of each run that can be read.
     """
-    live = view.get(run_id, {})
-    word = live.get("liveness")
-    row = current_row(
-        layout,
-        task_id,
-        run_id,
-        note=word if word not in (None, "fresh") else None,
-        pid=live.get("pid"),
+    if not rounds:
+        return
+    first = min(rounds).replace(":", "-").replace(".", "-")
+    for task_id in tasks(layout):
+        with contextlib.suppress(OSError):
+            for run_id in sorted(os.listdir(layout.runs_of(task_id))):
+                if not is_run_id(run_id) or run_id[:_INSTANT_CHARS] < first:
+                    continue
+                with contextlib.suppress(OSError, TypedError):
+                    spec = load_spec(layout.run_dir(task_id, run_id).spec)
+                    if spec.batch != batch or spec.asked_at not in rounds:
+                        continue
+                    manifest = load_manifest(layout, task_id, run_id)
+                    if manifest["status"] in FINAL:
+                        yield task_id, run_id, manifest["status"], manifest["status_detail"]
+
+
+def environment_sources(spec: RunSpec) -> str:
+    """One line that says where the stages' environment comes from: variable names, no values."""
+    parts = ["the caller's" if spec.launcher == CALLER else "the supervisor's"]
+    given = [name for name, _ in spec.env]
+    pairs = [*spec.pipeline.env, *(pair for stage in spec.pipeline.stages for pair in stage.env)]
+    if written := [name for name in dict.fromkeys(name for name, _ in pairs) if name not in given]:
+        parts.append(f"{', '.join(written)} (pipeline)")
+    if given:
+        parts.append(f"{', '.join(given)} (--env)")
+    return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorTail:
+    """The last lines of a failed stage's output.
+
+    Attributes:
+        path: the error file.
+        lines: stream and line, stdout first; clean.
+        problem: why the file cannot be read; None if it can.
+    """
+
+    path: str
+    lines: tuple[tuple[str, str], ...]
+    problem: str | None = None
+
+
+def error_tail(run: RunDir, index: int, stage: str) -> ErrorTail:
+    """Read the last lines of a failed stage, TAIL_LINES_COUNT of each stream.
+
+    Args:
+        run: the run's files.
+        index: the stage's number in its pipeline, from 1.
+        stage: its id.
+    """
+    if id_problem(stage) is not None:
+        return ErrorTail("", (), "its record names no stage")
+    path = run.error_file(index, stage)  # whatever path an edited manifest names
+    try:
+        details = JsonReader(read_object(path), path).child("details")
+        streams = {stream: details.text(stream) for stream in ("stdout", "stderr")}
+    except (OSError, TypedError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return ErrorTail(path, (), f"{os.path.basename(path)}: {reason}")
+    lines = (
+        (stream, line)
+        for stream, text in streams.items()
+        for line in clean(text).splitlines()[-TAIL_LINES_COUNT:]
     )
-    if row.status == "queued" and isinstance(live.get("placed"), str):
-        return replace(row, note=placed_note(live["placed"]))
-    return row
-
-
-def active_rows(layout: Layout) -> list[Row]:
-    """Every accepted run that is not yet on record, oldest first, queued requests included."""
-    view = status_by_run(layout)
-    rows = []
-    for run_id, task_id in active_ids(layout).items():
-        try:
-            rows.append(live_row(layout, task_id, run_id, view))
-        except (OSError, TypedError) as error:
-            rows.append(_unreadable(run_id, task_id, error))
-    rows += [manifest_row(fold_journal(layout, spec)) for spec in pending_specs(layout)]
-    return rows
-
-
-def _unreadable(run_id: str, task_id: str, error: Exception) -> Row:
-    return Row(
-        run_id=run_id,
-        task_id=task_id,
-        pipeline_id="unknown",
-        status="unreadable",
-        note=str(error),
-        started_at=None,
-        duration_s=None,
-    )
+    return ErrorTail(path, tuple(lines))

@@ -8,10 +8,18 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from supervisor.report.read.run_records import manifest_now, worker_host
-from supervisor.report.read.run_rows import UNKNOWN_SCHEMA
-from supervisor.report.read.spans import Instant, Span, instant_of, place_after, place_facts
-from supervisor.report.read.stage_tries import StageTry, slot_wait, stage_tries
+from supervisor.report.read.run_records import manifest_now
+from supervisor.report.read.run_rows import UNKNOWN_SCHEMA, worker_host
+from supervisor.report.read.stage_tries import (
+    Instant,
+    Span,
+    StageTry,
+    instant_of,
+    place_after,
+    place_facts,
+    slot_wait,
+    stage_tries,
+)
 from workers.records.clock import epoch_of
 from workers.records.dataclass import dataclass
 from workers.records.identity import boot_id, host_name

@@ -1,11 +1,80 @@
-"""The tries of a stage, as the facts of a journal tell them, each in its place in time."""
+"""When the stages of a run ran: their tries as spans of time.
 
-from collections.abc import Mapping
+Times are seconds since the root of a tree of runs was accepted. Facts of one boot have one
+monotonic clock, whoever wrote them, so a step of the wall clock moves nothing. If the monotonic
+clock goes back, the machine was rebooted in between, and the wall clock bridges the gap.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from supervisor.report.read.spans import Span
+from workers.records.clock import epoch_of
 from workers.records.dataclass import dataclass
 from workers.records.journal import Event, Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of time, in seconds since the root of the tree was accepted."""
+
+    begin_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        """Its length in seconds, rounded to the milliseconds of the journal."""
+        return round(max(0.0, self.end_s - self.begin_s), 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """An instant: RFC 3339 text, and seconds on the monotonic clock (None: not comparable)."""
+
+    at: str
+    mono_s: float | None
+
+
+def instant_of(fact: Fact) -> Instant:
+    """When a fact was written."""
+    return Instant(fact.at, fact.mono_s)
+
+
+def place_after(place_s: float, earlier: Instant, later: Instant) -> float:
+    """The place of the later of two instants if the earlier one is at ``place_s``; never before."""
+    if earlier.mono_s is not None and later.mono_s is not None and later.mono_s >= earlier.mono_s:
+        return place_s + later.mono_s - earlier.mono_s
+    try:
+        return place_s + max(0.0, epoch_of(later.at) - epoch_of(earlier.at))
+    except ValueError:  # damaged
+        return place_s
+
+
+def place_facts(
+    facts: Iterable[Fact], place_s: float, begin: Instant | None
+) -> Mapping[int, float]:
+    """The place of each fact of a journal in time, by its ``seq``.
+
+    Args:
+        facts: the journal, in order.
+        place_s: the place of ``begin``, or of the first fact if there is no ``begin``.
+        begin: an instant before the first fact.
+    """
+    places: dict[int, float] = {}
+    for fact in facts:
+        instant = instant_of(fact)
+        place_s = place_s if begin is None else place_after(place_s, begin, instant)
+        places[fact.seq] = place_s
+        begin = instant
+    return places
+
+
+def covered_s(spans: Iterable[Span]) -> float:
+    """The seconds that spans cover together; overlaps count once."""
+    total, reached = 0.0, float("-inf")
+    for span in sorted(spans, key=lambda item: item.begin_s):
+        total += max(0.0, span.end_s - max(span.begin_s, reached))
+        reached = max(reached, span.end_s)
+    return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,12 +83,12 @@ class StageTry:
 
     Attributes:
         number: from 1.
-        span: when; up to now where it is under way.
+        span: when; up to now if it is running.
         status: "running", "succeeded", "failed", "skipped".
-        exit_code: None where it has none.
+        exit_code: None if it has none.
         signal: the signal that ended it.
-        wait: the pause before the next try, if there was one.
-        mark_key: in the line of its logs that stands for dropped bytes; None in old records.
+        wait: the wait before the next try, if there was one.
+        mark_key: the key of the log line that replaces dropped bytes; None in old records.
     """
 
     number: int
@@ -34,45 +103,49 @@ class StageTry:
 def stage_tries(
     facts: list[Fact], at: Mapping[int, float], end_s: float, status: str
 ) -> tuple[StageTry, ...]:
-    """The tries that a stage's facts tell; what has no end has this status, until ``end_s``."""
-    found: list[StageTry] = []
-    begun: float | None = None
+    """The tries of a stage.
+
+    Args:
+        facts: the facts of the stage.
+        at: the place of each fact.
+        end_s: the end of the run, or now.
+        status: the status of a try that has no end.
+    """
+    tries: list[StageTry] = []
+    begin_s: float | None = None
     key: str | None = None
     for fact in facts:
         place_s = at[fact.seq]
         if fact.event == Event.STAGE_STARTED:
-            begun, key = place_s, fact.data.get("mark_key")
+            begin_s, key = place_s, fact.data.get("mark_key")
         elif fact.event not in (Event.STAGE_ENDED, Event.STAGE_RETRIED):
             continue
-        elif begun is not None:
-            found.append(_try(len(found) + 1, Span(begun, place_s), fact, end_s, key))
-            begun = None
+        elif begin_s is not None:
+            tries.append(
+                StageTry(
+                    number=len(tries) + 1,
+                    span=Span(begin_s, place_s),
+                    status=str(fact.data.get("status")),
+                    exit_code=fact.data.get("exit_code"),
+                    signal=fact.data.get("signal"),
+                    wait=Span(place_s, end_s) if fact.event == Event.STAGE_RETRIED else None,
+                    mark_key=key,
+                )
+            )
+            begin_s = None
             continue
-        if found and found[-1].wait is not None:  # the next try, or no more of them
-            found[-1] = replace(found[-1], wait=Span(found[-1].span.end_s, place_s))
-    if begun is not None:
-        number = len(found) + 1
-        found.append(StageTry(number=number, span=Span(begun, end_s), status=status, mark_key=key))
-    return tuple(found)
+        if tries and tries[-1].wait is not None:  # the next try, or the end of the stage
+            tries[-1] = replace(tries[-1], wait=Span(tries[-1].span.end_s, place_s))
+    if begin_s is not None:
+        span = Span(begin_s, end_s)
+        tries.append(StageTry(number=len(tries) + 1, span=span, status=status, mark_key=key))
+    return tuple(tries)
 
 
 def slot_wait(facts: list[Fact], at: Mapping[int, float], end_s: float) -> Span | None:
-    """From the first word that a stage waits for slots to its begin, or until ``end_s``."""
-    waiting = next((at[f.seq] for f in facts if f.event == Event.STAGE_WAITING), None)
-    if waiting is None:
+    """When a stage waited for slots; None if it did not. Arguments as ``stage_tries``."""
+    begin_s = next((at[f.seq] for f in facts if f.event == Event.STAGE_WAITING), None)
+    if begin_s is None:
         return None
-    begun = next((at[f.seq] for f in facts if f.event == Event.STAGE_STARTED), end_s)
-    return Span(waiting, max(waiting, begun))
-
-
-def _try(number: int, span: Span, fact: Fact, end_s: float, mark_key: str | None) -> StageTry:
-    retried = fact.event == Event.STAGE_RETRIED
-    return StageTry(
-        number=number,
-        span=span,
-        status=str(fact.data.get("status")),
-        exit_code=fact.data.get("exit_code"),
-        signal=fact.data.get("signal"),
-        wait=Span(span.end_s, end_s) if retried else None,
-        mark_key=mark_key,
-    )
+    started_s = next((at[f.seq] for f in facts if f.event == Event.STAGE_STARTED), end_s)
+    return Span(begin_s, max(begin_s, started_s))

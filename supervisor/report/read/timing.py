@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from supervisor.report.read.run_tree import RunNode, StageNode
-from supervisor.report.read.spans import Span, covered_s
+from supervisor.report.read.stage_tries import Span, covered_s
 from workers.records.dataclass import dataclass
 
 LEAST_S: Final = 0.0005  # what is shorter is shown as nothing: records have milliseconds

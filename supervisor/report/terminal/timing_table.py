@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from supervisor.report.read.run_tree import RunNode
-from supervisor.report.read.spans import Span
+from supervisor.report.read.stage_tries import Span
 from supervisor.report.read.timing import Step, Timing, timing_of
 from supervisor.report.text.output import duration, table
 

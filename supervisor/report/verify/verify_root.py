@@ -14,14 +14,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from supervisor.core.policy.task_metrics import Totals
-from supervisor.report.read.side_records import problems_of_root
-from supervisor.report.verify.verify_run import RepairKind, Violation, check_run
+from supervisor.report.read.run_rows import check_status
+from supervisor.report.verify.verify_run import RepairKind, Violation, check_record, check_run
 from supervisor.store.pause_file import pauses_in_force
 from supervisor.store.root_listing import tasks
 from workers.records.atomic import is_abandoned
 from workers.records.files import DIR_MODE, FILE_MODE, read_object
 from workers.records.history import STATUSES, count_lines, read_lines
+from workers.records.identity import Identity
 from workers.records.ids import is_run_id
+from workers.records.json_reader import JsonReader
 from workers.records.layout import Layout
 from workers.records.request import pending_requests
 from workers.records.typed_errors import TypedError
@@ -49,8 +51,8 @@ def verify(layout: Layout) -> Iterator[Violation]:
 
 def _own(layout: Layout) -> Iterator[Violation]:
     """What the supervisor keeps for itself and its readers."""
-    for path, what in problems_of_root(layout):
-        yield Violation(path, what)
+    yield from check_record(layout.status, check_status)
+    yield from check_record(layout.lease, _check_lease)
     try:
         _, damage = pauses_in_force(layout)
     except (OSError, TypedError) as error:
@@ -58,6 +60,11 @@ def _own(layout: Layout) -> Iterator[Violation]:
     else:
         if damage is not None:
             yield _why(layout.paused, damage)
+
+
+def _check_lease(read: JsonReader) -> None:
+    Identity.from_fields(read.child("identity"))
+    read.text_or_none("since")
 
 
 def _places(layout: Layout) -> Iterator[Violation]:

@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import Any, Final
 
 from supervisor.report.read.hook_outcomes import UNREADABLE, hook_outcomes
-from supervisor.report.read.side_records import problems_of_run
 from supervisor.store.run_file_sizes import stream_sizes
 from workers.records.clock import epoch_of
 from workers.records.dataclass import dataclass
@@ -16,6 +15,7 @@ from workers.records.files import read_object
 from workers.records.heartbeat import last_beat
 from workers.records.history import history_line
 from workers.records.journal import FROM_HISTORY, Event, Fact, JournalReader
+from workers.records.json_reader import JsonReader
 from workers.records.layout import Layout, RunDir
 from workers.records.limits import HEARTBEAT_FILE_LIMIT_BYTES, RECORD_LIMIT_BYTES
 from workers.records.manifest import FINAL, fold_manifest
@@ -70,6 +70,16 @@ class Violation:
     repair: RepairKind | None = None
     task_id: str = ""
     run_id: str = ""
+
+
+def check_record(path: str, check: Callable[[JsonReader], object]) -> Iterator[Violation]:
+    """Check a record that may be missing, or written by a later version."""
+    try:
+        check(JsonReader(read_object(path), path))
+    except (FileNotFoundError, NotADirectoryError, NewerRecordError):
+        return
+    except (OSError, TypedError) as error:
+        yield Violation(path, str(error).removeprefix(f"{path}: "))
 
 
 def check_run(
@@ -134,8 +144,8 @@ def _check(
     numbers = [fact.seq for fact in facts]
     if numbers != sorted(set(numbers)):
         yield Violation(run.journal, "has facts whose numbers do not grow")
-    for path, what in problems_of_run(run):
-        yield Violation(path, what)
+    yield from check_record(run.cancel, lambda read: read.text_or_none("detail"))
+    yield from check_record(run.placement, _check_placement)
     for hook in hook_outcomes(run):
         if hook.status == UNREADABLE:
             yield Violation(hook.path, str(hook.reason).removeprefix(f"{hook.path}: "))
@@ -150,6 +160,12 @@ def _check(
             is_older = any(fact.data.get(FROM_HISTORY) for fact in facts)
             keys = _VERDICT if is_older else _TOLD
             yield from _recorded(layout, run, manifest, recorded(run_id), task_id, keys)
+
+
+def _check_placement(read: JsonReader) -> None:
+    read.integer("attempt", 1)
+    read.text("launcher")
+    read.amounts("resources")
 
 
 def _ending(

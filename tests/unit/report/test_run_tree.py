@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.report.html import run_page
 from supervisor.report.read.run_tree import read_tree
-from supervisor.report.terminal.run_tree_text import Branches
+from supervisor.report.terminal.run_tree_text import run_tree_lines
 from tests.operations import operations_of
 from workers.records.atomic import to_bytes
 from workers.records.journal import Event, Fact
@@ -63,7 +63,7 @@ Show = Callable[[Layout, str], object]
 @pytest.mark.parametrize(
     "show",
     [
-        lambda layout, run_id: list(Branches(layout).lines(read_tree(layout, TASK, run_id))),
+        lambda layout, run_id: list(run_tree_lines(layout, read_tree(layout, TASK, run_id))),
         lambda layout, run_id: run_page.page(layout, read_tree(layout, TASK, run_id)),
     ],
     ids=["status", "report"],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.report.read.spans import Instant, Span, covered_s, place_after, place_facts
+from supervisor.report.read.stage_tries import Instant, Span, covered_s, place_after, place_facts
 from supervisor.report.read.timing import timing_json, timing_of
 from supervisor.report.terminal.timing_table import timing_lines
 from supervisor.report.text.output import duration

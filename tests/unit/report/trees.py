@@ -4,8 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from supervisor.report.read.run_tree import RunNode, StageNode
-from supervisor.report.read.spans import Span
-from supervisor.report.read.stage_tries import StageTry
+from supervisor.report.read.stage_tries import Span, StageTry
 
 
 def tried(number: int, begin_s: float, end_s: float, wait_until: float | None = None) -> StageTry:
