@@ -1,4 +1,4 @@
-"""A queued run says what it waits for."""
+"""Queued runs show the reason why they do not start."""
 
 from tests.root import Root, wait_until
 
@@ -9,7 +9,7 @@ stages = [{ id = "s", command = "echo >> begun; while ! test -e go; do sleep 0.0
 
 
 def reason(root: Root, run_id: str) -> str:
-    """What the tree of a run says of its waiting."""
+    """The reason in the tree of a queued run."""
     line = root.call("status", run_id).out.splitlines()[1]
     return line.partition(": ")[2]
 
@@ -25,7 +25,7 @@ def running(root: Root, count: int) -> None:
     wait_until(seen, "the supervisor's view has them")
 
 
-def test_a_queued_run_says_what_it_waits_for(root: Root) -> None:
+def test_queued_run_shows_the_reason_why_it_does_not_start(root: Root) -> None:
     root.configure(HOLD, "max_runs = 2\n[supervisor.groups]\ngpu = 1\n")
 
     def submit(*words: str) -> str:
@@ -41,7 +41,7 @@ def test_a_queued_run_says_what_it_waits_for(root: Root) -> None:
     third = submit()
     running(root, 2)
     fourth, after = submit(), submit("--after", third)
-    wait_until(lambda: "places" in reason(root, fourth), "it waits for a place")
+    wait_until(lambda: "max_runs" in reason(root, fourth), "max_runs is reached")
     assert reason(root, fourth) == "max_runs is reached (2 of 2 running)"
     assert "max_runs is reached: 2 of 2 running" in root.call("status").out
     assert reason(root, after) == f"waiting for {third} to succeed"
