@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import click
 
+from supervisor.config.suggest import near
 from supervisor.report.text.output import print_error
 from supervisor.report.text.sanitize import bounded, clean
 from supervisor.report.text.std_streams import discard, open_streams
@@ -84,11 +85,10 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the nearest verb where there is none of that name."""
         if args and not args[0].startswith("-") and args[0] not in VERBS:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], VERBS, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            ctx.fail(f"there is no command {args[0]!r}{hint}")
+            hint = near(args[0], VERBS)
+            ctx.fail(
+                f"there is no command {args[0]!r}" + (f"; did you mean {hint!r}?" if hint else "")
+            )
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:

@@ -10,7 +10,7 @@ import click
 from supervisor.commands.options import json_option, root_options
 from supervisor.config.find_root import layout_of
 from supervisor.config.load import settings_of
-from supervisor.config.suggest_verb import unknown_name
+from supervisor.config.suggest import unknown_name
 from supervisor.core.policy.retention import Removal, RetentionLimits, RetentionPlan, decide
 from supervisor.errors import CANNOT_WRITE, UsageError
 from supervisor.report.text.output import print_error, print_json, print_line, size, table

@@ -9,7 +9,6 @@ import click
 from supervisor.commands.options import root_option
 from supervisor.config.find_root import absolute
 from supervisor.config.trust import check_writable, trust_of
-from supervisor.config.write_new_file import write_new
 from supervisor.errors import UsageError
 from supervisor.report.text.output import print_error, print_line
 from workers.records.files import is_dir
@@ -30,7 +29,7 @@ def command(root: str | None) -> int:
     Example: supervisor init
     """
     # Heavy: who only asks for help or a completion needs neither.
-    from supervisor.config.init_template import starter_for
+    from supervisor.config.init_template import starter_for, write_new
     from supervisor.config.json_schema import generated_schema
 
     chosen = root or os.environ.get("SUPERVISOR_ROOT") or os.curdir
@@ -50,7 +49,7 @@ def command(root: str | None) -> int:
         write_new(os.path.join(top, SCHEMAS, f"{name}.json"), schema)
     for notice in starter.notices:
         print_error(notice)
-    for line in starter.found:
+    for line in starter.checks:
         print_line(f"found    {line}")
     for name, text in starter.files.items():
         if not write_new(os.path.join(top, name), text):

@@ -5,8 +5,8 @@ import time
 from typing import Final
 
 from supervisor.commands.unserved import Waiting
-from supervisor.config.groups import unknown
 from supervisor.config.load import settings_of
+from supervisor.config.references import unknown_group
 from supervisor.errors import RequestRejectedError, UsageError
 from supervisor.report.read.run_records import current_pauses
 from workers.records.flock import is_flocked
@@ -21,7 +21,7 @@ def check_group(layout: Layout, config: str | None, group: str) -> None:
     groups = settings_of(layout, config).groups
     known = {*groups, *dict(current_pauses(layout).groups)}
     if group not in known:
-        raise UsageError(reason=unknown(group, known))
+        raise UsageError(reason=unknown_group(group, known))
 
 
 def change(layout: Layout, kind: RequestKind, group: str | None) -> None:

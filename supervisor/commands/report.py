@@ -6,7 +6,7 @@ import click
 
 from supervisor.commands.options import root_options
 from supervisor.config.find_root import absolute, layout_of
-from supervisor.config.suggest_verb import unknown_name
+from supervisor.config.suggest import unknown_name
 from supervisor.errors import UnknownTaskError, UsageError
 from supervisor.report.export.output_file import write_output
 from supervisor.report.html import run_page, task_page

@@ -8,7 +8,7 @@ import click
 from supervisor.commands.options import json_option, root_options
 from supervisor.commands.run_waiter import RunRef, ended
 from supervisor.config.find_root import layout_of
-from supervisor.config.retry_spec import retry_spec
+from supervisor.config.run_specs import retry_spec
 from supervisor.core.policy.retry_plan import reused_stages
 from supervisor.report.read.find_run import dependencies_for_retry, find_run
 from supervisor.report.read.run_records import fold_journal, load_manifest, pending_specs

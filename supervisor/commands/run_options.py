@@ -12,7 +12,7 @@ from supervisor.commands.options import Decorated, json_option, param_option, ro
 from supervisor.config.find_root import absolute
 from supervisor.config.load import LoadedConfig, load_config
 from supervisor.config.run_specs import SpecBuilder
-from supervisor.config.secrets import told_in
+from supervisor.config.secrets import secrets_in
 from supervisor.config.settings import PLACED
 from supervisor.errors import UsageError
 from supervisor.report.text.output import print_error
@@ -115,7 +115,7 @@ def ask_for(
         nested_in=_outer_run(given.layout, os.environ),
     )
     if is_command:
-        told = told_in(list(words), given.settings.secrets, os.environ)
+        told = secrets_in(list(words), given.settings.secrets, os.environ)
         if told:
             raise UsageError(
                 reason=f"the command contains the value of the secret {told[0]}, which would be "
@@ -166,11 +166,11 @@ def _outer_run(layout: Layout, environ: Mapping[str, str]) -> str | None:
 
 def _check_engine(given: LoadedConfig) -> None:
     """Where nobody serves the root we start who does: what that one would lack is told before."""
-    from supervisor.config.launcher_check import check_engine
+    from supervisor.config.launcher_check import check_launcher
     from workers.records.flock import is_flocked
 
     if not is_flocked(given.layout.lease_lock):
-        check_engine(given.settings)
+        check_launcher(given.settings)
 
 
 def _behind_dashes(words: tuple[str, ...]) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from supervisor.config.suggest_verb import unknown_name
+from supervisor.config.suggest import unknown_name
 from supervisor.errors import UsageError
 from supervisor.report.schemas import RECORDS, schema_text
 from supervisor.report.text.output import print_line

@@ -1,4 +1,4 @@
-"""Batches: a file that names runs to make together."""
+"""Batches: files that name runs to start together."""
 
 import json
 import os
@@ -6,8 +6,8 @@ from typing import Any
 
 from supervisor.config.catalog import Catalog
 from supervisor.config.find_root import absolute
-from supervisor.config.param_values import resolved, wrong_with
-from supervisor.config.references import unknown
+from supervisor.config.param_values import param_problems, resolve_params
+from supervisor.config.references import unknown_pipeline
 from supervisor.errors import ConfigError, Problem
 from workers.records.dataclass import dataclass
 from workers.records.spec import Pairs
@@ -15,8 +15,8 @@ from workers.records.utf8 import readable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """So many runs of a pipeline in a task; ``task`` None means the default task."""
+class PlannedRuns:
+    """``count`` runs of a pipeline in a task; ``task`` None means the default task."""
 
     pipeline: str
     task: str | None
@@ -31,15 +31,14 @@ class Batch:
     """A batch as read.
 
     Attributes:
-        key: names the batch, so that a start can find it unfinished: its path, relative to the
-            root where it is below it.
-        edition: what the file says, as a digest; layout and comments do not count.
+        key: identifies the batch: its path, relative to the root if it is below it.
+        edition: a digest of the file's content, without layout and comments.
         catalog: the project's pipelines and the batch's own.
     """
 
     key: str
     edition: str
-    runs: tuple[Planned, ...]
+    runs: tuple[PlannedRuns, ...]
     catalog: Catalog
 
 
@@ -52,7 +51,7 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
         catalog: the project's pipelines.
 
     Raises:
-        ConfigError: everything that is wrong.
+        ConfigError: every problem.
     """
     from supervisor.config.config_files import read_toml
     from supervisor.config.models import BatchFile
@@ -63,19 +62,21 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
     own = {name: pipeline_spec(name, item) for name, item in content.pipelines.items()}
     joined = catalog.joined(own, path)
     problems = [
-        Problem(path, f"runs[{index}].pipeline", unknown(run.pipeline, joined.pipelines))
+        Problem(path, f"runs[{index}].pipeline", unknown_pipeline(run.pipeline, joined.pipelines))
         for index, run in enumerate(content.runs)
         if run.pipeline not in joined.pipelines
     ]
     for index, run in enumerate(content.runs):
         if run.pipeline in joined.pipelines:
-            wrong = wrong_with(joined.pipelines[run.pipeline], run.params, typed=True)
-            problems += [Problem(path, f"runs[{index}].params.{key}", why) for key, why in wrong]
+            for name, text in param_problems(
+                joined.pipelines[run.pipeline], run.params, typed=True
+            ):
+                problems.append(Problem(path, f"runs[{index}].params.{name}", text))
     tasks: dict[str, str] = {}
     for index, run in enumerate(content.runs):
         other = tasks.setdefault((run.task or "").lower(), run.task or "")
         if other != (run.task or ""):
-            text = f"is the same as {other!r} where case is ignored; write both alike"
+            text = f"is the same as {other!r} if case is ignored; write both alike"
             problems.append(Problem(path, f"runs[{index}].task", text))
     if problems:
         raise ConfigError(problems=problems)
@@ -84,13 +85,13 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
         key=readable(os.path.relpath(path, root) if below else path),
         edition=_digest(content.model_dump()),
         runs=tuple(
-            Planned(
+            PlannedRuns(
                 pipeline=run.pipeline,
                 task=run.task,
                 count=run.count,
                 priority=run.priority,
                 group=run.group,
-                params=resolved(joined.pipelines[run.pipeline], run.params, typed=True),
+                params=resolve_params(joined.pipelines[run.pipeline], run.params, typed=True),
             )
             for run in content.runs
         ),
@@ -99,13 +100,12 @@ def load_batch(path: str, *, root: str, catalog: Catalog) -> Batch:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    """A digest of what a batch says."""
-    told = json.dumps(content, default=str, sort_keys=True)
     import hashlib  # loading OpenSSL takes 10 ms, and only `start` with a batch needs it
 
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    text = json.dumps(content, default=str, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def batch_path(given: str | None, setting: str | None) -> str | None:
-    """Which batch is meant: the one on the command line, relative to here, else the setting's."""
+    """The batch of the command line, relative to the current directory, else of the setting."""
     return setting if given is None else absolute(given)

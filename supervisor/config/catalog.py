@@ -1,11 +1,11 @@
-"""All pipelines that can be meant, from the configuration and from a batch."""
+"""All pipelines that can be run, of the configuration and of a batch."""
 
 import os
 from collections.abc import Mapping
 
-from supervisor.config import param_values
 from supervisor.config.find_root import ORIGIN, is_json
-from supervisor.config.references import reachable, references_wrong, unknown
+from supervisor.config.param_values import param_reference_problems
+from supervisor.config.references import reachable, reference_problems, unknown_pipeline
 from supervisor.errors import ConfigError, Problem, UsageError
 from workers.records.dataclass import dataclass
 from workers.records.spec import PipelineSpec
@@ -18,7 +18,7 @@ class Catalog:
     Attributes:
         places: for each id the file that defines it.
         default: the origin's default pipeline.
-        notices: what the operator should be told once.
+        notices: messages for the operator.
     """
 
     pipelines: Mapping[str, PipelineSpec]
@@ -30,10 +30,10 @@ class Catalog:
         """A pipeline, and every pipeline that it can reach.
 
         Raises:
-            UsageError: there is none of that name; the nearest is named.
+            UsageError: it does not exist; the message names the nearest.
         """
         if pipeline_id not in self.pipelines:
-            raise UsageError(reason=unknown(pipeline_id, self.pipelines))
+            raise UsageError(reason=unknown_pipeline(pipeline_id, self.pipelines))
         pipeline = self.pipelines[pipeline_id]
         return pipeline, reachable(self.pipelines, pipeline)
 
@@ -44,15 +44,15 @@ class Catalog:
             ConfigError: a pipeline is defined twice, or a reference is wrong.
         """
         problems = [
-            Problem(path, f"pipelines.{name}", f"is defined in {self.places[name]} already")
+            Problem(path, f"pipelines.{name}", f"is already defined in {self.places[name]}")
             for name in pipelines
             if name in self.places
         ]
         both = {**self.pipelines, **pipelines}
         places = {**self.places, **dict.fromkeys(pipelines, path)}
-        problems += references_wrong(both, places)
+        problems += reference_problems(both, places)
         if not problems:
-            problems += param_values.references_wrong(both, places)
+            problems += param_reference_problems(both, places)
         if problems:
             raise ConfigError(problems=problems)
         return Catalog(pipelines=both, places=places, default=self.default, notices=self.notices)
@@ -65,12 +65,12 @@ def load_catalog(root: str, project: str | None) -> Catalog:
     """Read the project's pipelines.
 
     Args:
-        root: the root; its ``codex.orchestrator.json`` is read where the project's file has no
+        root: the root; its ``codex.orchestrator.json`` is read if the project's file has no
             pipelines.
-        project: the project's file, TOML or the origin's JSON; None where there is none.
+        project: the project's file, TOML or the origin's JSON; None if there is none.
 
     Raises:
-        ConfigError: everything that is wrong.
+        ConfigError: every problem.
     """
     if project is not None and is_json(project):
         return _of_origin(project)
@@ -89,7 +89,9 @@ def _of_origin(path: str) -> Catalog:
     pipelines, default, notices = read_origin(path)
     catalog = EMPTY.joined(pipelines, path)
     if default is not None and default not in pipelines:
-        raise ConfigError(problems=[Problem(path, "defaultPipeline", unknown(default, pipelines))])
+        raise ConfigError(
+            problems=[Problem(path, "defaultPipeline", unknown_pipeline(default, pipelines))]
+        )
     return Catalog(
         pipelines=catalog.pipelines, places=catalog.places, default=default, notices=notices
     )

@@ -1,11 +1,11 @@
-"""What was read from the configuration and found right, so that it need not be checked again.
+"""A cache of the checked configuration, because a check costs three times as much as a `submit`.
 
-Checking costs three times what handing in a run does. ``.runs/.supervisor/remembered-<what>.json``
-holds the outcome beside all that it depends on: each file with its device, inode, size and times,
-or that it is not there; the variables that are settings; the flags; the program: its version, every
-module of ours, the libraries that check, and Python. Where any of that is another, nothing is
-remembered. It is a view: whoever reads the configuration replaces it, and it may be lost at any
-time. What depends on the values of secrets is never remembered.
+``.runs/.supervisor/remembered-<what>.json`` contains the result and a key of everything that it
+depends on: each file with its device, inode, size and times, or that it does not exist; the
+variables that are settings; the options; the program: its version, all our modules, the libraries
+that check, and Python. If any part differs, the cache is not used. It may be lost at any time;
+whoever reads the configuration writes it again. Results that depend on the values of secrets are
+never cached.
 """
 
 import contextlib
@@ -17,33 +17,33 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 import workers
-from supervisor.config.batches import Batch, Planned
+from supervisor.config.batches import Batch, PlannedRuns
 from supervisor.config.catalog import Catalog
 from supervisor.config.find_root import ORIGIN, PATHS, PREFIX, current_dir, user_file
 from supervisor.config.settings import Settings
 from supervisor.version import VERSION
 from workers.records.atomic import replace_file, to_line
 from workers.records.files import parse_object, read_bytes
-from workers.records.json_reader import JsonReader, to_plain
+from workers.records.json_reader import JsonReader, read_record, to_plain
 from workers.records.layout import Layout
 from workers.records.limits import RECORD_LIMIT_BYTES
 from workers.records.read_spec import read_pipeline
 from workers.records.typed_errors import TypedError
 
-# A file may be changed twice within one tick of the clock that stamps it, the second time unseen.
+# A second change within one tick of the clock that stamps a file cannot be seen.
 _SETTLED_S: Final = 2.0
-# Where our modules are: any of them may hold a default, a limit or a check.
+# Any of our modules may contain a default, a limit or a check.
 _PACKAGES = (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(workers.__file__))
 _LIBRARIES = ("pydantic", "pydantic_core")
 CacheKey = Mapping[str, Any]
 
 
 def cache_key(layout: Layout, project: str | None, flags: Mapping[str, Any]) -> CacheKey:
-    """All that settings and pipelines depend on. Call it before they are read.
+    """Everything that settings and pipelines depend on. Call it before they are read.
 
     Args:
         layout: the root.
-        project: the project's file, None where there is none.
+        project: the project's file, None if there is none.
         flags: settings of the command line.
     """
     environ = os.environ
@@ -53,7 +53,7 @@ def cache_key(layout: Layout, project: str | None, flags: Mapping[str, Any]) -> 
         "versions": [VERSION, sys.version],
         "program": _stamps(_program()),
         "files": _stamps(file for file in files if file is not None),
-        "names": sorted(names),  # one that is no setting may be a typo, and its value a secret
+        "names": sorted(names),  # an unknown one may be a typo, and its value a secret
         "variables": {name: environ[name] for name in names if _is_setting(name)},
         "here": current_dir() if any(map(_is_relative, names)) else "",
         "flags": dict(flags),
@@ -70,18 +70,18 @@ def _is_setting(name: str) -> bool:
 
 
 def batch_cache_key(key: CacheKey, path: str) -> CacheKey:
-    """All that a batch depends on, read beside a configuration with that key."""
+    """Everything that a batch depends on; ``key`` is that of its configuration."""
     path = os.path.realpath(path)
     return {**key, "files": [*key["files"], *_stamps((path,))]}
 
 
 def _program() -> Iterator[str]:
-    """The files of the program: our modules, and the main module of each library that checks."""
+    """The program's files: our modules, and the main module of each library that checks."""
     for package in _PACKAGES:
         yield from sorted(_modules(package))
     for name in _LIBRARIES:
-        found = find_spec(name)  # imports nothing
-        yield (found and found.origin) or name
+        spec = find_spec(name)  # imports nothing
+        yield (spec and spec.origin) or name
 
 
 def _modules(directory: str) -> Iterator[str]:
@@ -94,20 +94,20 @@ def _modules(directory: str) -> Iterator[str]:
 
 
 def _stamps(paths: Iterable[str]) -> list[Any]:
-    found: list[Any] = []
+    stamps: list[Any] = []
     for path in paths:
         try:
-            seen = os.stat(path)
+            stat = os.stat(path)
         except OSError:
-            found.append([path, None])
+            stamps.append([path, None])
         else:
-            times = (seen.st_mtime_ns, seen.st_ctime_ns)
-            found.append([path, seen.st_dev, seen.st_ino, seen.st_size, *times])
-    return found
+            times = (stat.st_mtime_ns, stat.st_ctime_ns)
+            stamps.append([path, stat.st_dev, stat.st_ino, stat.st_size, *times])
+    return stamps
 
 
 def cached_config(layout: Layout, key: CacheKey) -> tuple[Settings, Catalog] | None:
-    """Settings and pipelines as they were read from the very same; None where they were not."""
+    """Cached settings and pipelines, None if there are none of this key."""
     data = _load(layout, "configuration", key)
     with contextlib.suppress(TypedError, TypeError):
         if data is not None:
@@ -116,7 +116,7 @@ def cached_config(layout: Layout, key: CacheKey) -> tuple[Settings, Catalog] | N
 
 
 def cached_batch(layout: Layout, key: CacheKey) -> Batch | None:
-    """A batch as it was read from the very same; None where it was not."""
+    """A cached batch, None if there is none of this key."""
     data = _load(layout, "batch", key)
     if data is None:
         return None
@@ -125,19 +125,19 @@ def cached_batch(layout: Layout, key: CacheKey) -> Batch | None:
         return Batch(
             key=read.text("batch"),
             edition=read.text("edition"),
-            runs=tuple(_planned(item) for item in read.children("runs")),
+            runs=tuple(read_record(PlannedRuns, item) for item in read.children("runs")),
             catalog=_catalog(read),
         )
     return None
 
 
 def cache_config(layout: Layout, key: CacheKey, settings: Settings, catalog: Catalog) -> None:
-    """Keep what was read, where the root has a place for it; nobody misses it where it fails."""
+    """Cache settings and pipelines if the root has been used before; failures do not matter."""
     _save(layout, "configuration", key, {"settings": to_plain(settings), **_plain(catalog)})
 
 
 def cache_batch(layout: Layout, key: CacheKey, batch: Batch) -> None:
-    """Keep a batch, likewise."""
+    """Cache a batch, likewise."""
     content = {"batch": batch.key, "edition": batch.edition, "runs": to_plain(batch.runs)}
     _save(layout, "batch", key, {**content, **_plain(batch.catalog)})
 
@@ -177,15 +177,4 @@ def _catalog(read: JsonReader) -> Catalog:
         places=dict(read.pairs("places")),
         default=read.text_or_none("default"),
         notices=read.texts("notices"),
-    )
-
-
-def _planned(read: JsonReader) -> Planned:
-    return Planned(
-        pipeline=read.text("pipeline"),
-        task=read.text_or_none("task"),
-        count=read.integer("count"),
-        params=read.pairs("params"),
-        priority=read.integer("priority"),
-        group=read.text_or_none("group"),
     )

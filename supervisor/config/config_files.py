@@ -1,4 +1,4 @@
-"""Reading configuration files: bounded, regular files only, UTF-8, errors with line and column."""
+"""Reading configuration files: regular UTF-8 files up to 1 MiB; errors name line and column."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from supervisor.errors import ConfigError, Problem
 from workers.records.files import read_bytes
 from workers.records.typed_errors import TypedError
 
-SIZE_LIMIT_BYTES: Final = 1024 * 1024  # fault C7, C10: more is no configuration
-KEY_PARTS_LIMIT: Final = 32  # tomllib needs memory in the square of them: 300,000 end the process
+SIZE_LIMIT_BYTES: Final = 1024 * 1024  # fault C7, C10: a larger file is not a configuration
+KEY_PARTS_LIMIT: Final = 32  # tomllib needs memory in the square of it: 300,000 kill the process
 _PART: Final = r"""\.[ \t]*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
 _LONG_KEY: Final = re.compile(rf"(?:{_PART}){{{KEY_PARTS_LIMIT}}}")
 
@@ -24,10 +24,10 @@ def read_text(path: str) -> str:
     """Read a configuration file.
 
     Raises:
-        ConfigError: it is missing, no regular file, too large, or not UTF-8.
+        ConfigError: it is missing, not a regular file, too large, or not UTF-8.
     """
     try:
-        # A link is followed: people link their configuration. What it leads to must be a file.
+        # People link their configuration; the target must be a regular file.
         data = read_bytes(os.path.realpath(path), SIZE_LIMIT_BYTES)
     except FileNotFoundError:
         raise _fail(path, "does not exist") from None
@@ -47,21 +47,21 @@ def read_text(path: str) -> str:
 
 
 def read_toml(path: str) -> dict[str, Any]:
-    """Read a TOML file; ConfigError where it is none."""
+    """Read a TOML file; ConfigError if it is not one."""
     text = read_text(path)
     if _LONG_KEY.search(text):
-        raise _fail(path, f"holds a key of more than {KEY_PARTS_LIMIT} parts")
+        raise _fail(path, f"contains a key of more than {KEY_PARTS_LIMIT} parts")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _fail(path, f"is not valid TOML: {error}") from None
     except (RecursionError, ValueError) as error:
-        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise _fail(path, f"is not usable TOML: {why}") from None
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise _fail(path, f"is not usable TOML: {reason}") from None
 
 
 def read_json(path: str) -> dict[str, Any]:
-    """Read a JSON object; ConfigError where it is none, or holds a key twice."""
+    """Read a JSON object; ConfigError if it is not one, or contains a key twice."""
     text = read_text(path)
     doubled: list[str] = []
 
@@ -74,15 +74,15 @@ def read_json(path: str) -> dict[str, Any]:
         value = json.loads(text, object_pairs_hook=pairs)
         json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise _fail(path, f"is not valid JSON: {error.msg} (at {where})") from None
+        place = f"line {error.lineno}, column {error.colno}"
+        raise _fail(path, f"is not valid JSON: {error.msg} (at {place})") from None
     except UnicodeEncodeError:
-        raise _fail(path, "holds half of a surrogate pair (\\ud800 to \\udfff)") from None
+        raise _fail(path, "contains half of a surrogate pair (\\ud800 to \\udfff)") from None
     except (RecursionError, ValueError) as error:
-        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise _fail(path, f"is not usable JSON: {why}") from None
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise _fail(path, f"is not usable JSON: {reason}") from None
     if doubled:
-        raise _fail(path, f"holds the key {doubled[0]!r} twice in one object")
+        raise _fail(path, f"contains the key {doubled[0]!r} twice in one object")
     if not isinstance(value, dict):
-        raise _fail(path, "must hold a JSON object")
+        raise _fail(path, "must be a JSON object")
     return value

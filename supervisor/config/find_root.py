@@ -1,4 +1,4 @@
-"""Where the root is, and its configuration. No dependency: readers need it."""
+"""Finding the root and its configuration files."""
 
 import os
 from collections.abc import Mapping
@@ -37,16 +37,16 @@ def current_dir() -> str:
 
 
 def absolute(path: str) -> str:
-    """A path that does not depend on the current directory, without ``..``.
+    """An absolute path without ``..``.
 
     Raises:
-        NoCurrentDirectoryError: it is relative, and the current directory was deleted.
+        NoCurrentDirectoryError: the path is relative, and the current directory was deleted.
     """
     return os.path.normpath(path if os.path.isabs(path) else os.path.join(current_dir(), path))
 
 
 def is_named(root: str | None, config: str | None, environ: Mapping[str, str]) -> bool:
-    """Check whether the caller names the root, so that it is not searched for."""
+    """Check whether the caller names the root; otherwise it is searched for."""
     return bool(root or environ.get("SUPERVISOR_ROOT") or config)
 
 
@@ -56,20 +56,21 @@ def find_root(
     """Find the root.
 
     Args:
-        root: ``--root``, which wins.
-        config: ``--config``; the root is then the parent of its folder.
-        environ: its SUPERVISOR_ROOT comes second.
-        trust: whose records count when the root is searched for.
+        root: ``--root``.
+        config: ``--config``; its folder's parent is the root if neither ``root`` nor
+            SUPERVISOR_ROOT names one.
+        environ: the environment.
+        trust: whose records count in the search.
 
     Raises:
         NoCurrentDirectoryError: the current directory is needed and was deleted.
         RootTooLongError: there is no room below it for the paths of records.
     """
-    found = _find(root or environ.get("SUPERVISOR_ROOT"), config, trust)
-    length_bytes = len(os.fsencode(found))
+    path = _find(root or environ.get("SUPERVISOR_ROOT"), config, trust)
+    length_bytes = len(os.fsencode(path))
     if length_bytes > ROOT_LIMIT_BYTES:
-        raise RootTooLongError(root=found, bytes=length_bytes, limit=ROOT_LIMIT_BYTES)
-    return Layout(found)
+        raise RootTooLongError(root=path, bytes=length_bytes, limit=ROOT_LIMIT_BYTES)
+    return Layout(path)
 
 
 def _find(chosen: str | None, config: str | None, trust: Trust) -> str:
@@ -77,13 +78,13 @@ def _find(chosen: str | None, config: str | None, trust: Trust) -> str:
         return os.path.realpath(absolute(chosen))
     if config:
         folder = os.path.dirname(os.path.realpath(absolute(config)))
-        # The origin's JSON stands in the root itself, our TOML in a folder below it.
+        # The origin's JSON is in the root itself, our TOML in a folder below it.
         return folder if config.endswith(".json") else os.path.dirname(folder)
     return _upward(os.path.realpath(current_dir()), trust)
 
 
 def _upward(cwd: str, trust: Trust) -> str:
-    """The nearest directory with a configuration, or with records that are not another user's."""
+    """The nearest directory upward with a configuration, or with records of a trusted user."""
     at = cwd
     while True:
         if os.path.isfile(os.path.join(at, CONFIG)):
@@ -98,7 +99,7 @@ def _upward(cwd: str, trust: Trust) -> str:
 
 
 def project_file(root: str, config: str | None) -> str | None:
-    """The project's configuration: ``--config``, else the usual place if it is there."""
+    """The project's configuration: ``--config``, else config/supervisor.toml if it exists."""
     if config is not None:
         return absolute(config)
     path = os.path.join(root, CONFIG)
@@ -106,7 +107,7 @@ def project_file(root: str, config: str | None) -> str | None:
 
 
 def user_file(environ: Mapping[str, str]) -> str | None:
-    """The operator's own configuration, if it is there."""
+    """The user's own configuration, None if there is none."""
     base = environ.get("XDG_CONFIG_HOME", "")
     if not os.path.isabs(base):  # as the XDG specification says of relative ones
         if "HOME" not in environ:
@@ -122,14 +123,14 @@ def config_files(root: str, project: str | None, environ: Mapping[str, str]) -> 
     Args:
         root: the root.
         project: the project's file, None if there is none.
-        environ: names the operator's own file; empty to leave that out.
+        environ: the environment, which names the user's file; empty to leave that out.
     """
     files = (project, os.path.join(root, ORIGIN), user_file(environ))
     return tuple(file for file in files if file is not None)
 
 
 def is_json(path: str) -> bool:
-    """Tell by the name whether a file is JSON."""
+    """Check by its name whether a file is JSON."""
     return path.lower().endswith(".json")
 
 
@@ -139,12 +140,12 @@ def layout_of(root: str | None, config: str | None, *, writes: bool) -> Layout:
     Args:
         root: ``--root``.
         config: ``--config``.
-        writes: the verb writes to the root or runs what its configuration says. A root that is
-            named and belongs to another user may then only be read.
+        writes: the verb writes to the root or runs configured commands. False allows a root of
+            another user that the caller names.
 
     Raises:
-        ConfigError: ``--config`` names no file, or the configuration is another user's.
-        ForeignRootError: the root is another user's.
+        ConfigError: ``--config`` does not name a file, or another user's configuration.
+        ForeignRootError: the root belongs to another user.
         NoCurrentDirectoryError: the current directory is needed and was deleted.
     """
     layout, trust = find_layout(root, config)
@@ -161,7 +162,7 @@ def layout_of(root: str | None, config: str | None, *, writes: bool) -> Layout:
 
 
 def find_layout(root: str | None, config: str | None) -> tuple[Layout, Trust]:
-    """Find the root whoever it belongs to, and who is trusted; errors as ``layout_of``.
+    """Find the root, of any owner, and who is trusted; errors as ``layout_of``.
 
     For ``doctor``, which reports what ``layout_of`` refuses.
     """

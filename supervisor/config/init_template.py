@@ -1,8 +1,8 @@
-"""A first configuration for a project: its own checks as stages, as far as they can run here.
+"""A first configuration for a project: its own checks as stages, if their programs exist here.
 
-What is looked at are the files that name a project's checks: pyproject.toml, package.json,
-Cargo.toml, go.mod, a Makefile. A check whose program is not there is left out and told, so that
-what is written runs at once. Where nothing is found, a pipeline of two echoes shows the shape.
+The checks come from pyproject.toml, package.json, Cargo.toml, go.mod or a Makefile. A check whose
+program does not exist is left out and reported, so that the configuration runs at once. If there
+are no checks, a pipeline of two echoes serves as an example.
 """
 
 import json
@@ -16,104 +16,105 @@ from supervisor.config.config_files import read_text
 from supervisor.config.find_root import CONFIG, ORIGIN
 from supervisor.config.origin import read_origin
 from supervisor.errors import ConfigError
+from workers.records.atomic import write_all
 from workers.records.dataclass import dataclass
+from workers.records.files import CREATE
 
 BATCH: Final = os.path.join("config", "batches", "checks.toml")
 PIPELINE: Final = "checks"
-_NPM_NO_TEST: Final = "no test specified"  # what `npm init` writes: a script that only fails
+_NPM_NO_TEST: Final = "no test specified"  # the script that `npm init` writes, which only fails
 _TARGET: Final = re.compile(r"^(format-check|lint|typecheck|check|build|test)[ \t]*:(?!=)", re.M)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # at the head of a requirement
 _SCRIPTS: Final = ("lint", "typecheck", "build", "test")
-_TIMEOUT_S: Final = 1800  # nobody's lint; a first guess that ends what hangs within the hour
+_TIMEOUT_S: Final = 1800  # a first guess, to end a check that hangs within the hour
 
 Which = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that the project calls a check.
+    """A check of the project.
 
     Attributes:
-        command: an argv; its first word is looked for on PATH.
-        why: the file that led to it.
+        command: a program on PATH and its arguments.
+        source: the file that names the check.
     """
 
     id: str
     command: tuple[str, ...]
-    why: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starter:
-    """What to write, and what to say.
+    """A first configuration.
 
     Attributes:
-        files: path below the root to text, in the order in which they are to be written: the
-            configuration, which makes it a whole, comes last.
-        pipeline: what to run first.
-        found: what was made of the project's files, in words.
-        notices: what the operator should know.
+        files: path below the root to text, in writing order: the configuration comes last.
+        pipeline: the pipeline to run first.
+        checks: descriptions of the checks, for people.
+        notices: messages for the operator.
     """
 
     files: dict[str, str]
     pipeline: str
-    found: tuple[str, ...]
+    checks: tuple[str, ...]
     notices: tuple[str, ...]
 
 
 def starter_for(root: str, which: Which) -> Starter:
-    """Look at a project and compose its first configuration.
+    """Compose the first configuration of a project.
 
     Args:
         root: its directory.
-        which: where a program is, None where it is not there.
+        which: finds a program; None if it does not exist.
 
     Raises:
-        ConfigError: the root's ``codex.orchestrator.json`` is wrong.
+        ConfigError: every problem of the root's ``codex.orchestrator.json``.
     """
     if os.path.lexists(os.path.join(root, ORIGIN)):
         pipelines, default, notices = read_origin(os.path.join(root, ORIGIN))
         if pipelines:
-            return _beside_origin(default or next(iter(pipelines)), len(pipelines), notices)
+            return _next_to_origin(default or next(iter(pipelines)), len(pipelines), notices)
     checks, missing, seen = [], [], set()
     for check in _checks(root):
         if check.id in seen:
-            continue  # an earlier file speaks for it
+            continue  # an earlier file has it, too
         if which(check.command[0]) is None:
             missing.append(
-                f"{check.why} suggests '{' '.join(check.command)}', but {check.command[0]!r} is "
-                "not on PATH: left out"
+                f"{check.source} suggests '{' '.join(check.command)}', but {check.command[0]!r} is "
+                "not on PATH; it is left out"
             )
             continue
         seen.add(check.id)
         checks.append(check)
-    found = tuple(f"{check.id}: {' '.join(check.command)}  ({check.why})" for check in checks)
+    shown = tuple(f"{check.id}: {' '.join(check.command)}  ({check.source})" for check in checks)
     if not checks:
         checks = [
-            Check(id="hello", command=("echo", "hello from the first stage"), why=""),
-            Check(id="goodbye", command=("echo", "and from the second"), why=""),
+            Check(id="hello", command=("echo", "hello from the first stage"), source=""),
+            Check(id="goodbye", command=("echo", "and from the second"), source=""),
         ]
-        found = ("nothing that names checks: two stages that say hello",)
+        shown = ("no file that names checks: the example has two stages that print a line",)
     return Starter(
         files={BATCH: _batch(PIPELINE), CONFIG: _config(checks)},
         pipeline=PIPELINE,
-        found=found,
+        checks=shown,
         notices=tuple(missing),
     )
 
 
-def _beside_origin(pipeline: str, count: int, notices: tuple[str, ...]) -> Starter:
-    """The origin's file keeps the pipelines; ours holds the settings beside it."""
+def _next_to_origin(pipeline: str, count: int, notices: tuple[str, ...]) -> Starter:
+    """The origin's file keeps the pipelines; ours has only settings."""
     return Starter(
         files={BATCH: _batch(pipeline), CONFIG: _config([])},
         pipeline=pipeline,
-        found=(f"{ORIGIN}: its {count} pipelines are read as they stand",),
+        checks=(f"{ORIGIN}: its {count} pipelines are used as they are",),
         notices=notices,
     )
 
 
 def _text(path: str) -> str:
-    """A file of the project; what cannot be read names no check: its own tools will complain."""
+    """A file of the project, "" if it cannot be read: its own tools will report it."""
     try:
         return read_text(path)
     except ConfigError:
@@ -121,21 +122,21 @@ def _text(path: str) -> str:
 
 
 def _checks(root: str) -> Iterator[Check]:
-    """Every check that the project's files name, the most telling file first."""
+    """Every check that the project's files name."""
     yield from _python(root)
     yield from _node(root)
     if os.path.isfile(os.path.join(root, "Cargo.toml")):
-        yield Check(id="format", command=("cargo", "fmt", "--check"), why="Cargo.toml")
-        yield Check(id="build", command=("cargo", "build"), why="Cargo.toml")
-        yield Check(id="test", command=("cargo", "test"), why="Cargo.toml")
+        yield Check(id="format", command=("cargo", "fmt", "--check"), source="Cargo.toml")
+        yield Check(id="build", command=("cargo", "build"), source="Cargo.toml")
+        yield Check(id="test", command=("cargo", "test"), source="Cargo.toml")
     if os.path.isfile(os.path.join(root, "go.mod")):
-        yield Check(id="vet", command=("go", "vet", "./..."), why="go.mod")
-        yield Check(id="test", command=("go", "test", "./..."), why="go.mod")
+        yield Check(id="vet", command=("go", "vet", "./..."), source="go.mod")
+        yield Check(id="test", command=("go", "test", "./..."), source="go.mod")
     for name in ("GNUmakefile", "makefile", "Makefile"):
         path = os.path.join(root, name)
         if os.path.isfile(path):
             for target in dict.fromkeys(_TARGET.findall(_text(path))):
-                yield Check(id=target, command=("make", target), why=name)
+                yield Check(id=target, command=("make", target), source=name)
             return
 
 
@@ -150,7 +151,7 @@ def _python(root: str) -> Iterator[Check]:
     for name, command, tool, files in wanted:
         other = next((f for f in files if os.path.isfile(os.path.join(root, f))), None)
         if tool in named or other is not None:
-            yield Check(id=name, command=command, why=other or "pyproject.toml")
+            yield Check(id=name, command=command, source=other or "pyproject.toml")
 
 
 def _pyproject(path: str) -> dict[str, Any]:
@@ -168,13 +169,13 @@ def _table(above: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _developing(project: dict[str, Any]) -> Iterator[str]:
-    """The distributions that the project is developed with: of its groups and of its extras."""
+    """The distributions of the project's dependency groups and extras."""
     extras = _table(_table(project, "project"), "optional-dependencies")
     for wanted in (*_table(project, "dependency-groups").values(), *extras.values()):
         for requirement in wanted if isinstance(wanted, list) else ():
-            found = _NAME.match(requirement) if isinstance(requirement, str) else None
-            if found is not None:
-                yield found[0].lower()
+            name = _NAME.match(requirement) if isinstance(requirement, str) else None
+            if name is not None:
+                yield name[0].lower()
 
 
 def _node(root: str) -> Iterator[Check]:
@@ -193,7 +194,7 @@ def _node(root: str) -> Iterator[Check]:
     for name in _SCRIPTS:
         text = scripts.get(name)
         if isinstance(text, str) and _NPM_NO_TEST not in text:
-            yield Check(id=name, command=(by, "run", name), why="package.json")
+            yield Check(id=name, command=(by, "run", name), source="package.json")
 
 
 def _config(checks: list[Check]) -> str:
@@ -202,18 +203,18 @@ def _config(checks: list[Check]) -> str:
         "# Settings and pipelines. 'supervisor schema config' describes every key to an editor.",
         "",
         "[supervisor]",
-        'batch = "batches/checks.toml"  # what a bare `supervisor start` runs',
+        'batch = "batches/checks.toml"  # batch that `supervisor start` runs by default',
         "# max_runs = 50                # runs at once",
     ]
     if checks:
         lines += ["", f"[pipelines.{PIPELINE}]", 'title = "Checks"']
     for check in checks:
-        words = ", ".join(json.dumps(word, ensure_ascii=False) for word in check.command)
+        argv = ", ".join(json.dumps(argument, ensure_ascii=False) for argument in check.command)
         lines += [
             "",
             f"[[pipelines.{PIPELINE}.stages]]",
             f'id = "{check.id}"',
-            f"command = [{words}]",
+            f"command = [{argv}]",
             f"timeout_s = {_TIMEOUT_S}",
         ]
     return "\n".join(lines) + "\n"
@@ -222,6 +223,34 @@ def _config(checks: list[Check]) -> str:
 def _batch(pipeline: str) -> str:
     return (
         "#:schema ../schema/batch.json\n"
-        "# Runs to make together; one [[runs]] for each pipeline.\n\n"
+        "# Runs to start together; one [[runs]] for each pipeline.\n\n"
         f'[[runs]]\npipeline = "{pipeline}"\ntask = "checks"\n'
     )
+
+
+def write_new(path: str, text: str) -> bool:
+    """Write a file that does not exist yet, and the missing directories above it.
+
+    Args:
+        path: the file. Unlike a record it gets the mode of the operator's umask.
+        text: its content.
+
+    Returns:
+        False if something exists there, which is left as it is.
+
+    Raises:
+        OSError: it could not be written; nothing of it is left.
+    """
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    try:
+        fd = os.open(path, CREATE, 0o666)
+    except FileExistsError:
+        return False
+    try:
+        write_all(fd, text.encode())
+    except OSError:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(fd)
+    return True

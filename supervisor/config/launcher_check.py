@@ -1,53 +1,41 @@
-"""What a launcher needs of this machine before it is used: what is missing is told, with its mend.
+"""What a launcher needs on this host before it is used.
 
-Nothing of an engine is imported here: an agent, a process of its own, does that. What looks for
-one is imported where a launcher needs it, which most do not.
+No engine is imported here: its agent, a process of its own, does that.
 """
 
 from typing import Final
 
 from supervisor.config.settings import Settings
 from supervisor.errors import ConfigError, Problem
-from workers.records.dataclass import dataclass
 
 INSTALL_DASK: Final = "pip install 'pipeline-supervisor[dask]'"
 SLURM_PROGRAMS: Final = ("sbatch", "squeue", "scancel")
 
 
-@dataclass(frozen=True, slots=True)
-class Lack:
-    """What a launcher lacks here, and what to do."""
-
-    what: str
-    mend: str
-
-
-def missing_for(launcher: str) -> Lack | None:
-    """What a launcher lacks here; None where it can be used."""
+def missing_for(launcher: str) -> tuple[str, str] | None:
+    """What is missing for a launcher and how to fix it; None if it can be used."""
     if launcher == "dask":
         import importlib.util
 
         if importlib.util.find_spec("distributed") is None:
-            return Lack("Dask is not installed beside this program", INSTALL_DASK)
+            return "Dask is not installed in this program's environment", INSTALL_DASK
     if launcher == "slurm":
         import shutil
 
-        unfound = [name for name in SLURM_PROGRAMS if shutil.which(name) is None]
-        if unfound:
-            return Lack(
-                f"{', '.join(unfound)} not found on the PATH",
-                "install Slurm's commands on this host, or start the supervisor where they are",
-            )
+        missing = [name for name in SLURM_PROGRAMS if shutil.which(name) is None]
+        if missing:
+            fix = "install Slurm's commands, or start the supervisor on a host that has them"
+            return f"{', '.join(missing)} not found on PATH", fix
     return None
 
 
-def check_engine(settings: Settings) -> None:
+def check_launcher(settings: Settings) -> None:
     """Refuse a launcher that cannot be used here, before anything is created.
 
     Raises:
-        ConfigError: it cannot; the one problem says what to do.
+        ConfigError: something is missing; the message says how to fix it.
     """
-    lack = missing_for(settings.launcher)
-    if lack is not None:
-        why = f"{lack.what}; {lack.mend}"
-        raise ConfigError(problems=[Problem(f'launcher = "{settings.launcher}"', "", why)])
+    missing = missing_for(settings.launcher)
+    if missing is not None:
+        source = f'launcher = "{settings.launcher}"'
+        raise ConfigError(problems=[Problem(source, "", "; ".join(missing))])

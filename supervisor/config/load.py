@@ -1,4 +1,4 @@
-"""What every verb that needs the configuration begins with: all of it read, or every error told."""
+"""Reading the configuration for a verb: all of it, or every error at once."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -16,14 +16,12 @@ from supervisor.config.config_cache import (
     cached_batch,
     cached_config,
 )
-from supervisor.config.env_options import given_variables
 from supervisor.config.find_root import is_named, layout_of, project_file
-from supervisor.config.groups import groups_wrong, groups_wrong_in
-from supervisor.config.param_values import words_of
+from supervisor.config.option_values import read_params, read_variables
+from supervisor.config.references import declared_problems, unknown_group
 from supervisor.config.run_specs import RunOptions
-from supervisor.config.secrets import MEND, hooks_written_down, told_in, written_down
+from supervisor.config.secrets import contains, hook_secret_problems, secret_problems, secrets_in
 from supervisor.config.settings import Settings
-from supervisor.config.stage_needs import uses_wrong
 from supervisor.config.trust import check_configuration, trust_of
 from supervisor.errors import ConfigError, Problem, RunRemovedError, UsageError
 from supervisor.report.text.output import print_error
@@ -34,13 +32,13 @@ from workers.records.spec import AfterSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedConfig:
-    """The root and what was written down for it.
+    """A root and its configuration.
 
     Attributes:
-        project: the file that says so.
-        key: all that it depends on.
+        project: the project's file, None if there is none.
+        key: identifies everything that the configuration depends on.
         writes: as for ``load_config``.
-        named: the caller names the root or ``--config``.
+        named: the caller named the root or ``--config``.
     """
 
     layout: Layout
@@ -55,7 +53,7 @@ class LoadedConfig:
         """The batch of the command line, else of the settings, else None.
 
         Raises:
-            ConfigError: it is wrong, or holds a secret.
+            ConfigError: every problem of the batch, secrets in it included.
         """
         path = batch_path(given, self.settings.batch)
         if path is None:
@@ -65,28 +63,30 @@ class LoadedConfig:
             named = self.named or given is not None
             check_configuration((path,), self.layout.root, trust, named=named)
         key = batch_cache_key(self.key, path)
-        known = cached_batch(self.layout, key)
+        cached = cached_batch(self.layout, key)
         try:
-            found = known or load_batch(path, root=self.layout.root, catalog=self.catalog)
+            batch = cached or load_batch(path, root=self.layout.root, catalog=self.catalog)
         except ConfigError as error:
             if given is not None:
                 raise
             raise ConfigError(problems=map(_of_setting, error.problems)) from None
-        pipelines, places = found.catalog.pipelines, found.catalog.places
-        told = written_down(pipelines.values(), places, self.settings.secrets, os.environ)
-        if known is None:
-            told += groups_wrong(pipelines, places, self.settings.groups)
-            told += uses_wrong(pipelines, places, self.settings.slots)
-            told += groups_wrong_in(found, path, self.settings.groups)
-        for index, run in enumerate(found.runs):
-            for name in told_in(dict(run.params), self.settings.secrets, os.environ):
-                what = f"holds the value of the secret {name}: {MEND}"
-                told.append(Problem(path, f"runs[{index}].params", what))
-        if told:
-            raise ConfigError(problems=told)
-        if known is None and self.writes:
-            cache_batch(self.layout, key, found)
-        return found
+        pipelines, places = batch.catalog.pipelines, batch.catalog.places
+        secrets, groups = self.settings.secrets, self.settings.groups
+        problems = secret_problems(pipelines.values(), places, secrets, os.environ)
+        if cached is None:
+            slots = self.settings.slots
+            problems += declared_problems(pipelines, places, groups=groups, slots=slots)
+        for index, run in enumerate(batch.runs):
+            if run.group is not None and run.group not in groups:
+                text = unknown_group(run.group, groups)
+                problems.append(Problem(path, f"runs[{index}].group", text))
+            for name in secrets_in(dict(run.params), secrets, os.environ):
+                problems.append(Problem(path, f"runs[{index}].params", contains(name)))
+        if problems:
+            raise ConfigError(problems=problems)
+        if cached is None and self.writes:
+            cache_batch(self.layout, key, batch)
+        return batch
 
     def run_options(
         self,
@@ -99,44 +99,43 @@ class LoadedConfig:
         env: Iterable[str] = (),
         cwd: str | None = None,
     ) -> RunOptions:
-        """What the command line says of the runs to make.
+        """Read the options of ``run`` and ``submit``.
 
         Args:
             task: ``--task``.
             params: ``--param``, each ``NAME=VALUE``.
             priority: ``--priority``.
             group: ``--group``.
-            after: ``--after``, each as people name a run.
+            after: ``--after``, each an id, a prefix, or "latest".
             env: ``--env``, each ``NAME`` or ``NAME=VALUE``.
-            cwd: where a command behind ``--`` runs.
+            cwd: working directory of a command after ``--``.
 
         Raises:
-            UsageError: it cannot be read, holds a secret, or names a run that could be several.
-            UnknownRunError: no run is called as ``after`` says.
+            UsageError: an option is not valid, contains a secret, or names several runs.
+            UnknownRunError: a run of ``after`` does not exist.
         """
-        given = words_of(params)
-        for name, value in given.items():
-            told = told_in(value, self.settings.secrets, os.environ)
-            if told:
+        values = read_params(params)
+        for name, value in values.items():
+            secrets = secrets_in(value, self.settings.secrets, os.environ)
+            if secrets:
                 raise UsageError(
-                    reason=f"param {name!r} contains the value of the secret {told[0]}, which "
-                    f"would be recorded: let the command read {told[0]} from its environment"
+                    reason=f"param {name!r} contains the value of the secret {secrets[0]}, which "
+                    f"would be recorded: let the command read {secrets[0]} from its environment"
                 )
-        found = dict.fromkeys(self._leader(name) for name in after)
-        leaders = tuple(AfterSpec(run_id=run_id, task_id=task_id) for task_id, run_id in found)
+        runs = dict.fromkeys(self._dependency(name) for name in after)
         return RunOptions(
             task=task,
-            params=given,
+            params=values,
             priority=priority,
             group=group,
-            after=leaders,
-            env=given_variables(env, self.settings.secrets, os.environ),
+            after=tuple(AfterSpec(run_id=run_id, task_id=task_id) for task_id, run_id in runs),
+            env=read_variables(env, self.settings.secrets, os.environ),
             cwd=cwd,
         )
 
-    def _leader(self, name: str) -> tuple[str, str]:
-        """Task and run id of a run to follow; its history is enough to tell how it ended."""
-        from supervisor.report.read.find_run import find_run  # most runs follow nobody
+    def _dependency(self, name: str) -> tuple[str, str]:
+        """Task and run id of a run to wait for; its history suffices to know how it ended."""
+        from supervisor.report.read.find_run import find_run  # most runs wait for none
 
         try:
             return find_run(self.layout, name)
@@ -145,7 +144,7 @@ class LoadedConfig:
 
 
 def _of_setting(problem: Problem) -> Problem:
-    """Name the setting as well if a batch as a whole cannot be read."""
+    """Name the setting, too, if a batch as a whole cannot be read."""
     if problem.key_path:
         return problem
     return replace(problem, message=f"{problem.message}; the setting 'batch' names it")
@@ -164,24 +163,25 @@ def load_config(
     Args:
         root: ``--root``.
         config: ``--config``.
-        writes: the verb creates runs; False for one that only checks, which leaves no file behind.
-        tell: who is told of keys that are ignored.
+        writes: the verb creates runs; False if it only checks and leaves no file behind.
+        tell: prints a notice about ignored keys.
         **flags: settings given on the command line; None means not given.
 
     Raises:
-        ConfigError: everything that is wrong in any file, at once; nothing was created.
-        ForeignRootError: the root is another user's.
+        ConfigError: every problem of every file; nothing was created.
+        ForeignRootError: the root belongs to another user.
     """
     layout = layout_of(root, config, writes=writes)
     project, given = project_file(layout.root, config), _given(flags)
     key = cache_key(layout, project, given)
-    known = cached_config(layout, key)
-    settings, catalog = known or _read(layout, project, given)
-    told = written_down(catalog.pipelines.values(), catalog.places, settings.secrets, os.environ)
-    told += hooks_written_down(settings, project or "settings", os.environ)
-    if told:
-        raise ConfigError(problems=told)
-    if known is None and writes:
+    cached = cached_config(layout, key)
+    settings, catalog = cached or _read(layout, project, given)
+    pipelines = catalog.pipelines.values()
+    problems = secret_problems(pipelines, catalog.places, settings.secrets, os.environ)
+    problems += hook_secret_problems(settings, project or "settings", os.environ)
+    if problems:
+        raise ConfigError(problems=problems)
+    if cached is None and writes:
         cache_config(layout, key, settings, catalog)
     for notice in catalog.notices:
         tell(notice)
@@ -197,7 +197,7 @@ def load_config(
 
 
 def settings_of(layout: Layout, config: str | None, **flags: Any) -> Settings:  # noqa: ANN401
-    """Read the settings alone, whatever the pipelines are like.
+    """Read the settings alone, even if the pipelines are wrong.
 
     Args:
         layout: the root.
@@ -205,12 +205,12 @@ def settings_of(layout: Layout, config: str | None, **flags: Any) -> Settings:  
         **flags: as for ``load_config``.
 
     Raises:
-        ConfigError: everything that is wrong in them.
+        ConfigError: every problem of the settings.
     """
     project, given = project_file(layout.root, config), _given(flags)
-    known = cached_config(layout, cache_key(layout, project, given))
-    if known is not None:
-        return known[0]
+    cached = cached_config(layout, cache_key(layout, project, given))
+    if cached is not None:
+        return cached[0]
     from supervisor.config.load_settings import load_settings
 
     return load_settings(flags=given, project=project, environ=os.environ)
@@ -223,7 +223,7 @@ def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
 def _read(
     layout: Layout, project: str | None, flags: Mapping[str, Any]
 ) -> tuple[Settings, Catalog]:
-    """Read and check everything; ConfigError with all that is wrong."""
+    """Read and check everything; ConfigError with every problem."""
     from supervisor.config.load_settings import load_settings
 
     problems: list[Problem] = []
@@ -238,10 +238,9 @@ def _read(
         problems += [p for p in error.problems if p not in problems]
     if settings is None or catalog is None:
         raise ConfigError(problems=problems)
-    told = [
-        *groups_wrong(catalog.pipelines, catalog.places, settings.groups),
-        *uses_wrong(catalog.pipelines, catalog.places, settings.slots),
-    ]
-    if told:
-        raise ConfigError(problems=told)
+    problems += declared_problems(
+        catalog.pipelines, catalog.places, groups=settings.groups, slots=settings.slots
+    )
+    if problems:
+        raise ConfigError(problems=problems)
     return settings, catalog

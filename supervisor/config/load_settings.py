@@ -147,7 +147,7 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[
         if key in Settings.__dataclass_fields__:
             typed = _typed(key, text)
             if typed is None:
-                kinds = {int: "a whole number", float: "a number"}
+                kinds = {int: "an integer", float: "a number"}
                 listed = 'names of environment variables: A,B or ["A", "B"]'
                 kind = kinds.get(_annotation(key), listed)
                 kind = "names with their numbers: gpu=2,disk=4" if key in _COUNTED else kind

@@ -72,7 +72,7 @@ def _param(value: str) -> str:
 
 def _scalar(value: object) -> object:
     if not isinstance(value, str | int | float):
-        raise ValueError("must be text, a number, or true or false")  # noqa: TRY004 - pydantic
+        raise ValueError("must be a string, a number, or true or false")  # noqa: TRY004 - pydantic
     return _no_nul(value) if isinstance(value, str) else value
 
 

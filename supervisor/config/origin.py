@@ -1,8 +1,8 @@
-"""The origin's ``codex.orchestrator.json``, read as it is.
+"""The origin's ``codex.orchestrator.json``.
 
-Pipelines are a list, stages may refer to named sets of stages, ``timeoutMs`` is in milliseconds and
-a stage that may fail says ``allowFailure`` or ``optional``. What belongs to other parts of that
-product is left out, with one notice that names it.
+Pipelines are a list, stages may refer to named sets of stages, ``timeoutMs`` is in milliseconds,
+and a stage that may fail has ``allowFailure`` or ``optional``. Keys of other parts of that product
+are ignored, with one notice that names them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,17 +23,17 @@ class _Loose(BaseModel):
 
 
 def _plain_values(value: dict[str, Any]) -> dict[str, str]:
-    """Node.js turns numbers and truth values of an environment into text."""
-    found = {}
+    """Node.js turns numbers and booleans of an environment into strings."""
+    texts = {}
     for name, item in value.items():
         if not name or "=" in name or "\0" in name:
             raise ValueError(f"{name!r} cannot be the name of an environment variable")
         if isinstance(item, bool):
             item = "true" if item else "false"
         if not isinstance(item, str | int | float) or "\0" in str(item):
-            raise ValueError(f"the value of {name} must be text")
-        found[name] = str(item)
-    return found
+            raise ValueError(f"the value of {name} must be a string")
+        texts[name] = str(item)
+    return texts
 
 
 class _Command(_Loose):
@@ -86,7 +86,7 @@ def read_origin(path: str) -> tuple[dict[str, PipelineSpec], str | None, tuple[s
         Pipelines by id, the default one's id, and notices for the operator.
 
     Raises:
-        ConfigError: everything that is wrong.
+        ConfigError: every problem.
     """
     from pydantic import ValidationError
 
@@ -136,14 +136,14 @@ def _expand(
 
 
 def _distinct(stages: list[StageSpec]) -> list[StageSpec]:
-    """The origin lets two stages share an id; their files may not."""
+    """Give stages with the same id different ones; the origin allows it, our files do not."""
     seen: dict[str, int] = {}
-    found = []
+    distinct = []
     for stage in stages:
         number = seen.get(stage.id.lower(), 0) + 1
         seen[stage.id.lower()] = number
-        found.append(stage if number == 1 else replace(stage, id=f"{stage.id[:90]}-{number}"))
-    return found
+        distinct.append(stage if number == 1 else replace(stage, id=f"{stage.id[:90]}-{number}"))
+    return distinct
 
 
 def _stage(item: _Command | _Sub) -> StageSpec:
@@ -168,7 +168,7 @@ def _stage(item: _Command | _Sub) -> StageSpec:
 
 
 def _notices(path: str, data: Mapping[str, Any]) -> tuple[str, ...]:
-    """One line that names the keys which are not ours."""
+    """One line that names the ignored keys."""
     ignored = set(data) - set(_File.model_fields)
     stages = [stage for items in (data.get("stageSets") or {}).values() for stage in items]
     for pipeline in data["pipelines"]:

@@ -1,30 +1,30 @@
-"""Parameters: from what was given to the text that commands see, and what is wrong with it.
+"""Parameters: from a value to the text that commands get, and the problems of a value.
 
-A value is never part of a message: somebody may have given a secret.
+No message contains a value: it could be a secret.
 """
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from supervisor.config.suggest import near
-from supervisor.errors import Problem, UsageError
+from supervisor.errors import Problem
 from workers.records.params import param_names
 from workers.records.spec import Pairs, ParamSpec, PipelineSpec, StageSpec
 
-VALUE_LIMIT_BYTES: Final = 65_536  # half of what Linux takes as one word (MAX_ARG_STRLEN)
-_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")
-_NAMES: Final = {
-    "string": "text",
-    "integer": "a whole number",
+VALUE_LIMIT_BYTES: Final = 65_536  # half of Linux's limit for one argument (MAX_ARG_STRLEN)
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,30}")
+_TYPES: Final = {
+    "string": "a string",
+    "integer": "an integer",
     "number": "a finite number",
     "boolean": "true or false",
 }
 
 
 def text_of(kind: str, value: object) -> str | None:
-    """A value of TOML as commands see it, None where it is not of this type."""
+    """A value of TOML as commands get it, None if it is not of this type."""
     match kind, value:
         case "boolean", bool():
             return "true" if value else "false"
@@ -38,91 +38,62 @@ def text_of(kind: str, value: object) -> str | None:
             return None
 
 
-def text_read(kind: str, text: str) -> str | None:
-    """A value of the command line as commands see it, None where it is not of this type."""
+def _text_read(kind: str, text: str) -> str | None:
+    """A value of the command line as commands get it, None if it is not of this type."""
     match kind:
         case "string":
             return text
         case "boolean":
             return text if text in ("true", "false") else None
         case "integer":
-            return str(int(text)) if _WHOLE.fullmatch(text) else None
+            return str(int(text)) if _INTEGER.fullmatch(text) else None
         case _:
             try:
-                value = int(text) if _WHOLE.fullmatch(text) else float(text)
+                value = int(text) if _INTEGER.fullmatch(text) else float(text)
             except ValueError:
                 return None
             return text_of("number", value)
 
 
-def _is_utf_8(text: str) -> bool:
-    """Check whether a word of the command line is text that any record can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def words_of(words: Iterable[str]) -> dict[str, str]:
-    """``NAME=VALUE`` as the command line has it; UsageError where one is not, or comes twice."""
-    found: dict[str, str] = {}
-    wrong = []
-    for place, word in enumerate(words, 1):
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            wrong.append(f"--param number {place} must be NAME=VALUE")
-        elif not _is_utf_8(word):
-            wrong.append(f"--param number {place} is not UTF-8 text")
-        elif name in found:
-            wrong.append(f"param {name!r} is given twice")
-        found[name] = value
-    if wrong:
-        raise UsageError(reason="\n".join(wrong))
-    return found
-
-
-def resolved(pipeline: PipelineSpec, given: Mapping[str, object], *, typed: bool) -> Pairs:
-    """The value of every parameter of a run; call where ``wrong_with`` finds nothing.
+def resolve_params(pipeline: PipelineSpec, given: Mapping[str, object], *, typed: bool) -> Pairs:
+    """The value of every parameter of a run; call it if ``param_problems`` finds none.
 
     Args:
         pipeline: what is to run.
-        given: by name.
-        typed: the values are TOML's; False where they are text of the command line.
+        given: values by name.
+        typed: the values are TOML's; False if they are text of the command line.
     """
-    found = []
+    params = []
     for item in pipeline.takes:
-        text = item.default
-        if item.name in given:
-            value = given[item.name]
-            text = text_of(item.type, value) if typed else text_read(item.type, str(value))
+        text = _text(item, given[item.name], typed=typed) if item.name in given else item.default
         if text is not None:
-            found.append((item.name, text))
-    return tuple(found)
+            params.append((item.name, text))
+    return tuple(params)
 
 
-def wrong_with(
+def param_problems(
     pipeline: PipelineSpec, given: Mapping[str, object], *, typed: bool
 ) -> Iterator[tuple[str, str]]:
-    """What is wrong with the values that were given: the parameter's name, and why."""
+    """Check the values of a run's parameters: the name of each wrong one, and a message."""
     takes = {item.name: item for item in pipeline.takes}
     for name in given:
         if name not in takes:
             yield name, _unknown(name, takes, pipeline.id)
     for item in pipeline.takes:
-        if item.name not in given:
-            if item.default is None:
-                yield item.name, f"is missing; it must be {_wanted(item)}"
-            continue
-        value = given[item.name]
-        text = text_of(item.type, value) if typed else text_read(item.type, str(value))
-        why = why_unfit(item, text)
-        if why is not None:
-            yield item.name, why
+        if item.name in given:
+            problem = _value_problem(item, _text(item, given[item.name], typed=typed))
+            if problem is not None:
+                yield item.name, problem
+        elif item.default is None:
+            yield item.name, f"is missing; it must be {_wanted(item)}"
 
 
-def why_unfit(item: ParamSpec, text: str | None) -> str | None:
-    """Why a parameter cannot have a value; None where it can. ``text`` None: of another type."""
+def _text(item: ParamSpec, value: object, *, typed: bool) -> str | None:
+    return text_of(item.type, value) if typed else _text_read(item.type, str(value))
+
+
+def _value_problem(item: ParamSpec, text: str | None) -> str | None:
+    """Check one value; ``text`` is None if it is of another type. Returns a message or None."""
     if text is None or (item.choices and text not in item.choices):
         return f"must be {_wanted(item)}"
     if "\0" in text:
@@ -133,7 +104,7 @@ def why_unfit(item: ParamSpec, text: str | None) -> str | None:
 
 
 def _wanted(item: ParamSpec) -> str:
-    return f"one of {', '.join(item.choices)}" if item.choices else _NAMES[item.type]
+    return f"one of {', '.join(item.choices)}" if item.choices else _TYPES[item.type]
 
 
 def _unknown(name: str, takes: Mapping[str, ParamSpec], pipeline_id: str) -> str:
@@ -144,64 +115,59 @@ def _unknown(name: str, takes: Mapping[str, ParamSpec], pipeline_id: str) -> str
     return f"is unknown; pipeline {pipeline_id} {listed}"
 
 
-def references_wrong(
+def param_reference_problems(
     pipelines: Mapping[str, PipelineSpec], places: Mapping[str, str]
 ) -> Iterator[Problem]:
-    """Parameters that stages name and nobody declares, or that a sub-pipeline cannot take."""
+    """Check parameters that stages name: declared, and accepted by the sub-pipeline."""
     for name, pipeline in pipelines.items():
         takes = {item.name: item for item in pipeline.takes}
         for index, stage in enumerate(pipeline.stages):
             at = f"pipelines.{name}.stages[{index}]"
-            for key, why in _stage(stage, takes, pipelines, pipeline.id):
-                yield Problem(places[name], f"{at}.{key}", why)
+            for key, text in _stage_problems(stage, takes, pipelines, pipeline.id):
+                yield Problem(places[name], f"{at}.{key}", text)
 
 
-def _stage(
+def _stage_problems(
     stage: StageSpec,
     takes: Mapping[str, ParamSpec],
     pipelines: Mapping[str, PipelineSpec],
     pipeline_id: str,
 ) -> Iterator[tuple[str, str]]:
     if isinstance(stage.command, str) and param_names(stage.command):
-        why = 'a shell\'s text is never filled in: write "$SUPERVISED_PARAM_<NAME>", or a list'
-        yield "command", why
-    words = stage.command if isinstance(stage.command, tuple) else ()
-    for word in (*words, *(text for _, text in stage.params)):
-        for name in param_names(word):
+        text = 'is a string for the shell, in which no parameter is replaced: use "$SUPERVISED_'
+        yield "command", f'{text}PARAM_<NAME>", or write a list'
+    argv = stage.command if isinstance(stage.command, tuple) else ()
+    for argument in (*argv, *(text for _, text in stage.params)):
+        for name in param_names(argument):
             if name not in takes:
-                yield "command" if words else "params", f"{_param(name, takes, pipeline_id)}"
+                text = f"param {name!r} {_unknown(name, takes, pipeline_id)}"
+                yield "command" if argv else "params", text
     for key, text in [("cwd", stage.cwd or ""), *((f"env.{n}", v) for n, v in stage.env)]:
         if param_names(text):
-            yield key, "only words of a list and params are filled in, this is not"
+            yield key, "must not contain a parameter; only arguments of a list and params may"
     target = pipelines.get(stage.pipeline or "")
     if target is None:
         return
-    said = dict(stage.params)
-    whole = {n: takes[p[0]] for n, t in said.items() if (p := _whole(t)) and p[0] in takes}
-    for name, why in wrong_with(target, said, typed=False):
-        if name not in whole:
-            yield f"params.{name}", why
+    given = dict(stage.params)
+    passed = {n: takes[p] for n, t in given.items() if (p := _passed(t)) in takes}
+    for name, text in param_problems(target, given, typed=False):
+        if name not in passed:
+            yield f"params.{name}", text
     for item in target.takes:
-        if item.name in whole and not _fits(whole[item.name], item):
-            given = whole[item.name].name
-            yield f"params.{item.name}", f"must be {_wanted(item)}, param {given} need not be"
+        if item.name in passed and not _fits(passed[item.name], item):
+            own = passed[item.name].name
+            yield f"params.{item.name}", f"must be {_wanted(item)}, param {own} need not be"
 
 
-def _param(name: str, takes: Mapping[str, ParamSpec], pipeline_id: str) -> str:
-    return f"param {name!r} {_unknown(name, takes, pipeline_id)}"
-
-
-def _whole(text: str) -> tuple[str, ...]:
-    """The one parameter that a text consists of, empty where it is anything else."""
+def _passed(text: str) -> str:
+    """The one parameter that a text consists of, "" if it is anything else."""
     names = param_names(text)
-    return names if len(names) == 1 and text == f"{{param.{names[0]}}}" else ()
+    return names[0] if len(names) == 1 and text == f"{{param.{names[0]}}}" else ""
 
 
 def _fits(given: ParamSpec, wanted: ParamSpec) -> bool:
-    """Tell whether every value of one parameter is one of another."""
+    """Check whether every value of one parameter is a value of another."""
     if wanted.choices:
         return bool(given.choices) and set(given.choices) <= set(wanted.choices)
-    return wanted.type in (given.type, "string") or (given.type, wanted.type) == (
-        "integer",
-        "number",
-    )
+    kinds = (given.type, wanted.type)
+    return wanted.type in (given.type, "string") or kinds == ("integer", "number")

@@ -1,4 +1,4 @@
-"""Pipelines: from what was written to what a worker runs, with their references followed."""
+"""Pipelines of a configuration file: checked, and turned into what a worker runs."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from supervisor.config.config_files import read_toml
-from supervisor.config.hook_specs import hook_specs
 from supervisor.config.models import KEYS, ConfigFile, ParamTable, Pipeline, Stage, Strict
 from supervisor.config.param_values import text_of
-from supervisor.config.references import references_wrong
+from supervisor.config.references import reference_problems
+from supervisor.config.settings import hooks_of
 from supervisor.config.validation_errors import problems_of
 from supervisor.errors import ConfigError
 from workers.records.spec import ParamSpec, PipelineSpec, RetrySpec, StageKind, StageSpec
@@ -18,7 +18,7 @@ Model = TypeVar("Model", bound=Strict)
 
 
 def parse(model: type[Model], data: Mapping[str, object], path: str) -> Model:
-    """Check a file's content; ConfigError with everything that is wrong."""
+    """Check the content of a file; ConfigError with every problem."""
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
@@ -26,20 +26,20 @@ def parse(model: type[Model], data: Mapping[str, object], path: str) -> Model:
 
 
 def pipelines_of_file(path: str) -> dict[str, PipelineSpec]:
-    """The pipelines of a configuration file."""
+    """Read the pipelines of a configuration file; ConfigError with every problem."""
     data = read_toml(path)
     try:
         config = parse(ConfigFile, data, path)
     except ConfigError as error:
-        bare = _bare(data.get("pipelines"))
-        more = references_wrong(bare, dict.fromkeys(bare, path))
+        bare = _references_only(data.get("pipelines"))
+        more = reference_problems(bare, dict.fromkeys(bare, path))
         raise ConfigError(problems=[*error.problems, *more]) from None
     return {name: pipeline_spec(name, item) for name, item in config.pipelines.items()}
 
 
-def _bare(tables: object) -> dict[str, PipelineSpec]:
-    """The references alone, so that they are checked also where something else is wrong."""
-    found: dict[str, PipelineSpec] = {}
+def _references_only(tables: object) -> dict[str, PipelineSpec]:
+    """Pipelines with their references alone, which are checked even if other keys are wrong."""
+    pipelines: dict[str, PipelineSpec] = {}
     for name, table in tables.items() if isinstance(tables, dict) else ():
         stages = table.get("stages") if isinstance(table, dict) else None
         targets = [
@@ -50,18 +50,18 @@ def _bare(tables: object) -> dict[str, PipelineSpec]:
             StageSpec(id="", title="", pipeline=target if isinstance(target, str) else None)
             for target in targets
         )
-        found[name] = PipelineSpec(id=name, title="", stages=tuple(specs))
-    return found
+        pipelines[name] = PipelineSpec(id=name, title="", stages=tuple(specs))
+    return pipelines
 
 
 def pipeline_spec(pipeline_id: str, item: Pipeline) -> PipelineSpec:
-    """What a worker runs. Keys and fields of the same name are copied."""
+    """A pipeline as a worker runs it. Keys are copied to the fields of the same name."""
     return PipelineSpec(
         **_shared(item, PipelineSpec)
         | {
             "id": pipeline_id,
             "title": item.title or pipeline_id,
-            "hooks": hook_specs(item.on_success, item.on_failure, item.on_finish),
+            "hooks": hooks_of(item),
             "stages": tuple(_stage(stage) for stage in item.stages),
             "takes": tuple(_param(name, table) for name, table in item.params.items()),
         }

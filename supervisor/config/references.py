@@ -1,20 +1,32 @@
-"""What pipelines refer to: names that lead nowhere or in a circle, and what can be reached."""
+"""Names that pipelines and batches refer to: pipelines, stages, groups and slots that must exist.
 
-from collections.abc import Iterable, Mapping
+A group or a slot exists if ``[supervisor.groups]`` or ``[supervisor.slots]`` declares its number.
+"""
 
-from supervisor.config.stage_needs import needs_wrong
-from supervisor.config.suggest import mend
+from collections.abc import Iterable, Iterator, Mapping
+
+from supervisor.config.suggest import unknown_name
 from supervisor.errors import Problem
 from workers.records.spec import PipelineSpec
 
 
-def references_wrong(
+def unknown_pipeline(name: str, known: Iterable[str]) -> str:
+    """The message for a pipeline that does not exist."""
+    return unknown_name("pipeline", name, known, none="none is configured")
+
+
+def unknown_group(name: str, known: Iterable[str]) -> str:
+    """The message for a group that does not exist."""
+    return unknown_name("group", name, known, none="[supervisor.groups] declares none")
+
+
+def reference_problems(
     pipelines: Mapping[str, PipelineSpec], places: Mapping[str, str]
 ) -> list[Problem]:
-    """Names that lead nowhere or in a circle, and ids that are one file name when case is ignored.
+    """Check names of pipelines and stages, circles of them, and ids that differ only in case.
 
     Args:
-        pipelines: all that can be referred to.
+        pipelines: every pipeline that can be referred to.
         places: for each id the file that defines it.
     """
     problems = []
@@ -22,14 +34,15 @@ def references_wrong(
     for name in pipelines:
         other = seen.setdefault(name.lower(), name)
         if other != name:
-            text = f"is the same as {other!r} where case is ignored; rename one"
+            text = f"is the same as {other!r} if case is ignored; rename one"
             problems.append(Problem(places[name], f"pipelines.{name}", text))
     for name, pipeline in pipelines.items():
         for index, stage in enumerate(pipeline.stages):
             if stage.pipeline is not None and stage.pipeline not in pipelines:
                 at = f"pipelines.{name}.stages[{index}].pipeline"
-                problems.append(Problem(places[name], at, unknown(stage.pipeline, pipelines)))
-        for place, text in needs_wrong(pipeline):
+                text = unknown_pipeline(stage.pipeline, pipelines)
+                problems.append(Problem(places[name], at, text))
+        for place, text in _need_problems(pipeline):
             problems.append(Problem(places[name], f"pipelines.{name}.{place}", text))
     circle = _circle(pipelines)
     if circle:
@@ -38,20 +51,31 @@ def references_wrong(
     return problems
 
 
-def unknown(name: str, known: Iterable[str]) -> str:
-    """Why a pipeline cannot be meant."""
-    return f"there is no pipeline {name!r}; {mend(name, known, none='none is configured')}"
+def _need_problems(pipeline: PipelineSpec) -> Iterator[tuple[str, str]]:
+    """Check the needs of a pipeline's stages: the key path below the pipeline, and a message."""
+    import graphlib  # only those who check a configuration need it
+
+    known = dict.fromkeys(stage.id for stage in pipeline.stages)
+    for index, stage in enumerate(pipeline.stages):
+        for place, need in enumerate(stage.needs or ()):
+            if need not in known:
+                yield f"stages[{index}].needs[{place}]", unknown_name("stage", need, known)
+    order = graphlib.TopologicalSorter({s.id: s.needs or () for s in pipeline.stages})
+    try:
+        order.prepare()
+    except graphlib.CycleError as error:
+        yield "stages", f"need each other in a circle: {' -> '.join(reversed(error.args[1]))}"
 
 
 def _circle(pipelines: Mapping[str, PipelineSpec]) -> list[str]:
-    """One circle of sub-pipelines, empty where there is none. Iterative: depth is no limit."""
+    """One circle of sub-pipelines, empty if there is none. Iterative: depth is no limit."""
     done: set[str] = set()
     for start in pipelines:
         path: list[str] = []
         todo: list[tuple[str, bool]] = [(start, False)]
         while todo:
-            name, leaving = todo.pop()
-            if leaving:
+            name, is_done = todo.pop()
+            if is_done:
                 path.pop()
                 done.add(name)
                 continue
@@ -65,15 +89,35 @@ def _circle(pipelines: Mapping[str, PipelineSpec]) -> list[str]:
     return []
 
 
+def declared_problems(
+    pipelines: Mapping[str, PipelineSpec],
+    places: Mapping[str, str],
+    *,
+    groups: Mapping[str, int],
+    slots: Mapping[str, int],
+) -> Iterator[Problem]:
+    """Check that the settings declare every group and slot that a pipeline names."""
+    for name, pipeline in pipelines.items():
+        at = f"pipelines.{name}"
+        if pipeline.group is not None and pipeline.group not in groups:
+            yield Problem(places[name], f"{at}.group", unknown_group(pipeline.group, groups))
+        for index, stage in enumerate(pipeline.stages):
+            for used in stage.uses:
+                if used not in slots:
+                    none = "[supervisor.slots] declares none"
+                    text = unknown_name("slot", used, slots, none=none)
+                    yield Problem(places[name], f"{at}.stages[{index}].uses", text)
+
+
 def reachable(
     pipelines: Mapping[str, PipelineSpec], pipeline: PipelineSpec
 ) -> tuple[PipelineSpec, ...]:
-    """Every pipeline that a pipeline's stages can lead to, itself not included."""
-    found: dict[str, PipelineSpec] = {}
+    """Every pipeline that the stages of a pipeline can reach, without the pipeline itself."""
+    reached: dict[str, PipelineSpec] = {}
     todo = [pipeline]
     while todo:
         for stage in todo.pop().stages:
-            if stage.pipeline is not None and stage.pipeline not in found:
-                found[stage.pipeline] = pipelines[stage.pipeline]
+            if stage.pipeline is not None and stage.pipeline not in reached:
+                reached[stage.pipeline] = pipelines[stage.pipeline]
                 todo.append(pipelines[stage.pipeline])
-    return tuple(found.values())
+    return tuple(reached.values())

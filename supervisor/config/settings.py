@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from supervisor.core.policy.backoff import Backoff
 from workers.records.dataclass import dataclass
+from workers.records.hooks import HookEvent, HookSpec
 from workers.records.ids import id_problem
 from workers.records.limits import Limits
 
@@ -92,7 +93,7 @@ def _text(value: str) -> str:
 def _hook(value: str | list[str]) -> str | list[str]:
     argv = [value] if isinstance(value, str) else value
     if not argv or not argv[0].strip():
-        raise ValueError("must be a text for /bin/sh, or a program and its arguments")
+        raise ValueError("must be a string for /bin/sh, or a program and its arguments")
     for argument in filter(None, argv):  # an argument may be empty
         _text(argument)
     return value
@@ -230,6 +231,16 @@ def unfit(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"the waits between {settings.lock_attempts} attempts can add up to {waits_s:g} s; "
             f"at most {LOCK_WAIT_LIMIT_S:g} s are allowed: lower one of the lock_ settings",
         )
+
+
+def hooks_of(source: object) -> tuple[HookSpec, ...]:
+    """The hooks of settings or of a pipeline, which have a key for each event."""
+    commands = ((event, getattr(source, event)) for event in HookEvent)
+    return tuple(
+        HookSpec(on=event, command=tuple(command) if isinstance(command, list) else command)
+        for event, command in commands
+        if command is not None
+    )
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -1,7 +1,7 @@
-"""What pydantic found, in this project's words: the place, what is wrong, the nearest right key.
+"""pydantic's errors as this project's problems: the key path, what is wrong, the nearest right key.
 
-A message never repeats text that stands in the file or in a variable (a secret may stand there),
-only numbers, truth values and the names of keys.
+A message never contains text from the file or a variable, which could be a secret; only numbers,
+booleans and the names of keys.
 """
 
 import json
@@ -16,14 +16,14 @@ from supervisor.config.suggest import near
 from supervisor.errors import Problem
 
 SHOWN_LIMIT_CHARS: Final = 60  # of one foreign key or number in a message
-_BARE: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")  # a key that TOML lets stand without quotes
+_BARE: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")  # a key that TOML allows without quotes
 _BRANCH: Final = re.compile(r"\[key\]|(function-\w+|list|tuple|constrained-\w+)\[.*\]", re.DOTALL)
 _TAGS: Final = ("command", "subpipeline", "stage-set")  # the origin's kinds of stages
 _WANTED: Final = {
     "float_type": "a number",
-    "int_type": "a whole number",
+    "int_type": "an integer",
     "bool_type": "true or false",
-    "string_type": "text",
+    "string_type": "a string",
     "list_type": "a list",
     "dict_type": "a table",
     "model_type": "a table",
@@ -40,43 +40,43 @@ _BOUNDS: Final = {
 def problems_of(
     error: ValidationError, source: str, prefix: str, keys: Iterable[str]
 ) -> list[Problem]:
-    """Turn what pydantic found into problems.
+    """Turn pydantic's errors into problems.
 
     Args:
-        error: what it found.
+        error: pydantic's errors.
         source: the file or variable.
-        prefix: stands before every key path, its dot included; "" for none.
-        keys: names that may have been meant where a key is unknown.
+        prefix: prepended to every key path, including its dot; "" for none.
+        keys: names to suggest for an unknown key.
     """
     known = sorted(keys)
     details = [(_keys(detail), detail) for detail in error.errors(include_url=False)]
     about: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
     for place, detail in details:
         about.setdefault(place, []).append(detail)
-        if place and isinstance(place[-1], int):  # an entry also speaks for its list
+        if place and isinstance(place[-1], int):  # an error of an entry is one of its list, too
             about.setdefault(place[:-1], []).append(detail)
-    found: list[Problem] = []
+    problems: list[Problem] = []
     for place, detail in details:
         message = _explain(detail, known)
         rivals = about.get(place, [])
         if detail["type"] in _WANTED and len(rivals) > 1:
-            # Text or a list: each branch complains of what the other takes, or explains better.
+            # A string or a list: each branch refuses what the other accepts, or explains better.
             if any(other["type"] not in _WANTED or _keys(other) != place for other in rivals):
                 continue
             kinds = " or ".join(_WANTED[other["type"]] for other in rivals)
             message = f"must be {kinds}, not {_kind_of(detail['input'])}"
         problem = Problem(source, _path(prefix, place), message)
-        if problem not in found:
-            found.append(problem)
-    return found
+        if problem not in problems:
+            problems.append(problem)
+    return problems
 
 
 def _keys(detail: ErrorDetails) -> tuple[int | str, ...]:
-    """The keys that lead to a place; pydantic's names of union branches left out."""
+    """The keys that lead to a place, without pydantic's names of union branches."""
     loc = [key for key in detail["loc"] if not (isinstance(key, str) and _BRANCH.fullmatch(key))]
     keys: list[int | str] = []
     for key, after in zip(loc, (*loc, None)[1:], strict=True):
-        # Behind an index, a kind before a further key tells which kind of stage was tried.
+        # After an index, a kind before another key is pydantic's name of a branch.
         tag = key in _TAGS and isinstance(after, str) and keys and isinstance(keys[-1], int)
         if not tag:
             keys.append(key)
@@ -84,25 +84,25 @@ def _keys(detail: ErrorDetails) -> tuple[int | str, ...]:
 
 
 def _path(prefix: str, keys: tuple[int | str, ...]) -> str:
-    """Write a key path: pipelines.diagnostics.stages[1].command."""
+    """A key path: pipelines.diagnostics.stages[1].command."""
     path = prefix.rstrip(".")
     for key in keys:
         if isinstance(key, int):
             path += f"[{key}]"
         else:
-            word = key if _BARE.fullmatch(key) else json.dumps(key[:SHOWN_LIMIT_CHARS])
-            path += f".{word}" if path else word
+            part = key if _BARE.fullmatch(key) else json.dumps(key[:SHOWN_LIMIT_CHARS])
+            path += f".{part}" if path else part
     return path
 
 
 def _explain(detail: ErrorDetails, known: list[str]) -> str:
-    """One error in words."""
-    kind, value, facts = detail["type"], detail["input"], detail.get("ctx", {})
+    """The message for one error."""
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind in ("extra_forbidden", "no_such_attribute"):
         hint = near(str(detail["loc"][-1]), known)
         return f"unknown key; did you mean '{hint}'?" if hint else "unknown key"
     if kind == "missing":
-        return "is missing; it must be given"
+        return "is missing"
     if kind == "finite_number":
         return "must be a finite number, not nan or inf"
     if kind == "float_type" and isinstance(value, int) and not isinstance(value, bool):
@@ -110,16 +110,16 @@ def _explain(detail: ErrorDetails, known: list[str]) -> str:
     if kind in _WANTED:
         return f"must be {_WANTED[kind]}, not {_kind_of(value)}"
     if kind in _BOUNDS:
-        fact, words = _BOUNDS[kind]
-        return f"must be {words} {facts[fact]:g}, is {_cut(value)}"
+        bound, comparison = _BOUNDS[kind]
+        return f"must be {comparison} {context[bound]:g}, not {_cut(value)}"
     if kind in ("too_short", "string_too_short"):
         return "must not be empty"
     if kind in ("too_long", "string_too_long"):
-        return f"is too long; at most {facts['max_length']} fit"
+        return f"is too long; at most {context['max_length']} are allowed"
     if kind == "literal_error":
-        return f"must be {facts['expected']}"
+        return f"must be {context['expected']}"
     if kind == "union_tag_invalid":
-        return f"kind must be one of {facts['expected_tags']}"
+        return f"kind must be one of {context['expected_tags']}"
     if kind == "union_tag_not_found":
         return f"has no kind: one of {', '.join(map(repr, _TAGS))}"
     return detail["msg"].removeprefix("Value error, ")
@@ -131,7 +131,7 @@ def _cut(value: object) -> str:
 
 
 def _kind_of(value: object) -> str:
-    """Name the type of a value as a person would."""
+    """The type of a value, in a message."""
     match value:
         case None:
             return "null"
@@ -140,7 +140,7 @@ def _kind_of(value: object) -> str:
         case int() | float():
             return f"the number {_cut(value)}"
         case str():
-            return "text"
+            return "a string"
         case list() | tuple():
             return "a list"
         case dict():

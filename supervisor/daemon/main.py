@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from supervisor.config.batches import Batch
-from supervisor.config.launcher_check import check_engine
+from supervisor.config.launcher_check import check_launcher
 from supervisor.config.load import LoadedConfig, load_config
 from supervisor.config.run_specs import SpecBuilder
 from supervisor.core.policy.exit_codes import exit_code, worst_exit_code
@@ -86,7 +86,7 @@ def supervise(asked: Asked, notifier: Notifier, by_fork: ZygoteSpawner) -> int:
     given = load_config(asked.root, asked.config, **asked.flags)
     if asked.dask_scheduler is not None and given.settings.launcher != "dask":
         raise UsageError(reason="--dask-scheduler is for --launcher dask")
-    check_engine(given.settings)
+    check_launcher(given.settings)
     plan = _plan(given, asked)
     reporter = _reporter(asked.as_json)
     with build_supervisor(

@@ -87,11 +87,11 @@ def _served_root(layout: Layout, settings: Settings, hosts_count: int) -> Iterat
 
 
 def _launcher(settings: Settings) -> Iterator[CheckResult]:
-    lack = missing_for(settings.launcher)
-    if lack is None:
+    missing = missing_for(settings.launcher)
+    if missing is None:
         yield ok("launcher", settings.launcher)
     else:
-        yield bad("launcher", f"{settings.launcher}: {lack.what}", lack.mend)
+        yield bad("launcher", f"{settings.launcher}: {missing[0]}", missing[1])
     if settings.launcher == "dask" and settings.dask_scheduler is not None:
         yield check_scheduler(settings.dask_scheduler)
 

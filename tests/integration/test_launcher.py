@@ -32,7 +32,7 @@ def test_slurm_without_its_commands_is_one_error(root: Root, tmp_path: Path) -> 
     done = root.call("start", "--once", "--launcher", "slurm", "good", env={"PATH": str(tmp_path)})
     assert done.code == 78
     (line,) = done.err.splitlines()
-    assert "sbatch, squeue, scancel not found on the PATH" in line
+    assert "sbatch, squeue, scancel not found on PATH" in line
     assert not (root.path / ".runs").exists()
 
 

@@ -53,7 +53,7 @@ def test_wrong_params_are_refused_by_every_verb_before_anything_is_created(root:
         done = root.call(*verb, "deploy", "--param", "vresion=1", "--param", "count=many")
         assert done.code == 2, verb
         assert "did you mean 'version'?" in done.err
-        assert "'count' must be a whole number" in done.err
+        assert "'count' must be an integer" in done.err
     assert root.call("start", "--once", "--param", "version=1").code == 2
     assert root.call("submit", "--param", "a=1", "--", "true").code == 2
     assert not os.path.lexists(root.layout.runs)

@@ -6,9 +6,9 @@ import pytest
 
 from supervisor.config.batches import load_batch
 from supervisor.config.catalog import Catalog, load_catalog
-from supervisor.config.param_values import words_of
+from supervisor.config.option_values import read_params
 from supervisor.config.run_specs import RunOptions, SpecBuilder
-from supervisor.config.secrets import written_down
+from supervisor.config.secrets import secret_problems
 from supervisor.config.settings import Settings
 from supervisor.errors import ConfigError, UsageError
 from workers.records.params import bind_params, subpipeline_params
@@ -71,8 +71,8 @@ def test_a_value_stays_one_word_whatever_it_holds(value: str, tmp_path: Path) ->
 def test_everything_wrong_is_told_at_once_and_no_value_is_repeated(tmp_path: Path) -> None:
     text = refused(tmp_path, versoin="hush1", count="hush2", dry="yes", where="hush3", ratio="nan")
     assert "'versoin' is unknown; did you mean 'version'?" in text
-    assert "'version' is missing; it must be text" in text
-    assert "'count' must be a whole number" in text
+    assert "'version' is missing; it must be a string" in text
+    assert "'count' must be an integer" in text
     assert "'dry' must be true or false" in text
     assert "'where' must be one of test, live" in text
     assert "'ratio' must be a finite number" in text
@@ -81,7 +81,7 @@ def test_everything_wrong_is_told_at_once_and_no_value_is_repeated(tmp_path: Pat
 
 @pytest.mark.parametrize("value", ["1.0", "", "0x10", "1_000", "9" * 31, " 1"])
 def test_what_is_no_whole_number_is_none(value: str, tmp_path: Path) -> None:
-    assert "'count' must be a whole number" in refused(tmp_path, version="1", count=value)
+    assert "'count' must be an integer" in refused(tmp_path, version="1", count=value)
 
 
 def test_a_value_that_no_command_could_take_is_refused(tmp_path: Path) -> None:
@@ -90,9 +90,9 @@ def test_a_value_that_no_command_could_take_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_words_of_the_command_line_are_names_and_values() -> None:
-    assert words_of(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
+    assert read_params(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
     with pytest.raises(UsageError, match="number 1 must be NAME=VALUE\nparam 'b' is given twice"):
-        words_of(["hush", "b=1", "b=2"])
+        read_params(["hush", "b=1", "b=2"])
 
 
 def test_pipelines_named_together_get_what_each_takes(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_what_a_sub_pipeline_cannot_take_is_found_by_validation(
 
 def test_a_param_whose_variable_is_a_secret_is_refused(tmp_path: Path) -> None:
     found = catalog(tmp_path, DEPLOY)
-    (problem,) = written_down(
+    (problem,) = secret_problems(
         found.pipelines.values(), found.places, ["SUPERVISED_PARAM_VERSION"], {}
     )
     assert problem.key_path == "pipelines.deploy.params.version"
