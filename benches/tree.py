@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benches.group import Group, make_group
-from workers.processes.libc import become_subreaper
+from workers.processes.process_attributes import become_subreaper
 
 SETTLE_S = 30.0
 

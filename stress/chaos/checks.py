@@ -12,7 +12,7 @@ from stress.invariants import Invariant, history_problems, state_problems, sums_
 from stress.outside import lease_is_free, tracebacks_in
 from supervisor.report.verify.verify_root import verify
 from workers.records.layout import Layout
-from workers.records.read_spec import load_spec
+from workers.records.spec import load_spec
 
 _EXITS: Final = {
     "submit": {0, 73},

@@ -60,7 +60,7 @@ def command(hosts: int, echo: bool, root: str | None, config: str | None, as_jso
 
 def _echo(layout: Layout) -> int:
     make_private(layout.runs, layout.control)
-    if answer(layout.probe, tell=print_error):
+    if answer(layout.probe, report=print_error):
         return 0
     print_error("no doctor asked for 10 minutes")
     return UNASKED

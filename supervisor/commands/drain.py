@@ -15,8 +15,8 @@ from supervisor.report.text.output import print_error
 from supervisor.store.root_listing import active_ids
 from workers.records.flock import is_flocked
 from workers.records.layout import Layout
-from workers.records.read_spec import load_spec
 from workers.records.request import RequestKind
+from workers.records.spec import load_spec
 from workers.records.typed_errors import TypedError
 
 

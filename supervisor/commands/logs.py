@@ -17,8 +17,7 @@ from supervisor.report.read.follow_run import OutputChunk, RunFollower
 from supervisor.report.text.output import print_error
 from supervisor.report.text.sanitize import OutputCleaner, clean_line
 from workers.records.layout import Layout
-from workers.records.read_spec import load_spec
-from workers.records.spec import RunSpec
+from workers.records.spec import RunSpec, load_spec
 
 
 class Printer:

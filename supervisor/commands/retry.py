@@ -15,9 +15,8 @@ from supervisor.report.read.run_records import fold_journal, load_manifest, pend
 from supervisor.report.text.output import json_line, print_accepted
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL, Status
-from workers.records.read_spec import load_spec
 from workers.records.request import Request, RequestKind, publish
-from workers.records.spec import RunSpec
+from workers.records.spec import RunSpec, load_spec
 
 
 @click.command("retry", short_help="Make a run again, without the stages that succeeded.")

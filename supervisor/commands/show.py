@@ -32,7 +32,7 @@ from supervisor.report.text.output import (
 from supervisor.report.text.sanitize import clean_line
 from workers.records.identity import host_name
 from workers.records.layout import Layout, RunDir
-from workers.records.read_spec import load_spec
+from workers.records.spec import load_spec
 from workers.records.typed_errors import TypedError
 
 

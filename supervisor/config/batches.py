@@ -10,8 +10,8 @@ from supervisor.config.param_values import param_problems, resolve_params
 from supervisor.config.references import unknown_pipeline
 from supervisor.errors import ConfigError, Problem
 from workers.records.dataclass import dataclass
+from workers.records.json_text import readable
 from workers.records.spec import Pairs
-from workers.records.utf8 import readable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

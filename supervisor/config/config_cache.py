@@ -27,7 +27,7 @@ from workers.records.files import parse_object, read_bytes
 from workers.records.json_reader import JsonReader, read_record, to_plain
 from workers.records.layout import Layout
 from workers.records.limits import RECORD_LIMIT_BYTES
-from workers.records.read_spec import read_pipeline
+from workers.records.spec import read_pipeline
 from workers.records.typed_errors import TypedError
 
 # A second change within one tick of the clock that stamps a file cannot be seen.

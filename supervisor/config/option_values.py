@@ -6,8 +6,8 @@ from typing import Final
 
 from supervisor.config.secrets import secrets_in
 from supervisor.errors import UsageError
+from workers.records.json_text import is_utf_8
 from workers.records.spec import Pairs
-from workers.records.utf8 import is_utf_8
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED: Final = "SUPERVISED_"

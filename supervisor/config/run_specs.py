@@ -15,6 +15,7 @@ from supervisor.errors import UsageError
 from workers.records.clock import utc_text
 from workers.records.dataclass import dataclass
 from workers.records.ids import check_id, id_problem, new_run_id
+from workers.records.json_text import readable
 from workers.records.params import bind_params
 from workers.records.placement import CALLER
 from workers.records.spec import (
@@ -26,7 +27,6 @@ from workers.records.spec import (
     SlotSpec,
     StageSpec,
 )
-from workers.records.utf8 import readable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ from supervisor.store.log import Log
 from supervisor.store.pause_file import PauseFile
 from supervisor.store.persistence import PersistenceCoordinator
 from supervisor.store.quarantine import Quarantine
-from workers.processes.libc import become_subreaper
+from workers.processes.process_attributes import become_subreaper
 from workers.records.clock import SystemClock
 from workers.records.files import sync_dir
 from workers.records.layout import Layout

@@ -21,7 +21,7 @@ from workers.records.typed_errors import TypedError
 def claim_owner(handle: RunHandle, placement: Placement) -> Identity | None:
     """Who has begun a run: as its claim says, else its journal, which may be seen earlier."""
     claim = placement.claim
-    return (None if claim is None else claim.who) or handle.reader.worker
+    return (None if claim is None else claim.holder) or handle.reader.worker
 
 
 def host_of(handle: RunHandle, placement: Placement) -> str:
@@ -57,7 +57,7 @@ def reason_of_end(handle: RunHandle, placement: Placement, mine: Identity, log: 
 def watch_keeper(handle: RunHandle, placement: Placement, mine: Identity) -> None:
     """Watch the keeper of a run that its caller hosts, so that its end is seen at once."""
     claim = placement.claim
-    keeper = None if claim is None or claim.ended is not None else claim.who
+    keeper = None if claim is None or claim.ended is not None else claim.holder
     if handle.worker is not None or keeper is None or not is_local(handle, placement, mine):
         return
     pidfd = living_pidfd(keeper)
@@ -74,7 +74,7 @@ def reopen(path: str) -> None:
 def _lives_here(handle: RunHandle, placement: Placement, log: Log) -> bool:
     """Tell whether a run's keeper or worker is alive on our host."""
     reader, claim = handle.reader, placement.claim
-    keeper = None if claim is None else claim.who
+    keeper = None if claim is None else claim.holder
     if keeper is not None and is_alive(keeper):
         return True
     try:

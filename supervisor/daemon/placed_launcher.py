@@ -326,7 +326,7 @@ class PlacedLauncher(Launcher):
         claim = placement.claim or placement.look()  # who it is does not change
         if not self._is_local(handle, placement):
             return set()
-        known = (None if claim is None else claim.who, handle.reader.worker)
+        known = (None if claim is None else claim.holder, handle.reader.worker)
         return {(one.pid, one.start_ticks) for one in known if one is not None}
 
     def revoke(self, handle: RunHandle) -> bool:

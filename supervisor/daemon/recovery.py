@@ -28,9 +28,8 @@ from workers.records.files import is_dir, make_private, read_marker, read_object
 from workers.records.ids import id_problem, is_run_id
 from workers.records.layout import RunDir
 from workers.records.manifest_check import check_manifest
-from workers.records.read_spec import load_spec
 from workers.records.request import now_text, pending_requests
-from workers.records.spec import PipelineSpec, RunSpec
+from workers.records.spec import PipelineSpec, RunSpec, load_spec
 from workers.records.typed_errors import BadFileError, NewerRecordError, TypedError
 
 UNSERVED: Final = "its worker ended without a verdict while no supervisor was up"

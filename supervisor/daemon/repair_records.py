@@ -34,8 +34,8 @@ from workers.records.journal import (
 )
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL
-from workers.records.read_spec import load_spec
 from workers.records.request import now_text
+from workers.records.spec import load_spec
 from workers.records.typed_errors import BadFileError, TypedError
 
 _ROUNDS_COUNT: Final = 6  # a repair may show what it hid: a manifest, then its history, then views

@@ -18,8 +18,7 @@ from workers.records.flock import take_flock
 from workers.records.history import STATUSES, read_lines
 from workers.records.ids import is_run_id
 from workers.records.journal import FROM_HISTORY, Event, JournalWriter
-from workers.records.read_spec import load_spec
-from workers.records.spec import RunSpec
+from workers.records.spec import RunSpec, load_spec
 from workers.records.typed_errors import TypedError
 
 REASON: Final = (

@@ -15,10 +15,9 @@ from supervisor.report.read.run_rows import Row
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.dataclass import dataclass
 from workers.records.journal import Event, Fact
-from workers.records.json_indent import indent_json
+from workers.records.json_text import indent_json, to_json
 from workers.records.request import now_text
 from workers.records.typed_errors import TypedError
-from workers.records.utf8 import to_json
 
 # How to_bytes writes a list at the end of a record: runs are written by themselves, once each.
 _NO_RUNS: Final = b"[]\n}\n"

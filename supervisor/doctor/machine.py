@@ -13,7 +13,7 @@ from supervisor.daemon.watcher import Watcher
 from supervisor.doctor.check_result import CheckResult, bad, ok, warn
 from supervisor.launchers.spawner import BASE_DESCRIPTORS_COUNT
 from workers.records.spec import PipelineSpec
-from workers.stages.descriptors import descriptors_of, stages_at_once, stages_side_by_side
+from workers.stages.graph import descriptors_of, stages_at_once, stages_side_by_side
 
 _PR_GET_CHILD_SUBREAPER: Final = 37  # linux/prctl.h
 # A worker has three threads and its stage at least one process.

@@ -22,8 +22,8 @@ from supervisor.launchers.spawner import (
     refused,
     start_child,
 )
+from workers.processes.fork_protocol import ENDED, STARTED, STDERR, receive_message, send_message
 from workers.processes.tree import Process
-from workers.processes.zygote_protocol import ENDED, STARTED, WORDS, receive_message, send_message
 from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
 from workers.records.typed_errors import TypedError
@@ -77,7 +77,7 @@ class ZygoteProcess:
         with contextlib.suppress(OSError, TypedError):
             fd = open_words(stderr_path)
             try:
-                send_message(self._sock, WORDS, fd=fd)
+                send_message(self._sock, STDERR, fd=fd)
             finally:
                 os.close(fd)
 

@@ -27,11 +27,10 @@ from workers.records.atomic import (
 from workers.records.begun import is_never_begun
 from workers.records.caller import sweep_callers
 from workers.records.clock import Clock, utc_text
-from workers.records.extensions import Observed
 from workers.records.files import DIR_MODE, is_dir, make_dir, make_private, sync_dir
 from workers.records.journal import Event, Fact
 from workers.records.layout import Layout, RunDir
-from workers.records.manifest import fold_manifest
+from workers.records.manifest import Observed, fold_manifest
 from workers.records.spec import RunSpec
 from workers.records.typed_errors import BadFileError
 

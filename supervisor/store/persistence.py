@@ -18,12 +18,11 @@ from supervisor.store.written_manifest import WrittenManifest
 from workers.records.atomic import WriteCost, to_bytes
 from workers.records.clock import Clock, utc_text
 from workers.records.dataclass import dataclass
-from workers.records.extensions import Observed
 from workers.records.files import read_object
 from workers.records.history import history_line, lines_of_runs
 from workers.records.layout import Layout
 from workers.records.limits import Limits
-from workers.records.manifest import FINAL, fold_manifest
+from workers.records.manifest import FINAL, Observed, fold_manifest
 from workers.records.manifest_check import check_manifest
 from workers.records.typed_errors import NewerRecordError, TypedError
 

@@ -20,11 +20,11 @@ from supervisor.store.state_lock import state_lock
 from workers.records.atomic import WriteCost, replace_file, to_bytes, to_line, write_all
 from workers.records.files import make_private, open_regular, read_from, read_object, sync_dir
 from workers.records.history import last_lines, read_lines
+from workers.records.json_text import to_json
 from workers.records.layout import Layout
 from workers.records.limits import Limits
 from workers.records.request import now_text
 from workers.records.typed_errors import TypedError
-from workers.records.utf8 import to_json
 
 _CHUNK_BYTES: Final = 65_536
 

@@ -1,7 +1,7 @@
 """The manifest that was written last, and the same one with a newer heartbeat."""
 
 from workers.records.dataclass import dataclass
-from workers.records.json_indent import indent_json
+from workers.records.json_text import indent_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,11 +24,10 @@ from supervisor.core.policy.guardrails import Guardrail, measure
 from supervisor.core.policy.task_metrics import LockCounts, Totals
 from tests.architecture.test_packages import ORDER
 from tests.examples import run_spec
-from workers.records.extensions import Observed
 from workers.records.journal import Event
-from workers.records.layout import Layout
+from workers.records.layout import FixedPath, Layout
 from workers.records.limits import Limits
-from workers.records.manifest import Status, fold_manifest
+from workers.records.manifest import Observed, Status, fold_manifest
 from workers.records.typed_errors import TypedError
 
 ROOT = Path(__file__).parents[2]
@@ -176,8 +175,9 @@ def test_every_file_of_the_protocol_is_told() -> None:
     told = " ".join(f"{word} " for word in in_first_cell(page("reference/run-directory.md")))
     layout = Layout("/r")
     run = layout.run_dir("t", "2025-10-31T22-56-34-431Z-9574035c")
-    paths = [getattr(layout, n) for n, v in vars(Layout).items() if isinstance(v, property)]
-    paths += [getattr(run, n) for n, v in vars(type(run)).items() if isinstance(v, property)]
+    attributes = (property, FixedPath)
+    paths = [getattr(layout, n) for n, v in vars(Layout).items() if isinstance(v, attributes)]
+    paths += [getattr(run, n) for n, v in vars(type(run)).items() if isinstance(v, attributes)]
     names = {Path(p).name.replace(f".{run.run_id}.", ".<run-id>.") for p in paths} - {
         run.run_id,
         ".runs",

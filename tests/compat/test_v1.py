@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from supervisor.store.state_store import TaskStateStore
-from workers.records.extensions import observed_in
 from workers.records.heartbeat import last_beat
 from workers.records.history import last_lines, read_lines
 from workers.records.journal import JournalReader, verdict_in
 from workers.records.layout import Layout
 from workers.records.limits import Limits
-from workers.records.manifest import fold_manifest
-from workers.records.read_spec import load_spec
+from workers.records.manifest import fold_manifest, observed_in
+from workers.records.spec import load_spec
 
 DATA = Path(__file__).parent / "data" / "v1"
 

@@ -183,7 +183,7 @@ def test_the_directory_of_a_killed_local_peer_is_removed(tmp_path: Path) -> None
 
 def test_echo_exits_if_no_doctor_asks(tmp_path: Path) -> None:
     told: list[str] = []
-    assert not answer_doctor(str(tmp_path / "probe"), idle_s=0.05, tell=told.append)
+    assert not answer_doctor(str(tmp_path / "probe"), idle_s=0.05, report=told.append)
     assert "doctor --hosts 1" in told[0]
     assert list(tmp_path.iterdir()) == []
 
@@ -191,7 +191,7 @@ def test_echo_exits_if_no_doctor_asks(tmp_path: Path) -> None:
 def test_an_error_of_the_peer_is_reported(tmp_path: Path) -> None:
     place = tmp_path / "probe"
     answering = threading.Thread(
-        target=lambda: answer_doctor(str(place), idle_s=20.0, tell=lambda _: None), daemon=True
+        target=lambda: answer_doctor(str(place), idle_s=20.0, report=lambda _: None), daemon=True
     )
     answering.start()
     assert poll_until(lambda: bool(list(peers_in(str(place)))), wait_s=10.0)

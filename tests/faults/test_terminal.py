@@ -17,7 +17,7 @@ from supervisor.cli import run
 from supervisor.report.text.sanitize import clean, clean_output
 from supervisor.store.log import Log
 from tests.root import DEADLINE_S, Root, root_in
-from workers.records.utf8 import readable
+from workers.records.json_text import readable
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\x00\r\x08\x7f\x85\u2028" + BIDI

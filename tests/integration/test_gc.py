@@ -13,8 +13,8 @@ from supervisor.report.verify.verify_root import verify
 from supervisor.store.run_removal import delete_removed, removal_candidates, remove_runs
 from tests.root import Root, wait_until
 from workers.records.flock import take_flock
-from workers.records.read_spec import load_spec, spec_of
 from workers.records.request import Request, RequestKind, publish
+from workers.records.spec import load_spec, parse_spec
 
 PIPELINES = """
 [pipelines.good]
@@ -153,7 +153,7 @@ def test_what_a_run_that_waits_names_is_kept(filled: Root) -> None:
     again["retry_of"] = old
     publish(
         filled.layout,
-        Request(kind=RequestKind.RUNS, runs=(spec_of(again, ""),)),
+        Request(kind=RequestKind.RUNS, runs=(parse_spec(again, ""),)),
     )
     assert filled.call("gc", "--keep-runs", "0", "--yes").code == 0
     assert there(filled) == {old}

@@ -1,11 +1,11 @@
 """Answers ``supervisor doctor`` from another host (or process), through the shared folder alone.
 
-Who answers makes a directory ``HOST.PID`` in the one that both know; the doctor asks in its
-``ask.json``, the answer stands in ``answer.json`` with the token of what was asked. For a *change*
-each looks at a file of the other's: the doctor changes ``there``, the peer sees it and changes
-``back`` in the same way, so that the doctor's own clock tells how long there and back takes, and no
-two clocks are compared. Started by ``supervisor doctor --echo``, or as
-``python -m workers.entry.probe DIR`` where nothing but this package is installed.
+The peer creates a directory ``HOST.PID`` in a folder that both know. The doctor writes requests to
+its ``ask.json``; the peer writes ``answer.json`` with the token of the request. For a *change* each
+polls a file of the other's: the doctor changes ``there``, the peer sees it and changes ``back`` in
+the same way. So the doctor's own clock measures the round trip, and no two clocks are compared.
+Started by ``supervisor doctor --echo``, or as ``python -m workers.entry.probe DIR`` on a host with
+nothing but this package.
 """
 
 import contextlib
@@ -19,28 +19,29 @@ from typing import Any, Final
 from workers.records.atomic import create_file, replace_file, to_line
 from workers.records.claim import NO_LINKS
 from workers.records.dataclass import dataclass
-from workers.records.files import make_private, open_regular, read_bytes, read_object, take_lock
+from workers.records.files import make_private, open_regular, read_bytes, read_object
+from workers.records.flock import lock_fd
 from workers.records.heartbeat import HeartbeatWriter
 from workers.records.identity import host_name
 from workers.records.proc import proc_stat
 from workers.records.typed_errors import TypedError
 
-ANSWER_S: Final = 90.0  # NFS keeps what it knows of a directory for up to 60 s (nfs(5), acdirmax)
+ANSWER_S: Final = 90.0  # NFS caches directory attributes for up to 60 s (nfs(5), acdirmax)
 IDLE_S: Final = 600.0  # ten minutes to type the other command
-NAMES_COUNT: Final = 64  # that both try to make first
-_LOOK_S: Final = 0.005
-_PACE_S: Final = 0.001  # between two names, so that both are at it at once
-_IDLE_LOOK_S: Final = 0.05
+NAMES_COUNT: Final = 64  # that both sides try to create first
+_POLL_S: Final = 0.005
+_IDLE_POLL_S: Final = 0.05
+_PACE_S: Final = 0.001  # between two names, so that both sides create them at the same time
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeChange:
-    """One way in which a file changes that one host writes and another looks at.
+    """A kind of change that one host makes to a file and another must see.
 
     Attributes:
-        prepare: what is there before it.
-        make: the change.
-        seen: whether it is to be seen.
+        prepare: create the state before the change.
+        make: make the change.
+        seen: whether the change is visible.
     """
 
     prepare: Callable[[str], None]
@@ -48,51 +49,51 @@ class ProbeChange:
     seen: Callable[[str], bool]
 
 
-def _empty(path: str) -> None:
+def _create_empty(path: str) -> None:
     create_file(path, b"")
 
 
-def _nothing(_: str) -> None:
+def _do_nothing(_: str) -> None:
     pass
 
 
-def _grow(path: str) -> None:
-    writer = HeartbeatWriter(path)  # kept open until we end, as a worker does
+def _beat(path: str) -> None:
+    writer = HeartbeatWriter(path)  # stays open, as in a worker
     writer.beat(time.time())
     writer.send()
-    for earlier in _beating:
+    for earlier in _open_writers:
         earlier.close()
-    _beating[:] = [writer]
+    _open_writers[:] = [writer]
 
 
 def _is_listed(path: str) -> bool:
     return os.path.basename(path) in os.listdir(os.path.dirname(path))
 
 
-def _renew(path: str) -> None:
+def _replace(path: str) -> None:
     replace_file(path, b"new", flush=False)
 
 
-_beating: Final[list[HeartbeatWriter]] = []
+_open_writers: Final[list[HeartbeatWriter]] = []
 
-# As our records change: a cancellation, a request, a heartbeat, a manifest, a claim taken away.
+# As records change: a cancellation, a request, a heartbeat, a manifest, a revoked claim.
 CHANGES: Final = {
-    "made": ProbeChange(_nothing, _empty, os.path.lexists),
-    "listed": ProbeChange(_nothing, _empty, _is_listed),
-    "grown": ProbeChange(_empty, _grow, lambda path: os.stat(path).st_size > 0),
-    "replaced": ProbeChange(_empty, _renew, lambda path: read_bytes(path) == b"new"),
-    "removed": ProbeChange(_empty, os.unlink, lambda path: not os.path.lexists(path)),
+    "made": ProbeChange(_do_nothing, _create_empty, os.path.lexists),
+    "listed": ProbeChange(_do_nothing, _create_empty, _is_listed),
+    "grown": ProbeChange(_create_empty, _beat, lambda path: os.stat(path).st_size > 0),
+    "replaced": ProbeChange(_create_empty, _replace, lambda path: read_bytes(path) == b"new"),
+    "removed": ProbeChange(_create_empty, os.unlink, lambda path: not os.path.lexists(path)),
 }
 
 
 def poll_until(
-    look: Callable[[], bool], *, wait_s: float = ANSWER_S, every_s: float = _LOOK_S
+    check: Callable[[], bool], *, wait_s: float = ANSWER_S, every_s: float = _POLL_S
 ) -> bool:
-    """Look again and again; tell whether it came true in time. A look that fails is none."""
+    """Poll until ``check`` is true; False if that takes too long. A check that raises is false."""
     deadline = time.monotonic() + wait_s
     while True:
         with contextlib.suppress(OSError, TypedError):
-            if look():
+            if check():
                 return True
         if time.monotonic() >= deadline:
             return False
@@ -100,26 +101,26 @@ def poll_until(
 
 
 def file_clock_s(path: str) -> float:
-    """Make a file; how far the clock that stamps it is ahead of ours, in seconds."""
+    """Create a file; how far the clock of its time stamp is ahead of ours, in seconds."""
     create_file(path, b"x")
     return os.stat(path).st_mtime - time.time()
 
 
 def win_names(directory: str, *, backwards: bool) -> list[str]:
-    """Make what can be made only once, as claims are; the names that we made first.
+    """Create names that can be created only once, as claims are; returns those that were free.
 
-    A file system without links is asked for the other half alone.
+    On a file system without links half of the names are tried.
     """
     names = [f"{way}.{number}" for number in range(NAMES_COUNT // 2) for way in ("create", "link")]
-    mine = os.path.join(directory, f"mine.{backwards:d}")
-    create_file(mine, b"")
+    ours = os.path.join(directory, f"mine.{backwards:d}")
+    create_file(ours, b"")
     won = []
     for name in reversed(names) if backwards else names:
         time.sleep(_PACE_S)
         path = os.path.join(directory, name)
         try:
             if name.startswith("link"):
-                os.link(mine, path, follow_symlinks=False)
+                os.link(ours, path, follow_symlinks=False)
             else:
                 create_file(path, b"")
         except FileExistsError:
@@ -133,12 +134,12 @@ def win_names(directory: str, *, backwards: bool) -> list[str]:
 
 
 def lock(path: str) -> int | None:
-    """Try a flock; a descriptor that holds it, None where another does; OSError: there is none."""
-    return take_lock(open_regular(path, os.O_RDWR | os.O_CREAT))
+    """Try a flock; returns its descriptor, None if it is held; OSError if there are no locks."""
+    return lock_fd(open_regular(path, os.O_RDWR | os.O_CREAT))
 
 
 def peers_in(directory: str) -> Iterator[str]:
-    """The directories of those who answer; those that a dead process of this host left are gone."""
+    """The directories of peers; removes those of dead processes of this host."""
     with contextlib.suppress(FileNotFoundError):
         for name in sorted(os.listdir(directory)):
             host, _, pid = name.rpartition(".")
@@ -148,16 +149,16 @@ def peers_in(directory: str) -> Iterator[str]:
                 yield os.path.join(directory, name)
 
 
-def answer_doctor(directory: str, *, idle_s: float = IDLE_S, tell: Callable[[str], None]) -> bool:
-    """Answer one doctor, from its first question to its leave.
+def answer_doctor(directory: str, *, idle_s: float = IDLE_S, report: Callable[[str], None]) -> bool:
+    """Answer one doctor, from its first request to its last.
 
     Args:
-        directory: where both meet; it is made.
-        idle_s: how long to wait for a question, in seconds.
-        tell: told where to ask from, and by whom it was asked.
+        directory: the meeting place; it is created.
+        idle_s: how long to wait for a request, in seconds.
+        report: called with the command to run on the other host.
 
     Returns:
-        Whether somebody asked.
+        Whether there was a request.
 
     Raises:
         OSError: the folder cannot be used.
@@ -166,7 +167,7 @@ def answer_doctor(directory: str, *, idle_s: float = IDLE_S, tell: Callable[[str
     place = os.path.join(directory, f"{host_name()}.{os.getpid()}")
     os.mkdir(place, 0o700)
     try:
-        tell(f"answering in {place}; now on another host: supervisor doctor --hosts 1")
+        report(f"answering in {place}; now on another host: supervisor doctor --hosts 1")
         return _answer_all(place, idle_s)
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -175,24 +176,24 @@ def answer_doctor(directory: str, *, idle_s: float = IDLE_S, tell: Callable[[str
 
 
 def _answer_all(place: str, idle_s: float) -> bool:
-    asked, answered = os.path.join(place, "ask.json"), os.path.join(place, "answer.json")
+    ask_path, answer_path = os.path.join(place, "ask.json"), os.path.join(place, "answer.json")
     token: object = None
 
     def is_new() -> bool:
-        return read_object(asked).get("token") != token
+        return read_object(ask_path).get("token") != token
 
-    while poll_until(is_new, wait_s=idle_s, every_s=_IDLE_LOOK_S if token is None else _LOOK_S):
-        ask = read_object(asked)
+    while poll_until(is_new, wait_s=idle_s, every_s=_IDLE_POLL_S if token is None else _POLL_S):
+        ask = read_object(ask_path)
         token = ask.get("token")
-        told: dict[str, Any] = {}
+        answer: dict[str, Any] = {}
         try:
-            told = _answer(place, ask)
+            answer = _answer(place, ask)
         except (OSError, TypedError) as error:
-            told = {"error": str(error)}
+            answer = {"error": str(error)}
         if ask.get("do") == "leave":
             return True
-        replace_file(answered, to_line({"token": token, **told}), flush=False)
-        _follow(place, ask)
+        replace_file(answer_path, to_line({"token": token, **answer}), flush=False)
+        _change_back(place, ask)
     return token is not None
 
 
@@ -215,8 +216,8 @@ def _answer(place: str, ask: dict[str, Any]) -> dict[str, Any]:
             return {}
 
 
-def _follow(place: str, ask: dict[str, Any]) -> None:
-    """See what the doctor changes now, and change ours."""
+def _change_back(place: str, ask: dict[str, Any]) -> None:
+    """For a change: wait for the doctor's, then make ours."""
     if ask.get("do") == "change":
         change = CHANGES[str(ask["kind"])]
         there, back = (os.path.join(place, str(ask[key])) for key in ("there", "back"))
@@ -224,12 +225,12 @@ def _follow(place: str, ask: dict[str, Any]) -> None:
             change.make(back)
 
 
-def main(words: list[str]) -> int:
-    """Answer as ``python -m workers.entry.probe DIR``; exit with 0 if asked, else with 124."""
-    if len(words) != 1:
+def main(argv: list[str]) -> int:
+    """Answer as ``python -m workers.entry.probe DIR``; exits with 0 after a request, else 124."""
+    if len(argv) != 1:
         print("usage: python -m workers.entry.probe DIR", file=sys.stderr)
         return 2
-    return 0 if answer_doctor(words[0], tell=lambda text: print(text, file=sys.stderr)) else 124
+    return 0 if answer_doctor(argv[0], report=lambda text: print(text, file=sys.stderr)) else 124
 
 
 if __name__ == "__main__":

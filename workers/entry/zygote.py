@@ -1,8 +1,8 @@
-"""The zygote: a small process that has imported the worker, and forks one per run.
+"""The zygote: a small process that has imported the worker and forks one per run.
 
-A fork of a small process costs a thirtieth of starting an interpreter, and its memory is shared.
-The supervisor starts the zygote and asks it over a socket (``wire``). It serves nobody else, knows
-nothing of runs, and ends when the supervisor does; the workers do not.
+A fork of a small process costs a thirtieth of starting an interpreter, and shares its memory. The
+supervisor starts the zygote and sends requests over a socket (``fork_protocol``). The zygote serves
+no other process, has no state about runs, and ends with the supervisor; the workers do not.
 """
 
 import contextlib
@@ -17,17 +17,16 @@ from typing import NoReturn
 
 from workers.entry.prepare import PreparedRun, prepare_run
 from workers.entry.run_worker import BUG, run_to_verdict
-from workers.processes.inherited import init_process
-from workers.processes.oom import inherited_score
-from workers.processes.proctitle import set_title
-from workers.processes.zygote_protocol import (
+from workers.processes.fork_protocol import (
     ENDED,
     REFUSED,
     STARTED,
-    WORDS,
+    STDERR,
     receive_message,
     send_message,
 )
+from workers.processes.inherited import init_process
+from workers.processes.process_attributes import inherited_score, set_title
 from workers.records.identity import identity_of
 from workers.records.layout import RunDir
 from workers.records.proc import proc_stat
@@ -44,92 +43,91 @@ class Zygote:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._bell_fd, self._ring_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wakeup_r, self._wakeup_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._environ = dict(os.environ)
 
     def serve(self) -> None:
         """Fork workers until the supervisor is gone."""
-        signal.pthread_sigmask(signal.SIG_SETMASK, STOP_SIGNALS)  # we end with the supervisor only
-        signal.set_wakeup_fd(self._ring_fd, warn_on_full_buffer=False)
-        set_handlers()  # of the workers; ours are the same, since what ends us is blocked
-        identity_of(os.getpid())  # what is true of every worker is asked once
+        signal.pthread_sigmask(signal.SIG_SETMASK, STOP_SIGNALS)  # only EOF ends us
+        signal.set_wakeup_fd(self._wakeup_w, warn_on_full_buffer=False)
+        set_handlers()  # for the workers; they do not disturb us, since those signals are blocked
+        identity_of(os.getpid())  # fills the caches that every worker shares
         inherited_score()
         gc.collect()
         gc.freeze()
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
-        poll.register(self._bell_fd, select.POLLIN)
+        poll.register(self._wakeup_r, select.POLLIN)
         while True:
             for fd, _ in poll.poll():
-                if fd == self._bell_fd:
+                if fd == self._wakeup_r:
                     self._reap()
                 elif not self._answer():
                     return
 
     def _answer(self) -> bool:
-        """Fork the worker that is asked for; False where nobody asks any more."""
+        """Fork the requested worker; False if the supervisor is gone."""
         try:
-            words, owner_fd = receive_message(self._sock)
+            message, fd = receive_message(self._sock)
         except ConnectionError:
             return False
-        if not words or owner_fd is None:
+        if not message or fd is None:
             return False
-        if words == WORDS:
-            os.dup2(owner_fd, 2)
-            os.close(owner_fd)
+        if message == STDERR:
+            os.dup2(fd, 2)
+            os.close(fd)
             return True
-        run = RunDir(os.path.realpath(os.fsdecode(words)))
-        ready = None
-        with contextlib.suppress(OSError, TypedError):  # then the worker tries, and tells
-            ready = prepare_run(run, owner_fd, self._environ)
+        run = RunDir(os.path.realpath(os.fsdecode(message)))
+        prepared = None
+        with contextlib.suppress(OSError, TypedError):  # then the worker tries, and reports it
+            prepared = prepare_run(run, fd, self._environ)
         try:
             pid = os.fork()
         except OSError as error:
             send_message(self._sock, REFUSED, error.errno or 0)
         else:
             if pid == 0:
-                self._be_worker(run, owner_fd, ready)
-            self._tell_started(pid)
-        if ready is not None:
-            ready.journal.close()
-        os.close(owner_fd)
+                self._be_worker(run, fd, prepared)
+            self._report_start(pid)
+        if prepared is not None:
+            prepared.journal.close()
+        os.close(fd)
         return True
 
-    def _be_worker(self, run: RunDir, owner_fd: int, ready: PreparedRun | None) -> NoReturn:
-        """Run one run, as ``python -m workers`` does. Never returns."""
+    def _be_worker(self, run: RunDir, owner_fd: int, prepared: PreparedRun | None) -> NoReturn:
+        """Run one run like ``python -m workers``. Never returns."""
         code = BUG
         try:
             os.setsid()
             self._sock.close()
-            os.close(self._bell_fd)
-            os.close(self._ring_fd)
-            words = ["workers", run.path, "--owner-fd", str(owner_fd)]
-            set_title([sys.executable, "-m", *words], f"run {run.path[-8:]}")
-            code = run_to_verdict(run, owner_fd, ready)
-        except BaseException:  # noqa: BLE001 - what an interpreter of its own would print
+            os.close(self._wakeup_r)
+            os.close(self._wakeup_w)
+            argv = [sys.executable, "-m", "workers", run.path, "--owner-fd", str(owner_fd)]
+            set_title(argv, f"run {run.path[-8:]}")
+            code = run_to_verdict(run, owner_fd, prepared)
+        except BaseException:  # noqa: BLE001 - as an interpreter of its own would print
             traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)
 
-    def _tell_started(self, pid: int) -> None:
-        stat = proc_stat(pid)  # not reaped yet, so it is there
+    def _report_start(self, pid: int) -> None:
+        stat = proc_stat(pid)  # exists, since the worker is not reaped yet
+        ticks = 0 if stat is None else stat.start_ticks
         pidfd = os.pidfd_open(pid)
         try:
-            send_message(
-                self._sock, STARTED, pid, 0 if stat is None else stat.start_ticks, fd=pidfd
-            )
+            send_message(self._sock, STARTED, pid, ticks, fd=pidfd)
         finally:
             os.close(pidfd)
 
     def _reap(self) -> None:
-        """Tell how each worker ended; where the supervisor does not listen, it learns less."""
+        """Report how each worker ended, unless the supervisor's socket is full."""
         with contextlib.suppress(BlockingIOError):
-            while os.read(self._bell_fd, 4096):
+            while os.read(self._wakeup_r, 4096):
                 pass
         with contextlib.suppress(ChildProcessError):
-            while (found := os.waitpid(-1, os.WNOHANG))[0]:  # every child of ours is a worker
-                pid, status = found
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:  # every child is a worker
+                pid, status = ended
                 with contextlib.suppress(OSError):
                     code = os.waitstatus_to_exitcode(status)
                     send_message(self._sock, ENDED, pid, code, flags=socket.MSG_DONTWAIT)
@@ -138,7 +136,7 @@ class Zygote:
 def main(fd: int) -> None:
     """Serve the supervisor at the other end of a socket."""
     init_process()
-    os.chdir("/")  # keep no directory of the caller busy, and need none of them
+    os.chdir("/")  # keep no directory of the caller busy
     set_title(["supervisor", "zygote", f"of {os.getppid()}"], "zygote")
     with socket.socket(fileno=fd) as sock:
         sock.set_inheritable(False)

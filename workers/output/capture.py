@@ -1,8 +1,8 @@
-"""Captured output: the first half and the last half of a bounded file, and exact counts.
+"""Captured output: the first half and the last half of a bounded file, and exact byte counts.
 
-While a stage runs its log can be read: the head is appended as it comes, the end is refreshed in
-place when it changed. Memory is bounded too: head and tail of one stream, whatever the stage
-prints. A log that cannot be written never stops the stage: it is written anew at the end.
+The log can be read while its stage runs: the head is appended as it arrives, the tail is refreshed
+in place when it has changed. Memory is bounded by one head and one tail per stream. A log that
+cannot be written never stops the stage; the whole file is written again at the end.
 """
 
 import contextlib
@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from workers.output.masking import Mask
-from workers.output.ring_buffer import RingBuffer
-from workers.output.safe_boundaries import SEQUENCE_LIMIT_BYTES, head_end, tail_start
+from workers.output.truncate import SEQUENCE_LIMIT_BYTES, head_end, tail_start
 from workers.records.atomic import replace_file
 from workers.records.files import FILE_MODE
 from workers.records.typed_errors import BadFileError
@@ -21,19 +20,71 @@ _KEY_BYTES: Final = 4
 
 
 def new_mark_key() -> str:
-    """A random key for the mark of dropped bytes: output that came before cannot hold it."""
+    """A random key for the mark of dropped bytes: earlier output cannot contain it."""
     return os.urandom(_KEY_BYTES).hex()
 
 
 def dropped_mark(dropped_bytes: int, key: str | None) -> bytes:
-    """The line of a log that stands for dropped bytes; logs of version 0.1.0 have no key."""
-    return b"[supervisor: %d bytes dropped%b]\n" % (
-        dropped_bytes,
-        f" #{key}".encode() if key else b"",
-    )
+    """The line of a log in place of dropped bytes; logs of version 0.1.0 have no key."""
+    suffix = f" #{key}".encode() if key else b""
+    return b"[supervisor: %d bytes dropped%b]\n" % (dropped_bytes, suffix)
 
 
 _MARK_LIMIT_BYTES: Final = len(dropped_mark(10**19, new_mark_key())) + 1  # and a newline before it
+
+
+class RingBuffer:
+    """Keeps the newest ``size`` bytes of a stream.
+
+    Args:
+        size: in bytes; the memory is allocated with the first byte.
+
+    Attributes:
+        filled_bytes: how many bytes it contains.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._data = bytearray()
+        self.size = size
+        self._at = 0
+        self.filled_bytes = 0
+
+    def put(self, data: bytes | memoryview) -> None:
+        """Add bytes; the oldest are overwritten."""
+        data = data[max(0, len(data) - self.size) :]
+        first, second = self.room()
+        begin = min(len(data), len(first))
+        first[:begin] = data[:begin]
+        second[: len(data) - begin] = data[begin:]
+        self.wrote(len(data))
+
+    def room(self) -> tuple[memoryview, memoryview]:
+        """The whole buffer as two views in write order; call ``wrote`` after writing into them."""
+        if not self._data:
+            self._data = bytearray(self.size)
+        view = memoryview(self._data)
+        return view[self._at :], view[: self._at]
+
+    def wrote(self, size: int) -> None:
+        """Note that ``size`` bytes, at most ``self.size``, were written into ``room``."""
+        self._at = (self._at + size) % self.size
+        self.filled_bytes = min(self.size, self.filled_bytes + size)
+
+    def clear(self) -> None:
+        """Discard the content, because bytes after it were skipped."""
+        self._at = self.filled_bytes = 0
+
+    def last(self, size: int) -> tuple[memoryview, memoryview]:
+        """The newest ``size`` bytes, or all if there are fewer, as two views in order.
+
+        The views are valid until the next ``put``.
+        """
+        size = min(size, self.filled_bytes)
+        view = memoryview(self._data)
+        begin = self._at - size
+        if begin >= 0:
+            return view[begin : self._at], view[:0]
+        return view[begin + self.size :], view[: self._at]
 
 
 class BoundedLog:
@@ -41,17 +92,18 @@ class BoundedLog:
 
     Args:
         path: the log; an older one is overwritten.
-        limit_bytes: of the file, at least 256; half of it for the head.
-        mask: what hides secrets, None if there are none.
-        mark_key: tells our mark of dropped bytes from a stage's own text; None if nobody reads it.
+        limit_bytes: size limit of the file, at least 256; the head gets half of it.
+        mask: hides secrets; None if there are none.
+        mark_key: distinguishes the mark of dropped bytes from a stage's own text; None if nothing
+            reads the mark.
 
     Attributes:
         dirty: the end of the file is not up to date.
-        seen_bytes: what the stage wrote.
+        seen_bytes: size of the stage's output.
         stored_bytes: the same with secrets hidden, as far as it is known.
-        kept_bytes: ``seen_bytes`` less what was dropped, once it is closed; 0 where the file could
-            not be written.
-        error: why the file could not be written, None where it could.
+        kept_bytes: ``seen_bytes`` less what was dropped, once closed; 0 if the file could not be
+            written.
+        error: why the file could not be written; None if it could.
     """
 
     def __init__(
@@ -63,7 +115,7 @@ class BoundedLog:
         self._head_limit = limit_bytes // 2
         self._mask = mask
         self._head = bytearray()
-        # A small log gives up a quarter of each end at most, whatever garbage it is fed.
+        # A small log loses at most a quarter of each end to safe boundaries, whatever it is fed.
         self._sequence_limit = min(SEQUENCE_LIMIT_BYTES, limit_bytes // 8)
         self._ring = RingBuffer(limit_bytes - self._head_limit + self._sequence_limit)
         self._written = 0
@@ -76,51 +128,46 @@ class BoundedLog:
         self.stored_bytes = 0
         self.kept_bytes = 0
         self.error: str | None = None
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            self._open()
+            self._fd = os.open(path, flags, FILE_MODE)
         except OSError as error:
             self._failed(error)
-
-    def _open(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        self._fd = os.open(self._path, flags, FILE_MODE)
-        self._written = self._size = 0
-        return self._fd
 
     def _failed(self, error: OSError) -> None:
         self.error = f"{self._path}: {error.strerror}"
 
     @property
     def window_bytes(self) -> int | None:
-        """How many bytes at a stream's end must be fed.
+        """How many bytes of the stream's end must be fed.
 
-        None where all must: the head is not full, or secrets are hidden.
+        None if all must: the head is not full, or secrets are hidden.
         """
         full = len(self._head) == self._head_limit and self._mask is None
         return self._ring.size if full else None
 
     def skip(self, size: int) -> None:
-        """Count bytes that nobody looked at; at least ``window_bytes`` more are going to be fed."""
+        """Count bytes that were discarded unread; at least ``window_bytes`` more must follow."""
         self.seen_bytes += size
         self.stored_bytes += size
         self._ring.clear()
 
     def room(self) -> tuple[memoryview, memoryview] | None:
-        """Where output can be read to without being fed, in order; None where it must be fed.
+        """Where output can be read into directly, in order; None if it must be fed.
 
-        What is read there is to be told by ``read_into_room``.
+        Call ``read_into_room`` after reading.
         """
         return None if self.window_bytes is None else self._ring.room()
 
     def read_into_room(self, size: int) -> None:
-        """So many bytes of output are in ``room``."""
+        """Note that ``size`` bytes of output were read into ``room``."""
         self.seen_bytes += size
         self.stored_bytes += size
         self.dirty = True
         self._ring.wrote(size)
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Take some output."""
+        """Add output."""
         self.seen_bytes += len(data)
         self._store(data if self._mask is None else self._mask.feed(bytes(data)))
 
@@ -139,7 +186,6 @@ class BoundedLog:
             self._ring.put(data)
 
     def _append_head(self) -> None:
-        """The head goes to the file as it comes."""
         if self._written < len(self._head):
             with memoryview(self._head) as head, head[self._written :] as new:
                 self._write_at(self._written, [new])
@@ -164,20 +210,20 @@ class BoundedLog:
         self._size = end
 
     def _end(self) -> tuple[int, list[memoryview]]:
-        """Where the end begins in the file, and its parts; also counts what was dropped."""
+        """The offset of the end in the file, and its parts; also counts the dropped bytes."""
         if self.stored_bytes <= self._limit:
             return len(self._head), list(self._ring.last(self._limit))
         head_bytes = head_end(self._head, self._sequence_limit)
-        line = b"" if self._head[head_bytes - 1] == 0x0A else b"\n"
+        newline = b"" if self._head[head_bytes - 1] == 0x0A else b"\n"
         room = self._limit - self._head_limit
         size = min(self._ring.filled_bytes, room, self._limit - head_bytes - _MARK_LIMIT_BYTES)
-        size -= self._given_up(size)
+        size -= self._cut_bytes(size)
         self._dropped = self.stored_bytes - head_bytes - size
-        mark = memoryview(line + dropped_mark(self._dropped, self._mark_key))
+        mark = memoryview(newline + dropped_mark(self._dropped, self._mark_key))
         return head_bytes, [mark, *self._ring.last(size)]
 
-    def _given_up(self, size: int) -> int:
-        """How many of the last ``size`` bytes are the rest of something that began before them."""
+    def _cut_bytes(self, size: int) -> int:
+        """How many of the last ``size`` bytes belong to a sequence that begins before them."""
         limit = self._sequence_limit
         parts = self._last(size + limit)
         at = sum(map(len, parts)) - size
@@ -192,21 +238,21 @@ class BoundedLog:
                 part, offset = part[written:], offset + written
 
     def end(self, size: int) -> bytes:
-        """The last ``size`` bytes that were stored, or as many of them as are still known."""
+        """The last ``size`` bytes that were stored, or as many as are still known."""
         return b"".join(self._last(size))
 
     def _last(self, size: int) -> tuple[bytes | memoryview, memoryview, memoryview]:
-        """The newest bytes, of which the head has the oldest unless some between are dropped."""
+        """The newest bytes; the oldest of them are in the head if nothing was dropped between."""
         ring = self._ring
         missing = size - ring.filled_bytes
         whole = self.stored_bytes == len(self._head) + ring.filled_bytes
         return (bytes(self._head[-missing:]) if missing > 0 and whole else b"", *ring.last(size))
 
     def close(self) -> None:
-        """Write what is due and flush it. ``error`` tells whether the file is incomplete.
+        """Write and flush the rest. ``error`` is set if the file is incomplete.
 
-        After a failure the file is replaced, once: a flush that failed may have lost pages, and
-        what is on disk already must not be given up for what a full disk may refuse.
+        After a failure the file is replaced, once: a failed flush may have lost pages, and a full
+        disk must not cost what is already on disk.
         """
         if self._closed:
             return
@@ -223,7 +269,10 @@ class BoundedLog:
             else:
                 self.error = None
                 break
-        self._close_fd()
+        if self._fd is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
+            self._fd = None
         self.kept_bytes = 0 if self.error is not None else self.seen_bytes - self._dropped
 
     def _save(self) -> None:
@@ -236,16 +285,10 @@ class BoundedLog:
         begin, parts = self._end()
         replace_file(self._path, b"".join([self._head[:begin], *parts]))
 
-    def _close_fd(self) -> None:
-        if self._fd is not None:
-            with contextlib.suppress(OSError):
-                os.close(self._fd)
-            self._fd = None
-
 
 def _first(parts: Iterable[bytes | memoryview], size: int) -> bytes:
     """The first ``size`` bytes of several parts."""
-    found = bytearray()
+    joined = bytearray()
     for part in parts:
-        found += part[: size - len(found)]
-    return bytes(found)
+        joined += part[: size - len(joined)]
+    return bytes(joined)

@@ -1,7 +1,7 @@
 """The error file of a failed stage: at most 10,000 bytes on disk, whatever the stage printed.
 
-It keeps the **end** of each stream, where tools say what went wrong. The room is shared out before
-anything is written: the facts first, then stderr, then stdout, of which a little always stays.
+It contains the **end** of each stream, where tools report what failed. The room is divided before
+anything is written: the facts first, then stderr, then stdout, a part of which always stays.
 """
 
 import json
@@ -9,20 +9,19 @@ from typing import Any, Final
 
 from workers.output.capture import BoundedLog
 from workers.output.masking import Mask
-from workers.output.safe_boundaries import SEQUENCE_LIMIT_BYTES
-from workers.output.truncate import TextTail, head_of, tail_of
+from workers.output.truncate import SEQUENCE_LIMIT_BYTES, TextTail, head_of, tail_of
 from workers.records.atomic import WriteCost, replace_file
 from workers.records.dataclass import dataclass
 from workers.records.limits import Limits
 
-_COMMAND_JSON_BYTES: Final = 1_500  # of the command's text, so that output keeps its room
+_COMMAND_JSON_BYTES: Final = 1_500  # of the command's text, so that output has room
 _MESSAGE_JSON_BYTES: Final = 750
-_STDOUT_JSON_BYTES: Final = 400  # its last line or two stay, however much stderr has to say
+_STDOUT_JSON_BYTES: Final = 400  # its last line or two, however long stderr is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFailure:
-    """What an error file tells, output aside."""
+    """The content of an error file except output."""
 
     run_id: str
     task_id: str
@@ -45,8 +44,8 @@ def write_error_file(
     limits: Limits,
     mask: Mask | None,
 ) -> WriteCost:
-    """Write the file; errors as replace_file."""
-    # More than is kept, to see whether a cut would fall within an escape sequence.
+    """Write the file; raises as replace_file."""
+    # More than is kept, to see whether a cut would be inside an escape sequence.
     wanted_bytes = limits.error_detail_limit_bytes + SEQUENCE_LIMIT_BYTES
     data = error_bytes(
         failure,
@@ -71,15 +70,15 @@ def error_bytes(
     limits: Limits,
     mask: Mask | None,
 ) -> bytes:
-    """Make the file's content.
+    """The file's content.
 
     Args:
         failure: what happened.
         stdout: the end of that stream, secrets hidden.
-        stderr: the end of the other.
-        seen: how many bytes the streams have, secrets hidden: stdout, stderr.
-        limits: of the details and of the whole, in bytes.
-        mask: what hides secrets in the command and the message.
+        stderr: likewise.
+        seen: size of stdout and of stderr, secrets hidden, in bytes.
+        limits: of the details and of the file, in bytes.
+        mask: hides secrets in the command and the message.
 
     Returns:
         UTF-8 JSON of at most ``limits.error_file_limit_bytes`` bytes.
@@ -93,12 +92,12 @@ def error_bytes(
             json_limit_bytes=room,
         )
 
-    nothing = TextTail(text="", told_bytes=0, json_bytes=0)
-    # Nothing told means the longest counts, so this is the most that the facts can take; a byte
-    # each for "false", which is longer than "true".
-    room = limits.error_file_limit_bytes - len(_render(failure, nothing, nothing, seen, mask)) - 2
-    kept = fit(stdout, seen[0], min(_STDOUT_JSON_BYTES, room // 4))
-    err = fit(stderr, seen[1], room - kept.json_bytes)
+    # Without output the counts are longest, so this is the most that the facts can take; one byte
+    # more per stream for "false", which is longer than "true".
+    empty = TextTail(text="", stream_bytes=0, json_bytes=0)
+    room = limits.error_file_limit_bytes - len(_render(failure, empty, empty, seen, mask)) - 2
+    least = fit(stdout, seen[0], min(_STDOUT_JSON_BYTES, room // 4))
+    err = fit(stderr, seen[1], room - least.json_bytes)
     out = fit(stdout, seen[0], room - err.json_bytes)
     return _render(failure, out, err, seen, mask)
 
@@ -113,7 +112,7 @@ def _render(
     command, message = failure.command, failure.message or ""
     if mask is not None:
         command, message = mask.text(command), mask.text(message)
-    out_dropped, err_dropped = seen[0] - stdout.told_bytes, seen[1] - stderr.told_bytes
+    out_dropped, err_dropped = seen[0] - stdout.stream_bytes, seen[1] - stderr.stream_bytes
     record: dict[str, Any] = {
         "run_id": failure.run_id,
         "task_id": failure.task_id,

@@ -1,4 +1,4 @@
-"""Hiding secrets: exact bytes only, also where a secret arrives in two reads. No decoding."""
+"""Hiding secrets: exact bytes only, also if a secret arrives in two reads. No decoding."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ SHORTEST_BYTES: Final = 4  # shorter values would mask ordinary text
 
 
 def secret_values(names: Iterable[str], environ: Mapping[str, str]) -> tuple[bytes, ...]:
-    """The values to hide: of the named variables, where they are long enough to be secrets."""
+    """The values of the named variables that are long enough to be secrets, longest first."""
     values = {_bytes(environ.get(name, "")) for name in names}
     return tuple(sorted((v for v in values if len(v) >= SHORTEST_BYTES), key=len, reverse=True))
 
@@ -27,7 +27,7 @@ class Mask:
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What can be told of the stream so far; the end is held back until more is known."""
+        """The masked stream so far; its end is held back, because it may begin a secret."""
         data = self._held + data
         cut = max(0, len(data) - self._hold_bytes)
         parts = []
@@ -42,18 +42,18 @@ class Mask:
         return b"".join([*parts, data[at:cut]])
 
     def finish(self) -> bytes:
-        """What was held back."""
+        """The bytes that were held back, masked."""
         rest = self._pattern.sub(HIDDEN, self._held)
         self._held = b""
         return rest
 
     def text(self, text: str) -> str:
-        """Hide the secrets in a text at once."""
+        """Mask a whole text."""
         return self._pattern.sub(HIDDEN, _bytes(text)).decode("utf-8", "surrogateescape")
 
 
 def _bytes(text: str) -> bytes:
-    """As the system gets it; what no system call takes (half of a character) is spelled out."""
+    """Encode as for a system call; spell out lone surrogates that stand for no byte."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The reading end of a stage's stream, pumped into its log."""
+"""The reading end of a stage's stream, which copies it into the log."""
 
 import array
 import contextlib
@@ -12,10 +12,10 @@ from typing import Final
 from workers.output.capture import BoundedLog
 
 _WIDE_BYTES: Final = 1 << 20  # the kernel's default limit for a pipe (pipe-max-size)
-_SKIP_LEAST_BYTES: Final = 1 << 17  # below it a read costs no more
-_FLOOD_BYTES: Final = 1 << 19  # half of a wide pipe: it fills again while others have their turn
-_FILL_S: Final = 0.0005  # measured: waiting less costs more wakes, waiting longer stops the stage
-_SKIPS_COUNT: Final = 8  # so many before anything else has a turn: 4 ms
+_SKIP_LEAST_BYTES: Final = 1 << 17  # for fewer bytes a read costs no more
+_FLOOD_BYTES: Final = 1 << 19  # half of a wide pipe: it fills again while other streams are served
+_FILL_S: Final = 0.0005  # measured: a shorter wait costs more wakeups, a longer one stops the stage
+_SKIPS_COUNT: Final = 8  # before other streams are served: 4 ms
 
 
 @functools.lru_cache(maxsize=1)
@@ -27,12 +27,12 @@ class Pipe:
     """One stream of a stage.
 
     Args:
-        log: where the bytes go.
+        log: the stream's log.
 
     Attributes:
-        read_fd: what to poll; -1 once it is closed.
-        write_fd: what the stage gets; close it after the launch.
-        ended: everybody has closed the writing end.
+        read_fd: the descriptor to poll; -1 once it is closed.
+        write_fd: the stage's end; close it after the start.
+        ended: the writing end is closed in all processes.
         refreshed_mono_s: when the log's end was last brought up to date.
     """
 
@@ -40,8 +40,8 @@ class Pipe:
         self.log = log
         self.read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.read_fd, False)
-        # So that a burst does not make the stage wait for us. A user's pipe budget may be used up:
-        # then 64 KiB will do.
+        # So that a burst does not block the stage. If the user's pipe budget is used up, the
+        # default of 64 KiB is enough.
         with contextlib.suppress(OSError):
             fcntl.fcntl(self.write_fd, fcntl.F_SETPIPE_SZ, _WIDE_BYTES)
         self._splices = hasattr(os, "splice")  # Linux
@@ -50,7 +50,7 @@ class Pipe:
         self.refreshed_mono_s = time.monotonic()
 
     def pump(self, buffer: memoryview) -> int:
-        """Take some output, through the shared buffer; returns how many bytes came."""
+        """Read some output, through the shared buffer; returns the number of bytes."""
         if self.ended:
             return 0
         if skipped := self._skip():
@@ -69,10 +69,10 @@ class Pipe:
         return size
 
     def _skip(self) -> int:
-        """Let the kernel discard what can be neither in the log's head nor in its end.
+        """Let the kernel discard bytes that belong neither to the log's head nor to its tail.
 
         Returns:
-            How many bytes; 0 where there are too few of them, or the platform cannot.
+            The number of bytes; 0 if there are too few, or the platform does not support it.
         """
         window = self.log.window_bytes
         if window is None or not self._splices:
@@ -96,7 +96,7 @@ class Pipe:
         return skipped
 
     def refresh(self, now: float, every_s: float) -> None:
-        """Bring the log's end up to date if it is due."""
+        """Bring the log's end up to date if that is due."""
         if self.log.dirty and now - self.refreshed_mono_s >= every_s:
             self.refreshed_mono_s = now
             self.log.refresh()

@@ -1,12 +1,12 @@
-"""What this process inherited from its caller: environment, umask and resource limits.
+"""The environment, umask and resource limits that this process inherited from its caller.
 
-Our own processes need other values: records that we can read back whatever the umask is, and as
-many descriptors as the hard limit allows. Stages and hooks get what the caller had. So each program
-of ours first calls ``init_process``, and starts children within ``inherited_limits``.
+Our own processes need other values: records that we can read whatever the umask, and as many
+descriptors as the hard limit allows. Stages and hooks get the caller's values. So every program of
+ours first calls ``init_process``, and starts children inside ``inherited_limits``.
 
 Python changes the environment, too: in the C locale it sets ``LC_CTYPE`` (PEP 538) before any of
-our code runs. ``init_process`` undoes that in ``os.environ``, which is therefore the environment of
-the caller in every process of ours, and can be passed on as it is.
+our code runs. ``init_process`` undoes that in ``os.environ``, which is therefore the caller's
+environment in every process of ours.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from typing import Final
 from workers.records.files import read_bytes
 
 _OWNER_BITS: Final = 0o700
-_COERCED: Final = ("C.UTF-8", "C.utf8", "UTF-8")  # what PEP 538 sets, by what the system has
-# Raised to the hard limit for ourselves: descriptors and threads that we need to do our work, and
-# what would end or garble us in the middle of a record.
+_COERCED: Final = ("C.UTF-8", "C.utf8", "UTF-8")  # what PEP 538 sets, depending on the system
+# Raised to the hard limit for ourselves: descriptors and processes that our work needs, and limits
+# that would end us, or truncate a record, in the middle of a write.
 _RAISED: Final = (
     resource.RLIMIT_NOFILE,
     resource.RLIMIT_NPROC,
@@ -28,16 +28,16 @@ _RAISED: Final = (
     resource.RLIMIT_CPU,
 )
 
-POPEN_FDS_COUNT: Final = 8  # subprocess.Popen opens /dev/null and two pipes or less
+POPEN_FDS_COUNT: Final = 8  # subprocess.Popen opens at most /dev/null and two pipes
 _umasks: Final[list[tuple[int, int]]] = []  # ours and the caller's, if they differ
 _limits: Final[dict[int, tuple[int, int]]] = {}  # the caller's (soft, hard), if we raised ours
 _spare_fds: Final[list[int]] = []  # of /dev/null, with low numbers, if we raised that limit
 
 
 def init_process() -> None:
-    """Give this process the values that it needs; call it first, in every program of ours.
+    """Set this process's umask and limits; every program of ours calls it first.
 
-    A second call changes nothing. A fork has the values of its parent, and knows the caller's.
+    A second call changes nothing. A fork has its parent's values and knows the caller's.
     """
     restore_locale()
     umask = os.umask(0o077)
@@ -55,15 +55,15 @@ def init_process() -> None:
 
 
 def restore_locale() -> None:
-    """Undo in ``os.environ`` what Python did there; without /proc it stays as it is."""
+    """Undo Python's change of ``LC_CTYPE`` in ``os.environ``; without /proc it stays."""
     if os.environ.get("LC_CTYPE") not in _COERCED:
         return
     try:
-        started_with = read_bytes("/proc/self/environ").split(b"\0")
+        environment = read_bytes("/proc/self/environ").split(b"\0")
     except OSError:
         return
     name = b"LC_CTYPE="
-    values = [entry[len(name) :] for entry in started_with if entry.startswith(name)]
+    values = [entry[len(name) :] for entry in environment if entry.startswith(name)]
     if values:
         os.environ["LC_CTYPE"] = os.fsdecode(values[0])
     else:
@@ -72,9 +72,9 @@ def restore_locale() -> None:
 
 @contextlib.contextmanager
 def inherited_limits(new_fds_count: int = 0) -> Iterator[None]:
-    """Have the caller's umask and limits for the moment in which a child is started.
+    """Set the caller's umask and limits while a child is started.
 
-    The limits are those of the whole process: start children from one thread.
+    They apply to the whole process: start children from one thread.
 
     Args:
         new_fds_count: how many descriptors this process opens in the block. If it has more open
@@ -98,7 +98,7 @@ def inherited_limits(new_fds_count: int = 0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def low_fds(stdout_fd: int, stderr_fd: int) -> Iterator[tuple[int, int]]:
-    """Have two descriptors by numbers that the caller's limit allows, as posix_spawn wants them."""
+    """Copy two descriptors to numbers that the caller's limit allows; posix_spawn needs that."""
     caller_soft = _limits.get(resource.RLIMIT_NOFILE, (resource.RLIM_INFINITY, 0))[0]
     if caller_soft == resource.RLIM_INFINITY or max(stdout_fd, stderr_fd) < caller_soft:
         yield stdout_fd, stderr_fd
@@ -109,7 +109,7 @@ def low_fds(stdout_fd: int, stderr_fd: int) -> Iterator[tuple[int, int]]:
             os.dup2(fd, number, inheritable=False)
         yield low[0], low[1]
     finally:
-        for number in low:  # a copy that stayed open would keep the pipe from ending
+        for number in low:  # an open copy would keep the pipe from ending
             os.dup2(null, number, inheritable=False)
 
 

@@ -1,9 +1,9 @@
-"""Starting a stage's process, and telling apart why it could not be started."""
+"""Starting a stage's process, and the reasons why it could not be started."""
 
+import _thread
 import errno
 import os
 import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -12,10 +12,10 @@ from workers.processes.inherited import inherited_limits, low_fds
 from workers.records.dataclass import dataclass
 
 TRANSIENT: Final = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-"""What the system may no longer refuse in a moment: processes, memory, descriptors."""
+"""Refusals that may be over in a moment: processes, memory, descriptors."""
 SHELL: Final = ("/bin/sh", "-c")
 
-# Python ignores these in itself; its children get them back.
+# Python ignores these signals; its children get the default back.
 PYTHON_IGNORES: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
@@ -26,7 +26,7 @@ class NotStarted:
     Attributes:
         reason: command-not-found, not-executable, bad-cwd, argument-list-too-long, spawn-failed.
         message: for people.
-        transient: trying again may help.
+        transient: another try may succeed.
     """
 
     reason: str
@@ -35,7 +35,7 @@ class NotStarted:
 
 
 def argv_of(command: str | tuple[str, ...]) -> tuple[str, ...]:
-    """The words of a command; a text goes to the shell."""
+    """The argv of a command; text goes to the shell."""
     return (*SHELL, command) if isinstance(command, str) else command
 
 
@@ -50,20 +50,20 @@ def spawn(
 ) -> int | NotStarted:
     """Start a process that leads its own group, with stdin from /dev/null and fds 0, 1, 2 only.
 
-    Every other descriptor of ours is closed by the exec, as Python makes them. The process has the
-    umask and the limits that our caller had.
+    The exec closes every other descriptor of ours, as Python creates them. The process has the
+    umask and the limits of our caller.
 
     Args:
-        argv: the program, looked up in ``env``'s PATH, and its arguments.
-        cwd: an absolute directory; ours for the moment of the start, then ours is ``/``: call it
-            from one thread.
+        argv: the program, searched in ``env``'s PATH, and its arguments.
+        cwd: an absolute directory. It is this process's during the call, which then changes to
+            ``/``: call it from one thread.
         env: its whole environment.
-        stdout_fd: where its output goes.
-        stderr_fd: where its errors go.
-        nice: what is added to our niceness for it, 0 to 19.
+        stdout_fd: its standard output.
+        stderr_fd: its standard error.
+        nice: added to our niceness, 0 to 19.
 
     Returns:
-        Its pid; it is our child to reap.
+        The pid of our new child.
     """
     if not argv or not argv[0]:
         return NotStarted("command-not-found", "the command is empty")
@@ -72,13 +72,13 @@ def spawn(
     except (OSError, ValueError) as error:
         return NotStarted("bad-cwd", f"cwd {cwd!a}: {getattr(error, 'strerror', error)}")
     try:
-        start = partial(_launch, argv, env, stdout_fd, stderr_fd)
+        start = partial(_spawn, argv, env, stdout_fd, stderr_fd)
         return _start_niced(nice, start) if nice else start()
     finally:
         os.chdir("/")
 
 
-def _launch(
+def _spawn(
     argv: Sequence[str], env: Mapping[str, str], stdout_fd: int, stderr_fd: int
 ) -> int | NotStarted:
     try:
@@ -101,40 +101,42 @@ def _launch(
             )
     except OSError as error:
         return _explain(error, argv[0], env)
-    except ValueError as error:  # a NUL in an argument, or text that no system call takes
+    except ValueError as error:  # a NUL in an argument, or text that no system call accepts
         return NotStarted("spawn-failed", f"{argv[0]!a}: {error}")
 
 
 def _start_niced(increment: int, start: Callable[[], int | NotStarted]) -> int | NotStarted:
     """Start a process from a thread of a higher niceness, which the process inherits.
 
-    Linux has a niceness per thread, so our own threads keep theirs.
+    Linux has a niceness per thread, so our other threads keep theirs.
     """
     results: list[int | NotStarted] = []
+    done = _thread.allocate_lock()
 
     def run() -> None:
         try:
             os.nice(increment)
-        except OSError as error:  # a request may hold a negative number
-            results.append(NotStarted("spawn-failed", f"nice {increment}: {error.strerror}"))
-        else:
             results.append(start())
+        except OSError as error:  # a request may contain a negative number
+            results.append(NotStarted("spawn-failed", f"nice {increment}: {error.strerror}"))
+        finally:
+            done.release()
 
-    thread = threading.Thread(target=run)
+    done.acquire()
     try:
-        thread.start()
+        _thread.start_new_thread(run, ())
     except RuntimeError as error:  # the system has no thread left
         return NotStarted("spawn-failed", str(error), transient=True)
-    thread.join()
+    done.acquire()
     return results[0]
 
 
 def _missing(program: str, env: Mapping[str, str]) -> NotStarted:
-    """Why a program that cannot be executed cannot: it is not there, or it may not be."""
-    found = _find(program, env, os.F_OK)
-    if found is None:
+    """A program that is not executable: it does not exist, or its mode forbids it."""
+    path = _find(program, env, os.F_OK)
+    if path is None:
         return NotStarted("command-not-found", f"{program}: command not found")
-    return NotStarted("not-executable", f"{found}: {os.strerror(errno.EACCES)}")
+    return NotStarted("not-executable", f"{path}: {os.strerror(errno.EACCES)}")
 
 
 def _explain(error: OSError, program: str, env: Mapping[str, str]) -> NotStarted:
@@ -143,9 +145,9 @@ def _explain(error: OSError, program: str, env: Mapping[str, str]) -> NotStarted
             "argument-list-too-long",
             f"{program}: the argument list and the environment are too long together",
         )
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):  # it was found, so something of it was not
-        found = _find(program, env, os.F_OK) or program
-        return NotStarted("not-executable", f"{found}: its interpreter does not exist")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):  # the program exists, so it needs another
+        path = _find(program, env, os.F_OK) or program
+        return NotStarted("not-executable", f"{path}: its interpreter does not exist")
     if error.errno in (errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.EISDIR):
         return NotStarted("not-executable", f"{program}: {error.strerror}")
     name = errno.errorcode.get(error.errno or 0, "error")
@@ -154,15 +156,15 @@ def _explain(error: OSError, program: str, env: Mapping[str, str]) -> NotStarted
 
 
 def _find(program: str, env: Mapping[str, str], access: int) -> str | None:
-    """Where a program is, as execvp looks for it; None if none is there for ``access``.
+    """The path of a program, as execvp finds it; None if there is none with this ``access``.
 
-    A name without a slash is looked for in the directories of PATH and nowhere else. Relative and
-    empty entries of PATH are meant from the current directory, which is the stage's. A search
-    through PATH passes over directories, as a shell's does.
+    A name without a slash is searched in the directories of PATH only. Relative and empty entries
+    of PATH are relative to the current directory, which is the stage's. Directories are skipped, as
+    a shell does.
     """
     if "/" in program:
         return program if os.access(program, access) else None
-    # os.get_exec_path does as much, and costs a fault of memory for each module that it touches.
+    # os.get_exec_path does the same, but imports modules, which touches memory in every worker.
     for directory in env.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(directory or os.curdir, program)
         if os.access(path, access) and not os.path.isdir(path):

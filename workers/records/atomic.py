@@ -1,12 +1,12 @@
-"""Writing: replaced whole or appended whole, flushed before it is said, measured every time.
+"""Writing: whole files by rename, whole lines by append, flushed before they are acknowledged.
 
-Replace: temporary file in the same directory, write all, flush, fsync, rename, fsync the
+To replace a file: write a temporary file in the same directory, fsync it, rename it, fsync the
 directory. A reader sees the old or the new file and needs no lock. A failed fsync is never retried
-on the same descriptor (the kernel may have dropped the pages): the caller writes the file anew.
-Temporary files are called ``.<name>.<pid>-<start ticks>-<serial>.tmp`` after their writer; what a
-dead writer left is swept by the supervisor's next start, also when its pid belongs to somebody else
-by then. A worker that was placed on some host adds its boot: only there can anybody tell whether it
-lives.
+on the same descriptor (the kernel may have dropped the pages): the caller writes the file again.
+
+Temporary files are called ``.<name>.<pid>-<start ticks>-<serial>.tmp``. When the supervisor starts,
+it removes those of dead writers, also if another process has the pid by then. A worker that an
+engine placed appends its boot id, because only its own host can tell whether it is alive.
 """
 
 import contextlib
@@ -20,35 +20,29 @@ from typing import Any, Final
 
 from workers.records.dataclass import dataclass
 from workers.records.files import CREATE, FILE_MODE, make_dir, open_regular, sync_dir
-from workers.records.json_indent import indent_json
+from workers.records.json_text import indent_json, to_json
 from workers.records.proc import is_running, proc_stat
 from workers.records.typed_errors import BadFileError
-from workers.records.utf8 import to_json
 
 TORN: Final = b"<torn>\n"
-"""Closes a line that its writer left without a newline; a line that ends so never counts."""
-_LINE = json.JSONEncoder()  # json.dumps with separators would make one each time
+"""Closes a line that its writer left without a newline; a line with this end never counts."""
+_LINE = json.JSONEncoder()  # json.dumps with separators would create one per call
 _serial = itertools.count()
 _boot: Final[dict[str, str]] = {}
-_BOOT_CHARS: Final = 8  # of 36: enough to tell two boots apart
+_BOOT_CHARS: Final = 8  # of 36: enough to distinguish two boots
 _FOREIGN: Final = re.compile(r"\.\d+-\d+-\d+-([0-9a-f]{8})\.tmp\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class WriteCost:
-    """What a write cost.
-
-    Attributes:
-        seconds: from its start until it was flushed, on the monotonic clock.
-        bytes: how many bytes were written.
-    """
+    """What a write cost: seconds on the monotonic clock, flush included, and bytes written."""
 
     seconds: float
     bytes: int
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write every byte; the kernel may take them in parts."""
+    """Write every byte; the kernel may accept them in parts."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
@@ -59,7 +53,7 @@ def append_line(fd: int, line: bytes) -> None:
 
     Args:
         fd: a file that is open for reading and with O_APPEND.
-        line: the line, its newline included.
+        line: the line with its newline.
 
     Raises:
         OSError: a torn line may be left, which the next append closes.
@@ -72,18 +66,18 @@ def append_line(fd: int, line: bytes) -> None:
 def replace_file(
     path: str, data: bytes, *, flush: bool = True, flush_name: bool = True, mode: int = FILE_MODE
 ) -> WriteCost:
-    """Put ``data`` in the place of ``path``, whole or not at all.
+    """Replace ``path`` by ``data``, whole or not at all.
 
     Args:
         path: the file, in a directory that exists.
         data: its new content.
-        flush: False for a view that may be lost with the power, never for history.
-        flush_name: False where a loss of power may leave the old file in its place.
-        mode: who may read it; another than a record's is given whatever the umask says.
+        flush: False for a view that a power failure may lose, never for history.
+        flush_name: False if a power failure may leave the old file in place.
+        mode: the file's mode; one other than a record's is set regardless of the umask.
 
     Raises:
-        BadFileError: a directory stands in its place.
-        OSError: the old file stands, and no temporary file is left.
+        BadFileError: a directory is in its place.
+        OSError: the old file is unchanged, and no temporary file is left.
     """
     began = time.monotonic()
     directory = os.path.dirname(path)
@@ -111,27 +105,24 @@ def replace_file(
 
 
 def temporary_name(name: str) -> str:
-    """A new name for a temporary file of this process that stands for ``name``."""
+    """A new name for a temporary file of this process that will replace ``name``."""
     return f".{name[:180]}.{_writer(os.getpid())}-{next(_serial)}{_boot.get('mark', '')}.tmp"
 
 
 def name_boot(boot_id: str) -> None:
-    """From now on this process's temporary files say of which boot they are."""
+    """Append the boot id to the names of this process's temporary files from now on."""
     _boot["mark"] = f"-{boot_id[:_BOOT_CHARS]}"
 
 
 @functools.lru_cache(maxsize=1)
 def _writer(pid: int) -> str:
-    """This process, as temporary files name it; asked with the pid, since a fork is another."""
+    """This process in names of temporary files; a fork has another pid, so it is an argument."""
     stat = proc_stat(pid)
     return f"{pid}-{stat.start_ticks if stat else 0}"
 
 
 def is_abandoned(name: str) -> bool:
-    """Tell whether a file name is that of a temporary file whose writer does not live any more.
-
-    Of one that was written on another host nobody can tell.
-    """
+    """Whether a file name is that of a temporary file whose writer is dead; False if unknown."""
     if not name.endswith(".tmp") or is_foreign(name):
         return False
     pid, _, rest = name[: -len(".tmp")].rpartition(".")[2].partition("-")
@@ -140,39 +131,36 @@ def is_abandoned(name: str) -> bool:
 
 
 def sweep_temporaries(path: str) -> None:
-    """Remove the temporary files of one file that dead writers left next to it.
-
-    What the disk refuses to remove stays; it is in nobody's way.
-    """
+    """Remove a file's temporary files of dead writers; those that cannot be removed do no harm."""
     directory, name = os.path.split(path)
     with contextlib.suppress(OSError):
-        for found in os.listdir(directory or "."):
-            if found.startswith(f".{name[:180]}.") and is_abandoned(found):
-                os.unlink(os.path.join(directory, found))
+        for entry in os.listdir(directory or "."):
+            if entry.startswith(f".{name[:180]}.") and is_abandoned(entry):
+                os.unlink(os.path.join(directory, entry))
 
 
 def is_temporary(name: str) -> bool:
-    """Tell whether a file name is that of a temporary file of another process, dead or alive.
+    """Whether a file name is that of another process's temporary file, dead or alive.
 
-    For a directory in which nobody else may write: whoever wrote there has lost its claim, or
-    writes in the root that this one was copied from.
+    For a directory with one writer: any other writer has lost its claim, or writes in the root that
+    this one was copied from.
     """
     writer = name.removesuffix(".tmp").rpartition(".")[2]
     return name.endswith(".tmp") and not writer.startswith(f"{_writer(os.getpid())}-")
 
 
 def is_foreign(name: str) -> bool:
-    """Tell whether a file name is that of a temporary file which was written on another host."""
+    """Whether a file name is that of a temporary file that was written on another host."""
     mark = _FOREIGN.search(name)
     if mark is None:
         return False
-    from workers.records.identity import boot_id  # for the few names that have one
+    from workers.records.identity import boot_id  # few names have a mark
 
     return not boot_id().startswith(mark[1])
 
 
 def create_file(path: str, data: bytes) -> None:
-    """Write a new file in a directory that nobody sees yet, and flush it; an empty one has nothing.
+    """Write a new file in a directory that is not visible yet, and flush it unless it is empty.
 
     Raises:
         FileExistsError: the name is taken.
@@ -187,12 +175,12 @@ def create_file(path: str, data: bytes) -> None:
 
 
 def write_marker(path: str, task_id: str) -> None:
-    """Write the marker of a run of a task, over one that a crash has torn, and flush it.
+    """Write and flush the marker of a task's run, also over a torn one; see ``read_marker``.
 
-    Its name is the caller's to flush, once for many. ``files.read_marker`` reads it.
+    The caller flushes its name, once for many.
 
     Raises:
-        BadFileError: something else stands in its place.
+        BadFileError: it is not a regular file.
     """
     fd = open_regular(path, os.O_WRONLY | os.O_CREAT)
     try:
@@ -203,12 +191,12 @@ def write_marker(path: str, task_id: str) -> None:
 
 
 def publish_dir(built: str, path: str) -> None:
-    """Flush a finished directory and rename it into place: it appears whole.
+    """Flush a finished directory and rename it into place, so that it appears whole.
 
-    Its new name is the caller's to flush, once for many.
+    The caller flushes its new name, once for many.
 
     Raises:
-        FileExistsError: the place is taken by a directory that is not empty.
+        FileExistsError: a directory that is not empty is in its place.
     """
     sync_dir(built)
     make_dir(os.path.dirname(path))
@@ -221,10 +209,10 @@ def publish_dir(built: str, path: str) -> None:
 
 
 def to_bytes(value: object) -> bytes:
-    """Write a record as people read it: indented by 2, ASCII-safe, a newline at the end."""
+    """A record as indented ASCII JSON with a newline at the end."""
     return (to_json(value, indent_json) + "\n").encode()
 
 
 def to_line(value: dict[str, Any]) -> bytes:
-    """Write a record as one line of NDJSON, its newline included."""
+    """A record as one line of NDJSON, with its newline."""
     return (to_json(value, _LINE.encode) + "\n").encode()

@@ -1,9 +1,9 @@
-"""Whether a run has begun: any trace counts, since the line that says so may be damaged.
+"""Whether a run has begun: any trace counts, since the journal line that says so may be damaged.
 
-A stage must never run twice by itself. So a run counts as never begun only if nothing shows the
-contrary: its journal holds ``run_accepted`` alone, there is no output of a stage, and the manifest
-does not say that it was in progress. One heartbeat proves nothing: a worker writes the first one
-before it writes ``run_started``.
+No stage may run twice without a request. So a run counts as never begun only if nothing proves the
+contrary: its journal contains ``run_accepted`` alone, there is no output of a stage, and the
+manifest is not in progress. One heartbeat proves nothing: a worker writes the first one before
+``run_started``.
 """
 
 import os
@@ -16,23 +16,23 @@ from workers.records.typed_errors import TypedError
 
 
 def has_begun(run: RunDir, facts: Iterable[Fact], bad_lines_count: int) -> bool:
-    """Tell whether a run has begun.
+    """Whether a run has begun.
 
     Args:
         run: the run's files.
         facts: its journal.
-        bad_lines_count: whole lines of it that are no facts.
+        bad_lines_count: whole lines of the journal that are not facts.
     """
     events = [fact.event for fact in facts]
     if any(event != Event.RUN_ACCEPTED for event in events):
         return True
-    if len(events) + bad_lines_count > 1:  # a damaged line that is not the first
+    if len(events) + bad_lines_count > 1:  # a damaged line other than the first
         return True
-    return _has_output(run) or _beat_twice(run) or _was_in_progress(run)
+    return _has_output(run) or _has_two_heartbeats(run) or _was_in_progress(run)
 
 
 def is_never_begun(run: RunDir) -> bool:
-    """Tell whether a run that is on disk has never begun; False if its journal cannot be read."""
+    """Whether a run on disk has never begun; False if its journal cannot be read."""
     reader = JournalReader(run.journal)
     try:
         return not has_begun(run, reader.read_new(), reader.bad_lines_count)
@@ -50,7 +50,7 @@ def _has_output(run: RunDir) -> bool:
     return False
 
 
-def _beat_twice(run: RunDir) -> bool:
+def _has_two_heartbeats(run: RunDir) -> bool:
     try:
         return read_bytes(run.heartbeat).count(b"\n") > 1
     except (OSError, TypedError):

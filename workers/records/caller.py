@@ -1,32 +1,33 @@
-"""``.supervisor/callers/<run-id>``: the lock that proves that a caller is there to host its run.
+"""``.supervisor/callers/<run-id>``: the lock that proves that a run's caller is alive to host it.
 
-``supervisor run`` makes the file before it submits the run, and passes the locked descriptor to the
-process that hosts the run. The lock is released when the last process with the descriptor ends, so
-a free lock, or a missing file, means that nobody will begin the run. The file is removed by the
-host once it has claimed the run, or by the supervisor when the run leaves the queue without having
-begun: the host sees that its file has no name any more, and ends.
+``supervisor run`` creates the file before it submits the run, and passes the locked descriptor to
+the process that hosts the run. The kernel releases the lock when the last process with the
+descriptor ends, so a free lock or a missing file means that nothing will begin the run. The host
+removes the file once it has claimed the run; the supervisor removes it if the run leaves the queue
+before it begins, and the host, whose file has no name any more, ends.
 
-The file is never flushed: after a loss of power all callers are gone, as a missing file says.
+The file is never flushed: after a power failure all callers are gone, and so is their file.
 """
 
 import contextlib
 import os
 
 from workers.records.atomic import temporary_name
-from workers.records.files import CREATE, FILE_MODE, make_private, open_regular, take_lock
+from workers.records.files import CREATE, FILE_MODE, make_private, open_regular
+from workers.records.flock import lock_fd
 from workers.records.layout import Layout
 
 
 def announce_caller(layout: Layout, run_id: str) -> int:
-    """Make the lock file of a run that is going to be submitted.
+    """Create the lock file of a run that is going to be submitted.
 
-    It appears under its name already locked, so that no sweep takes it for a dead caller's.
+    It appears under its name already locked, so no sweep takes its caller for dead.
 
     Returns:
-        The locked descriptor, which no child inherits by itself.
+        The locked descriptor, which children do not inherit.
 
     Raises:
-        OSError: the file could not be made or locked.
+        OSError: the file cannot be created or locked.
         BadFileError: the directory is not ours.
     """
     make_private(layout.runs, layout.control, layout.callers)
@@ -34,7 +35,7 @@ def announce_caller(layout: Layout, run_id: str) -> int:
     temporary = os.path.join(layout.callers, temporary_name(run_id))
     opened = os.open(temporary, CREATE, FILE_MODE)
     try:
-        fd = take_lock(opened)
+        fd = lock_fd(opened)
         if fd is None:
             raise BlockingIOError(f"{temporary} is locked by another process")
         os.rename(temporary, path)
@@ -46,36 +47,35 @@ def announce_caller(layout: Layout, run_id: str) -> int:
 
 
 def has_caller(layout: Layout, run_id: str) -> bool:
-    """Tell whether a process is there that will begin the run.
+    """Whether a living process will begin the run.
 
     Raises:
         OSError: the file cannot be checked.
         BadFileError: something else is in its place.
     """
     try:
-        fd = open_regular(layout.caller(run_id), os.O_RDONLY)
+        fd = lock_fd(open_regular(layout.caller(run_id), os.O_RDONLY))
     except (FileNotFoundError, NotADirectoryError):
         return False
-    taken = take_lock(fd)
-    if taken is None:
+    if fd is None:
         return True
-    os.close(taken)
+    os.close(fd)
     return False
 
 
 def remove_caller(layout: Layout, run_id: str) -> None:
-    """Remove the lock file: the run has begun, or never will. A refusal is left to the sweep."""
+    """Remove the lock file: the run has begun or never will. If it stays, the sweep removes it."""
     with contextlib.suppress(OSError):
         os.unlink(layout.caller(run_id))
 
 
 def is_removed(fd: int) -> bool:
-    """Tell whether the lock file that is open as ``fd`` was removed."""
+    """Whether the lock file that is open as ``fd`` was removed."""
     return os.fstat(fd).st_nlink == 0
 
 
 def sweep_callers(layout: Layout) -> int:
-    """Remove the files of callers that are gone, and return how many there were."""
+    """Remove the files of dead callers and return their number."""
     count = 0
     with contextlib.suppress(OSError):
         for name in os.listdir(layout.callers):

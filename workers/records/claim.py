@@ -1,16 +1,16 @@
-"""``.claim.N``: who has begun attempt N of a run that was placed on some host. JSON lines.
+"""``.claim.N``: who began attempt N of a run that was placed on some host. JSON lines.
 
 ::
 
     {"by": "worker", "identity": {"host", "boot_id", "pid", "start_ticks"}, "pid_ns": 4, "at": "…"}
     {"ended_at": "…", "exit_code": 0, "signal": null, "leftover_pids": []}
 
-It comes to be whole and once, whoever tries: it is written under another name, which is then linked
-to this one (O_EXCL where the file system has no links). ``pid_ns`` is the inode of the namespace in
-which the pid is meant: containers of one machine share its boot, and may share a name. ``by`` is
-"supervisor" where the supervisor has taken the attempt back: nobody begins it any more. The second
-line is the keeper's: its worker has ended. A worker whose claim is gone, because the supervisor
-renamed it, tells nothing more.
+It is created whole and once, whoever tries: it is written under another name, which is then linked
+to this one (O_EXCL if the file system has no links). ``pid_ns`` is the inode of the namespace of
+the pid: containers of one machine share its boot id and may share a host name. ``by`` is
+"supervisor" if the supervisor revoked the attempt: no worker may begin it any more. The keeper
+writes the second line when its worker has ended. A worker whose claim the supervisor renamed away
+writes no more records.
 """
 
 import contextlib
@@ -21,7 +21,14 @@ from typing import Final
 from workers.records.atomic import temporary_name, to_line, write_all
 from workers.records.clock import utc_text
 from workers.records.dataclass import dataclass
-from workers.records.files import CREATE, FILE_MODE, parse_object, read_bytes, sync_dir
+from workers.records.files import (
+    CREATE,
+    FILE_MODE,
+    open_regular,
+    parse_object,
+    read_bytes,
+    sync_dir,
+)
 from workers.records.identity import Identity, identity_of, pid_namespace
 from workers.records.json_reader import JsonReader
 from workers.records.layout import RunDir
@@ -38,9 +45,9 @@ class WorkerEnd:
     """How a worker ended, as its keeper saw it.
 
     Attributes:
-        exit_code: None where a signal ended it.
-        signal: the signal's name, None where it exited.
-        leftover_pids: what it left behind on its host and could not be killed.
+        exit_code: None if a signal ended it.
+        signal: the signal's name; None if it exited.
+        leftover_pids: processes of the run on this host that could not be killed.
     """
 
     exit_code: int | None
@@ -50,42 +57,76 @@ class WorkerEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What a claim says.
+    """The content of a claim.
 
     Attributes:
         by: WORKER or SUPERVISOR.
-        who: the process that made it: a worker's keeper, or a supervisor; None where that cannot be
-            read.
-        ended: how the worker ended, None where nobody has told.
-        pid_ns: in which namespace the pid of ``who`` is meant; None where nobody has told.
+        pid_ns: the namespace of the pid of ``holder``; None if unknown.
+        holder: the process that created it, a worker's keeper or a supervisor; None if unreadable.
+        ended: how the worker ended; None if that is not recorded.
     """
 
     by: str = WORKER
     pid_ns: int | None = None
-    who: Identity | None = None
+    holder: Identity | None = None
     ended: WorkerEnd | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimFile:
+    """A claim that this process holds and the supervisor may revoke by renaming the file."""
+
+    path: str
+    device: int
+    inode: int
+
+    @staticmethod
+    def of(path: str, fd: int) -> "ClaimFile":
+        """The claim that is open as ``fd``."""
+        status = os.fstat(fd)
+        return ClaimFile(path, status.st_dev, status.st_ino)
+
+    def is_gone(self) -> bool:
+        """Whether the path does not lead to the file any more.
+
+        Opens the file: on a shared folder only that asks the server.
+        """
+        try:
+            fd = open_regular(self.path, os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except (OSError, TypedError):
+            return False  # unknown, which is no proof that it is gone
+        try:
+            status = os.fstat(fd)
+        finally:
+            os.close(fd)
+        return (status.st_dev, status.st_ino) != (self.device, self.inode)
+
+
 def take_claim(run: RunDir, attempt: int, *, by: str, at_epoch_s: float) -> int | None:
-    """Claim an attempt, if nobody has.
+    """Claim an attempt if it is not claimed.
 
     Args:
         run: the run.
-        attempt: which one.
+        attempt: the attempt's number.
         by: WORKER or SUPERVISOR.
-        at_epoch_s: this instant, for people.
+        at_epoch_s: the current time, for people.
 
     Returns:
-        A descriptor of the claim, open for ``record_worker_end``; None where somebody else has it.
+        A descriptor of the claim, open for ``record_worker_end``; None if it is claimed already.
 
     Raises:
         FileNotFoundError: there is no such run.
-        OSError: the disk refused; nobody has the claim by this.
+        OSError: the disk refused; the attempt is not claimed by this call.
     """
-    me = identity_of(os.getpid())
-    identity = None if me is None else me.to_json()
-    facts = {"by": by, "identity": identity, "pid_ns": pid_namespace()}
-    line = to_line({**facts, "at": utc_text(at_epoch_s)})
+    identity = identity_of(os.getpid())
+    head = {
+        "by": by,
+        "identity": None if identity is None else identity.to_json(),
+        "pid_ns": pid_namespace(),
+    }
+    line = to_line({**head, "at": utc_text(at_epoch_s)})
     path = run.claim(attempt)
     temporary = os.path.join(run.path, temporary_name(os.path.basename(path)))
     fd = os.open(temporary, CREATE, FILE_MODE)
@@ -96,7 +137,7 @@ def take_claim(run: RunDir, attempt: int, *, by: str, at_epoch_s: float) -> int 
     except OSError as error:
         os.close(fd)
         if error.errno in NO_LINKS:
-            return _without_links(path, line)
+            return _create_without_links(path, line)
         raise
     finally:
         with contextlib.suppress(OSError):
@@ -112,12 +153,12 @@ def _link(temporary: str, path: str, fd: int) -> bool:
     try:
         os.link(temporary, path, follow_symlinks=False)
     except FileExistsError:
-        # A server that was asked twice, since its first answer was lost, has done it all the same.
+        # An NFS server that got the request twice, since its first answer was lost, has linked it.
         return os.fstat(fd).st_nlink > 1
     return True
 
 
-def _without_links(path: str, line: bytes) -> int | None:
+def _create_without_links(path: str, line: bytes) -> int | None:
     try:
         fd = os.open(path, CREATE, FILE_MODE)
     except FileExistsError:
@@ -125,19 +166,22 @@ def _without_links(path: str, line: bytes) -> int | None:
     try:
         write_all(fd, line)
         os.fsync(fd)
-    except OSError:  # the claim stands, though it does not say whose it is
+    except OSError:  # the claim is valid, although it does not name its holder
         with contextlib.suppress(OSError):
-            os.ftruncate(fd, 0)  # else ``record_worker_end`` would append to a torn line
+            os.ftruncate(fd, 0)  # or ``record_worker_end`` would append to a torn line
     return fd
 
 
 def record_worker_end(fd: int, end: WorkerEnd, *, at_epoch_s: float) -> None:
-    """Append how the worker ended; OSError where the disk refuses."""
-    told = {"exit_code": end.exit_code, "signal": end.signal}
-    pids = list(end.leftover_pids)
+    """Append how the worker ended; raises OSError if the disk refuses."""
     os.lseek(fd, 0, os.SEEK_END)
-    line = to_line({"ended_at": utc_text(at_epoch_s), **told, "leftover_pids": pids})
-    write_all(fd, line)
+    record = {
+        "ended_at": utc_text(at_epoch_s),
+        "exit_code": end.exit_code,
+        "signal": end.signal,
+        "leftover_pids": list(end.leftover_pids),
+    }
+    write_all(fd, to_line(record))
     os.fsync(fd)
 
 
@@ -145,11 +189,11 @@ def read_claim(path: str) -> Claim | None:
     """Read a claim.
 
     Returns:
-        What it says, as far as it can be understood; None where there is none.
+        As much of it as can be read; None if there is no claim.
 
     Raises:
-        OSError: it cannot be looked at.
-        BadFileError: something else stands in its place.
+        OSError: it cannot be opened.
+        BadFileError: it is not a regular file.
     """
     try:
         data = read_bytes(path, _LIMIT_BYTES)
@@ -157,23 +201,20 @@ def read_claim(path: str) -> Claim | None:
         return None
     except BadRecordError:
         return Claim()
-    by, who, ended, pid_ns = WORKER, None, None, None
+    by, holder, ended, pid_ns = WORKER, None, None, None
     for line in data[: data.rfind(b"\n") + 1].splitlines():
         with contextlib.suppress(TypedError):
-            found = parse_object(line, path)
-            if "ended_at" in found:
-                ended = ended or _end(JsonReader(found, path))
-            elif found.get("by") == SUPERVISOR:
+            record = parse_object(line, path)
+            read = JsonReader(record, path)
+            if "ended_at" in record:
+                ended = ended or WorkerEnd(
+                    exit_code=read.integer_or_none("exit_code"),
+                    signal=read.text_or_none("signal"),
+                    leftover_pids=read.integers_or_none("leftover_pids") or (),
+                )
+            elif record.get("by") == SUPERVISOR:
                 by = SUPERVISOR
-            if "identity" in found:
-                pid_ns = JsonReader(found, path).integer_or_none("pid_ns")
-                who = Identity.from_fields(JsonReader(found, path).child("identity"))
-    return Claim(by=by, who=who, ended=ended, pid_ns=pid_ns)
-
-
-def _end(read: JsonReader) -> WorkerEnd:
-    return WorkerEnd(
-        exit_code=read.integer_or_none("exit_code"),
-        signal=read.text_or_none("signal"),
-        leftover_pids=read.integers_or_none("leftover_pids") or (),
-    )
+            if "identity" in record:
+                pid_ns = read.integer_or_none("pid_ns")
+                holder = Identity.from_fields(read.child("identity"))
+    return Claim(by=by, holder=holder, ended=ended, pid_ns=pid_ns)

@@ -1,14 +1,14 @@
 """Time: instants as RFC 3339 UTC text for records, seconds on the monotonic clock for waits.
 
-Written out by hand because ``datetime`` and ``strftime`` are not needed for it. Years outside 1970
-to 9999 are clamped, so that a broken clock can spoil a date but never a run.
+Does not use ``datetime``, which is slow to import. Years outside 1970 to 9999 are clamped: a broken
+clock can spoil a date but never a run.
 """
 
 import re
 import time
 from typing import Final, Protocol
 
-_DAYS_TO_1970: Final = 2_472_633  # of the same count
+_DAYS_TO_1970: Final = 2_472_633  # in the day count of ``epoch_of``
 _SHAPE: Final = re.compile(
     r"(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):([0-5]\d):([0-5]\d)\.(\d{3})Z"
 )
@@ -16,13 +16,13 @@ _LAST_S: Final = 253_402_300_799.0  # 9999-12-31T23:59:59Z, the last instant fou
 
 
 class Clock(Protocol):
-    """Where time comes from; tests pass a fake."""
+    """A source of time; tests pass a fake."""
 
     def epoch_s(self) -> float:
         """Seconds since 1970, UTC; may jump. For records, never for waits."""
 
     def mono_s(self) -> float:
-        """Seconds on this machine's monotonic clock. For waits and durations."""
+        """Seconds on the monotonic clock. For waits and durations."""
 
 
 class SystemClock:
@@ -38,7 +38,7 @@ class SystemClock:
 
 
 def utc_text(epoch_s: float) -> str:
-    """Write an instant as fixed-width text: ``2025-10-31T22:56:35.120Z`` (24 characters)."""
+    """Format an instant: ``2025-10-31T22:56:35.120Z``, always 24 characters."""
     clamped = min(max(epoch_s, 0.0), _LAST_S)
     millis = int(clamped * 1000)
     tm = time.gmtime(millis // 1000)
@@ -49,16 +49,12 @@ def utc_text(epoch_s: float) -> str:
 
 
 def epoch_of(text: str) -> float:
-    """Read what ``utc_text`` wrote, as seconds since 1970.
-
-    Raises:
-        ValueError: the text has another shape.
-    """
+    """Parse the output of ``utc_text`` to seconds since 1970; raises ValueError."""
     match = _SHAPE.fullmatch(text)
     if match is None:
         raise ValueError(f"not an instant of the form 2025-10-31T22:56:35.120Z: {text!r}")
     year, month, day, hour, minute, second, millis = (int(part) for part in match.groups())
-    # The day's number in the Julian calendar (Fliegel and Van Flandern), a year begun in March.
+    # Julian day number (Fliegel and Van Flandern), with years that begin in March.
     early = (14 - month) // 12
     year, month = year + 4800 - early, month + 12 * early - 3
     days = day + (153 * month + 2) // 5 + 365 * year + year // 4 - year // 100 + year // 400

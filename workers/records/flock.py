@@ -1,35 +1,56 @@
-"""flock(2) as proof of life: the lease and the owner locks. No dependency; readers need it.
+"""flock(2) as proof of life: the lease, owner locks, slots and callers.
 
-A lock lives as long as its descriptor, or an inherited copy of it, is open. Holders close; they
-never unlock, since unlocking one copy unlocks them all.
+A lock is held as long as its descriptor, or an inherited copy of it, is open. Holders close it and
+never unlock: unlocking one copy unlocks them all.
 """
 
 import fcntl
 import os
 
-from workers.records.files import open_regular, take_lock
+from workers.records.files import open_regular
 from workers.records.typed_errors import LockingBrokenError
 
 
-def take_flock(path: str) -> int | None:
-    """Take an exclusive flock for as long as the descriptor, or a copy of it, is open.
-
-    Holders close it; they never unlock, since unlocking one copy unlocks them all.
+def lock_fd(fd: int) -> int | None:
+    """Take an exclusive flock on an open file.
 
     Returns:
-        The descriptor, or None where another process holds the lock.
+        The descriptor; None, and it is closed, if another process holds the lock.
+
+    Raises:
+        OSError: the file system has no locks; the descriptor is closed.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def take_flock(path: str) -> int | None:
+    """Create a file if it is missing and take an exclusive flock on it.
+
+    Returns:
+        The descriptor; None if another process holds the lock.
+
+    Raises:
+        LockingBrokenError: the file system has no locks.
     """
     fd = open_regular(path, os.O_RDWR | os.O_CREAT)
     try:
-        return take_lock(fd)
+        return lock_fd(fd)
     except OSError as error:
         raise LockingBrokenError(path=path, reason=error.strerror or str(error)) from None
 
 
 def is_flocked(path: str) -> bool:
-    """Tell whether some process holds the flock; False where the file is missing."""
+    """Whether a process holds the flock; False if the file is missing."""
     try:
-        fd = open_regular(path, os.O_RDONLY)  # also where the disk is mounted read-only
+        fd = open_regular(path, os.O_RDONLY)  # also works on a disk that is mounted read-only
     except FileNotFoundError:
         return False
     try:
@@ -42,15 +63,15 @@ def is_flocked(path: str) -> bool:
 
 
 def prove_locking(directory: str) -> None:
-    """Prove that two descriptors exclude each other here.
+    """Prove that two descriptors exclude each other in a directory.
 
     Raises:
-        LockingBrokenError: they do not: the promise of one supervisor could not be kept.
+        LockingBrokenError: they do not, so two supervisors could serve one root.
     """
     path = os.path.join(directory, "lease.probe")
     first = take_flock(path)
     if first is None:
-        return  # a neighbour is proving it at this very moment: it excluded us
+        return  # another process does the same check at this moment, and has excluded us
     try:
         second = take_flock(path)
         if second is not None:

@@ -1,9 +1,8 @@
-"""history.ndjson and state.json: which runs of a task have finished.
+"""history.ndjson and state.json: the finished runs of a task.
 
-The history is append-only, one line per finished run, for ever; a line counts when its newline is
-there, and lines of damage are passed over. ``state.json`` is a bounded view of it: the totals and
-the newest lines. Its ``historyBytes`` says how much of the history it covers, so that a reader
-which continues from there reads the tail and not the file.
+The history is append-only, one line per finished run. A line counts once its newline is there;
+damaged lines are skipped. ``state.json`` is a bounded view of it: totals and the newest lines. Its
+``historyBytes`` is the part of the history that it covers, so a reader can continue from there.
 """
 
 import os
@@ -17,18 +16,18 @@ from workers.records.journal_schema import invalid_history_key
 from workers.records.typed_errors import BadRecordError
 
 _CHUNK_BYTES: Final = 1024 * 1024
-_SURE_BYTES: Final = 1024 * 1024  # some 2,000 lines
+_CLOCK_MARGIN_BYTES: Final = 1024 * 1024  # about 2,000 lines
 _RUN_ID: Final = re.compile(RUN_ID_PATTERN.encode())
 _TIMESTAMP: Final = re.compile(rb'"timestamp": *"([^"]+)"')
 STATUSES: Final = ("succeeded", "failed", "cancelled")
 
 
 def history_line(manifest: Mapping[str, Any], manifest_path: str) -> dict[str, Any]:
-    """Make the history's line of a finished run.
+    """The history's line of a finished run.
 
     Args:
-        manifest: its terminal manifest.
-        manifest_path: where that stands, relative to the root.
+        manifest: its final manifest.
+        manifest_path: the manifest's path, relative to the root.
     """
     stages = [command["status"] for command in manifest["commands"]]
     extensions = manifest["extensions"]
@@ -56,15 +55,30 @@ def history_line(manifest: Mapping[str, Any], manifest_path: str) -> dict[str, A
     }
 
 
+def _open(path: str) -> int | None:
+    try:
+        return open_regular(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+
+
+def _parse(line: bytes, path: str) -> dict[str, Any] | None:
+    """Read one line; None if it is not a finished run."""
+    try:
+        data = parse_object(line, path)
+    except BadRecordError:
+        return None
+    return data if invalid_history_key(data) is None else None
+
+
 def read_lines(path: str, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
     """Read a history from a byte offset.
 
     Yields:
-        The offset behind each whole line, and the line. Nothing where there is no file.
+        The offset after each whole line, and the line. Nothing if there is no file.
     """
-    try:
-        fd = open_regular(path, os.O_RDONLY)
-    except FileNotFoundError:
+    fd = _open(path)
+    if fd is None:
         return
     try:
         rest = b""
@@ -73,41 +87,27 @@ def read_lines(path: str, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]
             whole, newline, rest = rest.rpartition(b"\n")
             for line in (whole + newline).splitlines(keepends=True):
                 offset += len(line)
-                try:
-                    yield offset, _parse(line, path)
-                except BadRecordError:
-                    continue
+                if (data := _parse(line, path)) is not None:
+                    yield offset, data
     finally:
         os.close(fd)
-
-
-def _parse(line: bytes, path: str) -> dict[str, Any]:
-    """Read one line; BadRecordError if it is no finished run."""
-    data = parse_object(line, path)
-    key = invalid_history_key(data)
-    if key is not None:
-        raise BadRecordError(path=path, reason=f"{key} is not what a line of a history holds")
-    return data
 
 
 def lines_of_runs(path: str, run_ids: Collection[str]) -> dict[str, dict[str, Any]]:
     """The lines of some runs, by run id; the first one if a run has several.
 
-    Searched from the end, back to the time at which the oldest of them was asked for: a run is
-    recorded later. A clock that was set back meanwhile is allowed for with ``_SURE_BYTES``.
+    Searches from the end, back to when the oldest of the runs was requested: a run is recorded
+    later. ``_CLOCK_MARGIN_BYTES`` allows for a clock that was set back meanwhile.
 
     Args:
         path: the history; nothing if there is none.
         run_ids: the runs.
     """
-    found: dict[str, dict[str, Any]] = {}
+    lines_by_id: dict[str, dict[str, Any]] = {}
     wanted = frozenset(run_ids)
-    try:
-        fd = open_regular(path, os.O_RDONLY) if wanted else -1
-    except FileNotFoundError:
-        return found
-    if fd < 0:
-        return found
+    fd = _open(path) if wanted else None
+    if fd is None:
+        return lines_by_id
     try:
         size = at = os.fstat(fd).st_size
         oldest = min(wanted)[: len("2025-10-31T22-56-35-120Z")]
@@ -121,39 +121,30 @@ def lines_of_runs(path: str, run_ids: Collection[str]) -> dict[str, dict[str, An
             rest = first + newline
             lines = (whole if at else rest + whole).splitlines()
             for line in reversed(lines):
-                _note(line, path, wanted, found)
-            if size - at >= _SURE_BYTES and lines and _stamp(lines[0]) < oldest:
+                if wanted.isdisjoint(name.decode() for name in _RUN_ID.findall(line)):
+                    continue
+                record = _parse(line, path)
+                if record is not None and record["runId"] in wanted:
+                    lines_by_id[str(record["runId"])] = record
+            if size - at >= _CLOCK_MARGIN_BYTES and lines and _stamp(lines[0]) < oldest:
                 break
     finally:
         os.close(fd)
-    return found
-
-
-def _note(line: bytes, path: str, wanted: frozenset[str], found: dict[str, dict[str, Any]]) -> None:
-    """Put a line into ``found`` if it is of a wanted run."""
-    if wanted.isdisjoint(name.decode() for name in _RUN_ID.findall(line)):
-        return
-    try:
-        data = _parse(line, path)
-    except BadRecordError:
-        return
-    if data["runId"] in wanted:
-        found[str(data["runId"])] = data
+    return lines_by_id
 
 
 def _stamp(line: bytes) -> str:
-    """When a line says that its run ended, written as in run ids; "" if it does not say."""
+    """When a line's run ended, in the form of run ids; "" if the line does not contain it."""
     match = _TIMESTAMP.search(line)
     return match[1].decode("ascii", "replace").replace(":", "-").replace(".", "-") if match else ""
 
 
 def count_lines(path: str) -> int:
-    """How many whole lines a history has, those of damage included; 0 where there is no file."""
-    try:
-        fd = open_regular(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return 0
+    """The number of whole lines of a history, including damaged ones; 0 if there is no file."""
+    fd = _open(path)
     count = offset = 0
+    if fd is None:
+        return count
     try:
         while part := read_from(fd, offset, _CHUNK_BYTES):
             count += part.count(b"\n")
@@ -167,13 +158,12 @@ def last_lines(path: str, count: int, end: int | None = None) -> list[dict[str, 
     """The last ``count`` lines of a history, oldest first, read from its end.
 
     Args:
-        path: the history; nothing where there is none.
-        count: how many lines; lines of damage are among them and left out.
-        end: only what stands before this offset, in bytes; None for all.
+        path: the history; nothing if there is none.
+        count: number of lines; damaged ones are counted and left out.
+        end: read only what is before this offset, in bytes; None for the whole file.
     """
-    try:
-        fd = open_regular(path, os.O_RDONLY)
-    except FileNotFoundError:
+    fd = _open(path) if count else None
+    if fd is None:
         return []
     try:
         at = os.fstat(fd).st_size if end is None else end
@@ -185,10 +175,5 @@ def last_lines(path: str, count: int, end: int | None = None) -> list[dict[str, 
     finally:
         os.close(fd)
     whole = data[: data.rfind(b"\n") + 1].splitlines()
-    found = []
-    for line in whole[-count:] if count else []:
-        try:
-            found.append(_parse(line, path))
-        except BadRecordError:
-            continue
-    return found
+    parsed = (_parse(line, path) for line in whole[-count:])
+    return [line for line in parsed if line is not None]

@@ -1,8 +1,8 @@
-"""What is to be started when a run has ended, as its spec says it.
+"""Hooks of a run: commands to start after its verdict.
 
 ``on_success`` follows a success, ``on_failure`` a failure (lost and timed out included), and
-``on_finish`` every verdict, a cancellation too, after the other. A pipeline's own takes the place
-of the one of that name in the settings.
+``on_finish`` every verdict, also a cancellation, after the other. A pipeline's own hook replaces
+the one of the same event in the settings.
 """
 
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ from workers.records.json_reader import JsonReader
 
 
 class HookEvent(StrEnum):
-    """When a hook is due; the words are the keys that people write."""
+    """When a hook is due; the values are keys of the configuration."""
 
     SUCCESS = "on_success"
     FAILURE = "on_failure"
     FINISH = "on_finish"
 
 
-_STATUS: Final = {"succeeded": HookEvent.SUCCESS, "failed": HookEvent.FAILURE}
+_EVENT_OF: Final = {"succeeded": HookEvent.SUCCESS, "failed": HookEvent.FAILURE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,25 +33,24 @@ class HookSpec:
 
 
 def read_hooks(read: Iterable[JsonReader]) -> tuple[HookSpec, ...]:
-    """Read hooks of a record; one of an event that this version does not know is passed over."""
-    found = []
+    """Read the hooks of a record; skips those with an unknown event."""
+    hooks = []
     for item in read:
         event, command = item.text("on"), item.command_or_none("command")
         if event in tuple(HookEvent) and command:
-            found.append(HookSpec(on=HookEvent(event), command=command))
-    return tuple(found)
+            hooks.append(HookSpec(on=HookEvent(event), command=command))
+    return tuple(hooks)
 
 
 def due_hooks(
     own: Iterable[HookSpec], general: Iterable[HookSpec], status: str
 ) -> tuple[HookSpec, ...]:
-    """The hooks that a verdict makes due, in their order.
+    """The hooks that are due after a verdict, in order.
 
     Args:
         own: the pipeline's.
         general: those of the settings.
         status: the verdict's.
     """
-    known = {hook.on: hook for hook in (*general, *own)}
-    wanted = (_STATUS.get(status), HookEvent.FINISH)
-    return tuple(known[event] for event in wanted if event is not None and event in known)
+    hooks = {hook.on: hook for hook in (*general, *own)}
+    return tuple(hooks[on] for on in (_EVENT_OF.get(status), HookEvent.FINISH) if on in hooks)

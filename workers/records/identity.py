@@ -1,11 +1,11 @@
-"""Identity of processes and of roots. A bare pid proves nothing, and neither does a path.
+"""Identity of processes and roots. A bare pid proves nothing, and neither does a path.
 
 A process is identified by host, boot id, pid and start ticks (field 22 of /proc/PID/stat, clock
-ticks since boot): unique up to the tick (10 ms) in which a pid could be reused.
+ticks since boot); only within one tick (10 ms) could a pid be reused unnoticed.
 
 A root is identified by device and inode of its ``.runs`` directory. Within one boot no copy can
-share them: ``cp``, ``rsync`` and a restored backup have another inode, a snapshot that is mounted
-next to its original has another device. A rename within the file system keeps them.
+have the same: ``cp``, ``rsync`` and a restored backup have another inode, a mounted snapshot has
+another device. A rename within the file system keeps them.
 """
 
 import functools
@@ -18,10 +18,12 @@ from workers.records.json_reader import JsonReader, to_plain
 from workers.records.limits import PID_LIMIT
 from workers.records.proc import is_running, proc_stat, read_small
 
+NO_BOOT_ID: Final = "unknown"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """One process, told apart from every other of any host and boot."""
+    """One process, distinct from every other of any host and boot."""
 
     host: str
     boot_id: str
@@ -29,12 +31,12 @@ class Identity:
     start_ticks: int
 
     def to_json(self) -> dict[str, Any]:
-        """As records hold it."""
+        """As in records."""
         return dict(to_plain(self))
 
     @staticmethod
     def from_fields(read: JsonReader) -> "Identity":
-        """Read what to_json wrote; BadRecordError where it is something else."""
+        """Read what to_json wrote; raises BadRecordError."""
         return Identity(
             host=read.text("host"),
             boot_id=read.text("boot_id"),
@@ -44,7 +46,7 @@ class Identity:
 
 
 def root_id(runs: str) -> str:
-    """Identity of a root on this host and boot, as stages have it in ``SUPERVISED_ROOT_ID``.
+    """Identity of a root on this host and boot, in stages as ``SUPERVISED_ROOT_ID``.
 
     Args:
         runs: the root's ``.runs`` directory.
@@ -52,23 +54,20 @@ def root_id(runs: str) -> str:
     Raises:
         OSError: it is gone or cannot be read.
     """
-    found = os.stat(runs, follow_symlinks=False)
-    return root_id_of(found.st_dev, found.st_ino)
+    status = os.stat(runs, follow_symlinks=False)
+    return root_id_of(status.st_dev, status.st_ino)
 
 
 def root_id_of(device: int, inode: int) -> str:
-    """The same, of a ``.runs`` directory whose device and inode are known."""
+    """Identity of the root whose ``.runs`` directory has this device and inode."""
     return f"{device:x}-{inode:x}"
-
-
-NO_BOOT_ID: Final = "unknown"
 
 
 @functools.lru_cache(maxsize=1)
 def boot_id() -> str:
-    """This boot's random id; ``unknown`` if this process may not read it.
+    """This boot's random id; NO_BOOT_ID if this process may not read it.
 
-    A /proc with ``subset=pid`` (systemd's ``ProcSubset=pid``) shows processes and nothing else.
+    A /proc with ``subset=pid`` (systemd's ``ProcSubset=pid``) shows processes only.
     """
     try:
         return read_small("/proc/sys/kernel/random/boot_id").decode().strip()
@@ -82,9 +81,9 @@ def host_name() -> str:
 
 
 def pid_namespace() -> int | None:
-    """The namespace in which this process's pids are meant, by its inode; None where not told.
+    """Inode of the namespace of this process's pids; None if unknown.
 
-    Of one kernel: two hosts that have booted have the same number, and no boot id in common.
+    Unique within one kernel only: two hosts may have the same number, but no boot id in common.
     """
     try:
         return os.stat("/proc/self/ns/pid").st_ino
@@ -93,7 +92,7 @@ def pid_namespace() -> int | None:
 
 
 def identity_of(pid: int) -> Identity | None:
-    """The identity of a process of this host, or None where there is none."""
+    """The identity of a process of this host; None if there is none."""
     stat = proc_stat(pid)
     if stat is None:
         return None
@@ -101,9 +100,9 @@ def identity_of(pid: int) -> Identity | None:
 
 
 def is_of_this_boot(identity: Identity) -> bool:
-    """Tell whether a process is or was one of this machine since it booted.
+    """Whether a process is or was one of this machine since it booted.
 
-    A boot has one id and may change its host's name; the name counts if the id cannot be read.
+    Compares boot ids, since a host's name may change; the name counts if the id is unknown.
     """
     if identity.boot_id != boot_id():
         return False
@@ -111,9 +110,9 @@ def is_of_this_boot(identity: Identity) -> bool:
 
 
 def is_alive(identity: Identity) -> bool:
-    """Tell whether this very process exists here and is neither a zombie nor dead.
+    """Whether this very process exists on this host and has not ended.
 
-    It may be process 1 of a container, which nothing here ever signals.
+    It may be process 1 of a container, which is never signalled.
     """
     if identity.pid < 1 or identity.host != host_name() or identity.boot_id != boot_id():
         return False
@@ -121,7 +120,7 @@ def is_alive(identity: Identity) -> bool:
 
 
 def open_pidfd(pid: int, start_ticks: int) -> int | None:
-    """Open a pidfd of a process if it is still the one that started at ``start_ticks``."""
+    """Open a pidfd of the process that started at ``start_ticks``; None if it is gone."""
     if pid <= 1:
         return None
     try:
@@ -136,7 +135,7 @@ def open_pidfd(pid: int, start_ticks: int) -> int | None:
 
 
 def send_signal(pid: int, start_ticks: int, number: int) -> bool:
-    """Signal a proven process; False where it is gone or is another by now."""
+    """Signal the process that started at ``start_ticks``; False if it is gone."""
     fd = open_pidfd(pid, start_ticks)
     if fd is None:
         return False
@@ -151,7 +150,7 @@ def send_signal(pid: int, start_ticks: int, number: int) -> bool:
 
 
 def signal_name(number: int) -> str:
-    """``SIGTERM``; ``SIG35`` for one without a name, as most real-time signals are."""
+    """``SIGTERM``; ``SIG35`` for a signal without a name, like most real-time signals."""
     try:
         return signal.Signals(number).name
     except ValueError:

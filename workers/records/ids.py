@@ -1,9 +1,9 @@
-"""Ids: which text may name a task, a pipeline, a stage or a run.
+"""Ids of tasks, pipelines, stages and runs.
 
-An id becomes a file name, so it is held to an allow-list (docs/reference): 1 to 100
-characters, the first a letter or digit, no "..", not ending in ".lock" (the task's lock file stands
-beside the task's directory). Two ids that differ only in case are the same file on some disks and
-count as equal. A run id sorts by time: 2025-10-31T22-56-34-431Z-9574035c.
+An id becomes a file name, so an allow-list applies (docs/reference): 1 to 100 characters, the first
+a letter or a digit, no "..", not ending in ".lock" (a task's lock file is next to the task's
+directory). Two ids that differ only in case are the same file on some disks and count as equal. A
+run id sorts by time: 2025-10-31T22-56-34-431Z-9574035c.
 """
 
 import re
@@ -19,7 +19,7 @@ _RUN_ID: Final = re.compile(RUN_ID_PATTERN)
 
 
 def id_problem(value: str) -> str | None:
-    """Tell what keeps ``value`` from being an id, or None where nothing does."""
+    """Why ``value`` is not an id ("is empty"), or None if it is one."""
     if not value:
         return "is empty"
     if len(value) > 100:
@@ -34,45 +34,45 @@ def id_problem(value: str) -> str | None:
 
 
 def check_id(kind: str, value: str) -> str:
-    """Return ``value`` if it may be an id.
+    """Return ``value`` if it is an id.
 
     Args:
-        kind: what the id names, for the message: "task", "pipeline", "stage".
+        kind: "task", "pipeline", "stage" or "slot", for the message.
         value: the id.
 
     Raises:
-        BadIdError: it may not; the error says why.
+        BadIdError: it is not; the error contains the reason.
     """
-    why = id_problem(value)
-    if why is not None:
-        raise BadIdError(kind=kind, value=value, reason=why)
+    problem = id_problem(value)
+    if problem is not None:
+        raise BadIdError(kind=kind, value=value, reason=problem)
     return value
 
 
 def is_run_id(value: str) -> bool:
-    """Tell whether ``value`` has the shape of a run id."""
+    """Whether ``value`` has the form of a run id."""
     return _RUN_ID.fullmatch(value) is not None
 
 
 def check_run_id(value: str) -> str:
-    """Return ``value`` if it has the shape of a run id, else raise BadIdError."""
+    """Return ``value`` if it has the form of a run id; raises BadIdError if not."""
     if not is_run_id(value):
         raise BadIdError(kind="run", value=value, reason="does not have the shape of a run id")
     return value
 
 
 def run_id_instant(run_id: str) -> str:
-    """When a run was asked for, by the clock of whoever asked, as records write instants."""
+    """When a run was requested, by the requester's clock, in the form of records."""
     day, _, time = run_id[: len("2025-10-31T22-56-35-120Z")].partition("T")
     hours, minutes, rest = time.split("-", 2)
     return f"{day}T{hours}:{minutes}:{rest.replace('-', '.')}"
 
 
 def new_run_id(*, epoch_s: float, entropy: bytes) -> str:
-    """Make a run id.
+    """Create a run id.
 
     Args:
-        epoch_s: seconds since 1970, UTC; its milliseconds are kept.
+        epoch_s: seconds since 1970, UTC; precise to the millisecond.
         entropy: 4 random bytes, the id's last 8 hex digits.
     """
     stamp = utc_text(epoch_s).replace(":", "-").replace(".", "-")

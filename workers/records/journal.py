@@ -1,14 +1,13 @@
-r"""journal.ndjson: the facts of a run, in order. It is the truth; the manifest is made from it.
+r"""journal.ndjson: the facts of a run, in order. It is the truth; the manifest follows from it.
 
-One JSON object per line, appended by whoever holds the run's owner lock::
+One JSON object per line, appended by the holder of the run's owner lock::
 
     {"seq": 4, "at": "2025-10-31T22:56:35.120Z", "mono_s": 81.402, "event": "stage_ended",
      "by": "worker", ...}
 
-A line counts when its newline is there. A torn last line (its writer was killed) is ignored by
-readers; the next writer first closes it with ``<torn>`` and a newline, so that it is never joined
-to the next fact and can never be taken for a fact later. The first verdict stands; a reader
-ignores what follows it.
+A line counts once its newline is there. Readers ignore a torn last line (its writer was killed);
+the next writer first closes it with ``<torn>`` and a newline, so it is never joined to the next
+fact and can never become a fact later. The first verdict is final; readers ignore what follows it.
 """
 
 import os
@@ -28,11 +27,11 @@ from workers.records.limits import RECORD_LIMIT_BYTES
 from workers.records.typed_errors import BadRecordError
 
 FROM_HISTORY: Final = "from_history"
-"""Key of a verdict that was written back from the history, since the run's records were older."""
+"""Key of a verdict that was restored from the history, because the run's records were older."""
 
 
 class Event(StrEnum):
-    """What a fact tells."""
+    """The kinds of facts."""
 
     RUN_ACCEPTED = "run_accepted"
     RUN_STARTED = "run_started"
@@ -55,7 +54,7 @@ class Fact:
         seq: its number in the file, from 1.
         at: when it was written, RFC 3339 UTC.
         mono_s: the same on the writer's monotonic clock, in seconds.
-        event: what it tells; an event that this version does not know is kept as text.
+        event: its kind; one that this version does not know is kept as text.
         by: "supervisor" or "worker".
         data: the event's own keys.
     """
@@ -68,7 +67,7 @@ class Fact:
     data: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def to_line(self) -> bytes:
-        """The line, newline included."""
+        """The line with its newline."""
         head = {"seq": self.seq, "at": self.at, "mono_s": self.mono_s}
         return to_line({**head, "event": self.event, "by": self.by, **self.data})
 
@@ -77,7 +76,7 @@ _HEAD: Final = ("seq", "at", "mono_s", "event", "by")
 
 
 def parse_fact(line: bytes, path: str) -> Fact:
-    """Read one line; BadRecordError where it is no fact."""
+    """Read one line; raises BadRecordError if it is not a fact."""
     data = parse_object(line, path)
     read = JsonReader(data, path)
     key = invalid_key(read.text("event"), data)
@@ -98,6 +97,9 @@ class JournalReader:
 
     Args:
         path: the journal.
+
+    Attributes:
+        bad_lines_count: whole lines that are not facts.
     """
 
     def __init__(self, path: str) -> None:
@@ -106,15 +108,11 @@ class JournalReader:
         self.bad_lines_count = 0
 
     def read_new(self) -> list[Fact]:
-        """The facts that were completed since the last call.
-
-        Returns:
-            Facts in file order. A whole line that is no fact is counted in ``bad_lines_count``
-            and passed over.
+        """The facts that were completed since the last call, in file order.
 
         Raises:
-            FileNotFoundError: the journal is not there.
-            BadFileError: it is no regular file.
+            FileNotFoundError: there is no journal.
+            BadFileError: it is not a regular file.
         """
         fd = open_regular(self._path, os.O_RDONLY)
         try:
@@ -126,7 +124,7 @@ class JournalReader:
         facts = []
         for line in whole.splitlines():
             if line.endswith(TORN.rstrip()):
-                continue  # a crash, closed as it should be: it never counted
+                continue  # a crash, closed as intended: it never counted
             try:
                 facts.append(parse_fact(line, self._path))
             except BadRecordError:
@@ -135,25 +133,25 @@ class JournalReader:
 
 
 def read_journal(path: str) -> list[Fact]:
-    """All facts of a journal; errors as JournalReader.read_new."""
+    """All facts of a journal; raises as JournalReader.read_new."""
     return JournalReader(path).read_new()
 
 
 def verdict_in(facts: list[Fact] | tuple[Fact, ...]) -> Fact | None:
-    """The verdict that stands: the first."""
+    """The first verdict, which is the final one."""
     return next((fact for fact in facts if fact.event == Event.VERDICT), None)
 
 
 class JournalWriter:
-    """Appends facts. Only the holder of the run's owner lock may make one.
+    """Appends facts. Only the holder of the run's owner lock may create one.
 
     Args:
         path: a journal that exists.
         by: "worker" or "supervisor".
-        clock: where instants come from.
+        clock: source of instants.
 
     Attributes:
-        slowest_s: the longest append so far, its flush included, in seconds.
+        slowest_s: the longest append so far, including its flush, in seconds.
     """
 
     def __init__(self, path: str, *, by: str, clock: Clock) -> None:
@@ -172,15 +170,14 @@ class JournalWriter:
         """Append a fact.
 
         Args:
-            event: what it tells.
+            event: its kind.
             data: its own keys.
-            flush: True where somebody will act on it; False for what may be lost with the power.
-            at: when it happened, if that was not now; RFC 3339 UTC.
+            flush: False for a fact that a power failure may lose, because nothing acts on it.
+            at: when it happened, if not now; RFC 3339 UTC.
 
         Raises:
-            OSError: it could not be written; a torn line may be left, which readers ignore and
-                the next append closes. Appending the same fact again makes up for it and never
-                doubles it.
+            OSError: it could not be written. A torn line may be left, which readers ignore and the
+                next append closes. Appending the same fact again is safe and never duplicates it.
         """
         began = self._clock.mono_s()
         fact = self._unflushed
@@ -208,7 +205,7 @@ class JournalWriter:
         return fact
 
     def _flush(self, fact: Fact) -> None:
-        """Flush; after a failure never on the same descriptor: the journal is written anew."""
+        """Flush; after a failure replace the journal instead of flushing the descriptor again."""
         try:
             if self._unflushed is None:
                 self._unflushed = fact
@@ -216,7 +213,7 @@ class JournalWriter:
                 self._unflushed = None
                 return
         except OSError:
-            pass  # the kernel may have dropped the pages, and would call the next flush a success
+            pass  # the kernel may have dropped the pages, and would report the next flush a success
         replace_file(self._path, read_from(self._fd, 0, RECORD_LIMIT_BYTES))
         fd = open_regular(self._path, os.O_RDWR | os.O_APPEND)
         os.close(self._fd)
@@ -229,7 +226,7 @@ class JournalWriter:
 
 
 def _close_torn_line(fd: int, path: str) -> int:
-    """Close what a killed writer left open, and return the last number used."""
+    """Close the line that a killed writer left unfinished; returns the last sequence number."""
     data = read_from(fd, 0, RECORD_LIMIT_BYTES)
     if data and not data.endswith(b"\n"):
         write_all(fd, TORN)

@@ -1,8 +1,8 @@
-"""What the lines of journals and histories must hold, so that whoever folds them need not ask.
+"""Types of the values in journals and histories, checked once on reading.
 
-Both are files: they may be damaged or edited. A line of a journal that names an event of ours with
-data of another shape is no fact, and a line of a history with a value of another type is no
-finished run; both are counted as bad lines, like one that does not parse.
+Both files may be damaged or edited. A journal line with a known event and data of another type is
+not a fact; a history line with a value of another type is not a finished run. Both are counted as
+bad lines, like a line that does not parse.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,11 +11,15 @@ from typing import Any, Final
 from workers.records.ids import id_problem, is_run_id
 from workers.records.limits import INTEGER_LIMIT, NUMBER_LIMIT
 
-_ENDINGS: Final = ("succeeded", "failed", "cancelled")
+_Check = Callable[[object], bool]
 
 
 def _id(value: object) -> bool:
     return isinstance(value, str) and id_problem(value) is None
+
+
+def _run_id(value: object) -> bool:
+    return isinstance(value, str) and is_run_id(value)
 
 
 def _text(value: object) -> bool:
@@ -34,117 +38,94 @@ def _object(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def _pids(value: object) -> bool:
-    return isinstance(value, list) and all(_whole(pid) for pid in value)
+def _status(value: object) -> bool:
+    return value in ("succeeded", "failed", "cancelled")
 
 
-def _texts(value: object) -> bool:
-    return isinstance(value, list) and all(_text(item) for item in value)
+def _list_of(check: _Check) -> _Check:
+    return lambda value: isinstance(value, list) and all(map(check, value))
 
 
-def _needs(value: object) -> bool:
-    return isinstance(value, dict) and all(_id(need) for need in value.values())
+def _object_of(check: _Check) -> _Check:
+    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
 
 
-def _run_id(value: object) -> bool:
-    return isinstance(value, str) and is_run_id(value)
+def _or_null(check: _Check) -> _Check:
+    return lambda value: value is None or check(value)
 
 
-def _counts(value: object) -> bool:
-    return isinstance(value, dict) and all(_whole(count) for count in value.values())
+_text_or_null = _or_null(_text)
+_whole_or_null = _or_null(_whole)
+_seconds_or_null = _or_null(_seconds)
+_counts_or_null = _or_null(_object_of(_whole))
 
-
-def _beats(value: object) -> bool:
-    return isinstance(value, dict) and all(_seconds(figure) for figure in value.values())
-
-
-def _ending(value: object) -> bool:
-    return value in _ENDINGS
-
-
-def _or_null(kind: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: value is None or kind(value)
-
-
-_STAGE: Final = {"stage": _id, "index": _or_null(_whole)}
+_STAGE: Final = {"stage": _id, "index": _whole_or_null}
 _ENDED: Final = {
     **_STAGE,
     "status": _text,
-    "exit_code": _or_null(_whole),
-    "signal": _or_null(_text),
-    "summary": _or_null(_text),
-    "error_file": _or_null(_text),
-    "duration_s": _or_null(_seconds),
-    "stdout": _or_null(_counts),
-    "stderr": _or_null(_counts),
+    "exit_code": _whole_or_null,
+    "signal": _text_or_null,
+    "summary": _text_or_null,
+    "error_file": _text_or_null,
+    "duration_s": _seconds_or_null,
+    "stdout": _counts_or_null,
+    "stderr": _counts_or_null,
 }
-_SHAPES: Final[Mapping[str, Mapping[str, Callable[[object], bool]]]] = {
-    "run_started": {"identity": _or_null(_object), "root_id": _or_null(_text)},
-    "stage_waiting": {**_STAGE, "slots": _texts},
-    "stage_started": {
-        **_STAGE,
-        "mark_key": _or_null(_text),
-        "log_limit_bytes": _or_null(_whole),
-    },
+_EVENTS: Final[Mapping[str, Mapping[str, _Check]]] = {
+    "run_started": {"identity": _or_null(_object), "root_id": _text_or_null},
+    "stage_waiting": {**_STAGE, "slots": _list_of(_text)},
+    "stage_started": {**_STAGE, "mark_key": _text_or_null, "log_limit_bytes": _whole_or_null},
     "stage_ended": _ENDED,
     "stage_retried": _ENDED,
     "stage_kept": {**_STAGE, "kept_from": _run_id},
     "child_started": {**_STAGE, "sub_run_id": _run_id},
     "child_ended": {**_STAGE, "sub_run_id": _run_id},
     "verdict": {
-        "status": _ending,
-        "detail": _or_null(_text),
-        "reason": _or_null(_text),
-        "duration_s": _or_null(_seconds),
-        "heartbeat": _or_null(_beats),
-        "leftover_pids": _or_null(_pids),
-        "unmet": _or_null(_needs),
+        "status": _status,
+        "detail": _text_or_null,
+        "reason": _text_or_null,
+        "duration_s": _seconds_or_null,
+        "heartbeat": _or_null(_object_of(_seconds)),
+        "leftover_pids": _or_null(_list_of(_whole)),
+        "unmet": _or_null(_object_of(_id)),
     },
 }
-
-
-_HISTORY: Final[Mapping[str, Callable[[object], bool]]] = {
+_HISTORY: Final[Mapping[str, _Check]] = {
     "taskId": _id,
     "runId": _run_id,
     "status": _text,
-    "timestamp": _or_null(_text),
-    "statusDetail": _or_null(_text),
+    "timestamp": _text_or_null,
+    "statusDetail": _text_or_null,
     "pipelineId": _or_null(_id),
-    "startedAt": _or_null(_text),
-    "durationSeconds": _or_null(_seconds),
-    "stages": _or_null(_counts),
-    "manifest": _or_null(_text),
+    "startedAt": _text_or_null,
+    "durationSeconds": _seconds_or_null,
+    "stages": _counts_or_null,
+    "manifest": _text_or_null,
     "parentRunId": _or_null(_run_id),
-    "host": _or_null(_text),
-    **dict.fromkeys(
-        (
-            "heartbeatWrites",
-            "heartbeatFailures",
-            "largestStreamBytes",
-            "largestErrorDetailBytes",
-            "largestErrorFileBytes",
-            "leftAlive",
-            "badLines",
-        ),
-        _or_null(_whole),
-    ),
-    "slowestHeartbeatSeconds": _or_null(_seconds),
-    "slowestManifestSeconds": _or_null(_seconds),
+    "host": _text_or_null,
+    "heartbeatWrites": _whole_or_null,
+    "heartbeatFailures": _whole_or_null,
+    "largestStreamBytes": _whole_or_null,
+    "largestErrorDetailBytes": _whole_or_null,
+    "largestErrorFileBytes": _whole_or_null,
+    "leftAlive": _whole_or_null,
+    "badLines": _whole_or_null,
+    "slowestHeartbeatSeconds": _seconds_or_null,
+    "slowestManifestSeconds": _seconds_or_null,
 }
 
 
 def invalid_history_key(data: Mapping[str, Any]) -> str | None:
-    """The first key of a history's line that is not what it must be, None if all are."""
-    return next((key for key, fits in _HISTORY.items() if not fits(data.get(key))), None)
+    """The first key of a history's line with a value of the wrong type; None if there is none."""
+    return next((key for key, check in _HISTORY.items() if not check(data.get(key))), None)
 
 
 def invalid_key(event: str, data: Mapping[str, Any]) -> str | None:
-    """The first key of an event's data that is not what it must be, None where all are.
+    """The first key of an event's data with a value of the wrong type; None if there is none.
 
     Args:
-        event: what the fact tells; one that this version does not know may hold anything.
+        event: the event's name; an unknown one may contain anything.
         data: the event's own keys.
     """
-    return next(
-        (key for key, fits in _SHAPES.get(event, {}).items() if not fits(data.get(key))), None
-    )
+    checks = _EVENTS.get(event, {})
+    return next((key for key, check in checks.items() if not check(data.get(key))), None)

@@ -1,4 +1,4 @@
-"""Is a manifest on disk one that this version can use? Whoever reads one asks here first."""
+"""Whether this version can use a manifest on disk; every reader checks here first."""
 
 from typing import Any, Final
 
@@ -8,29 +8,24 @@ from workers.records.typed_errors import BadRecordError
 
 VERSION: Final = 1
 _TEXTS: Final = (
-    "task_id",
-    "run_id",
-    "pipeline_id",
-    "pipeline_title",
-    "status",
-    "started_at",
-    "artifact_root",
+    *("task_id", "run_id", "pipeline_id", "pipeline_title"),
+    *("status", "started_at", "artifact_root"),
 )
 _TEXTS_OR_NULL: Final = ("status_detail", "completed_at", "heartbeat_at", "summary")
 
 
 def check_manifest(data: dict[str, Any], path: str, *, task_id: str, run_id: str) -> None:
-    """Hold a manifest against its format and its place; keys that nobody knows are left alone.
+    """Check a manifest against its format and its place; unknown keys are ignored.
 
     Args:
         data: the record.
-        path: where it came from, for the error.
+        path: the file that it came from, for the error.
         task_id: the task that its directory belongs to.
-        run_id: the run, likewise.
+        run_id: the run that its directory belongs to.
 
     Raises:
-        NewerRecordError: it is of a later version.
-        BadRecordError: it is of another run, or something that readers need has another shape.
+        NewerRecordError: a later version wrote it.
+        BadRecordError: it is of another run, or a value that readers need has another type.
     """
     read = JsonReader(data, path)
     read.require("status_detail", "completed_at", "heartbeat_at", "commands")
@@ -43,9 +38,8 @@ def check_manifest(data: dict[str, Any], path: str, *, task_id: str, run_id: str
     if data["status"] not in tuple(Status):
         raise read.bad("status", "must be one of " + ", ".join(Status))
     if (data["task_id"], data["run_id"]) != (task_id, run_id):
-        raise BadRecordError(
-            path=path, reason=f"is of run {data['run_id']} of task {data['task_id']}"
-        )
+        reason = f"is of run {data['run_id']} of task {data['task_id']}"
+        raise BadRecordError(path=path, reason=reason)
     for command in read.children("commands"):
         command.require("exit_code", "summary", "log_path", "error_file")
         command.integer("index")
@@ -55,8 +49,7 @@ def check_manifest(data: dict[str, Any], path: str, *, task_id: str, run_id: str
         for key in ("summary", "log_path", "error_file", "sub_run_id", "started_at", "kind"):
             command.text_or_none(key)
         command.text_or_none("completed_at")
-    extensions = read.child("extensions")
-    _check_extensions(extensions)
+    _check_extensions(read.child("extensions"))
 
 
 def _check_extensions(read: JsonReader) -> None:

@@ -38,7 +38,7 @@ class PlacedAttempt:
 
 
 def store_placement(path: str, placed: PlacedAttempt) -> None:
-    """Write placement.json; OSError or BadFileError if that is refused."""
+    """Write placement.json; raises OSError or BadFileError if that is refused."""
     record = {
         "schema": SCHEMA,
         "attempt": placed.attempt,
@@ -65,11 +65,11 @@ def read_placement(path: str) -> PlacedAttempt:
     )
 
 
-def _numbers(found: Any) -> dict[str, float]:  # noqa: ANN401 - a value of a record
-    if not isinstance(found, dict):
+def _numbers(value: Any) -> dict[str, float]:  # noqa: ANN401 - a value of a record
+    if not isinstance(value, dict):
         return {}
     return {
-        str(name): value
-        for name, value in found.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        name: number
+        for name, number in value.items()
+        if isinstance(number, int | float) and not isinstance(number, bool)
     }

@@ -1,18 +1,18 @@
-"""inbox/: what operators, and workers with sub-pipelines, ask of the supervisor.
+"""inbox/: requests from operators, and from workers with sub-pipelines, to the supervisor.
 
-A request is one JSON file, written aside and renamed into the inbox after it was flushed: once the
-rename is flushed too, the request is accepted. The supervisor takes requests in the order of their
-names, does each exactly once (run ids are chosen by whoever asks, so doing one again changes
-nothing) and removes the file when the outcome is on disk. Kinds::
+A request is one JSON file. It is written, flushed and renamed into the inbox; once the rename is
+flushed too, the request is accepted. The supervisor takes requests in the order of their names,
+executes each exactly once (requesters choose run ids, so repeating a request changes nothing) and
+removes the file when the outcome is on disk. Kinds::
 
-    runs    {"runs": [spec, ...], "batch": key or null}   make these runs
+    runs    {"runs": [spec, ...], "batch": key or null}   create these runs
     cancel  {"run_ids": [...], "detail": "cancelled-by-user"}
     stop    {"supervisor": identity, "leave_running": bool}   addressed to one process only
-    drain   {"supervisor": identity}   likewise: let running runs end, then leave
-    pause   {"group": name or null, "at": instant}   hold new starts, all of them where it is null
-    resume  {"group": name or null}   lift that pause, every one where it is null
+    drain   {"supervisor": identity}   likewise: finish running runs, then exit
+    pause   {"group": name or null, "at": instant}   start no runs of a group, or none at all
+    resume  {"group": name or null}   remove that pause, or all of them
 
-An empty file ``.<run-id>.hint`` asks for nothing: the process that hosts a run leaves it when the
+An empty file ``.<run-id>.hint`` requests nothing: the process that hosts a run creates it when the
 run has begun or ended, so that the supervisor need not wait for its next scan.
 """
 
@@ -32,17 +32,16 @@ from workers.records.ids import is_run_id, new_run_id, run_id_instant
 from workers.records.json_reader import JsonReader, check_schema
 from workers.records.layout import Layout
 from workers.records.limits import RECORD_LIMIT_BYTES
-from workers.records.read_spec import check_runnable, spec_of
-from workers.records.spec import RunSpec
+from workers.records.spec import RunSpec, check_runnable, parse_spec
 from workers.records.typed_errors import BadFileError, BadRecordError, RequestTooLargeError
 
 SCHEMA: Final = "pipeline-supervisor/request/1"
 _HINT: Final = ".hint"
-_MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class RequestKind(StrEnum):
-    """What is asked."""
+    """What is requested."""
 
     RUNS = "runs"
     CANCEL = "cancel"
@@ -57,14 +56,14 @@ class Request:
     """One request; only the fields of its kind are set.
 
     Attributes:
-        runs: the runs to make.
-        batch: the key of the batch that the runs belong to.
+        runs: the runs to create.
+        batch: key of the batch that the runs belong to.
         run_ids: the runs to cancel.
-        detail: the status_detail that a cancelled run gets.
-        supervisor: the process that is to stop; nobody else obeys.
+        detail: the status_detail of a cancelled run.
+        supervisor: the process that must stop; no other one obeys.
         leave_running: stop, but leave the workers for the next start to adopt.
-        group: what is paused or resumed; None means everything.
-        at: when a pause was asked for, RFC 3339 UTC.
+        group: the group to pause or resume; None means everything.
+        at: when a pause was requested, RFC 3339 UTC.
     """
 
     kind: RequestKind
@@ -94,7 +93,7 @@ class Request:
 
     @staticmethod
     def from_json(data: dict[str, Any], path: str) -> "Request":
-        """Read the content of the file; BadRecordError where it is no request."""
+        """Read the content of the file; raises BadRecordError if it is not a request."""
         check_schema(data, SCHEMA, path)
         read = JsonReader(data, path)
         kind = read.text("kind")
@@ -106,7 +105,7 @@ class Request:
         supervisor = read.child_or_none("supervisor")
         return Request(
             kind=RequestKind(kind),
-            runs=tuple(_asked(item, path) for item in read.objects("runs")),
+            runs=tuple(_runnable(item, path) for item in read.objects("runs")),
             batch=read.text_or_none("batch"),
             run_ids=run_ids,
             detail=read.text_or_none("detail"),
@@ -117,22 +116,22 @@ class Request:
         )
 
 
-def _asked(data: dict[str, Any], path: str) -> RunSpec:
-    """Read the spec of a run that is asked for: unlike one on record it must be fit to run."""
-    spec = spec_of(data, path)
+def _runnable(data: dict[str, Any], path: str) -> RunSpec:
+    """Read the spec of a requested run, which must be runnable, unlike one on record."""
+    spec = parse_spec(data, path)
     check_runnable(spec, path)
     return spec
 
 
 def publish(layout: Layout, request: Request) -> str:
-    """Hand in a request.
+    """Submit a request.
 
     Returns:
-        The file's path. When this returns, the request is on disk and accepted.
+        The file's path. The request is durable and accepted.
 
     Raises:
-        RequestTooLargeError: nobody would read it.
-        BadFileError: the inbox, or what it stands in, is not ours.
+        RequestTooLargeError: it is larger than RECORD_LIMIT_BYTES.
+        BadFileError: the inbox or a directory above it is not ours.
         OSError: it could not be written; nothing was accepted.
     """
     data = to_bytes(request.to_json())
@@ -146,24 +145,24 @@ def publish(layout: Layout, request: Request) -> str:
 
 
 def _next_epoch_s(layout: Layout) -> float:
-    """The time for the name of a new request, behind those that wait, whatever the clock says.
+    """The time for a new request's name, after those of all waiting requests.
 
     Requests are taken in the order of their names: after a clock was set back, a cancellation must
-    not overtake what it cancels.
+    not overtake the runs that it cancels.
     """
     now_s = time.time()
     waiting = request_paths(layout)
     if not waiting:
         return now_s
     newest = os.path.basename(waiting[-1]).removesuffix(".json")
-    with contextlib.suppress(ValueError):  # a name that no request of ours has
+    with contextlib.suppress(ValueError):  # the file is not a request
         if is_run_id(newest):
             return max(now_s, epoch_of(run_id_instant(newest)) + 0.001)
     return now_s
 
 
 def request_paths(layout: Layout) -> list[str]:
-    """The files of the inbox that claim to be requests, in the order of their names."""
+    """The files of the inbox that may be requests, in the order of their names."""
     return list_inbox(layout)[0]
 
 
@@ -171,8 +170,8 @@ def list_inbox(layout: Layout) -> tuple[list[str], list[str]]:
     """List the inbox once.
 
     Returns:
-        The files that claim to be requests, in the order of their names, and the ids of the runs
-        that somebody gave a hint about.
+        The files that may be requests, in the order of their names, and the ids of the runs that
+        have a hint.
 
     Raises:
         OSError: the directory cannot be listed.
@@ -192,19 +191,19 @@ def list_inbox(layout: Layout) -> tuple[list[str], list[str]]:
 
 
 def write_hint(layout: Layout, run_id: str) -> None:
-    """Let the supervisor check a run now instead of at its next scan; a lost hint harms nothing."""
+    """Ask the supervisor to check a run before its next scan; a lost hint does no harm."""
     with contextlib.suppress(OSError):
-        os.close(os.open(layout.hint(run_id), _MAKE, FILE_MODE))
+        os.close(os.open(layout.hint(run_id), _CREATE, FILE_MODE))
 
 
 def load_request(path: str) -> Request:
-    """Read one request, which must belong to whom the inbox belongs to, and to nobody else.
+    """Read one request, which must belong to the owner of the inbox alone.
 
     Raises:
-        FileNotFoundError: it is not there.
-        BadFileError: it is no regular file, another user's, or may not be read.
-        NewerRecordError: a later version wrote it, or a run that it asks for.
-        BadRecordError: it is no request.
+        FileNotFoundError: it does not exist.
+        BadFileError: it is not a regular file, is another user's, or may not be read.
+        NewerRecordError: a later version wrote it, or a run in it.
+        BadRecordError: it is not a request.
     """
     owner_uid = os.stat(os.path.dirname(path)).st_uid
     try:
@@ -215,15 +214,12 @@ def load_request(path: str) -> Request:
 
 
 def pending_requests(layout: Layout) -> Iterator[Request]:
-    """The requests that no supervisor has taken yet; what cannot be read is passed over."""
+    """The requests that no supervisor has taken yet; skips those that cannot be read."""
     for path in request_paths(layout):
-        try:
-            request = load_request(path)
-        except (OSError, BadRecordError, BadFileError):
-            continue
-        yield request
+        with contextlib.suppress(OSError, BadRecordError, BadFileError):
+            yield load_request(path)
 
 
 def now_text() -> str:
-    """This instant as records write it."""
+    """The current time in the form of records."""
     return utc_text(time.time())

@@ -1,7 +1,7 @@
-"""The typed errors of the protocol; the supervisor's own derive from the same base.
+"""The typed errors of the protocol; those of the supervisor derive from the same base.
 
-Each carries its facts as attributes and its exit code as a class attribute, says what to do next
-in its message, and survives pickling (it may cross a process border).
+Each has its facts as attributes and its exit status as a class attribute, says in its message what
+to do next, and can be pickled.
 """
 
 from typing import ClassVar
@@ -11,7 +11,7 @@ class TypedError(Exception):
     """Base of every error that this project raises on purpose.
 
     Args:
-        **facts: what a handler may want to know; each becomes an attribute.
+        **facts: each becomes an attribute.
     """
 
     exit_code: ClassVar[int] = 1
@@ -54,26 +54,26 @@ class BadRecordError(TypedError):
 class NewerRecordError(BadRecordError):
     """A record of a later version of this project. Facts: path, reason.
 
-    It is whole, only not ours to read: it is listed as such and never rewritten.
+    It is not damaged: it is listed as newer and never rewritten.
     """
 
 
 class BadFileError(TypedError):
-    """Something other than a plain file stands where a record should. Facts: path, reason."""
+    """Something other than a plain file is in the place of a record. Facts: path, reason."""
 
     exit_code = 73
     template = "{path}: {reason}; move it away and try again"
 
 
 class RequestTooLargeError(TypedError):
-    """A request that nobody would read. Facts: bytes, limit."""
+    """A request that is too large to be read. Facts: bytes, limit."""
 
     exit_code = 2
-    template = "the request has {bytes} bytes, more than {limit}: hand in fewer runs at once"
+    template = "the request has {bytes} bytes, more than {limit}: submit fewer runs at once"
 
 
 class CannotBeginError(TypedError):
-    """The system refuses what every run needs, before anything of it began. Facts: reason."""
+    """The system refuses what every run needs; nothing of the run has started. Facts: reason."""
 
     exit_code = 71  # EX_OSERR of sysexits.h
     template = "the run cannot begin: {reason}"
@@ -87,7 +87,7 @@ class OwnedError(TypedError):
 
 
 class LockingBrokenError(TypedError):
-    """flock does not exclude there. Facts: path, reason."""
+    """flock(2) does not exclude on this file system. Facts: path, reason."""
 
     exit_code = 73
     template = "locking does not work on {path} ({reason}); put the root on a local file system"

@@ -8,24 +8,24 @@ from typing import Any, Final
 from workers.records.heartbeat import HeartbeatWriter
 from workers.records.typed_errors import CannotBeginError, TypedError
 
-# As the supervisor's tries of a launch (fault P10): 0.5 + 1 + 2 s
+# As the supervisor's tries to start a worker (fault P10): 0.5 + 1 + 2 s
 THREAD_TRIES_COUNT: Final = 4
 THREAD_DELAY_S: Final = 0.5
 NO_THREAD: Final = "the limit of processes is reached (ulimit -u, pids.max), or memory"
 
 
 class HeartbeatThread:
-    """Beats from ``start`` to ``stop``. Who starts it must stop it, whatever happens between.
+    """Writes heartbeats from ``start`` to ``stop``; the caller must stop it in any case.
 
     Args:
         path: the heartbeat file.
-        interval_s: between two beats.
-        on_beat: called after each beat; looks whether the run is to end.
-        shared: others than this host have to see the beats.
+        interval_s: time between two heartbeats.
+        on_beat: called after each heartbeat; checks whether the run must end.
+        shared: other hosts must see the heartbeats.
 
     Attributes:
-        ok_count, failed_count: beats that were written, and that the system refused.
-        slowest_s: the longest single write.
+        ok_count, failed_count: heartbeats that were written, and that the system refused.
+        slowest_s: the longest write.
     """
 
     def __init__(
@@ -36,25 +36,25 @@ class HeartbeatThread:
         self._interval_s = interval_s
         self._on_beat = on_beat
         self._writer: HeartbeatWriter | None = None
-        self._is_on = False
-        self._beating = _thread.allocate_lock()  # nobody wants it before the end
+        self._runs = False
+        self._lock = _thread.allocate_lock()  # uncontended until the run ends
         self.ok_count = 0
         self.failed_count = 0
         self.slowest_s = 0.0
 
     def start(self) -> None:
-        """Beat once at once, then on schedule.
+        """Write one heartbeat now, and the next ones on schedule.
 
         Raises:
-            CannotBeginError: there is no thread for it, also at the last of a few tries.
+            CannotBeginError: the system refuses a thread in each of THREAD_TRIES_COUNT tries.
         """
         self.beat()
         self._on_beat()
-        self._is_on = True
+        self._runs = True
         delay_s = THREAD_DELAY_S
         for left in reversed(range(THREAD_TRIES_COUNT)):
             try:
-                # Half the cost of threading.Thread, whose locks would be what the beats wait with.
+                # Half the cost of threading.Thread.
                 _thread.start_new_thread(self._run, ())
             except RuntimeError as error:
                 if not left:
@@ -66,37 +66,37 @@ class HeartbeatThread:
                 return
 
     def stop(self) -> None:
-        """Beat no more. Waits for a beat that is being written; the thread ends when it wakes."""
-        self._is_on = False
-        with self._beating:
+        """Wait for a write in progress and write no more; the thread ends when it wakes up."""
+        self._runs = False
+        with self._lock:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
 
     def _run(self) -> None:
-        # Found once: after five seconds whatever is looked up is in no cache any more.
+        # Local names: after an interval of sleep, attributes are in no CPU cache any more.
         interval_s, sleep, monotonic = self._interval_s, time.sleep, time.monotonic
-        beating, beat, on_beat = self._beating, self._beat, self._on_beat
+        lock, beat, on_beat = self._lock, self._beat, self._on_beat
         due = monotonic() + interval_s
         while True:
             left_s = due - monotonic()
             if left_s > 0.0:
                 sleep(left_s)
-            with beating:
-                if not self._is_on:
+            with lock:
+                if not self._runs:
                     return
                 now = beat()
             on_beat()
-            # A beat that came late (we were stopped) is not made up for.
+            # Late heartbeats (the process was stopped) are skipped.
             due = max(due, now - interval_s / 2) + interval_s
 
     def beat(self) -> None:
-        """Beat once; after ``stop``, for whoever still has to be seen alive."""
-        with self._beating:
+        """Write one heartbeat, also after ``stop``, if the worker must still be seen alive."""
+        with self._lock:
             self._beat()
 
     def _beat(self) -> float:
-        """Returns when it was done; of a thousand idle workers most of the cost is this."""
+        """Write one heartbeat; returns the time after it. Most of an idle worker's cost."""
         began = time.monotonic()
         try:
             if self._writer is None:
@@ -114,7 +114,7 @@ class HeartbeatThread:
         return now
 
     def to_json(self) -> dict[str, Any]:
-        """As the verdict holds it."""
+        """As in the verdict."""
         return {
             "ok": self.ok_count,
             "failed": self.failed_count,

@@ -1,4 +1,4 @@
-"""A run: the stages of a pipeline, each fact journalled, one verdict at the end."""
+"""A run: the stages of a pipeline, each fact recorded in the journal, one verdict at the end."""
 
 import os
 from collections.abc import Iterator
@@ -12,20 +12,20 @@ from workers.records.journal import Event
 from workers.records.spec import StageKind, StageSpec
 from workers.records.typed_errors import TypedError
 from workers.stages.command import CommandStage
-from workers.stages.descriptors import stages_at_once
-from workers.stages.graph import Graph
+from workers.stages.graph import Graph, stages_at_once
 from workers.stages.heartbeat_thread import HeartbeatThread
-from workers.stages.outcome import StageOutcome
+from workers.stages.results import StageOutcome, clean
 from workers.stages.scheduler import Scheduler, StageTask
 from workers.stages.slots import HeldSlots, Slots
-from workers.stages.stage_context import Recorder, StageContext
+from workers.stages.stage_context import StageContext
 from workers.stages.subpipeline import SubpipelineStage
-from workers.stages.try_result import clean
+
+_DETAILS = {"command-failed": "failed", "timed-out": "timed-out"}
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the verdict says: status, status_detail, and the reason for people."""
+    """Status, status_detail, and the reason for people."""
 
     status: str
     detail: str | None = None
@@ -36,185 +36,174 @@ class PipelineRun:
     """Runs a pipeline.
 
     Args:
-        bench: what every stage works with.
-        recorder: writes the facts.
-        pulse: the heartbeat, started here and stopped before the verdict is written.
+        context: what every stage works with.
+        heartbeat: started here, and stopped before the verdict is written.
     """
 
-    def __init__(self, bench: StageContext, recorder: Recorder, pulse: HeartbeatThread) -> None:
-        self._bench = bench
-        self._recorder = recorder
-        self._pulse = pulse
-        self._began = bench.clock.mono_s()
-        self._graph = Graph(bench.spec.pipeline, stages_at_once(bench.spec.pipeline))
-        self._by_id = {stage.id: stage for stage in bench.spec.pipeline.stages}
-        self._kept = {item.stage: item.run_id for item in bench.spec.kept}
-        self._turns: Scheduler[str, StageOutcome] = Scheduler(bench.control)
-        self._on: dict[str, CommandStage | SubpipelineStage] = {}
+    def __init__(self, context: StageContext, heartbeat: HeartbeatThread) -> None:
+        self._context = context
+        self._recorder = context.recorder
+        self._heartbeat = heartbeat
+        self._began = context.clock.mono_s()
+        self._graph = Graph(context.spec.pipeline, stages_at_once(context.spec.pipeline))
+        self._by_id = {stage.id: stage for stage in context.spec.pipeline.stages}
+        self._kept = {item.stage: item.run_id for item in context.spec.kept}
+        self._scheduler: Scheduler[str, StageOutcome] = Scheduler(context.control)
+        self._running: dict[str, CommandStage | SubpipelineStage] = {}
 
     def run(self) -> bool:
-        """Run it to its verdict; False where the verdict could not be written."""
-        bench = self._bench
-        self._pulse.start()
+        """Run it to its verdict; False if the verdict could not be written."""
+        context = self._context
+        self._heartbeat.start()
         identity = identity_of(os.getpid())
-        self._recorder.fact(
+        self._recorder.record(
             Event.RUN_STARTED,
             {
                 "identity": None if identity is None else identity.to_json(),
-                "attempt": bench.attempt,
-                "root_id": bench.root_id,
+                "attempt": context.attempt,
+                "root_id": context.root_id,
             },
         )
         try:
-            make_private(bench.run.commands)
-        except (OSError, TypedError) as error:  # the run goes on; its logs warn once more
-            self._recorder.warn("directory_failed", f"{bench.run.commands}: {error}")
-        return self._say(self._stages())
+            make_private(context.run.commands)
+        except (OSError, TypedError) as error:  # the run continues; its logs warn once more
+            self._recorder.warn("directory_failed", f"{context.run.commands}: {error}")
+        return self._write_verdict(self._run_stages())
 
     def fail(self, error: Exception) -> bool:
-        """Something of ours broke: end everything and say so; returns as ``run``."""
-        bench = self._bench
-        bench.containment.end_all(bench.spec.limits.grace_s)
-        self._turns.close()
+        """After an exception in the worker: end everything and write a verdict; as ``run``."""
+        context = self._context
+        context.containment.end_all(context.spec.limits.grace_s)
+        self._scheduler.close()
         reason = f"the worker failed: {type(error).__name__}: {error}"
-        secrets = secret_values(bench.spec.secrets, bench.environ)
+        secrets = secret_values(context.spec.secrets, context.environ)
         reason = clean(Mask(secrets).text(reason) if secrets else reason)
-        for runner in self._on.values():
-            runner.broken(reason)
-        detail = f"stage:{self._turns.at or 'worker'}:error"
-        return self._say(Verdict("failed", detail, reason))
+        for runner in self._running.values():
+            runner.fail(reason)
+        detail = f"stage:{self._scheduler.current or 'worker'}:error"
+        return self._write_verdict(Verdict("failed", detail, reason))
 
-    def _stages(self) -> Verdict:
-        """Let every stage begin whose needs are met, until none is on and none may begin."""
-        timeout_s = self._bench.spec.pipeline.timeout_s
+    def _run_stages(self) -> Verdict:
+        """Start every stage whose needs are met, until none runs and none may start."""
+        timeout_s = self._context.spec.pipeline.timeout_s
         deadline = None if timeout_s is None else self._began + timeout_s
-        judgements = list(self._begin(deadline))
-        while len(self._turns):
-            ended = self._turns.turn()
+        verdicts = list(self._start_stages(deadline))
+        while len(self._scheduler):
+            ended = self._scheduler.run_once()
             for stage_id, outcome in ended:
-                judgements += self._ended(stage_id, outcome)
-            if ended:  # nothing else lets a stage begin
-                judgements += self._begin(deadline)
-        return min(judgements, key=_weight, default=self._all_made())
+                verdicts += self._end(stage_id, outcome)
+            if ended:  # only the end of a stage allows another one to start
+                verdicts += self._start_stages(deadline)
+        return min(verdicts, key=_rank, default=self._success())
 
-    def _all_made(self) -> Verdict:
-        """Nothing went wrong; a spec whose needs lead in a circle leaves stages, though."""
+    def _success(self) -> Verdict:
+        """The verdict if nothing failed; needs in a circle would leave stages, though."""
         for stage_id, need in self._graph.unmet():
-            return Verdict(
-                "failed", "stage:worker:error", f"{stage_id} needs {need}, which never begins"
-            )
+            reason = f"{stage_id} needs {need}, which never begins"
+            return Verdict("failed", "stage:worker:error", reason)
         return Verdict("succeeded")
 
-    def _begin(self, deadline: float | None) -> Iterator[Verdict]:
-        """Begin what may begin; yields what became of that at once."""
-        bench, graph = self._bench, self._graph
-        while (found := graph.next()) is not None:
-            index, stage = found
-            if not len(self._turns):
-                bench.control.look()  # nobody else hears the bell now
-            if (detail := bench.control.detail) is not None:
+    def _start_stages(self, deadline: float | None) -> Iterator[Verdict]:
+        """Start the stages that may start; yields verdicts that follow at once."""
+        context, graph = self._context, self._graph
+        while (item := graph.next()) is not None:
+            index, stage = item
+            if not len(self._scheduler):
+                context.control.check()  # the scheduler does not read the wakeup pipe now
+            if (detail := context.control.detail) is not None:
                 yield Verdict("cancelled", detail, f"cancelled before {stage.id} began")
                 return
-            if deadline is not None and bench.clock.mono_s() >= deadline:
+            if deadline is not None and context.clock.mono_s() >= deadline:
                 yield Verdict("failed", "timed-out", f"timed out before {stage.id} began")
                 return
             if stage.id in self._kept:
-                graph.begin(stage.id)
+                graph.start(stage.id)
                 about = {"stage": stage.id, "index": index, "kept_from": self._kept[stage.id]}
-                self._recorder.fact(Event.STAGE_KEPT, about, flush=False)
-                graph.ended(stage.id, "succeeded")
+                self._recorder.record(Event.STAGE_KEPT, about, flush=False)
+                graph.end(stage.id, "succeeded")
                 continue
-            steps = self._steps(index, stage, deadline)
-            for stage_id, outcome in self._turns.begin(stage.id, steps):
-                yield from self._ended(stage_id, outcome)
+            task = self._run_stage(index, stage, deadline)
+            for stage_id, outcome in self._scheduler.start(stage.id, task):
+                yield from self._end(stage_id, outcome)
 
-    def _steps(
+    def _run_stage(
         self, index: int, stage: StageSpec, deadline: float | None
     ) -> StageTask[StageOutcome]:
-        """One stage, with the slots that it uses; while it waits for them it is not on."""
-        bench, graph = self._bench, self._graph
+        """Run one stage with its slots; while it waits for them it does not count as running."""
+        context, graph = self._context, self._graph
         held: HeldSlots | None = None
-        graph.wait(stage.id)
+        graph.defer(stage.id)
         if stage.uses:
-            slots = Slots(
-                bench.layout,
-                bench.spec,
-                index=index,
-                stage_id=stage.id,
-                names=stage.uses,
-                control=bench.control,
-                root_id=bench.root_id,
-            )
+            slots = Slots(context, index, stage)
             try:
                 if (held := slots.take()) is None:
                     about = {"stage": stage.id, "index": index, "slots": list(stage.uses)}
-                    self._recorder.fact(Event.STAGE_WAITING, about, flush=False)
+                    self._recorder.record(Event.STAGE_WAITING, about, flush=False)
                     held = yield from slots.wait(deadline, lambda: graph.has_room)
             except (OSError, TypedError) as error:
-                return StageOutcome(
-                    status="failed", reason="slots-failed", message=f"{stage.id}: {error}"
-                )
+                message = f"{stage.id}: {error}"
+                return StageOutcome(status="failed", reason="slots-failed", message=message)
             if held is None:
-                return _not_begun(stage, "cancelled" if bench.control.detail else "timed-out")
-        graph.begin(stage.id)
+                return _not_begun(stage, "cancelled" if context.control.detail else "timed-out")
+        graph.start(stage.id)
         kind = SubpipelineStage if stage.kind is StageKind.SUBPIPELINE else CommandStage
-        runner = kind(bench, self._recorder, index, stage)
-        self._on[stage.id] = runner
+        runner = kind(context, index, stage)
+        self._running[stage.id] = runner
         outcome = yield from runner.run(deadline)
-        del self._on[stage.id]
+        del self._running[stage.id]
         if held is not None:
-            held.give_back(is_clean=not bench.containment.given_up_pids())
+            held.release(is_clean=not context.containment.given_up_pids())
         return outcome
 
-    def _ended(self, stage_id: str, outcome: StageOutcome) -> Iterator[Verdict]:
-        self._graph.ended(stage_id, outcome.status)
+    def _end(self, stage_id: str, outcome: StageOutcome) -> Iterator[Verdict]:
+        self._graph.end(stage_id, outcome.status)
         if outcome.status == "failed":
-            yield self._judge(self._by_id[stage_id], outcome)
+            yield self._verdict_of(self._by_id[stage_id], outcome)
 
-    def _judge(self, stage: StageSpec, outcome: StageOutcome) -> Verdict:
-        """The verdict that a failed stage means."""
+    def _verdict_of(self, stage: StageSpec, outcome: StageOutcome) -> Verdict:
+        """The verdict that follows from a failed stage."""
         if outcome.reason == "cancelled":
-            return Verdict("cancelled", self._bench.control.detail, outcome.message)
+            return Verdict("cancelled", self._context.control.detail, outcome.message)
         if outcome.ended_pipeline:
             detail = "timed-out"
         elif outcome.reason == "subpipeline-failed":
             detail = f"subpipeline:{stage.pipeline}:failed"
         else:
-            words = {"command-failed": "failed", "timed-out": "timed-out"}
-            detail = f"stage:{stage.id}:{words.get(outcome.reason or '', 'error')}"
+            detail = f"stage:{stage.id}:{_DETAILS.get(outcome.reason or '', 'error')}"
         return Verdict("failed", detail, outcome.message)
 
-    def _say(self, judgement: Verdict) -> bool:
-        self._pulse.stop()
-        verdict: dict[str, Any] = {
-            "status": judgement.status,
-            "detail": judgement.detail,
-            "reason": judgement.reason,
+    def _write_verdict(self, verdict: Verdict) -> bool:
+        self._heartbeat.stop()
+        context = self._context
+        data: dict[str, Any] = {
+            "status": verdict.status,
+            "detail": verdict.detail,
+            "reason": verdict.reason,
             "summary": None,
-            "duration_s": round(self._bench.clock.mono_s() - self._began, 3),
-            "heartbeat": self._pulse.to_json(),
+            "duration_s": round(context.clock.mono_s() - self._began, 3),
+            "heartbeat": self._heartbeat.to_json(),
             "slowest_journal_s": round(self._recorder.slowest_s, 6),
-            "leftover_pids": self._bench.containment.given_up_pids(),
+            "leftover_pids": context.containment.given_up_pids(),
         }
-        if any(stage.needs for stage in self._bench.spec.pipeline.stages):
-            verdict["unmet"] = dict(self._graph.unmet())
-        written = self._recorder.verdict(verdict, on_wait=self._pulse.beat)
-        self._pulse.stop()
-        return written
+        if any(stage.needs for stage in context.spec.pipeline.stages):
+            data["unmet"] = dict(self._graph.unmet())
+        is_written = self._recorder.record_verdict(data, on_wait=self._heartbeat.beat)
+        self._heartbeat.stop()
+        return is_written
 
 
-def _weight(judgement: Verdict) -> int:
-    """What decides a run of several judgements; of the same weight the first does."""
-    if judgement.status == "cancelled":
+def _rank(verdict: Verdict) -> int:
+    """Which of several verdicts is the run's: the lowest rank, of the same rank the first."""
+    if verdict.status == "cancelled":
         return 0
-    return 1 if judgement.detail == "timed-out" else 2
+    return 1 if verdict.detail == "timed-out" else 2
 
 
 def _not_begun(stage: StageSpec, reason: str) -> StageOutcome:
-    words = f"{reason.replace('-', ' ')} while it waited for {', '.join(stage.uses)}"
+    text = f"{reason.replace('-', ' ')} while it waited for {', '.join(stage.uses)}"
     return StageOutcome(
         status="failed",
         reason=reason,
-        message=f"{stage.id}: {words}",
+        message=f"{stage.id}: {text}",
         ended_pipeline=reason == "timed-out",
     )

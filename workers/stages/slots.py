@@ -1,15 +1,15 @@
 """Slots shared by all runs of a root: a GPU, a licence, a test database.
 
-Slot N of a name is a flock on ``.runs/.supervisor/slots/<name>.<N>``; its holder writes there which
-stage has it, and empties the file when it gives the slot back. If the file still names a stage, the
-holder was killed: the slot is taken only when no process of that stage is alive. Nothing is counted
-anywhere, so nothing can be counted wrong. A stage takes all of its slots or none, so two stages
-never wait for each other.
+Slot N of a name is a flock on ``.runs/.supervisor/slots/<name>.<N>``. Its holder writes its stage
+into the file, and empties the file when it releases the slot. If a free slot's file still contains
+a stage, its holder was killed: the slot is taken only if no process of that stage is alive. There
+is no counter that could be wrong. A stage takes all of its slots or none, so two stages never wait
+for each other.
 
-Who waits has a ticket in ``slots/waiting/``, a locked file whose name sorts by priority and then by
-the order in which runs were accepted. A stage takes nothing while a ticket that sorts before its
-own wants one of the same slots. The ticket of a dead process does not count, nor does that of one
-that has not polled for a while (it may be stopped).
+A waiting stage has a ticket in ``slots/waiting/``, a locked file whose name sorts by priority, then
+by the order in which runs were accepted. A stage takes nothing while a ticket before its own wants
+one of the same slots. Tickets of dead processes do not count, nor do those of processes that have
+not polled for a while (they may be stopped).
 """
 
 import contextlib
@@ -31,20 +31,19 @@ from workers.records.files import (
     open_regular,
     parse_object,
     read_from,
-    take_lock,
 )
+from workers.records.flock import lock_fd
 from workers.records.json_reader import JsonReader
-from workers.records.layout import Layout
 from workers.records.limits import PRIORITY_LIMIT
-from workers.records.spec import RunSpec
+from workers.records.spec import StageSpec
 from workers.records.typed_errors import TypedError
-from workers.stages.control import Control
 from workers.stages.scheduler import StageTask, WaitUntil
+from workers.stages.stage_context import StageContext
 
 _FIRST_WAIT_S: Final = 0.05
-_LONGEST_WAIT_S: Final = 0.5  # a slot that was given back is taken this late at most
-_SILENT_S: Final = 5.0  # ten polls: who has not polled for so long holds up nobody
-_LIMIT_BYTES: Final = 65_536  # of a ticket, and of what a slot's file says
+_LONGEST_WAIT_S: Final = 0.5  # a released slot is taken after this time at most
+_SILENT_S: Final = 5.0  # ten polls: a ticket whose owner has not polled for so long is ignored
+_LIMIT_BYTES: Final = 65_536  # of a ticket, and of a slot's file
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +52,11 @@ class HeldSlots:
 
     fds: tuple[int, ...]
 
-    def give_back(self, *, is_clean: bool) -> None:
-        """Give them back; if something of the stage may be alive, their files go on naming it."""
+    def release(self, *, is_clean: bool) -> None:
+        """Release them; if a process of the stage may be alive, their files still name it."""
         for fd in self.fds:
             if is_clean:
-                with contextlib.suppress(OSError):  # then the next one looks for its processes
+                with contextlib.suppress(OSError):  # then the next holder searches its processes
                     os.ftruncate(fd, 0)
             os.close(fd)
 
@@ -66,64 +65,51 @@ class Slots:
     """Takes the slots of one stage.
 
     Args:
-        layout: the root.
-        spec: the run.
-        index: the stage's place in it, from 1.
-        stage_id: the stage.
-        names: the slots that it needs, one of each.
-        control: what may end the run while it waits.
-        root_id: the root's identity.
+        context: the run.
+        index: the stage's place, from 1.
+        stage: the stage; it needs one slot of each name in ``uses``.
     """
 
-    def __init__(
-        self,
-        layout: Layout,
-        spec: RunSpec,
-        *,
-        index: int,
-        stage_id: str,
-        names: tuple[str, ...],
-        control: Control,
-        root_id: str,
-    ) -> None:
-        self._layout = layout
+    def __init__(self, context: StageContext, index: int, stage: StageSpec) -> None:
+        spec = context.spec
+        self._layout = context.layout
+        self._control = context.control
+        self._root_id = context.root_id
         self._counts: Mapping[str, int] = {slot.name: slot.count for slot in spec.slots}
         self._run_id = spec.run_id
-        self._stage_id = stage_id
-        self._names = tuple(sorted(names))
-        self._control = control
-        self._root_id = root_id
+        self._stage_id = stage.id
+        self._names = tuple(sorted(stage.uses))
         self._ticket = f"{PRIORITY_LIMIT - spec.priority:04d}.{spec.run_id}.{index:06d}"
         self._polls: dict[str, tuple[int, float]] = {}  # of others: last poll, and when we saw it
 
     def wait(
-        self, deadline_mono_s: float | None, may_begin: Callable[[], bool]
+        self, deadline_mono_s: float | None, may_start: Callable[[], bool]
     ) -> StageTask[HeldSlots | None]:
         """Wait for one slot of each name.
 
         Args:
-            deadline_mono_s: when to give up, None for never.
-            may_begin: tells whether the stage could begin if it had them.
+            deadline_mono_s: when to give up; None for never.
+            may_start: whether the stage could start if it had them.
 
         Returns:
-            The slots; None if the deadline passed or somebody wants the run ended.
+            The slots; None if the deadline passed or the run must end.
 
         Raises:
             OSError: the slots' files cannot be used.
-            TypedError: something else stands in their place.
+            TypedError: something else is in their place.
         """
         wait_s = _FIRST_WAIT_S
         ticket_fd: int | None = None
         try:
             while True:
-                if may_begin():
+                if may_start():
                     if ticket_fd is None:
                         ticket_fd = self._queue()
                     os.utime(ticket_fd)
                     held = self.take()
                     if held is not None:
                         return held
-                elif ticket_fd is not None:  # it could not use them: others may have them
+                elif ticket_fd is not None:  # it could not use the slots: let others have them
                     self._leave_queue(ticket_fd)
                     ticket_fd = None
                 late = deadline_mono_s is not None and time.monotonic() >= deadline_mono_s
@@ -146,23 +132,23 @@ class Slots:
             for name in self._names:
                 fd = self._take_one(name)
                 if fd is None:
-                    HeldSlots(tuple(fds)).give_back(is_clean=True)
+                    HeldSlots(tuple(fds)).release(is_clean=True)
                     return None
                 fds.append(fd)
         except (OSError, TypedError):
-            HeldSlots(tuple(fds)).give_back(is_clean=True)
+            HeldSlots(tuple(fds)).release(is_clean=True)
             raise
         return HeldSlots(tuple(fds))
 
     def _take_one(self, name: str) -> int | None:
         for number in range(self._counts.get(name, 1)):
             path = self._layout.slot(name, number)
-            fd = take_lock(open_regular(path, os.O_RDWR | os.O_CREAT))
+            fd = lock_fd(open_regular(path, os.O_RDWR | os.O_CREAT))
             if fd is None:
                 continue
             try:
                 if not self._has_living_stage(fd):
-                    self._name_holder(fd)
+                    self._write_holder(fd)
                     return fd
             except OSError:
                 os.close(fd)
@@ -170,13 +156,13 @@ class Slots:
             os.close(fd)
         return None
 
-    def _name_holder(self, fd: int) -> None:
+    def _write_holder(self, fd: int) -> None:
         about = {"run_id": self._run_id, "stage": self._stage_id}
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(about).encode() + b"\n", 0)
 
     def _has_living_stage(self, fd: int) -> bool:
-        """Tell whether a stage whose holder was killed lives on."""
+        """Whether the slot's file names a stage that has outlived its worker."""
         data = read_from(fd, 0, _LIMIT_BYTES)
         if not data:
             return False
@@ -188,7 +174,7 @@ class Slots:
         return stage_is_alive(stage_id, run_id, root=self._layout.root, root_id=self._root_id)
 
     def _queue(self) -> int:
-        """Take a ticket; others see it only when it is locked and whole."""
+        """Create a ticket; it appears under its name locked and whole."""
         make_private(self._layout.slots, self._layout.slots_waiting)
         path = os.path.join(self._layout.slots_waiting, self._ticket)
         temporary = os.path.join(self._layout.slots_waiting, temporary_name(self._ticket))
@@ -205,36 +191,36 @@ class Slots:
         return fd
 
     def _leave_queue(self, fd: int) -> None:
-        with contextlib.suppress(OSError):  # one that stays is unlocked, and does not count
+        with contextlib.suppress(OSError):  # if it stays, it is unlocked and does not count
             os.unlink(os.path.join(self._layout.slots_waiting, self._ticket))
         os.close(fd)
 
     def _is_behind(self) -> bool:
-        """Tell whether a living stage that sorts before this one waits for one of its slots."""
+        """Whether a living stage whose ticket sorts before ours waits for one of our slots."""
         return any(
-            name < self._ticket and self._counts_still(name)
+            name < self._ticket and self._is_rival(name)
             for name in sorted(os.listdir(self._layout.slots_waiting))
             if not name.startswith(".")
         )
 
-    def _counts_still(self, name: str) -> bool:
+    def _is_rival(self, name: str) -> bool:
         path = os.path.join(self._layout.slots_waiting, name)
         try:
-            fd = take_lock(open_regular(path, os.O_RDWR))
+            fd = lock_fd(open_regular(path, os.O_RDWR))
             if fd is not None:  # its process is dead
                 os.unlink(path)
                 os.close(fd)
                 return False
             fd = open_regular(path, os.O_RDONLY)
             try:
-                wanted = JsonReader(parse_object(read_from(fd, 0, _LIMIT_BYTES), path), path)
+                ticket = JsonReader(parse_object(read_from(fd, 0, _LIMIT_BYTES), path), path)
                 polled_ns = os.fstat(fd).st_mtime_ns
             finally:
                 os.close(fd)
-            if not set(self._names) & set(wanted.texts("slots")):
+            if not set(self._names) & set(ticket.texts("slots")):
                 return False
         except (OSError, TypedError):
-            return False  # gone since it was listed, or no ticket
+            return False  # gone since it was listed, or not a ticket
         now = time.monotonic()
         before, since = self._polls.get(name, (None, now))
         if polled_ns != before:

@@ -1,37 +1,37 @@
-"""One try of a command stage: start it, keep its output, end it in time, leave nothing alive.
+"""One try of a command stage: start it, capture its output, end it in time, leave nothing alive.
 
-Each wait has a deadline for everything. A stage is over when its own process has ended *and*
-nothing of it is left: no child of the worker, or, beside other stages, none that is this one's.
-What its process leaves behind is terminated, killed after a short grace, and counted.
+Every wait has a deadline. A try ends when its own process has ended *and* nothing of the stage is
+left: no child of the worker or, while other stages run, none that belongs to this one. What
+outlives its process is terminated, killed after a short grace, and counted.
 """
 
 import functools
 import mmap
 import os
-import resource  # noqa: F401 - os.wait4 imports it when it is first called: once, before a fork
+import resource  # noqa: F401 - os.wait4 imports it on its first call: do that before a fork
 import time
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Final
 
 from workers.output.pipe import Pipe
 from workers.processes.containment import GIVE_UP_S, KILL_EVERY_S, Containment
-from workers.processes.oom import raise_stage_score
+from workers.processes.process_attributes import raise_stage_score
 from workers.processes.spawn import NotStarted, spawn
 from workers.records.dataclass import dataclass
 from workers.records.identity import signal_name
 from workers.records.limits import LEFTOVER_GRACE_S, READ_BUFFER_BYTES
 from workers.stages.control import Control
+from workers.stages.results import ProcessResult
 from workers.stages.scheduler import StageTask, WaitUntil
 
-START_TRIES_COUNT: Final = 4  # as the supervisor's of a worker (fault P10): 0.5 + 1 + 2 s
+START_TRIES_COUNT: Final = 4  # as the supervisor's for a worker (fault P10): 0.5 + 1 + 2 s
 START_DELAY_S: Final = 0.5
-LOOK_EVERY_S: Final = 60.0  # a child's end rings the bell; this is for what it forgot
-REFRESH_S: Final = 0.25  # how old the end of a running stage's log may be, for who follows it
-DRAIN_S: Final = 0.5  # a pipe holds 1 MiB; more than that comes from somebody who will not end
-# Many small writes would wake us for each. While they come, let 2 ms of them gather in the pipe. A
-# stage that fills the pipe of 1 MiB sooner must not wait for us: half a millisecond lets it write
-# 2 GB/s, and most of what gathers is discarded unread.
+CHECK_EVERY_S: Final = 60.0  # the end of a child causes a wakeup; this is in case one is lost
+REFRESH_S: Final = 0.25  # how old the end of a running stage's log may be for its readers
+DRAIN_S: Final = 0.5  # a pipe holds 1 MiB; more comes from a process that never stops writing
+# Many small writes would cause a wakeup each, so they gather in the pipe for 2 ms. A stage that
+# fills the 1 MiB pipe sooner must not wait: 0.5 ms allows 2 GB/s, and most of it is discarded
+# unread.
 GATHER_S: Final = 0.002
 GATHER_BELOW_BYTES: Final = 32_768
 FLOOD_GATHER_S: Final = 0.0005
@@ -40,12 +40,12 @@ FLOOD_BELOW_BYTES: Final = 131_072
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TryCommand:
-    """What one try needs.
+    """What one try runs.
 
     Attributes:
-        stage_id: whose processes are whose, where stages run side by side.
-        deadline_mono_s: when it is timed out, None for never.
-        refresh_s: how often the logs' ends are brought up to date.
+        stage_id: identifies its processes while other stages run.
+        deadline_mono_s: when it is timed out; None for never.
+        refresh_s: how often the end of its logs is brought up to date.
     """
 
     stage_id: str
@@ -58,55 +58,30 @@ class TryCommand:
     refresh_s: float
 
 
-@dataclass(slots=True)
-class ProcessResult:
-    """How one try ended.
-
-    Attributes:
-        exit_code: None where a signal ended it or it never started.
-        signal: the signal's name, None where it exited.
-        reason: None for an exit of its own accord, else timed-out, cancelled, or why not started.
-        message: more about the reason.
-        leftover_count: processes that it left behind and that had to be ended.
-        output_incomplete: somebody still held a stream open.
-    """
-
-    exit_code: int | None = None
-    signal: str | None = None
-    reason: str | None = None
-    message: str | None = None
-    duration_s: float = 0.0
-    peak_rss_bytes: int = 0
-    cpu_s: float = 0.0
-    leftover_count: int = 0
-    leftover_pids: list[int] = field(default_factory=list)
-    output_incomplete: bool = False
-
-
 class TryRunner:
     """Runs one try.
 
     Args:
-        work: what to run.
-        control: what may end the run from outside.
-        containment: what ends everything that it starts.
+        command: what to run.
+        control: requests to end the run.
+        containment: finds and ends the processes that it starts.
         stdout: the pipe of its output; ``stderr`` likewise.
     """
 
     def __init__(
         self,
-        work: TryCommand,
+        command: TryCommand,
         control: Control,
         containment: Containment,
         stdout: Pipe,
         stderr: Pipe,
     ) -> None:
-        self._work = work
+        self._command = command
         self._control = control
         self._containment = containment
         self._pipes = {pipe.read_fd: pipe for pipe in (stdout, stderr)}
         self._buffer = _buffer()
-        self._ending = ProcessResult()
+        self._result = ProcessResult()
         self._fds: tuple[int, ...] = tuple(self._pipes)
         self._pid = 0
         self._pidfd: int | None = None
@@ -115,45 +90,46 @@ class TryRunner:
         self._leftovers: set[int] = set()
         self._kill_at: float | None = None
         self._give_up_at = 0.0
-        self._look_at = 0.0
+        self._check_at = 0.0
 
     def run(self) -> StageTask[ProcessResult]:
-        """Run it to its end; never raises for what a stage does."""
+        """Run it to its end; never raises for anything that a stage does."""
         began = time.monotonic()
+        stage_id = self._command.stage_id
         stdout, stderr = self._pipes.values()
         child = yield from self._start(stdout.write_fd, stderr.write_fd)
         stdout.close_write()
         stderr.close_write()
         if isinstance(child, NotStarted):
-            self._ending.reason, self._ending.message = child.reason, child.message
-            return self._ending
+            self._result.reason, self._result.message = child.reason, child.message
+            return self._result
         raise_stage_score(child)
         self._pid = child
-        self._look_at = began + LOOK_EVERY_S
-        self._containment.begin(self._work.stage_id, child)
+        self._check_at = began + CHECK_EVERY_S
+        self._containment.begin(stage_id, child)
         try:
             self._watch()
             yield from self._loop()
         finally:
-            self._containment.end(self._work.stage_id)
+            self._containment.end(stage_id)
             if self._pidfd is not None:
                 os.close(self._pidfd)
         self._drain()
-        self._ending.leftover_count = len(self._leftovers)
-        self._ending.duration_s = round(time.monotonic() - began, 3)
-        return self._ending
+        self._result.leftover_count = len(self._leftovers)
+        self._result.duration_s = round(time.monotonic() - began, 3)
+        return self._result
 
     def _start(self, stdout_fd: int, stderr_fd: int) -> StageTask[int | NotStarted]:
-        """Start its process; what the system refuses for the moment is tried again a few times."""
+        """Start its process; transient refusals are retried up to START_TRIES_COUNT times."""
         delay_s = START_DELAY_S
         for left in reversed(range(START_TRIES_COUNT)):
             child = spawn(
-                self._work.argv,
-                cwd=self._work.cwd,
-                env=self._work.env,
+                self._command.argv,
+                cwd=self._command.cwd,
+                env=self._command.env,
                 stdout_fd=stdout_fd,
                 stderr_fd=stderr_fd,
-                nice=self._work.nice,
+                nice=self._command.nice,
             )
             if isinstance(child, int) or not (child.transient and left):
                 break
@@ -167,49 +143,48 @@ class TryRunner:
 
     def _watch(self) -> None:
         try:
-            self._pidfd = os.pidfd_open(self._pid)  # proven: nobody but us reaps it
+            self._pidfd = os.pidfd_open(self._pid)  # its pid is valid: only we reap it
         except OSError:
-            self._pidfd = None  # no descriptor left; the bell rings at its end all the same
+            self._pidfd = None  # no descriptor left; SIGCHLD still causes a wakeup at its end
         else:
             self._fds += (self._pidfd,)
 
     def _loop(self) -> StageTask[None]:
         while True:
-            came = yield WaitUntil(self._due(), self._fds)
-            rang, size = came.rang, 0
-            for fd in came.fds:
+            wakeup = yield WaitUntil(self._due(), self._fds)
+            must_check, size = wakeup.signalled, 0
+            for fd in wakeup.fds:
                 pipe = self._pipes.get(fd)
                 if pipe is None:
-                    rang = True
+                    must_check = True
                 else:
                     size += pipe.pump(self._buffer)
                     if pipe.ended:
-                        self._forget(fd)
-            if 0 < size < FLOOD_BELOW_BYTES and not rang:
+                        self._stop_polling(fd)
+            if 0 < size < FLOOD_BELOW_BYTES and not must_check:
                 wait_s = GATHER_S if size < GATHER_BELOW_BYTES else FLOOD_GATHER_S
-                rang = (yield WaitUntil(time.monotonic() + wait_s)).rang
+                must_check = (yield WaitUntil(time.monotonic() + wait_s)).signalled
             now = time.monotonic()
             for pipe in self._pipes.values():
-                pipe.refresh(now, self._work.refresh_s)
-            if rang or self._kill_at is not None or now >= self._look_at:
-                self._look_at = now + LOOK_EVERY_S
+                pipe.refresh(now, self._command.refresh_s)
+            if must_check or self._kill_at is not None or now >= self._check_at:
+                self._check_at = now + CHECK_EVERY_S
                 self._reap()
             if self._advance(now):
                 return
 
-    def _forget(self, fd: int) -> None:
+    def _stop_polling(self, fd: int) -> None:
         self._fds = tuple(other for other in self._fds if other != fd)
 
     def _due(self) -> float:
-        """When something can fall due at the earliest."""
-        now = time.monotonic()
-        due = [self._look_at]
+        """The earliest time at which something can be due."""
+        due = [self._check_at]
         if self._kill_at is not None:
-            due += [max(self._kill_at, now + KILL_EVERY_S / 5)]
-        elif self._work.deadline_mono_s is not None:
-            due.append(self._work.deadline_mono_s)
+            due.append(max(self._kill_at, time.monotonic() + KILL_EVERY_S / 5))
+        elif self._command.deadline_mono_s is not None:
+            due.append(self._command.deadline_mono_s)
         due += [
-            pipe.refreshed_mono_s + self._work.refresh_s
+            pipe.refreshed_mono_s + self._command.refresh_s
             for pipe in self._pipes.values()
             if pipe.log.dirty
         ]
@@ -220,66 +195,69 @@ class TryRunner:
             try:
                 pid, status, usage = os.wait4(self._pid, os.WNOHANG)
             except ChildProcessError:
-                self._ended()
-                self._ending.reason = self._ending.reason or "exit-status-unknown"
+                self._on_exit()
+                self._result.reason = self._result.reason or "exit-status-unknown"
                 return
             if pid:
-                self._ended()
+                self._on_exit()
                 code = os.waitstatus_to_exitcode(status)
-                self._ending.exit_code = code if code >= 0 else None
-                self._ending.signal = signal_name(-code) if code < 0 else None
-                self._ending.peak_rss_bytes = usage.ru_maxrss * 1024
-                self._ending.cpu_s = round(usage.ru_utime + usage.ru_stime, 3)
+                self._result.exit_code = code if code >= 0 else None
+                self._result.signal = signal_name(-code) if code < 0 else None
+                self._result.peak_rss_bytes = usage.ru_maxrss * 1024
+                self._result.cpu_s = round(usage.ru_utime + usage.ru_stime, 3)
         self._containment.reap_orphans()
 
-    def _ended(self) -> None:
+    def _on_exit(self) -> None:
         self._exited = True
-        self._containment.leader_ended(self._work.stage_id)
+        self._containment.leader_ended(self._command.stage_id)
         if self._pidfd is not None:
-            self._forget(self._pidfd)
+            self._stop_polling(self._pidfd)
 
     def _advance(self, now: float) -> bool:
-        """Take the next decision; True when the try is over."""
-        if self._exited and self._containment.is_empty(self._work.stage_id):
+        """Decide what to do next; True when the try has ended."""
+        stage_id = self._command.stage_id
+        if self._exited and self._containment.is_empty(stage_id):
             return True
         if self._kill_at is None:
+            deadline = self._command.deadline_mono_s
             if self._exited:
-                left = self._containment.living(self._work.stage_id)
-                self._leftovers.update(pid for pid, _ in left)
-                self._leftovers.update(self._end(now, min(LEFTOVER_GRACE_S, self._work.grace_s)))
+                self._leftovers.update(pid for pid, _ in self._containment.living(stage_id))
+                self._leftovers.update(
+                    self._terminate(now, min(LEFTOVER_GRACE_S, self._command.grace_s))
+                )
                 self._counts_leftovers = True
             elif self._control.detail is not None:
-                self._ending.reason = "cancelled"
-                self._end(now, self._work.grace_s)
-            elif self._work.deadline_mono_s is not None and now >= self._work.deadline_mono_s:
-                self._ending.reason = "timed-out"
-                self._end(now, self._work.grace_s)
+                self._result.reason = "cancelled"
+                self._terminate(now, self._command.grace_s)
+            elif deadline is not None and now >= deadline:
+                self._result.reason = "timed-out"
+                self._terminate(now, self._command.grace_s)
         elif now >= self._kill_at:
-            killed = self._containment.kill(self._pidfd, self._work.stage_id)
-            if self._counts_leftovers:  # what changed its parent just before is found now
+            killed = self._containment.kill(self._pidfd, stage_id)
+            if self._counts_leftovers:  # includes processes that changed their parent before
                 self._leftovers.update(killed)
             self._kill_at = now + KILL_EVERY_S
             if now >= self._give_up_at:
-                self._ending.leftover_pids = self._containment.give_up(self._work.stage_id)
+                self._result.leftover_pids = self._containment.give_up(stage_id)
                 return True
         return False
 
-    def _end(self, now: float, grace_s: float) -> list[int]:
-        """Ask for the end, and set when it is forced; returns the pids that were asked."""
+    def _terminate(self, now: float, grace_s: float) -> list[int]:
+        """Terminate its processes and schedule the kill; returns their pids."""
         self._kill_at = now + grace_s
         self._give_up_at = self._kill_at + GIVE_UP_S
-        return self._containment.ask_to_end(self._work.stage_id)
+        return self._containment.terminate(self._command.stage_id)
 
     def _drain(self) -> None:
-        """Take what is still in the pipes; nobody of ours can write any more."""
+        """Read what is still in the pipes; no process of the stage can write any more."""
         until = time.monotonic() + DRAIN_S
         for pipe in self._pipes.values():
             while pipe.pump(self._buffer) and time.monotonic() < until:
                 pass
-            self._ending.output_incomplete |= not pipe.ended
+            self._result.output_incomplete |= not pipe.ended
 
 
 @functools.lru_cache(maxsize=1)
 def _buffer() -> memoryview:
-    """Where output is read into; the kernel gives it memory when there is some."""
+    """The buffer for reading output; the kernel allocates its memory on first use."""
     return memoryview(mmap.mmap(-1, READ_BUFFER_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))

@@ -38,9 +38,8 @@ from workers.records.ids import id_problem, is_run_id
 from workers.records.json_reader import JsonReader
 from workers.records.layout import Layout, RunDir
 from workers.records.proc import proc_stat
-from workers.records.read_spec import load_spec
 from workers.records.request import now_text
-from workers.records.spec import RunSpec
+from workers.records.spec import RunSpec, load_spec
 from workers.records.typed_errors import TypedError
 
 SCHEMA: Final = "pipeline-supervisor/hook/1"

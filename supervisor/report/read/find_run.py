@@ -13,8 +13,7 @@ from workers.records.history import lines_of_runs, read_lines
 from workers.records.ids import is_run_id
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL, Status
-from workers.records.read_spec import load_spec
-from workers.records.spec import AfterSpec, RunSpec
+from workers.records.spec import AfterSpec, RunSpec, load_spec
 from workers.records.typed_errors import TypedError
 
 CANDIDATES_SHOWN: Final = 10

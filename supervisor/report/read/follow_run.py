@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from supervisor.report.read.journal_follower import JournalFollower
-from workers.output.safe_boundaries import SEQUENCE_LIMIT_BYTES
+from workers.output.truncate import SEQUENCE_LIMIT_BYTES
 from workers.records.dataclass import dataclass
 from workers.records.files import open_regular, read_from
 from workers.records.journal import Event, Fact

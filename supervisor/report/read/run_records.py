@@ -10,19 +10,17 @@ from supervisor.report.text.sanitize import clean
 from supervisor.store.pause_file import pauses_in_force
 from supervisor.store.root_listing import tasks
 from workers.records.dataclass import dataclass
-from workers.records.extensions import Observed
 from workers.records.files import read_object
 from workers.records.heartbeat import last_beat
 from workers.records.ids import id_problem, is_run_id
 from workers.records.journal import Fact, read_journal
 from workers.records.json_reader import JsonReader
 from workers.records.layout import Layout, RunDir
-from workers.records.manifest import FINAL, fold_manifest
+from workers.records.manifest import FINAL, Observed, fold_manifest
 from workers.records.manifest_check import check_manifest
 from workers.records.placement import CALLER
-from workers.records.read_spec import load_spec
 from workers.records.request import RequestKind, now_text, pending_requests
-from workers.records.spec import RunSpec
+from workers.records.spec import RunSpec, load_spec
 from workers.records.typed_errors import BadRecordError, NewerRecordError, TypedError
 
 TAIL_LINES_COUNT: Final = 10  # of each stream, so that the rest of the report fits on a screen

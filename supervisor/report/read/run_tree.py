@@ -27,9 +27,8 @@ from workers.records.ids import is_run_id
 from workers.records.journal import Event, Fact, read_journal
 from workers.records.layout import Layout
 from workers.records.manifest import FINAL
-from workers.records.read_spec import load_spec
 from workers.records.request import now_text
-from workers.records.spec import PipelineSpec
+from workers.records.spec import PipelineSpec, load_spec
 from workers.records.typed_errors import NewerRecordError, TypedError
 from workers.stages.graph import needs_of
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 
 from supervisor.report.text.sanitize import bounded, clean, clean_line
 from supervisor.report.text.std_streams import discard, is_missing
-from workers.records.utf8 import to_json
+from workers.records.json_text import to_json
 
 DEFAULT_COLUMNS: Final = 80
 ELLIPSIS: Final = "..."

@@ -10,7 +10,6 @@ from supervisor.report.read.hook_outcomes import UNREADABLE, hook_outcomes
 from supervisor.store.run_file_sizes import stream_sizes
 from workers.records.clock import epoch_of
 from workers.records.dataclass import dataclass
-from workers.records.extensions import observed_in
 from workers.records.files import read_object
 from workers.records.heartbeat import last_beat
 from workers.records.history import history_line
@@ -18,10 +17,9 @@ from workers.records.journal import FROM_HISTORY, Event, Fact, JournalReader
 from workers.records.json_reader import JsonReader
 from workers.records.layout import Layout, RunDir
 from workers.records.limits import HEARTBEAT_FILE_LIMIT_BYTES, RECORD_LIMIT_BYTES
-from workers.records.manifest import FINAL, fold_manifest
+from workers.records.manifest import FINAL, fold_manifest, observed_in
 from workers.records.manifest_check import check_manifest
-from workers.records.read_spec import load_spec
-from workers.records.spec import RunSpec, StageKind
+from workers.records.spec import RunSpec, StageKind, load_spec
 from workers.records.typed_errors import NewerRecordError, TypedError
 
 # What the history says of a run from its manifest alone; the other figures were measured.

@@ -43,8 +43,8 @@ def impatient(bench: Bench) -> None:
 def keeper_of(bench: Bench, run_id: str) -> int:
     claim = read_claim(str(run_dir(bench, run_id) / ".claim.1"))
     assert claim is not None
-    assert claim.who is not None
-    return claim.who.pid
+    assert claim.holder is not None
+    return claim.holder.pid
 
 
 def of_run(run_id: str) -> list[int]:

@@ -168,8 +168,8 @@ def test_a_worker_whose_keeper_is_killed_too_is_lost_and_cleared_up(bench: Bench
     (run_id,) = holding(bench, 1)
     claim = read_claim(str(run_dir(bench, run_id) / ".claim.1"))
     assert claim is not None
-    assert claim.who is not None
-    os.kill(claim.who.pid, signal.SIGKILL)
+    assert claim.holder is not None
+    os.kill(claim.holder.pid, signal.SIGKILL)
     os.kill(worker_of(bench, run_id), signal.SIGKILL)
     assert bench.call("wait", run_id).code == 12
     wait_until(lambda: not bench.stages(), "nothing of it is alive")

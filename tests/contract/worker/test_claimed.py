@@ -37,9 +37,9 @@ def test_the_claim_tells_who_has_begun_and_that_the_worker_has_ended(tmp_path: P
     assert (keeper.returncode, err) == (0, b"")
     found = claim_of(run, 3)
     assert found.by == WORKER
-    assert found.who is not None
-    assert (found.who.host, found.who.boot_id) == (host_name(), boot_id())
-    assert found.who.pid == keeper.pid
+    assert found.holder is not None
+    assert (found.holder.host, found.holder.boot_id) == (host_name(), boot_id())
+    assert found.holder.pid == keeper.pid
     assert found.ended is not None
     assert (found.ended.exit_code, found.ended.signal) == (0, None)
     (started,) = run.of("run_started")
@@ -180,7 +180,7 @@ def test_where_the_folder_has_no_links_a_claim_is_made_once_all_the_same(tmp_pat
     for keeper in keepers:
         keeper.communicate(timeout=60)
     assert sorted(keeper.returncode for keeper in keepers) == [0, 75, 75, 75]
-    assert claim_of(run).who is not None
+    assert claim_of(run).holder is not None
     assert (tmp_path / "ran").read_text() == "ran\n"
 
 
@@ -207,7 +207,7 @@ def test_full_disk_under_a_claim_without_links_loses_no_end_of_its_worker(tmp_pa
     _, err = keeper.communicate(timeout=60)
     assert keeper.returncode == 0, err
     claim = claim_of(run)
-    assert claim.who is None
+    assert claim.holder is None
     assert claim.ended is not None
     assert claim.ended.exit_code == 0
 

@@ -107,7 +107,7 @@ def bug(self, now):
         time.sleep(0.01)
     raise RuntimeError("a bug")
 try_runner.TryRunner._advance = bug
-try_runner.LOOK_EVERY_S = 0.0
+try_runner.CHECK_EVERY_S = 0.0
 sys.exit(program.main(["workers", sys.argv[1]]))
 """
 
@@ -138,11 +138,11 @@ from workers import __main__ as program
 from workers.stages import try_runner
 advance = try_runner.TryRunner._advance
 def bug(self, now):
-    if self._work.stage_id == "guilty" and os.path.exists(HERE + "/begun"):
+    if self._command.stage_id == "guilty" and os.path.exists(HERE + "/begun"):
         raise RuntimeError("a bug")
     return advance(self, now)
 try_runner.TryRunner._advance = bug
-try_runner.LOOK_EVERY_S = 0.1
+try_runner.CHECK_EVERY_S = 0.1
 sys.exit(program.main(["workers", sys.argv[1]]))
 """
 

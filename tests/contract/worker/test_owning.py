@@ -61,7 +61,7 @@ def test_a_second_placement_does_nothing_and_appends_nothing(tmp_path: Path) -> 
     before = Path(run.run.journal).read_bytes()
     err = finish(run)
     assert run.code == 75
-    assert b"begun this run before" in err
+    assert b"began this run" in err
     assert Path(run.run.journal).read_bytes() == before
     assert not (tmp_path / "ran").exists()
 

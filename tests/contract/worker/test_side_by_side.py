@@ -16,13 +16,11 @@ from tests.contract.worker.work import DEADLINE_S, Run, make, shell, work
 from tests.examples import stage
 from tests.root import alive as living
 from tests.root import wait_until
-from workers.records.extensions import Observed
 from workers.records.journal import read_journal
 from workers.records.layout import Layout
-from workers.records.manifest import fold_manifest
+from workers.records.manifest import Observed, fold_manifest
 from workers.records.proc import proc_stat
-from workers.records.read_spec import load_spec
-from workers.records.spec import RetrySpec
+from workers.records.spec import RetrySpec, load_spec
 from workers.stages import slots
 
 # Each of two stages goes on only when the other has begun: one after the other they never end.
@@ -334,17 +332,13 @@ def test_ticket_of_a_dead_or_silent_worker_holds_up_nobody(
 ) -> None:
     monkeypatch.setattr(slots, "_SILENT_S", 0.0)
     run = slotted(tmp_path, shell("true", "s", uses=("gpu",)), count=1)
-    spec = load_spec(run.run.spec)
-    control = SimpleNamespace(detail=None)
-    mine = slots.Slots(
-        Layout(str(tmp_path)),
-        spec,
-        index=1,
-        stage_id="s",
-        names=("gpu",),
-        control=control,  # type: ignore[arg-type]
+    context = SimpleNamespace(
+        layout=Layout(str(tmp_path)),
+        spec=load_spec(run.run.spec),
+        control=SimpleNamespace(detail=None),
         root_id="1-1",
     )
+    mine = slots.Slots(context, 1, shell("true", "s", uses=("gpu",)))  # type: ignore[arg-type]
     waiting = Path(Layout(str(tmp_path)).slots_waiting)
     waiting.mkdir(parents=True, mode=0o700)
     dead, silent = waiting / "0000.dead", waiting / "0000.silent"
@@ -354,7 +348,7 @@ def test_ticket_of_a_dead_or_silent_worker_holds_up_nobody(
         fcntl.flock(file, fcntl.LOCK_EX)
         held = mine.take()
         assert held is not None
-        held.give_back(is_clean=True)
+        held.release(is_clean=True)
         assert not dead.exists()
         monkeypatch.setattr(slots, "_SILENT_S", 60.0)
         assert mine.take() is None, "it polls, as far as we can tell"

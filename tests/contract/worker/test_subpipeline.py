@@ -120,8 +120,8 @@ def test_a_child_that_never_ends_is_waited_for_no_longer_than_promised(tmp_path:
     script = """
 import sys
 from workers import __main__ as program
-from workers.stages import child_run
-child_run.ENDING_MARGIN_S = 0.2
+from workers.stages import subpipeline
+subpipeline.ENDING_MARGIN_S = 0.2
 sys.exit(program.main(["workers", sys.argv[1]]))
 """
     finish(run.start_script(script))

@@ -15,7 +15,7 @@ from supervisor.daemon import build, claims, executor, inbox, loop, recovery
 from supervisor.launchers import caller_placer
 from supervisor.store import intake, persistence, run_reader, state_store
 from workers import __main__ as program
-from workers.entry import owner, prepare, zygote
+from workers.entry import prepare, zygote
 from workers.records import atomic, journal
 
 LOOPBACK = str(Path(__file__).parents[2] / "contract/launcher/loopback.py")
@@ -179,7 +179,7 @@ def _verdict_unflushed() -> None:
 
 def _unclaimed() -> None:
     """The worker lets go of its lock, takes one later, and does not look what was done since."""
-    real = owner.own
+    real = prepare.own
 
     def own(run: Any, fd: int | None) -> Any:
         if fd is not None:
@@ -187,8 +187,8 @@ def _unclaimed() -> None:
         time.sleep(0.3)
         return real(run, None)
 
-    prepare.own = own  # type: ignore[attr-defined]
-    prepare.is_done = lambda run: False  # type: ignore[attr-defined]
+    prepare.own = own
+    prepare.is_done = lambda run: False
 
 
 IN_WORKERS: dict[str, Plant] = {

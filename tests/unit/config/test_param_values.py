@@ -12,8 +12,7 @@ from supervisor.config.secrets import secret_problems
 from supervisor.config.settings import Settings
 from supervisor.errors import ConfigError, UsageError
 from workers.records.params import bind_params, subpipeline_params
-from workers.records.read_spec import spec_of
-from workers.records.spec import RunSpec
+from workers.records.spec import RunSpec, parse_spec
 
 ASKING = SpecBuilder(settings=Settings(), asked_by="submit")
 DEPLOY = """
@@ -59,7 +58,7 @@ def test_values_and_defaults_are_in_the_spec_as_commands_see_them(tmp_path: Path
     assert dict(spec.params) == told
     defaults = {"version": "1.2", "count": "2", "ratio": "0.5", "dry": "false", "where": "test"}
     assert dict(made(tmp_path, version="1.2").params) == defaults
-    assert spec_of(spec.to_json(), "spec.json") == spec
+    assert parse_spec(spec.to_json(), "spec.json") == spec
 
 
 @pytest.mark.parametrize("value", ["a b", "$(id)", "; rm -rf /", "'\"", "{param.count}", "", "-x"])

@@ -9,7 +9,7 @@ from supervisor.config.catalog import Catalog, load_catalog
 from supervisor.config.run_specs import RunOptions, SpecBuilder
 from supervisor.config.settings import Settings, limits_of
 from workers.records.ids import is_run_id
-from workers.records.read_spec import spec_of
+from workers.records.spec import parse_spec
 from workers.records.typed_errors import BadIdError
 
 TEXT = '[pipelines.{0}]\n[[pipelines.{0}.stages]]\nid = "s"\n{1}\n'
@@ -29,7 +29,7 @@ def test_a_run_holds_all_that_its_worker_needs(tmp_path: Path) -> None:
     assert (spec.task_id, spec.asked_by, spec.secrets) == ("mine", "submit", ("TOKEN",))
     assert spec.limits == limits_of(SETTINGS)
     assert [pipeline.id for pipeline in spec.pipelines] == ["b"]
-    assert spec_of(spec.to_json(), "spec.json") == spec
+    assert parse_spec(spec.to_json(), "spec.json") == spec
 
 
 def test_a_batch_makes_each_run_with_an_id_of_its_own(tmp_path: Path) -> None:
@@ -69,4 +69,4 @@ def test_a_commands_stage_is_called_like_its_program_where_that_may_be_an_id(
     assert spec.pipeline.id == "command"
     (stage,) = spec.pipeline.stages
     assert (stage.id, stage.command) == (stage_id, words)
-    assert spec_of(spec.to_json(), "spec.json") == spec
+    assert parse_spec(spec.to_json(), "spec.json") == spec

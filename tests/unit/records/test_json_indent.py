@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.records.json_indent import indent_json
+from workers.records.json_text import indent_json
 
 texts = st.text(st.characters(codec=None))
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts

@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 
 from tests.examples import run_spec
-from workers.records.read_spec import spec_of
-from workers.records.spec import RunSpec
+from workers.records.spec import RunSpec, parse_spec
 from workers.records.typed_errors import BadRecordError
 
 
@@ -16,14 +15,14 @@ def as_read(spec: RunSpec) -> dict[str, Any]:
 
 def test_a_spec_survives_its_json() -> None:
     spec = run_spec()
-    assert spec_of(as_read(spec), "spec.json") == spec
+    assert parse_spec(as_read(spec), "spec.json") == spec
 
 
 def test_keys_of_a_later_version_are_ignored() -> None:
     data = as_read(run_spec())
     data["invented_later"] = {"x": 1}
     data["pipeline"]["stages"][0]["invented_later"] = True
-    assert spec_of(data, "spec.json") == run_spec()
+    assert parse_spec(data, "spec.json") == run_spec()
 
 
 def _at(data: dict[str, Any], path: str) -> tuple[Any, Any]:
@@ -63,6 +62,6 @@ def test_damage_is_named_by_file_and_key(path: str, value: object, key: str) -> 
     place, last = _at(data, path)
     place[last] = value
     with pytest.raises(BadRecordError) as caught:
-        spec_of(data, "/r/spec.json")
+        parse_spec(data, "/r/spec.json")
     assert "/r/spec.json" in str(caught.value)
     assert key in str(caught.value)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests.examples import run_spec, stage
 from workers.records.atomic import to_bytes, to_line
 from workers.records.files import parse_object
-from workers.records.read_spec import spec_of
+from workers.records.json_text import is_utf_8, readable, to_json
+from workers.records.spec import parse_spec
 from workers.records.typed_errors import BadRecordError
-from workers.records.utf8 import is_utf_8, readable, to_json
 
 BYTES = os.fsdecode(b"caf\xe9")
 pytestmark = pytest.mark.fault("C23")
@@ -33,7 +33,7 @@ def test_spec_keeps_the_bytes_that_a_command_needs(command: str | tuple[str, ...
     spec = run_spec()
     spec = replace(spec, pipeline=replace(spec.pipeline, stages=(first,), cwd=BYTES))
     data = strict(to_bytes(spec.to_json()))
-    assert spec_of(data, "spec.json") == spec
+    assert parse_spec(data, "spec.json") == spec
     shown = data["pipeline"]["stages"][0]
     words = [shown["command"]] if isinstance(command, str) else shown["command"]
     assert any("caf\\xe9" in word for word in words)
@@ -50,7 +50,7 @@ def test_bytes_that_are_not_base64_are_a_bad_record() -> None:
     data = json.loads(to_bytes(run_spec().to_json()))
     data["pipeline"]["stages"][0]["command_bytes"] = ["???"]
     with pytest.raises(BadRecordError, match="command_bytes must be base64"):
-        spec_of(data, "spec.json")
+        parse_spec(data, "spec.json")
 
 
 @given(st.dictionaries(st.text(), st.one_of(st.text(), st.lists(st.text()))))

@@ -19,9 +19,9 @@ def test_without_needs_each_stage_waits_for_the_one_before_it() -> None:
     found = graph.next()
     assert found is not None
     assert found[1].id == "a"
-    graph.begin("a")
+    graph.start("a")
     assert graph.next() is None
-    graph.ended("a", "skipped")
+    graph.end("a", "skipped")
     found = graph.next()
     assert found is not None
     assert found[1].id == "b"
@@ -52,14 +52,14 @@ def test_every_stage_runs_after_its_needs_or_is_told_why_it_did_not(
         while (found := graph.next()) is not None:
             name = found[1].id
             assert all(ended.get(need) in ("succeeded", "skipped") for need in needs[name])
-            graph.begin(name)
+            graph.start(name)
             on.append(name)
             assert spec.max_parallel is None or len(on) <= spec.max_parallel
         if not on:
             break
         name = on.pop(chance.randrange(len(on)))  # type: ignore[attr-defined]
         ended[name] = ends[name]
-        graph.ended(name, ends[name])
+        graph.end(name, ends[name])
     unmet = dict(graph.unmet())
     assert unmet.keys() == {s.id for s in spec.stages} - ended.keys()
     for name, need in unmet.items():

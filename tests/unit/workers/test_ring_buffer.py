@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.output.ring_buffer import RingBuffer
+from workers.output.capture import RingBuffer
 
 
 @given(st.integers(1, 40), st.lists(st.binary(max_size=100), max_size=20), st.integers(0, 60))

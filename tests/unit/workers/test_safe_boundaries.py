@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.output.capture import BoundedLog
-from workers.output.safe_boundaries import head_end, tail_start
-from workers.output.truncate import tail_of
+from workers.output.truncate import head_end, tail_of, tail_start
 
 pytestmark = pytest.mark.fault("V7")
 
@@ -65,8 +64,8 @@ def test_an_error_detail_begins_at_a_boundary(
 ) -> None:
     data = "".join(units).encode()
     end = tail_of(data, is_cut=False, limit_bytes=limit, json_limit_bytes=json_limit)
-    assert len(data) - end.told_bytes in boundaries(units)
-    assert end.text.encode() == data[len(data) - end.told_bytes :]
+    assert len(data) - end.stream_bytes in boundaries(units)
+    assert end.text.encode() == data[len(data) - end.stream_bytes :]
 
 
 @settings(max_examples=200, deadline=None)

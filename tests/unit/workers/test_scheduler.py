@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.stages import scheduler as turns_module
+from workers.stages import scheduler as scheduler_module
 from workers.stages.control import Control
 from workers.stages.scheduler import Scheduler, StageTask, WaitUntil
 
@@ -30,8 +30,8 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def waits(*fds: int, s: float) -> StageTask[bool]:
     """Wait once; whether one of the descriptors was why it went on."""
-    came = yield WaitUntil(time.monotonic() + s, fds)
-    return bool(came.fds)
+    wakeup = yield WaitUntil(time.monotonic() + s, fds)
+    return bool(wakeup.fds)
 
 
 def test_a_descriptor_beyond_what_select_takes_is_waited_for(
@@ -39,12 +39,12 @@ def test_a_descriptor_beyond_what_select_takes_is_waited_for(
 ) -> None:
     high = fcntl.fcntl(pipe[0], fcntl.F_DUPFD_CLOEXEC, 1100)
     try:
-        turns: Scheduler[str, bool] = Scheduler(control)
-        turns.begin("s", waits(high, s=turns_module._PRECISE_S / 2))
-        assert turns.turn() == [("s", False)]
-        turns.begin("s", waits(high, s=DEADLINE_S))
+        scheduler: Scheduler[str, bool] = Scheduler(control)
+        scheduler.start("s", waits(high, s=scheduler_module._PRECISE_S / 2))
+        assert scheduler.run_once() == [("s", False)]
+        scheduler.start("s", waits(high, s=DEADLINE_S))
         os.write(pipe[1], b"x")
-        assert turns.turn() == [("s", True)]
+        assert scheduler.run_once() == [("s", True)]
     finally:
         os.close(high)
 
@@ -54,8 +54,8 @@ def test_what_is_overdue_is_not_waited_for_where_select_is_no_choice(
 ) -> None:
     high = fcntl.fcntl(pipe[0], fcntl.F_DUPFD_CLOEXEC, 1100)
     try:
-        turns: Scheduler[str, bool] = Scheduler(control)
-        turns.begin("late", waits(high, s=-1.0))
+        scheduler: Scheduler[str, bool] = Scheduler(control)
+        scheduler.start("late", waits(high, s=-1.0))
         import signal
 
         def ring(*_: object) -> None:
@@ -64,7 +64,7 @@ def test_what_is_overdue_is_not_waited_for_where_select_is_no_choice(
         old = signal.signal(signal.SIGALRM, ring)
         signal.setitimer(signal.ITIMER_REAL, DEADLINE_S)
         try:
-            assert turns.turn() == [("late", False)]
+            assert scheduler.run_once() == [("late", False)]
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, old)

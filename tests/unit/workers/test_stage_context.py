@@ -47,11 +47,11 @@ def test_facts_refused_for_long_are_written_in_order_when_there_is_room_again(
 ) -> None:
     recorder = Recorder(journal, control)
     journal.refuse = 7  # five tries of the first, one of the second, one of the third
-    recorder.fact(Event.RUN_STARTED, {})
-    recorder.fact(Event.STAGE_STARTED, {"stage": "a"})
-    recorder.fact(Event.STAGE_ENDED, {"stage": "a"})
+    recorder.record(Event.RUN_STARTED, {})
+    recorder.record(Event.STAGE_STARTED, {"stage": "a"})
+    recorder.record(Event.STAGE_ENDED, {"stage": "a"})
     assert events(tmp_path) == []
-    assert recorder.verdict({"status": "succeeded"}, on_wait=lambda: None)
+    assert recorder.record_verdict({"status": "succeeded"}, on_wait=lambda: None)
     told = ["run_started", "stage_started", "stage_ended", "warning", "verdict"]
     assert events(tmp_path) == told
 
@@ -61,7 +61,7 @@ def test_the_verdict_waits_for_room_and_the_heart_beats_meanwhile(
 ) -> None:
     beats: list[int] = []
     journal.refuse = 4
-    assert Recorder(journal, control).verdict({"status": "failed"}, lambda: beats.append(1))
+    assert Recorder(journal, control).record_verdict({"status": "failed"}, lambda: beats.append(1))
     assert events(tmp_path) == ["warning", "verdict"]
     assert len(beats) == 4
 
@@ -78,5 +78,5 @@ def test_a_new_wish_to_stop_ends_the_patience_for_the_verdict_and_an_old_one_doe
         if len(tries) == 3:
             control.stop_count += 1
 
-    assert not Recorder(journal, control).verdict({"status": "cancelled"}, wait)
+    assert not Recorder(journal, control).record_verdict({"status": "cancelled"}, wait)
     assert len(tries) == 3

@@ -21,8 +21,8 @@ def test_an_end_keeps_both_limits_and_counts_what_it_tells(
     assert len(end.text.encode()) <= limit
     assert end.json_bytes <= json_limit
     assert end.json_bytes == len(json.dumps(end.text, ensure_ascii=False).encode()) - 2
-    assert data.endswith(data[len(data) - end.told_bytes :])
-    told = data[len(data) - end.told_bytes :]
+    assert data.endswith(data[len(data) - end.stream_bytes :])
+    told = data[len(data) - end.stream_bytes :]
     spelled = "".join(
         f"\\x{ord(c) - 0xDC00:02x}" if 0xDC80 <= ord(c) <= 0xDCFF else c
         for c in told.decode("utf-8", "surrogateescape")
@@ -33,7 +33,7 @@ def test_an_end_keeps_both_limits_and_counts_what_it_tells(
 @given(STREAMS)
 def test_without_limits_nothing_is_missing(data: bytes) -> None:
     end = tail_of(data, is_cut=False, limit_bytes=9_999, json_limit_bytes=9_999)
-    assert end.told_bytes == len(data)
+    assert end.stream_bytes == len(data)
 
 
 @given(st.text(alphabet=st.characters(), max_size=100), st.integers(0, 200))

@@ -4,8 +4,13 @@ import pytest
 
 from workers.output.capture import BoundedLog
 from workers.output.masking import Mask
-from workers.stages.try_result import TryResult, clean, message_of, stage_facts
-from workers.stages.try_runner import ProcessResult
+from workers.stages.results import (
+    ProcessResult,
+    TryResult,
+    clean,
+    failure_message,
+    stage_facts,
+)
 
 
 def log(path: Path, data: bytes) -> BoundedLog:
@@ -18,7 +23,7 @@ def log(path: Path, data: bytes) -> BoundedLog:
 def tried(tmp_path: Path, stdout: bytes, stderr: bytes, **values: object) -> TryResult:
     return TryResult(
         about={"stage": "s", "index": 1, "try": 1},
-        ending=ProcessResult(**values),  # type: ignore[arg-type]
+        process=ProcessResult(**values),  # type: ignore[arg-type]
         stdout=log(tmp_path / "out", stdout),
         stderr=log(tmp_path / "err", stderr),
         reason="command-failed",
@@ -38,18 +43,18 @@ def tried(tmp_path: Path, stdout: bytes, stderr: bytes, **values: object) -> Try
 def test_a_summary_is_the_code_and_the_last_line_that_says_something(
     tmp_path: Path, stdout: bytes, stderr: bytes, said: str
 ) -> None:
-    assert message_of(tried(tmp_path, stdout, stderr, exit_code=1), None) == said
+    assert failure_message(tried(tmp_path, stdout, stderr, exit_code=1), None) == said
 
 
 def test_a_summary_has_at_most_240_characters(tmp_path: Path) -> None:
     long = tried(tmp_path, b"", b"x" * 3000, exit_code=1)
-    facts = stage_facts(long, "failed", summary=message_of(long, None))
+    facts = stage_facts(long, "failed", summary=failure_message(long, None))
     assert len(facts["summary"]) == 240
 
 
 def test_a_summary_hides_secrets_in_what_could_not_be_started(tmp_path: Path) -> None:
     failed = tried(tmp_path, b"", b"", message="hunter2-x: command not found")
-    assert message_of(failed, Mask((b"hunter2-x",))) == "***: command not found"
+    assert failure_message(failed, Mask((b"hunter2-x",))) == "***: command not found"
 
 
 def test_a_clean_text_is_one_line_of_printable_characters() -> None:
