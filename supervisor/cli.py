@@ -1,6 +1,6 @@
-"""The command line: which verbs there are, and the one place where unknown errors end.
+"""The command line: its verbs, and the boundary at which errors become exit statuses.
 
-A verb's module is imported when it is called, so that ``status`` never pays for what ``start``
+A verb's module is imported when it is called, so that ``status`` does not import what ``start``
 needs.
 """
 
@@ -15,61 +15,63 @@ from typing import Any, Final
 import click
 
 from supervisor.config.suggest import near
+from supervisor.errors import CANNOT_WRITE
 from supervisor.report.text.output import print_error
 from supervisor.report.text.sanitize import bounded, clean
 from supervisor.report.text.std_streams import discard, open_streams
 from supervisor.version import VERSION
 from workers.records.typed_errors import TypedError
 
+# The first line of each verb's help: listing them imports none.
 SECTIONS: Final = {
-    "Make runs": {
-        "start": "Supervise a batch, pipelines, and what is handed in.",
-        "run": "Start one run and follow it to its end.",
+    "Run": {
+        "start": "Start the supervisor.",
+        "run": "Run a pipeline or a command, and wait for it.",
         "submit": "Submit a run and print its id.",
-        "retry": "Make a run again, without the stages that succeeded.",
+        "retry": "Retry a run, reusing the stages that succeeded.",
     },
-    "See them": {
-        "status": "Show the active and the newest runs.",
-        "show": "Show one run's record.",
-        "logs": "Show a run's output.",
-        "events": "Print the facts of runs as NDJSON.",
+    "Inspect": {
+        "status": "List active and recent runs, or show runs as trees.",
+        "show": "Show the record of a run.",
+        "logs": "Print the output of a run.",
+        "events": "Print journal events as NDJSON.",
         "report": "Write a run or a task as an HTML page.",
-        "wait": "Wait for runs to end.",
+        "wait": "Wait until runs have ended.",
     },
-    "Steer them": {
-        "cancel": "End runs, and return when nothing of them is left.",
-        "pause": "Hold new starts, of all runs or of a group.",
-        "resume": "Lift every pause, or that of a group.",
-        "drain": "Let running runs end and start no more.",
-        "stop": "Stop the supervisor of this root.",
+    "Control": {
+        "cancel": "Cancel runs and wait until they have ended.",
+        "pause": "Stop starting queued runs.",
+        "resume": "Start queued runs again after a pause.",
+        "drain": "Finish running runs, and start no queued ones.",
+        "stop": "Stop the supervisor.",
     },
     "Configure": {
-        "init": "Write a first configuration that runs.",
+        "init": "Create a configuration for this project.",
         "validate": "Check the configuration.",
         "plan": "Show what a pipeline would run.",
         "schema": "Print the JSON Schema of a file.",
         "unit": "Print a systemd user unit.",
-        "completion": "Print what lets a shell complete.",
+        "completion": "Print a shell completion script.",
     },
-    "Keep in order": {
-        "doctor": "Look at machine and root, and say what to do.",
-        "verify": "Hold every record against the invariants.",
-        "repair": "Repair what verify reports.",
-        "gc": "Remove finished runs by count, age and bytes.",
-        "metrics": "Print figures for Prometheus.",
+    "Maintain": {
+        "doctor": "Check the machine and the root, and print fixes.",
+        "verify": "Check every record for violations.",
+        "repair": "Repair the records that 'verify' reports.",
+        "gc": "Remove old runs.",
+        "metrics": "Print metrics for Prometheus.",
     },
 }
 VERBS: Final = {verb: text for verbs in SECTIONS.values() for verb, text in verbs.items()}
 
 
-COMPLETE: Final = "_SUPERVISOR_COMPLETE"  # set by the script that `completion` prints
+COMPLETE: Final = "_SUPERVISOR_COMPLETE"  # set by the completion script
 
 
 class LazyGroup(click.Group):
     """A group whose verbs are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every verb, in the order of the table."""
+        """The verbs, in the order of SECTIONS."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -83,24 +85,22 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest verb where there is none of that name."""
+        """Suggest the nearest verb for an unknown one."""
         if args and not args[0].startswith("-") and args[0] not in VERBS:
-            hint = near(args[0], VERBS)
-            ctx.fail(
-                f"there is no command {args[0]!r}" + (f"; did you mean {hint!r}?" if hint else "")
-            )
+            guess = near(args[0], VERBS)
+            hint = f"did you mean {guess!r}?" if guess else "'supervisor --help' lists them"
+            ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        """The verbs that fit, without importing them, and our own options."""
+        """The matching verbs and the options of the group, without importing a verb."""
         from click.shell_completion import CompletionItem
 
-        fitting = [(verb, text) for verb, text in VERBS.items() if verb.startswith(incomplete)]
-        verbs = [CompletionItem(verb, help=text) for verb, text in fitting]
+        verbs = [CompletionItem(v, help=t) for v, t in VERBS.items() if v.startswith(incomplete)]
         return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the verbs without importing them, by what they are for."""
+        """List the verbs by section, without importing them."""
         longest = max(map(len, VERBS))
         for name, verbs in SECTIONS.items():
             with formatter.section(name):
@@ -110,21 +110,24 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="supervisor")
 def root_command() -> None:
-    """Supervise pipeline runs on plain files, and never lose track of one.
+    """Run pipelines of commands, and never lose track of a run.
 
-    Example: supervisor start --once --batch config/batches/diagnostics.toml
+    A root is a directory with a configuration (config/) and the records of its runs (.runs/, out/).
+    'supervisor init' creates a first configuration.
+
+    Example: supervisor run -- pytest -q
     """
 
 
 def main() -> None:
-    """Run the command line and exit with the contract's codes."""
+    """Run the command line and exit with its status (docs/reference/exit-codes.md)."""
     code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # its reader is gone; what Python writes there at the end must not fail
+        except OSError:  # its reader is gone; Python's own flush at exit must not fail
             discard(stream)
-    gc.freeze()  # nothing is left to free: else the interpreter's end looks through all there is
+    gc.freeze()  # spares the interpreter a last collection
     sys.exit(code)
 
 
@@ -132,38 +135,38 @@ def run(argv: list[str]) -> int:
     """Run the command line.
 
     Args:
-        argv: the words behind the program's name.
+        argv: the arguments after the program's name.
 
     Returns:
-        The exit code.
+        The exit status.
     """
     open_streams()
     if COMPLETE in os.environ:
         return _complete(os.environ[COMPLETE])
     try:
-        # Not by click's main: it turns a reader that went away into exit code 1.
+        # Not click's main, which exits with 1 if the reader of stdout is gone.
         with root_command.make_context("supervisor", list(argv)) as context:
             code = root_command.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        told = io.StringIO()
-        error.show(told)
+        text = io.StringIO()
+        error.show(text)
         with contextlib.suppress(OSError):
-            sys.stderr.write(bounded(clean(told.getvalue())))
+            sys.stderr.write(bounded(clean(text.getvalue())))
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        return 141  # the reader has enough
+        return 141  # 128 + SIGPIPE, as a shell reports it
     except TypedError as error:
         _complain(str(error))
         return error.exit_code
     except OSError as error:
         _complain(f"{error.filename or 'the system'}: {error.strerror or error}")
-        return 73
-    except Exception:  # noqa: BLE001 - the boundary: a bug is reported, never swallowed
+        return CANNOT_WRITE
+    except Exception:  # noqa: BLE001 - the boundary: a bug is reported
         import traceback
 
         with contextlib.suppress(OSError):
@@ -174,17 +177,17 @@ def run(argv: list[str]) -> int:
 
 
 def _complete(instruction: str) -> int:
-    """Answer a shell that asks what fits; it never sees an error, which nobody could read."""
+    """Complete for a shell; errors are not shown."""
     from click.shell_completion import shell_complete
 
-    from supervisor.commands.completion_values import completes
+    from supervisor.commands.completion_values import completer
 
     class Completing(LazyGroup):
         def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
             command = super().get_command(ctx, cmd_name)
             for param in command.params if command is not None else ():
-                # click takes this with a parameter's making only; here it is told in one place.
-                param._custom_shell_complete = completes(param)
+                # click takes this at construction only; one table is simpler.
+                param._custom_shell_complete = completer(param)
             return command
 
     group = Completing("supervisor", params=root_command.params)
@@ -194,6 +197,6 @@ def _complete(instruction: str) -> int:
 
 
 def _complain(text: str) -> None:
-    """Say it on stderr; where that is gone, the exit code alone has to tell."""
+    """Print a message on stderr, unless that is closed."""
     with contextlib.suppress(OSError):
         print_error(text)

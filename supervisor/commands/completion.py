@@ -1,4 +1,4 @@
-"""``supervisor completion SHELL``: what a shell needs to complete our words."""
+"""``supervisor completion``."""
 
 from typing import Final
 
@@ -10,21 +10,26 @@ VARIABLE: Final = "_SUPERVISOR_COMPLETE"
 SHELLS: Final = ("bash", "zsh", "fish")
 
 
-@click.command("completion", short_help="Print what lets a shell complete.")
+@click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> int:
-    """Print a script for SHELL: verbs, options, pipelines, runs, stages and files are completed.
+    """Print a shell completion script.
 
-    bash: eval "$(supervisor completion bash)" in ~/.bashrc. zsh: the same in ~/.zshrc, behind
-    compinit. fish: supervisor completion fish > ~/.config/fish/completions/supervisor.fish
+    It completes commands, options, pipelines, runs, stages and files.
+
+    bash: add to ~/.bashrc: eval "$(supervisor completion bash)"
+
+    zsh: add to ~/.zshrc, after compinit: eval "$(supervisor completion zsh)"
+
+    fish: add to ~/.config/fish/config.fish: supervisor completion fish | source
 
     Example: supervisor completion bash
     """
     from click.shell_completion import get_completion_class
 
-    made = get_completion_class(shell)
-    if made is None:
+    completion = get_completion_class(shell)
+    if completion is None:
         raise RuntimeError(f"click completes no {shell}")
-    print_line(made(ctx.find_root().command, {}, "supervisor", VARIABLE).source())
+    print_line(completion(ctx.find_root().command, {}, "supervisor", VARIABLE).source())
     return 0

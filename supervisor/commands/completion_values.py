@@ -1,7 +1,6 @@
-"""What a shell completes: runs, pipelines, tasks, stages, files. Reads names only, and quickly.
+"""Values for shell completion: runs, pipelines, tasks, groups, stages, schemas, files.
 
-Nothing is checked here and nothing is ever complained about: a configuration that is wrong offers
-what can be read of it. Which words a parameter takes is told by its name, in one table.
+It reads names only, quickly, and reports no errors: a wrong configuration offers what can be read.
 """
 
 import contextlib
@@ -24,7 +23,7 @@ from workers.records.ids import is_run_id
 from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
 
-NEWEST_COUNT: Final = 50  # of each task; who wants an older one has its id
+NEWEST_COUNT: Final = 50  # of each task
 _READ_LIMIT_BYTES: Final = 1024 * 1024
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -34,23 +33,21 @@ def _layout(ctx: click.Context) -> Layout:
     return layout_of(ctx.params.get("root"), ctx.params.get("config"), writes=False)
 
 
-def _fitting(words: Iterable[tuple[str, str]], incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(word, help=text) for word, text in words if word.startswith(incomplete)]
+def _matching(values: Iterable[tuple[str, str]], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(v, help=text) for v, text in values if v.startswith(incomplete)]
 
 
 def runs(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Run ids, the newest first, each with its pipeline and status; and ``latest``."""
-    layout = _layout(ctx)
-    found = dict(_known_runs(layout))
-    given = {str(word) for word in ctx.params.get("runs") or ()}
-    newest = [(run_id, found[run_id]) for run_id in sorted(found, reverse=True)]
-    return _fitting(
-        (p for p in [("latest", "the newest"), *newest] if p[0] not in given), incomplete
-    )
+    """``latest`` and run ids, newest first, with pipeline and status."""
+    known = dict(_known_runs(_layout(ctx)))
+    given = {str(name) for name in ctx.params.get("runs") or ()}
+    newest = [(run_id, known[run_id]) for run_id in sorted(known, reverse=True)]
+    values = (pair for pair in [("latest", "the newest"), *newest] if pair[0] not in given)
+    return _matching(values, incomplete)
 
 
 def _tasks(layout: Layout) -> list[str]:
-    """The tasks; none if the root may not be read: a shell that completes shows no errors."""
+    """The tasks; none if the root cannot be read."""
     try:
         return tasks(layout)
     except OSError:
@@ -71,24 +68,24 @@ def _known_runs(layout: Layout) -> Iterator[tuple[str, str]]:
 
 
 def pipelines(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The pipelines of the configuration, each with its title."""
-    return _fitting(sorted(_known_pipelines(ctx).items()), incomplete)
+    """Pipelines of the configuration, with their titles."""
+    return _matching(sorted(_known_pipelines(ctx).items()), incomplete)
 
 
 def _known_pipelines(ctx: click.Context) -> dict[str, str]:
     root, config = _layout(ctx).root, ctx.params.get("config")
-    found = {}
+    known = {}
     own = _toml(config or os.path.join(root, CONFIG)).get("pipelines")
     for name, table in own.items() if isinstance(own, dict) else ():
-        found[name] = str(table.get("title") or "") if isinstance(table, dict) else ""
-    if not found:
-        theirs: Any = None
+        known[name] = str(table.get("title") or "") if isinstance(table, dict) else ""
+    if not known:
+        origin: Any = None
         with contextlib.suppress(OSError, TypedError):
-            theirs = read_object(os.path.join(root, "codex.orchestrator.json")).get("pipelines")
-        for table in theirs if isinstance(theirs, list) else ():
+            origin = read_object(os.path.join(root, "codex.orchestrator.json")).get("pipelines")
+        for table in origin if isinstance(origin, list) else ():
             if isinstance(table, dict) and isinstance(table.get("id"), str):
-                found[table["id"]] = str(table.get("title") or "")
-    return found
+                known[table["id"]] = str(table.get("title") or "")
+    return known
 
 
 def _toml(path: str) -> dict[str, Any]:
@@ -98,37 +95,37 @@ def _toml(path: str) -> dict[str, Any]:
 
 
 def task_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The tasks that have runs."""
-    return _fitting(((task_id, "") for task_id in _tasks(_layout(ctx))), incomplete)
+    """Tasks with runs."""
+    return _matching(((task_id, "") for task_id in _tasks(_layout(ctx))), incomplete)
 
 
 def groups(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The groups that the configuration or a living supervisor names."""
-    found: set[str] = set()
+    """Groups of the configuration or of a running supervisor."""
+    known: set[str] = set()
     written = _toml(ctx.params.get("config") or os.path.join(_layout(ctx).root, CONFIG))
     for holder in (written.get("supervisor"), service_status(_layout(ctx))):
-        told = holder.get("groups") if isinstance(holder, dict) else None
-        found |= {str(name) for name in told} if isinstance(told, dict) else set()
-    return _fitting(((name, "") for name in sorted(found)), incomplete)
+        groups = holder.get("groups") if isinstance(holder, dict) else None
+        known |= {str(name) for name in groups} if isinstance(groups, dict) else set()
+    return _matching(((name, "") for name in sorted(known)), incomplete)
 
 
 def stages(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The stages of the run that stands before."""
+    """Stages of the run given before."""
     from supervisor.report.read.find_run import find_run
 
     with contextlib.suppress(OSError, TypedError):
         layout = _layout(ctx)
         run = layout.run_dir(*find_run(layout, str(ctx.params.get("run") or "latest")))
-        told: Any = json.loads(read_bytes(run.spec))["pipeline"]["stages"]
-        return _fitting(((stage["id"], stage["title"]) for stage in told), incomplete)
+        stages: Any = json.loads(read_bytes(run.spec))["pipeline"]["stages"]
+        return _matching(((stage["id"], stage["title"]) for stage in stages), incomplete)
     return []
 
 
 def schemas(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The names of schemas."""
+    """Names of schemas."""
     from supervisor.commands.schema import NAMES
 
-    return _fitting(NAMES.items(), incomplete)
+    return _matching(NAMES.items(), incomplete)
 
 
 def _files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -145,7 +142,7 @@ BY_NAME: Final[dict[str, Complete]] = {
     "after": runs,
     "pipeline": pipelines,
     "pipelines": pipelines,
-    "words": pipelines,
+    "argv": pipelines,
     "task": task_ids,
     "only": task_ids,
     "group": groups,
@@ -156,8 +153,8 @@ BY_NAME: Final[dict[str, Complete]] = {
 BY_METAVAR: Final[dict[str, Complete]] = {"FILE": _files, "DIR": _folders}
 
 
-def completes(param: click.Parameter) -> Complete | None:
-    """What completes a parameter, None where click's own type does."""
+def completer(param: click.Parameter) -> Complete | None:
+    """The function that completes a parameter; None leaves it to click."""
     by_name = BY_NAME.get(param.name or "")
     metavar = param.metavar if isinstance(param, click.Option | click.Argument) else None
     return by_name or BY_METAVAR.get(metavar or "")

@@ -22,7 +22,7 @@ UNASKED = 124  # likewise
     type=click.IntRange(0),
     default=0,
     metavar="N",
-    help="Check the folder with N other hosts that run 'supervisor doctor --echo'.",
+    help="Check the root together with N other hosts that run 'doctor --echo'.",
 )
 @click.option("--echo", is_flag=True, help="Only answer the doctor of another host.")
 @root_options

@@ -1,14 +1,18 @@
-"""``supervisor drain``: let running runs end, start no more, and return when none runs."""
+"""``supervisor drain``."""
 
 import contextlib
 import time
 
 import click
 
+from supervisor.commands.control_requests import (
+    POLL_S,
+    change_pause,
+    check_group,
+    end_supervisor,
+)
 from supervisor.commands.options import group_option, root_options
-from supervisor.commands.pause_request import POLL_S, change, check_group
-from supervisor.commands.shutdown_request import end_supervisor
-from supervisor.commands.unserved import Waiting
+from supervisor.commands.wait_notice import WaitNotice
 from supervisor.config.find_root import layout_of
 from supervisor.launchers.placement_record import may_be_at_work
 from supervisor.report.text.output import print_error
@@ -20,14 +24,14 @@ from workers.records.spec import load_spec
 from workers.records.typed_errors import TypedError
 
 
-@click.command("drain", short_help="Let running runs end and start no more.")
+@click.command("drain")
 @group_option
 @root_options
 def command(group: str | None, root: str | None, config: str | None) -> int:
-    """Let what runs end, start nothing that is queued, and return when nothing runs any more.
+    """Finish running runs, and start no queued ones.
 
-    The supervisor leaves then, as with a first TERM; what is queued stays queued for the next one.
-    With --group the group is paused and the supervisor stays.
+    Returns when no run is running and the supervisor has exited. Queued runs stay queued until the
+    next 'supervisor start'. With --group, the group is paused and the supervisor keeps running.
 
     Example: supervisor drain
     """
@@ -35,22 +39,23 @@ def command(group: str | None, root: str | None, config: str | None) -> int:
     if group is None:
         return end_supervisor(layout, RequestKind.DRAIN)
     check_group(layout, config, group)
-    change(layout, RequestKind.PAUSE, group)
-    waiting = Waiting(layout)
+    change_pause(layout, RequestKind.PAUSE, group)
+    notice = WaitNotice(layout)
     while _is_running(layout, group):
-        waiting.explain()
+        notice.update()
         time.sleep(POLL_S)
     print_error(
-        f"group {group} is paused and nothing of it runs; 'supervisor resume' lifts the pause"
+        f"group {group} is paused and none of its runs is running; "
+        "'supervisor resume' lifts the pause"
     )
     return 0
 
 
 def _is_running(layout: Layout, group: str) -> bool:
-    """A worker of one of the group's runs holds its owner lock, or is placed on some host."""
+    """Whether a worker of the group holds its owner lock, or is placed on a host."""
     for run_id, task_id in active_ids(layout).items():
         run = layout.run_dir(task_id, run_id)
-        with contextlib.suppress(OSError, TypedError):  # it has left, or is of a later version
+        with contextlib.suppress(OSError, TypedError):  # it has ended, or is of a later version
             if load_spec(run.spec).group != group:
                 continue
             if is_flocked(run.owner) or may_be_at_work(run):

@@ -1,4 +1,4 @@
-"""``supervisor events``: the facts of runs as NDJSON, and ``-f`` to follow them."""
+"""``supervisor events``."""
 
 import sys
 from collections.abc import Iterable
@@ -6,24 +6,24 @@ from collections.abc import Iterable
 import click
 
 from supervisor.commands.options import root_options
-from supervisor.commands.poll import FOLLOW_S, pause
-from supervisor.commands.unserved import Waiting
+from supervisor.commands.wait_notice import FOLLOW_S, WaitNotice, sleep_while_stdout_open
 from supervisor.config.find_root import layout_of
 from supervisor.report.read.find_run import find_run
 from supervisor.report.read.journal_follower import RootFacts, RunFact, RunFacts, fact_json
 from supervisor.report.text.output import json_line
 
 
-@click.command("events", short_help="Print the facts of runs as NDJSON.")
+@click.command("events")
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
-@click.option("-f", "--follow", is_flag=True, help="Go on: RUNs to their end, else for ever.")
+@click.option("-f", "--follow", is_flag=True, help="Print new events until the RUNs have ended.")
 @root_options
 def command(runs: tuple[str, ...], follow: bool, root: str | None, config: str | None) -> int:
-    """Print the facts of each RUN, or of all active runs, one JSON object a line.
+    """Print journal events as NDJSON.
 
-    Every fact of a run's journal is printed once and in its order, with task_id and run_id; those
-    of several runs are put side by side by their time. With -f new facts are printed as they come:
-    with RUNs until all have ended, else for ever, with every run that is accepted meanwhile.
+    Prints the events of each RUN, or of all active runs, sorted by time: one JSON object per line,
+    with task_id and run_id. With -f and without RUN, it follows all runs, new ones too, for ever.
+
+    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
 
     Example: supervisor events -f latest
     """
@@ -32,21 +32,21 @@ def command(runs: tuple[str, ...], follow: bool, root: str | None, config: str |
         everything = RootFacts(layout)
         _print(everything.read_new())
         while follow:
-            pause(FOLLOW_S)
+            sleep_while_stdout_open(FOLLOW_S)
             _print(everything.read_new())
         return 0
     stream = RunFacts(layout, [find_run(layout, name) for name in runs])
     _print(stream.read_new())
-    waiting = Waiting(layout)
+    notice = WaitNotice(layout)
     while follow and not stream.is_done:
-        waiting.explain()
-        pause(FOLLOW_S)
+        notice.update()
+        sleep_while_stdout_open(FOLLOW_S)
         _print(stream.read_new())
     return 0
 
 
-def _print(found: Iterable[RunFact]) -> None:
-    lines = [json_line("event", fact_json(told)) for told in found]
+def _print(facts: Iterable[RunFact]) -> None:
+    lines = [json_line("event", fact_json(fact)) for fact in facts]
     if lines:
         sys.stdout.write("".join(lines))
         sys.stdout.flush()

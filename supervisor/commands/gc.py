@@ -1,4 +1,4 @@
-"""``supervisor gc``: retention of finished runs."""
+"""``supervisor gc``."""
 
 import re
 import time
@@ -24,39 +24,54 @@ _BYTES: Final = re.compile(r"(\d{1,15})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
 class ByteCount(click.ParamType[int]):
-    """``500M``: a number of bytes, with K, M, G or T for the powers of 1024."""
+    """A number of bytes like ``500M``; K, M, G and T are powers of 1024."""
 
     name = "bytes"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:  # noqa: ANN401 - click's
-        """Read it."""
-        found = _BYTES.fullmatch(str(value))
-        if found is None:
-            self.fail(f"{value!r} is no number of bytes like 500M or 2G", param, ctx)
-        power: int = " KMGT".index(found[2].upper() or " ")
-        return int(found[1]) << 10 * power
+        """Parse it."""
+        match = _BYTES.fullmatch(str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a number of bytes like 500M or 2G", param, ctx)
+        power: int = " KMGT".index(match[2].upper() or " ")
+        return int(match[1]) << 10 * power
 
 
 @dataclass(slots=True)
-class Swept:
-    """What becomes of everything."""
+class _Result:
+    """The result for all tasks.
 
-    going: list[tuple[str, Removal]] = field(default_factory=list)
+    Attributes:
+        removals: runs to remove, or removed, each with its task.
+        spared: runs that are not removed, and why.
+        refused: runs and tasks that could not be removed, and why.
+    """
+
+    removals: list[tuple[str, Removal]] = field(default_factory=list)
     spared: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
-        """Of the runs that go."""
-        return sum(item.run.size_bytes for _, item in self.going)
+        return sum(item.run.size_bytes for _, item in self.removals)
 
 
-@click.command("gc", short_help="Remove finished runs by count, age and bytes.")
-@click.option("--keep-runs", type=click.IntRange(min=0), metavar="N", help="Of each task.")
-@click.option("--keep-days", type=click.FloatRange(min=0), metavar="D", help="Since they ended.")
-@click.option("--keep-bytes", type=ByteCount(), metavar="B", help="Of each task; 500M, 2G.")
-@click.option("--task", "only", multiple=True, metavar="ID", help="Only of this task; repeatable.")
-@click.option("--yes", is_flag=True, help="Remove them. Without it, only list them.")
+@click.command("gc")
+@click.option("--keep-runs", type=click.IntRange(min=0), metavar="N", help="Runs to keep per task.")
+@click.option(
+    "--keep-days",
+    type=click.FloatRange(min=0),
+    metavar="D",
+    help="Days to keep a run.",
+)
+@click.option(
+    "--keep-bytes",
+    type=ByteCount(),
+    metavar="B",
+    help="Bytes to keep per task: 500M, 2G.",
+)
+@click.option("--task", "only", multiple=True, metavar="ID", help="Only this task. Repeatable.")
+@click.option("--yes", is_flag=True, help="Remove the runs; the default is to list them.")
 @root_options
 @json_option
 def command(
@@ -69,12 +84,17 @@ def command(
     config: str | None,
     as_json: bool,
 ) -> int:
-    """List the finished runs that exceed what is kept, and with --yes remove their directories.
+    """Remove old runs.
 
-    What is kept: so many runs of a task, those of so many days, so many bytes; each limit speaks
-    for itself, and the settings keep_runs, keep_days and keep_bytes are the defaults. Runs below a
-    run count and go with it. History and state stay. A run that is not finished, or that a kept
-    run names, is never removed. Safe beside a supervisor at work.
+    Lists the finished runs that exceed a limit; with --yes, removes their directories. Limits apply
+    per task: number of runs, age in days, bytes on disk. A run that exceeds any limit is removed.
+    Child runs count toward their parent and are removed with it. The default limits are the
+    settings keep_runs, keep_days and keep_bytes.
+
+    Keeps unfinished runs, runs that a remaining run refers to, history and state. Safe while a
+    supervisor is running.
+
+    Exit status: 0, 2 (no limit), 73 (a run could not be removed).
 
     Example: supervisor gc --keep-runs 100 --keep-days 30 --yes
     """
@@ -86,18 +106,18 @@ def command(
             raise UsageError(reason=unknown_name("task", task_id, known))
     if yes:
         delete_removed(layout)
-    found = Swept()
+    result = _Result()
     for task_id in only or known:
         try:
-            _one(layout, task_id, limits, found, yes=yes)
+            _collect(layout, task_id, limits, result, yes=yes)
         except (OSError, TypedError) as error:
-            print_error(f"task {task_id} is left as it is: {error}")
-            found.refused[task_id] = str(error)
+            print_error(f"task {task_id}: cannot remove its runs, nothing was changed: {error}")
+            result.refused[task_id] = str(error)
     if as_json:
-        print_json("gc", _facts(found, removed=yes))
+        print_json("gc", _facts(result, removed=yes))
     else:
-        _print(found, removed=yes)
-    return CANNOT_WRITE if found.refused else 0
+        _print(result, removed=yes)
+    return CANNOT_WRITE if result.refused else 0
 
 
 def _limits(
@@ -115,61 +135,56 @@ def _limits(
     )
     if not limits.any():
         raise UsageError(
-            reason="nothing says how much is to be kept: give --keep-runs, --keep-days or "
-            "--keep-bytes, or set keep_runs, keep_days or keep_bytes"
+            reason="no limit: give --keep-runs, --keep-days or --keep-bytes, or set keep_runs, "
+            "keep_days or keep_bytes"
         )
     return limits
 
 
-def _one(layout: Layout, task_id: str, limits: RetentionLimits, found: Swept, *, yes: bool) -> None:
-    decision: RetentionPlan = decide(
+def _collect(
+    layout: Layout, task_id: str, limits: RetentionLimits, result: _Result, *, yes: bool
+) -> None:
+    plan: RetentionPlan = decide(
         removal_candidates(layout, task_id), limits, now_epoch_s=time.time()
     )
-    found.spared.update(decision.kept)
+    result.spared.update(plan.kept)
     refused = {}
-    if yes and decision.removals:
-        refused = remove_runs(layout, task_id, [item.run.run_id for item in decision.removals])
-    found.refused.update(refused)
-    found.going += [(task_id, g) for g in decision.removals if g.run.run_id not in refused]
+    if yes and plan.removals:
+        refused = remove_runs(layout, task_id, [item.run.run_id for item in plan.removals])
+    result.refused.update(refused)
+    result.removals += [(task_id, item) for item in plan.removals if item.run.run_id not in refused]
 
 
-def _facts(found: Swept, *, removed: bool) -> dict[str, Any]:
+def _facts(result: _Result, *, removed: bool) -> dict[str, Any]:
     runs = [
         {
             "run_id": item.run.run_id,
             "task_id": task_id,
-            "ended_at": _ended(item),
+            "ended_at": None if (end := item.run.ended_epoch_s) is None else utc_text(end),
             "size_bytes": item.run.size_bytes,
             "why": item.reason,
         }
-        for task_id, item in found.going
+        for task_id, item in result.removals
     ]
     return {
         "removed": removed,
         "runs": runs,
-        "size_bytes": found.size_bytes,
-        "spared": found.spared,
-        "refused": found.refused,
+        "size_bytes": result.size_bytes,
+        "spared": result.spared,
+        "refused": result.refused,
     }
 
 
-def _ended(item: Removal) -> str | None:
-    return None if item.run.ended_epoch_s is None else utc_text(item.run.ended_epoch_s)
-
-
-def _print(found: Swept, *, removed: bool) -> None:
-    if found.going:
-        head = ("RUN", "TASK", "SIZE", "WHY")
-        rows = [(i.run.run_id, task, size(i.run.size_bytes), i.reason) for task, i in found.going]
-        print_line(table(head, rows))
-    count = len(found.going)
-    runs = "1 run" if count == 1 else f"{count} runs"
+def _print(result: _Result, *, removed: bool) -> None:
+    rows = [(r.run.run_id, task, size(r.run.size_bytes), r.reason) for task, r in result.removals]
+    if rows:
+        print_line(table(("RUN", "TASK", "SIZE", "REASON"), rows))
+    total = f"{len(rows)} run{'' if len(rows) == 1 else 's'}, {size(result.size_bytes)}"
     if removed:
-        print_line(f"removed {runs}, {size(found.size_bytes)}")
+        print_line(f"removed {total}")
     else:
-        mend = "; --yes removes them" if count else ""
-        print_line(f"{runs}, {size(found.size_bytes)} would go; nothing was removed{mend}")
-    for run_id, why in found.spared.items():
-        print_error(f"{run_id} stays: {why}")
-    for name, why in found.refused.items():
-        print_error(f"{name} could not be removed: {why}")
+        print_line(f"would remove {total}" + ("; --yes removes them" if rows else ""))
+    for run_id, reason in result.spared.items():
+        print_error(f"{run_id} is not removed: {reason}")
+    for name, reason in result.refused.items():
+        print_error(f"{name} could not be removed: {reason}")

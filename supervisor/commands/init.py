@@ -1,4 +1,4 @@
-"""``supervisor init``: a first configuration that runs."""
+"""``supervisor init``."""
 
 import json
 import os
@@ -17,18 +17,18 @@ from workers.records.layout import Layout
 SCHEMAS = os.path.join("config", "schema")
 
 
-@click.command("init", short_help="Write a first configuration that runs.")
+@click.command("init")
 @root_option
 def command(root: str | None) -> int:
-    """Write config/supervisor.toml and a batch that run at once, adapted to the project.
+    """Create a configuration for this project.
 
-    The checks that pyproject.toml, package.json, Cargo.toml, go.mod or a Makefile name become
-    stages, where their programs are there; where none is found, an example is written. Nothing
-    that is there is ever overwritten. Without --root it is the current directory, not one above.
+    Writes config/supervisor.toml and a batch. Checks named in pyproject.toml, package.json,
+    Cargo.toml, go.mod or a Makefile become stages if their programs are installed; without any, it
+    writes an example. Overwrites nothing. Without --root, it writes to the current directory.
 
     Example: supervisor init
     """
-    # Heavy: who only asks for help or a completion needs neither.
+    # pydantic is slow to import; --help and completion need neither.
     from supervisor.config.init_template import starter_for, write_new
     from supervisor.config.json_schema import generated_schema
 
@@ -36,12 +36,12 @@ def command(root: str | None) -> int:
     top = os.path.realpath(absolute(chosen))
     check_writable(Layout(top), trust_of(os.environ, os.geteuid()))
     if not is_dir(top):
-        raise UsageError(reason=f"{top} is no directory")
+        raise UsageError(reason=f"{top} is not a directory")
     starter = starter_for(top, shutil.which)
     taken = [name for name in starter.files if os.path.lexists(os.path.join(top, name))]
     if taken:
         raise UsageError(
-            reason=f"there already, and left as it is: {' and '.join(taken)} in {top}; "
+            reason=f"{' and '.join(taken)} already exist in {top} and were not changed; "
             "'supervisor validate' checks it"
         )
     for name in ("config", "batch"):
@@ -53,9 +53,9 @@ def command(root: str | None) -> int:
         print_line(f"found    {line}")
     for name, text in starter.files.items():
         if not write_new(os.path.join(top, name), text):
-            raise UsageError(reason=f"{name} was just written by somebody else, and left as it is")
+            raise UsageError(reason=f"another process has just written {name}; it was not changed")
         print_line(f"wrote    {name}")
-    print_line(f"wrote    {SCHEMAS}/, which describes every key to an editor")
+    print_line(f"wrote    {SCHEMAS}/, with which editors complete and check keys")
     at = "" if chosen == os.curdir else f" --root {top}"
     print_line(f"\nnext:    supervisor plan {starter.pipeline}{at}")
     print_line(f"         supervisor start --once{at}")

@@ -1,4 +1,4 @@
-"""``supervisor plan``: what a pipeline would run."""
+"""``supervisor plan``."""
 
 import os
 from typing import Any, Final
@@ -18,7 +18,7 @@ INHERITED: Final = (
 )
 
 
-@click.command("plan", short_help="Show what a pipeline would run.")
+@click.command("plan")
 @click.argument("pipeline")
 @param_option
 @root_options
@@ -26,9 +26,10 @@ INHERITED: Final = (
 def command(
     pipeline: str, params: tuple[str, ...], root: str | None, config: str | None, as_json: bool
 ) -> int:
-    """Show the stages of PIPELINE as they would be run, sub-pipelines included. Creates nothing.
+    """Show what a pipeline would run.
 
-    With --param the stages are shown with the values filled in.
+    Prints the stages of PIPELINE and of its sub-pipelines. With --param, the values are filled in.
+    Creates nothing.
 
     Example: supervisor plan lint
     """
@@ -59,8 +60,8 @@ def _lines(pipeline: PipelineSpec, root: str) -> list[str]:
     lines += [f"  {_param(item)}" for item in pipeline.takes]
     for index, stage in enumerate(pipeline.stages, 1):
         command = stage.command
-        words = command if isinstance(command, str) else " ".join(command or ())
-        what = f"pipeline {stage.pipeline}" if stage.pipeline else words
+        argv = command if isinstance(command, str) else " ".join(command or ())
+        what = f"pipeline {stage.pipeline}" if stage.pipeline else argv
         lines.append(f"  {index}. {stage.id}: {what}")
         cwd = stage.cwd or pipeline.cwd
         facts = []
@@ -89,9 +90,9 @@ def _lines(pipeline: PipelineSpec, root: str) -> list[str]:
 
 
 def _taken(pipeline: PipelineSpec, launcher: str) -> str:
-    """What a run takes of its host, and whether anybody asks."""
-    unasked = "" if launcher in PLACED else f" (launcher {launcher} does not ask)"
-    return f"  takes {amounts(dict(pipeline.resources))} of its host{unasked}"
+    """The resources of a run, and whether the launcher reserves them."""
+    unused = "" if launcher in PLACED else f" (not reserved by launcher {launcher})"
+    return f"  takes {amounts(dict(pipeline.resources))} of its host{unused}"
 
 
 def _param(item: ParamSpec) -> str:

@@ -1,4 +1,4 @@
-"""``supervisor repair``: put right what ``verify`` reports."""
+"""``supervisor repair``."""
 
 import os
 
@@ -13,17 +13,18 @@ from supervisor.report.text.sanitize import clean_line
 from supervisor.report.verify.verify_root import verify
 
 
-@click.command("repair", short_help="Repair what verify reports.")
+@click.command("repair")
 @root_options
 @json_option
 def command(root: str | None, config: str | None, as_json: bool) -> int:
-    """Repair the records that 'verify' reports, and print each repair.
+    """Repair the records that 'verify' reports.
 
-    The journals win over manifests, histories, states and metrics; of several verdicts the first
-    one stands. Everything that is moved or replaced is kept in .runs/.supervisor/repaired/. A run
-    that nobody would finish is finished by the next start. 'supervisor verify' lists what would be
-    repaired. Exits with 75 while a supervisor serves the root, and with 65 if something is left
-    that only a person can repair.
+    Rebuilds manifests, histories, states and metrics from the journals. If a run has several
+    verdicts, the first counts. Keeps every file that it moves or replaces in
+    .runs/.supervisor/repaired/. Runs without a verdict get one from the next 'supervisor start'.
+
+    Exit status: 0, 65 (something is left that only a person can repair), 75 (a supervisor is
+    running).
 
     Example: supervisor repair
     """
@@ -45,13 +46,9 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
         }
         print_json("repair", facts)
     else:
-        for repaired in done:
-            print_line(clean_line(f"{repaired.path}: {repaired.what}; {repaired.done}"))
-        for found in left:
-            print_line(
-                clean_line(f"{found.path}: {found.problem}; not repaired: see to it yourself")
-            )
-        if kept_in is not None:
-            print_line(clean_line(f"what was moved or replaced is in {kept_in}/"))
-        print_line(clean_line(f"{layout.root}: {len(done)} repaired, {len(left)} left"))
+        lines = [f"{item.path}: {item.what}; {item.done}" for item in done]
+        lines += [f"{item.path}: {item.problem}; not repaired: repair it by hand" for item in left]
+        lines += [] if kept_in is None else [f"moved and replaced files are in {kept_in}/"]
+        for line in (*lines, f"{layout.root}: {len(done)} repaired, {len(left)} left"):
+            print_line(clean_line(line))
     return BAD_RECORDS if left else 0

@@ -1,4 +1,4 @@
-"""``supervisor report``: a run, or a task's newest runs, as one HTML file."""
+"""``supervisor report``."""
 
 import sys
 
@@ -18,33 +18,36 @@ from workers.records.ids import check_id
 from workers.records.typed_errors import BadRecordError
 
 
-@click.command("report", short_help="Write a run or a task as an HTML page.")
+@click.command("report")
 @click.argument("run", required=False)
-@click.option("--task", metavar="ID", help="The newest runs of this task, instead of one RUN.")
+@click.option("--task", metavar="ID", help="Show the newest runs of this task.")
 @click.option(
     "--last",
     type=click.IntRange(min=1),
     default=50,
     metavar="N",
-    help="With --task: so many runs. Default: 50.",
+    help="With --task: number of runs. Default: 50.",
 )
-@click.option("-o", "--output", metavar="FILE", required=True, help="Where to; - is stdout.")
+@click.option("-o", "--output", metavar="FILE", required=True, help="File to write; - for stdout.")
 @root_options
 def command(
     run: str | None, task: str | None, last: int, output: str, root: str | None, config: str | None
 ) -> int:
-    """Write RUN, or the newest runs of a task, as a page that stands alone.
+    """Write a run or a task as an HTML page.
 
-    One file of HTML without scripts, which fetches nothing: verdicts, a timeline, stages, output
-    with its gaps marked, hooks, warnings; for a task its guardrails. The same records make the
-    same page. A regular FILE is replaced as a whole, and only its owner may read it; a device, a
-    FIFO or /dev/stdout is written to.
+    The page shows RUN, or the newest runs of --task: verdicts, a timeline, stages, output, hooks,
+    warnings, and a task's guardrails. It is one file, without scripts, and loads nothing.
+
+    A regular FILE is replaced as a whole and readable only by its owner. A device or FIFO is
+    written to.
+
+    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
 
     Example: supervisor report latest -o report.html
     """
     layout = layout_of(root, config, writes=False)
     if (run is None) == (task is None):
-        raise UsageError(reason="name one RUN, or a task by --task")
+        raise UsageError(reason="give either RUN or --task")
     if run is not None:
         page = run_page.page(layout, read_tree(layout, *find_run(layout, run)))
     else:

@@ -1,34 +1,34 @@
-"""``supervisor resume``: lift pauses."""
+"""``supervisor resume``."""
 
 import click
 
+from supervisor.commands.control_requests import change_pause, check_group
 from supervisor.commands.options import group_option, root_options
-from supervisor.commands.pause_request import change, check_group
 from supervisor.config.find_root import layout_of
 from supervisor.report.read.run_records import current_pauses
 from supervisor.report.text.output import print_error
 from workers.records.request import RequestKind
 
 
-@click.command("resume", short_help="Lift every pause, or that of a group.")
+@click.command("resume")
 @group_option
 @root_options
 def command(group: str | None, root: str | None, config: str | None) -> int:
-    """Let queued runs start again: lift every pause, or that of a group alone.
+    """Start queued runs again after a pause.
 
-    Returns when it is so; where no supervisor is up, the next one starts them.
+    Lifts every pause, or that of one group. Returns when it is in effect. If no supervisor is
+    running, the next one starts the queued runs.
 
     Example: supervisor resume
     """
     layout = layout_of(root, config, writes=True)
-    if group is not None:
-        check_group(layout, config, group)
+    check_group(layout, config, group)
     what = "everything" if group is None else f"group {group}"
-    held = current_pauses(layout)
-    if held == held.resumed(group):
+    pauses = current_pauses(layout)
+    if pauses == pauses.resumed(group):
         print_error("nothing is paused" if group is None else f"{what} is not paused")
     else:
-        change(layout, RequestKind.RESUME, group)
+        change_pause(layout, RequestKind.RESUME, group)
         print_error(f"{what} is resumed")
     left = current_pauses(layout)
     if left.since is not None:

@@ -1,4 +1,4 @@
-"""``supervisor retry``: make a run again, without the stages that succeeded."""
+"""``supervisor retry``."""
 
 import os
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from supervisor.commands.options import json_option, root_options
-from supervisor.commands.run_waiter import RunRef, ended
+from supervisor.commands.run_waiter import RunRef, ended_manifest
 from supervisor.config.find_root import layout_of
 from supervisor.config.run_specs import retry_spec
 from supervisor.core.policy.retry_plan import reused_stages
@@ -19,28 +19,33 @@ from workers.records.request import Request, RequestKind, publish
 from workers.records.spec import RunSpec, load_spec
 
 
-@click.command("retry", short_help="Make a run again, without the stages that succeeded.")
+@click.command("retry")
 @click.argument("run")
 @click.option(
     "--from",
     "from_stage",
     metavar="STAGE",
-    help="Make this stage and all that need it in any case.",
+    help="Run this stage and its dependents again, even if they succeeded.",
 )
 @root_options
 @json_option
 def command(
     run: str, from_stage: str | None, root: str | None, config: str | None, as_json: bool
 ) -> int:
-    """Hand in a new run of what RUN was to do, and print its id.
+    """Retry a run, reusing the stages that succeeded.
 
-    Stages that succeeded in RUN are kept: they are not made again, and the new run's record names
-    the run that made them. The rest is made, as RUN was asked for: later changes of the
-    configuration do not count. If RUN was submitted with --after, the new run follows the newest
-    retry of that run. Refused while RUN has not ended, if it succeeded (unless with --from, which
-    makes that stage and all that need it), and if a run that it follows failed and was not retried.
+    Submits a new run with the stages and parameters of RUN, and prints its id. The configuration is
+    not read again. If RUN was submitted with --after, the new run waits for the newest retry of
+    that run.
 
-    Example: supervisor retry latest --from tests
+    Refused if RUN has not ended, if it succeeded (unless with --from), or if a run it depends on
+    failed and was not retried.
+
+    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
+
+    Exit status: 0, 2 (refused), 4 (unknown RUN).
+
+    Example: supervisor retry latest
     """
     layout = layout_of(root, config, writes=True)
     task_id, run_id = find_run(layout, run)
@@ -56,13 +61,13 @@ def command(
 
 
 def _record(layout: Layout, task_id: str, run_id: str) -> tuple[RunSpec, dict[str, Any]]:
-    """Spec and manifest; a run whose verdict is not yet in history and state has not ended."""
+    """Spec and manifest. A run has ended when its verdict is in history and state."""
     run = layout.run_dir(task_id, run_id)
     if not os.path.isdir(run.path):
         spec = next(spec for spec in pending_specs(layout) if spec.run_id == run_id)
         return spec, fold_journal(layout, spec)
     manifest = load_manifest(layout, task_id, run_id)
-    marked = os.path.lexists(layout.marker(run_id))
-    if marked and manifest["status"] in FINAL and ended(layout, RunRef(task_id, run_id)) is None:
+    marked = os.path.lexists(layout.marker(run_id)) and manifest["status"] in FINAL
+    if marked and ended_manifest(layout, RunRef(task_id, run_id)) is None:
         manifest["status"] = str(Status.IN_PROGRESS)
     return load_spec(run.spec), manifest

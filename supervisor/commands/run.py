@@ -1,4 +1,4 @@
-"""``supervisor run``: host one run and follow it to its end."""
+"""``supervisor run``."""
 
 import contextlib
 import os
@@ -11,8 +11,9 @@ from typing import Final, Unpack
 import click
 
 from supervisor.commands.logs import Printer, head_bytes
-from supervisor.commands.run_options import Wished, ask_for, asking_options
-from supervisor.commands.run_waiter import POLL_S, RunRef, Service, outcome, wait_for
+from supervisor.commands.ondemand_supervisor import OndemandSupervisor
+from supervisor.commands.run_options import GivenOptions, build_spec, spec_options
+from supervisor.commands.run_waiter import POLL_S, RunRef, outcome, wait_for
 from supervisor.errors import RequestRejectedError
 from supervisor.launchers.caller_process import HostProcess
 from supervisor.report.read.follow_run import RunFollower
@@ -25,34 +26,36 @@ from workers.records.request import Request, RequestKind, publish
 from workers.records.spec import RunSpec
 from workers.records.typed_errors import TypedError
 
-WHY_AFTER_S: Final = 5.0  # a person wonders by then
-HOST_END_S: Final = 2.0  # it ends some milliseconds after its run
+QUEUE_NOTICE_S: Final = 5.0
+HOST_END_S: Final = 2.0  # the host exits milliseconds after its run
 BROKEN_PIPE: Final = 141  # 128 + SIGPIPE, as a shell reports it
 
 
-@click.command("run", short_help="Start one run and follow it to its end.")
-@asking_options
+@click.command("run")
+@spec_options
 def command(
     ctx: click.Context,
-    words: tuple[str, ...],
+    argv: tuple[str, ...],
     root: str | None,
     config: str | None,
     as_json: bool,
-    **wished: Unpack[Wished],
+    **options: Unpack[GivenOptions],
 ) -> int:
-    """Run PIPELINE, or a COMMAND behind --, and follow its output to its end.
+    """Run a pipeline or a command, and wait for it.
 
-    The run has your environment, umask and limits. A COMMAND runs in the current directory, a
-    pipeline in the root. The supervisor of the root admits and records it; if there is none, a
-    temporary one is started for as long as somebody waits.
+    Prints the output of PIPELINE, or of COMMAND after --. The run has your environment, umask and
+    limits. A command runs in the current directory, a pipeline in the root. If no supervisor
+    serves the root, a temporary one is started.
 
-    INT cancels the run, and so does a reader of the output that goes away; a second INT exits and
-    leaves the run to end by itself, as a hang-up does. Exits with the run's outcome when its hooks
-    have ended, too: 0, 10 (failed), 11 (cancelled), 12 (lost).
+    INT (Ctrl-C), or closing the output, cancels the run. A second INT, or a hang-up, exits and
+    leaves the run to end by itself.
+
+    Exit status, after the run's hooks: 0, 10 (failed), 11 (cancelled), 12 (lost), 141 (the output
+    was closed).
 
     Example: supervisor run --task nightly -- pytest -q
     """
-    layout, spec = ask_for(ctx, words, wished, root, config, asked_by="run")
+    layout, spec = build_spec(ctx, argv, options, root, config, asked_by="run")
     host = HostProcess(layout, spec) if spec.launcher == CALLER else None
     try:
         request = publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
@@ -62,31 +65,31 @@ def command(
         raise
     if host is not None:
         host.submitted()
-    aside = os.path.join(layout.rejected, os.path.basename(request))
+    rejected = os.path.join(layout.rejected, os.path.basename(request))
     output = Output(layout, spec, quiet=as_json)
-    service = Service(layout, config)
-    queued = WhyQueued(layout, spec)
+    supervisor = OndemandSupervisor(layout, config)
+    queued = QueueNotice(layout, spec)
     with _cancelling(layout, spec) as interrupts:
 
         def meanwhile() -> None:
-            if os.path.lexists(aside):
+            if os.path.lexists(rejected):
                 if host is not None:
                     host.dismiss()
-                raise RequestRejectedError(path=aside, log=layout.log)
-            service.ensure()
-            queued.check()
+                raise RequestRejectedError(path=rejected, log=layout.log)
+            supervisor.ensure()
+            queued.update()
             output.print_new()
             if output.reader_is_gone:
-                interrupts.cancel("nobody reads its output any more")
-            interrupts.act()
+                interrupts.cancel("its output was closed")
+            interrupts.cancel_if_any()
 
         awaited = RunRef(spec.task_id, spec.run_id)
         manifest = wait_for(layout, [awaited], timeout_s=None, meanwhile=meanwhile)[awaited]
         output.finish()
-        _wait_for_hooks(layout, spec, service, interrupts)
+        _wait_for_hooks(layout, spec, supervisor, interrupts)
     if host is not None:
         host.wait(HOST_END_S)
-    service.leave()
+    supervisor.detach()
     if as_json:
         print_json("run", {"manifest": manifest})
     else:
@@ -96,17 +99,17 @@ def command(
 
 
 def _wait_for_hooks(
-    layout: Layout, spec: RunSpec, service: Service, interrupts: "Interrupts"
+    layout: Layout, spec: RunSpec, supervisor: OndemandSupervisor, interrupts: "Interrupts"
 ) -> None:
-    """Wait until the hooks of a finished run have ended, or until INT or TERM comes."""
-    came = interrupts.count
-    while os.path.lexists(layout.hook_marker(spec.run_id)) and interrupts.count == came:
-        service.ensure()
+    """Wait until the hooks of a finished run have ended, or for INT or TERM."""
+    count = interrupts.count
+    while os.path.lexists(layout.hook_marker(spec.run_id)) and interrupts.count == count:
+        supervisor.ensure()
         time.sleep(POLL_S)
 
 
 class Output:
-    """Prints what a run's stages write.
+    """Prints the output of a run.
 
     Args:
         layout: the root.
@@ -114,7 +117,7 @@ class Output:
         quiet: print nothing.
 
     Attributes:
-        reader_is_gone: stdout or stderr is a pipe that nobody reads any more.
+        reader_is_gone: stdout or stderr is a pipe without a reader.
     """
 
     def __init__(self, layout: Layout, spec: RunSpec, *, quiet: bool) -> None:
@@ -124,7 +127,7 @@ class Output:
         self.reader_is_gone = False
 
     def print_new(self) -> None:
-        """Print what is new; nothing more once nobody reads it."""
+        """Print new output, unless its reader is gone."""
         if self._quiet or self.reader_is_gone:
             return
         try:
@@ -133,15 +136,15 @@ class Output:
             self.reader_is_gone = True
 
     def finish(self) -> None:
-        """The run has ended: print the rest."""
+        """Print the rest after the run has ended."""
         self.print_new()
         if not self._quiet and not self.reader_is_gone:
             with contextlib.suppress(BrokenPipeError):
                 self._printer.finish()
 
 
-class WhyQueued:
-    """Says once why the run has not started, if it has not after a while.
+class QueueNotice:
+    """Prints once why the run has not started after 5 s.
 
     Args:
         layout: the root.
@@ -151,10 +154,10 @@ class WhyQueued:
     def __init__(self, layout: Layout, spec: RunSpec) -> None:
         self._layout = layout
         self._spec = spec
-        self._due_mono_s = time.monotonic() + WHY_AFTER_S
+        self._due_mono_s = time.monotonic() + QUEUE_NOTICE_S
 
-    def check(self) -> None:
-        """Check, one time, when the run should have started."""
+    def update(self) -> None:
+        """Check once, when the run should have started."""
         if time.monotonic() < self._due_mono_s:
             return
         self._due_mono_s = float("inf")
@@ -162,17 +165,17 @@ class WhyQueued:
         if os.path.exists(run.heartbeat):
             return
         with contextlib.suppress(OSError, TypedError):  # the supervisor reports a damaged file
-            why = queue_reason(self._layout, fold_journal(self._layout, self._spec))
-            if why is not None and (outer := self._spec.nested_in) is not None:
-                why += f"; {outer} lends its place to one nested run at a time"
-            print_error(f"{self._spec.run_id} is still queued" + (f": {why}" if why else ""))
+            reason = queue_reason(self._layout, fold_journal(self._layout, self._spec))
+            if reason is not None and (outer := self._spec.nested_in) is not None:
+                reason += f"; {outer} lends its slot to one nested run at a time"
+            print_error(f"{self._spec.run_id} is still queued" + (f": {reason}" if reason else ""))
 
 
 class Interrupts:
-    """Counts INT and TERM: the first cancels the run, the second leaves it to end by itself.
+    """Handles INT and TERM: the first cancels the run, the second exits.
 
     Attributes:
-        count: how many came.
+        count: the number of signals.
     """
 
     def __init__(self, layout: Layout, spec: RunSpec) -> None:
@@ -181,23 +184,19 @@ class Interrupts:
         self.count = 0
         self._cancelled = False
 
-    def note(self, number: int, _frame: FrameType | None) -> None:
-        """The handler."""
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        """The signal handler."""
         self.count += 1
         if self.count > 1:
             raise SystemExit(128 + number)
 
-    def act(self) -> None:
-        """Cancel the run if a signal asked for that."""
+    def cancel_if_any(self) -> None:
+        """Cancel the run after a signal."""
         if self.count:
-            self.cancel("the same signal again leaves it to end by itself")
+            self.cancel("a second signal exits and leaves the run to end by itself")
 
     def cancel(self, note: str) -> None:
-        """Cancel the run, once.
-
-        Args:
-            note: what a person is told of it.
-        """
+        """Cancel the run, once, and print a note."""
         if self._cancelled:
             return
         self._cancelled = True
@@ -211,7 +210,7 @@ class Interrupts:
 @contextlib.contextmanager
 def _cancelling(layout: Layout, spec: RunSpec) -> Iterator[Interrupts]:
     interrupts = Interrupts(layout, spec)
-    before = {n: signal.signal(n, interrupts.note) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: signal.signal(n, interrupts.handle) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupts
     finally:

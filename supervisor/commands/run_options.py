@@ -1,4 +1,4 @@
-"""``PIPELINE`` or ``-- COMMAND ARG...``: what ``run`` and ``submit`` have in common."""
+"""The arguments of ``run`` and ``submit``: a pipeline, or a command after ``--``."""
 
 import contextlib
 import os
@@ -23,8 +23,8 @@ from workers.records.limits import PRIORITY_LIMIT
 from workers.records.spec import RunSpec
 
 
-class Wished(TypedDict):
-    """What the options below say."""
+class GivenOptions(TypedDict):
+    """The options of one run, as given."""
 
     task: str | None
     params: tuple[str, ...]
@@ -35,117 +35,114 @@ class Wished(TypedDict):
     cwd: str | None
 
 
-def asking_options(function: Decorated) -> Decorated:
-    """What to run, in which task, under which root, told how."""
-    words = click.argument(
-        "words", metavar="PIPELINE | -- COMMAND [ARG]...", nargs=-1, required=True
+def spec_options(function: Decorated) -> Decorated:
+    """The arguments and options of one run."""
+    argv = click.argument("argv", metavar="PIPELINE | -- COMMAND [ARG]...", nargs=-1, required=True)
+    task = click.option("--task", metavar="ID", help="Task of the run. Default: the setting task.")
+    env = click.option(
+        "--env",
+        metavar="NAME[=VALUE]",
+        multiple=True,
+        help="Set or copy a variable for every stage. Repeatable. The value is recorded.",
     )
-    task = click.option("--task", metavar="ID", help="The task of the run. Default: the setting.")
+    cwd = click.option(
+        "--cwd",
+        metavar="DIR",
+        help="Directory of COMMAND. Default: the current directory.",
+    )
     priority = click.option(
         "--priority",
         type=click.IntRange(-PRIORITY_LIMIT, PRIORITY_LIMIT),
         default=0,
         metavar="N",
-        help="The higher starts first, equal ones as they were accepted; -1000 to 1000, default 0.",
+        help="Runs with a higher priority start first. Default: 0.",
     )
     group = click.option(
-        "--group", metavar="NAME", help="The concurrency group. Default: the pipeline's."
+        "--group", metavar="NAME", help="Concurrency group. Default: the pipeline's."
     )
     after = click.option(
         "--after",
         metavar="RUN",
         multiple=True,
-        help="Start when that run has succeeded; where it does not, this one is cancelled. "
-        "Once for each.",
-    )
-    cwd = click.option(
-        "--cwd",
-        metavar="DIR",
-        help="Where a COMMAND runs. Default: the current directory. A pipeline runs in the root, "
-        "or where it says.",
-    )
-    env = click.option(
-        "--env",
-        metavar="NAME[=VALUE]",
-        multiple=True,
-        help="Set a variable for every stage, or copy yours; repeatable. The value is recorded.",
+        help="Start after RUN has succeeded; if it does not, this run is cancelled. Repeatable.",
     )
     shared = root_options(json_option(click.pass_context(function)))
-    decorated: Decorated = words(task(param_option(env(cwd(priority(group(after(shared))))))))
+    decorated: Decorated = argv(task(param_option(env(cwd(priority(group(after(shared))))))))
     return decorated
 
 
-def ask_for(
+def build_spec(
     ctx: click.Context,
-    words: tuple[str, ...],
-    wished: Wished,
+    argv: tuple[str, ...],
+    options: GivenOptions,
     root: str | None,
     config: str | None,
     *,
     asked_by: str,
 ) -> tuple[Layout, RunSpec]:
-    """Resolve what one run is to do.
+    """Build the spec of one run.
 
     Args:
-        ctx: click's, for the command's name.
-        words: a pipeline, or a command and its arguments.
-        wished: the options.
+        ctx: has the command's name.
+        argv: a pipeline, or a command and its arguments.
+        options: the run's options.
         root: ``--root``.
         config: ``--config``.
         asked_by: "run" or "submit".
 
     Raises:
-        UsageError: it is neither one pipeline nor a command behind ``--``, a parameter is wrong,
-            there is no such group, or a secret is in it.
-        UnknownRunError: no run is called as ``--after`` says.
-        ConfigError: the configuration is wrong, or nobody serves and its launcher is missing.
+        UsageError: it is neither one pipeline nor a command after ``--``, a parameter or group is
+            unknown, or it contains the value of a secret.
+        UnknownRunError: there is no run of ``--after``.
+        ConfigError: the configuration is wrong, or its launcher cannot be used here.
     """
     given = load_config(root, config)
     if asked_by == "run" and given.settings.launcher in PLACED:
-        _check_engine(given)
-    is_command = _behind_dashes(words)
-    if wished["cwd"] is not None and not is_command:
-        raise UsageError(reason="--cwd is for a COMMAND behind '--': a pipeline says where it runs")
+        _check_launcher(given)
+    is_command = _after_dashes(argv)
+    if options["cwd"] is not None and not is_command:
+        raise UsageError(
+            reason="--cwd is for a COMMAND after '--'; set the key cwd of a pipeline instead"
+        )
     if is_command:
-        wished = {**wished, "cwd": _directory(given.layout.root, wished["cwd"])}
-    wish = given.run_options(**wished)
-    asking = SpecBuilder(
+        options = {**options, "cwd": _directory(given.layout.root, options["cwd"])}
+    run_options = given.run_options(**options)
+    builder = SpecBuilder(
         settings=given.settings,
         asked_by=asked_by,
         nested_in=_outer_run(given.layout, os.environ),
     )
     if is_command:
-        told = secrets_in(list(words), given.settings.secrets, os.environ)
-        if told:
+        secrets = secrets_in(list(argv), given.settings.secrets, os.environ)
+        if secrets:
             raise UsageError(
-                reason=f"the command contains the value of the secret {told[0]}, which would be "
-                f"recorded: let it read {told[0]} from its environment"
+                reason=f"the command contains the value of the secret {secrets[0]}, which would "
+                f"be recorded: let it read {secrets[0]} from its environment"
             )
-        return given.layout, asking.command(words, wish)
-    if len(words) > 1:
+        return given.layout, builder.command(argv, run_options)
+    if len(argv) > 1:
         raise UsageError(
-            reason=f"one pipeline, or a command behind '--': supervisor {ctx.info_name} -- "
-            + " ".join(words)
+            reason="give one pipeline, or a command after '--': "
+            f"supervisor {ctx.info_name} -- {' '.join(argv)}"
         )
-    return given.layout, asking.named(given.catalog, words[0], wish)
+    return given.layout, builder.named(given.catalog, argv[0], run_options)
 
 
 def _directory(root: str, chosen: str | None) -> str | None:
-    """Where a command runs: a path below the root as seen from there, else an absolute one.
+    """The directory of a command: relative to the root if below it, else absolute.
 
-    Without ``--cwd`` a directory that cannot be entered by its path does not stop the command.
+    Without ``--cwd``, a current directory that cannot be entered by its path is replaced by the
+    root.
     """
     if chosen is not None:
         if not os.path.isdir(path := absolute(chosen)):
-            raise UsageError(reason=f"--cwd {path}: there is no such directory")
+            raise UsageError(reason=f"--cwd {path} is not a directory")
     else:
         try:
             path = os.getcwd()
             os.stat(os.path.join(path, "."))
         except OSError as error:
-            print_error(
-                f"the current directory cannot be entered ({error.strerror}): running in {root}"
-            )
+            print_error(f"cannot enter the current directory ({error.strerror}): running in {root}")
             return None
     below = os.path.relpath(path, root)
     if below == ".":
@@ -154,18 +151,18 @@ def _directory(root: str, chosen: str | None) -> str | None:
 
 
 def _outer_run(layout: Layout, environ: Mapping[str, str]) -> str | None:
-    """The run of this root in one of whose stages we were called."""
+    """The run of this root in whose stage this process runs, None outside of one."""
     run_id = environ.get("SUPERVISED_RUN_ID", "")
     if not is_run_id(run_id):
         return None
-    with contextlib.suppress(OSError):  # a root that is not there has no runs
+    with contextlib.suppress(OSError):  # the root does not exist yet
         if environ.get("SUPERVISED_ROOT_ID") == root_id(layout.runs):
             return run_id
     return None
 
 
-def _check_engine(given: LoadedConfig) -> None:
-    """Where nobody serves the root we start who does: what that one would lack is told before."""
+def _check_launcher(given: LoadedConfig) -> None:
+    """Check the launcher for the temporary supervisor that ``run`` would start."""
     from supervisor.config.launcher_check import check_launcher
     from workers.records.flock import is_flocked
 
@@ -173,7 +170,7 @@ def _check_engine(given: LoadedConfig) -> None:
         check_launcher(given.settings)
 
 
-def _behind_dashes(words: tuple[str, ...]) -> bool:
-    """Click removes the ``--``; the command line still has it, right before the words."""
-    at = len(sys.argv) - len(words) - 1
-    return sys.argv[at:] == ["--", *words]
+def _after_dashes(argv: tuple[str, ...]) -> bool:
+    """Whether ``--`` came before the arguments; click removes it, but sys.argv has it."""
+    at = len(sys.argv) - len(argv) - 1
+    return sys.argv[at:] == ["--", *argv]

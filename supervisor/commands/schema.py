@@ -1,4 +1,4 @@
-"""``supervisor schema NAME``: JSON Schemas of what people write and of what is left on disk."""
+"""``supervisor schema``."""
 
 import json
 import sys
@@ -20,13 +20,14 @@ NAMES: Final[Mapping[str, str]] = {
 GENERATED: Final = ("config", "batch", "spec", "request")
 
 
-@click.command("schema", short_help="Print the JSON Schema of a file.")
+@click.command("schema")
 @click.argument("name", required=False)
 def command(name: str | None) -> int:
-    """Print the JSON Schema (draft 2020-12) called NAME; without NAME, list which there are.
+    """Print the JSON Schema of a file.
 
-    Editors complete from those of config and batch. With taplo (VS Code: Even Better TOML) the
-    first line of the file names it: `#:schema ./schema/config.json`.
+    Without NAME, lists the names. Editors complete and check keys with the schemas config and
+    batch: with taplo (VS Code: Even Better TOML), the first line of the file is
+    `#:schema ./schema/config.json`. Draft 2020-12.
 
     Example: supervisor schema config > config/schema/config.json
     """

@@ -1,4 +1,4 @@
-"""``supervisor show RUN``: one run's record."""
+"""``supervisor show``."""
 
 import contextlib
 import sys
@@ -36,17 +36,21 @@ from workers.records.spec import load_spec
 from workers.records.typed_errors import TypedError
 
 
-@click.command("show", short_help="Show one run's record.")
+@click.command("show")
 @click.argument("run")
-@click.option("--timing", is_flag=True, help="Show where the time went.")
+@click.option("--timing", is_flag=True, help="Show how long each part took.")
 @root_options
 @json_option
 def command(run: str, timing: bool, root: str | None, config: str | None, as_json: bool) -> int:
-    """Show one RUN: its verdict, its stages, its hooks, and the last lines of what failed.
+    """Show the record of a run.
 
-    RUN is a run id, a unique prefix of one, its last 8 digits, or "latest". With --timing: how
-    long it was queued, each stage with its tries and the runs of sub-pipelines, the waits between
-    tries, and the critical path, which is what had to be shorter for the run to be.
+    Prints verdict, stages, hooks, and the last lines of failed stages. With --timing, prints how
+    long the run was queued, the times of stages, tries and sub-pipelines, the waits between tries,
+    and the critical path: the chain of stages that determined the run's duration.
+
+    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
+
+    Exit status: 0, 4 (unknown RUN).
 
     Example: supervisor show latest
     """
@@ -86,7 +90,7 @@ def _timing(layout: Layout, task_id: str, run_id: str, *, as_json: bool) -> int:
 
 
 def _show_removed(line: dict[str, Any], *, as_json: bool) -> None:
-    """What the history still says of a run whose directory is no more."""
+    """Print the history line of a run without a directory."""
     if as_json:
         print_json("show", {"manifest": None, "history": line})
         return
@@ -125,7 +129,7 @@ def _print(run: RunDir, tree: RunNode) -> None:
     host = worker_host(manifest)
     if host not in (None, host_name()):
         rows.append(("host", host))
-    rows += [(name, text) for name, text in _asked(extensions) if text]
+    rows += [(name, text) for name, text in _options(extensions) if text]
     with contextlib.suppress(OSError, TypedError):  # 'verify' reports a damaged spec
         rows.append(("env", environment_sources(load_spec(run.spec))))
     if extensions.get("reason"):
@@ -135,30 +139,14 @@ def _print(run: RunDir, tree: RunNode) -> None:
     for warning in extensions["warnings"]:
         print_line(f"{'warning':<10}{clean_line(warning['message'])}")
     print_line("")
-    head = ("#", "STAGE", "STATUS", "TIME", "EXIT", "SUMMARY")
-    print_line(
-        table(
-            head,
-            [
-                (
-                    str(stage.index),
-                    stage.id,
-                    stage.status,
-                    duration(None if stage.span is None else stage.span.length_s),
-                    _exit(stage),
-                    stage.facts["summary"] or "",
-                )
-                for stage in tree.stages
-            ],
-        )
-    )
+    print_line(table(("#", "STAGE", "STATUS", "TIME", "EXIT", "SUMMARY"), map(_row, tree.stages)))
     for stage in tree.stages:
         if stage.failed:
             _print_error(error_tail(run, stage.index, stage.id), stage.id)
 
 
-def _asked(extensions: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What was asked of the run beside its pipeline; "" for nothing."""
+def _options(extensions: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The options of the run; "" for one that was not given."""
     params = extensions.get("params")
     pairs = params.items() if isinstance(params, dict) else ()
     yield "params", ", ".join(f"{name}={value}" for name, value in pairs)
@@ -171,9 +159,11 @@ def _asked(extensions: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "retry of", str(extensions.get("retry_of") or "")
 
 
-def _exit(stage: StageNode) -> str:
+def _row(stage: StageNode) -> tuple[str, ...]:
+    time = duration(None if stage.span is None else stage.span.length_s)
     code = stage.facts["exit_code"]
-    return str(code) if code is not None else stage.signal or "-"
+    ended = str(code) if code is not None else stage.signal or "-"
+    return str(stage.index), stage.id, stage.status, time, ended, stage.facts["summary"] or ""
 
 
 def _print_hooks(hooks: Sequence[HookOutcome]) -> None:
@@ -183,7 +173,7 @@ def _print_hooks(hooks: Sequence[HookOutcome]) -> None:
     print_line(table(HOOK_COLUMNS, hook_rows(hooks)))
     for hook in hooks:
         if not hook.is_ok and hook.last_lines:
-            print_line(f"\nlast lines of {hook.event} (all that was kept: {clean_line(hook.path)})")
+            print_line(f"\nlast lines of {hook.event} (full record: {clean_line(hook.path)})")
             for line in hook.last_lines:
                 print_line(f"  output | {line}")
 
@@ -192,6 +182,6 @@ def _print_error(tail: ErrorTail, stage: str) -> None:
     if tail.problem is not None:
         print_line(f"\n{stage}: {clean_line(tail.problem)}")
         return
-    print_line(f"\nlast lines of {stage} (all that was kept: {clean_line(tail.path)})")
+    print_line(f"\nlast lines of {stage} (full record: {clean_line(tail.path)})")
     for stream, line in tail.lines:
         print_line(f"  {stream} | {line}")

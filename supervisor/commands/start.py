@@ -1,4 +1,4 @@
-"""``supervisor start``: take the lease, recover, and supervise."""
+"""``supervisor start``."""
 
 import contextlib
 import os
@@ -14,60 +14,61 @@ from supervisor.daemon.sd_notify import notifier_of
 from supervisor.launchers.zygote_client import ZygoteSpawner
 
 
-@click.command("start", short_help="Supervise runs.")
+@click.command("start")
 @click.argument("pipelines", metavar="[PIPELINE]...", nargs=-1)
-@click.option("--once", is_flag=True, help="Leave when all is done, with the worst outcome's code.")
-@click.option("--batch", metavar="FILE", help="The batch to run. Default: the setting `batch`.")
-@click.option("--again", is_flag=True, help="Make the batch anew although it is unfinished.")
-@click.option("--task", metavar="ID", help="The task of runs that name none.")
+@click.option("--once", is_flag=True, help="Exit when all runs have ended, with the worst outcome.")
+@click.option("--batch", metavar="FILE", help="Batch to run. Default: the setting batch.")
+@click.option("--again", is_flag=True, help="Start an unfinished batch again.")
+@click.option("--task", metavar="ID", help="Task of runs without one.")
 @param_option
-@click.option("--max-runs", type=int, metavar="N", help="Runs at once.")
-@click.option(
-    "--launcher", type=click.Choice(get_args(Launcher)), help="How, or by whom, runs are started."
-)
+@click.option("--max-runs", type=int, metavar="N", help="Runs at once, at most.")
+@click.option("--launcher", type=click.Choice(get_args(Launcher)), help="How workers are started.")
 @click.option(
     "--dask-scheduler",
     metavar="ADDRESS",
-    help="Who places runs with --launcher dask: tcp://HOST:PORT.",
+    help="Scheduler for --launcher dask: tcp://HOST:PORT.",
 )
 @click.option("--lease-fd", type=int, hidden=True)
 @root_options
 @json_option
-def command(**words: Any) -> int:  # noqa: ANN401 - supervising.Asked spells them
-    """Supervise the PIPELINEs named, or the batch, and whatever is handed in meanwhile.
+def command(**options: Any) -> int:  # noqa: ANN401 - main.Asked declares them
+    """Start the supervisor.
 
-    One supervisor serves a root. What a crash left is recovered first; a batch that is unfinished
-    is continued. The first TERM or INT drains, the second stops; HUP reads the configuration again
-    and tells what changed; one with errors is refused, and the old one stays.
+    Runs the PIPELINEs, or else the batch, and every submitted run, until it is stopped; with
+    --once, until all runs have ended. Continues an unfinished batch, and recovers the runs of a
+    supervisor that was killed. A root has one supervisor at a time.
 
-    Exits with 10 (a run failed), 11 (cancelled), 12 (lost), 73 (cannot write: the runs whose
-    result is not on disk are listed), 75 (another supervisor), 78 (configuration), 130/143 (ended
-    by INT/TERM).
+    The first INT (Ctrl-C) or TERM drains: running runs finish, queued runs stay queued. The second
+    cancels the running runs. HUP reloads the configuration; if it has mistakes, the old one stays.
+
+    Exit status: 0, 10 (a run failed), 11 (cancelled), 12 (lost), 73 (cannot write; lists the runs
+    without a recorded verdict), 75 (another supervisor serves the root), 78 (configuration),
+    130/143 (ended by INT/TERM).
 
     Example: supervisor start --once --batch config/batches/diagnostics.toml
     """
     notifier = notifier_of(os.environ, os.getpid())
-    with _early(words["launcher"], is_temporary=words["lease_fd"] is not None) as by_fork:
+    with _zygote(options["launcher"], is_temporary=options["lease_fd"] is not None) as zygote:
         from supervisor.daemon.main import Asked, supervise
 
-        return supervise(Asked(**words), notifier, by_fork)
+        return supervise(Asked(**options), notifier, zygote)
 
 
 @contextlib.contextmanager
-def _early(launcher: str | None, *, is_temporary: bool) -> Iterator[ZygoteSpawner]:
-    """Start what forks workers before anything else is imported, which takes as long.
+def _zygote(launcher: str | None, *, is_temporary: bool) -> Iterator[ZygoteSpawner]:
+    """Start the zygote in parallel to the slow imports of the supervisor.
 
-    It knows no root yet and touches nothing; if nothing comes of this start, or a file asks for
-    another launcher, it ends. A temporary supervisor starts none: callers host their runs.
+    It knows no root yet, and exits if the start fails or the configuration has another launcher.
+    A temporary supervisor has none: callers host their runs.
     """
-    by_fork = ZygoteSpawner()
+    zygote = ZygoteSpawner()
     try:
         if (
             not is_temporary
             and (launcher or os.environ.get(f"{PREFIX}LAUNCHER") or "zygote") == "zygote"
         ):
-            with contextlib.suppress(OSError):  # wiring tries again
-                by_fork.prepare()
-        yield by_fork
+            with contextlib.suppress(OSError):  # daemon.build tries again
+                zygote.prepare()
+        yield zygote
     finally:
-        by_fork.close()
+        zygote.close()

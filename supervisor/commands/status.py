@@ -1,4 +1,4 @@
-"""``supervisor status``: the active runs and the newest finished ones, or the tree of a run."""
+"""``supervisor status``."""
 
 import click
 
@@ -10,29 +10,32 @@ from supervisor.report.text.output import print_error, print_json
 FAILED_SHOWN = 3  # docs/reference/exit-codes.md
 
 
-@click.command("status", short_help="Show the active and the newest runs.")
+@click.command("status")
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
-@click.option("--watch", is_flag=True, help="Show it again and again; RUNs until they have ended.")
+@click.option("--watch", is_flag=True, help="Update until the RUNs have ended, or for ever.")
 @root_options
 @json_option
 def command(
     runs: tuple[str, ...], watch: bool, root: str | None, config: str | None, as_json: bool
 ) -> int:
-    """Show the active runs and the newest 20; or each RUN named as a tree of its stages.
+    """List active and recent runs, or show runs as trees.
 
-    RUN is a run id, a unique prefix of one, its last 8 digits, or "latest". A tree has the runs of
-    sub-pipelines in it, the last lines of what failed, and hooks that did not go well. A run that
-    a later version of this program wrote is `unknown_schema`. Exits with 3 where a shown run
-    failed, 4 where a RUN is unknown. With --watch a terminal is redrawn in place; elsewhere, and
+    Without RUN: the active runs and the newest 20 finished ones. With RUN: a tree of its stages and
+    sub-pipelines, with the last lines of errors and with failed hooks. A run of a later version
+    has the status unknown_schema. With --watch, a terminal is redrawn in place; otherwise, and
     with --json, each change is a line.
+
+    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
+
+    Exit status: 0, 3 (a run shown has failed), 4 (unknown RUN).
 
     Example: supervisor status latest
     """
     layout = layout_of(root, config, writes=False)
     if watch:
-        from supervisor.commands.status_views import show_again
+        from supervisor.commands.status_views import show_repeatedly
 
-        statuses = show_again(layout, runs, as_json=as_json)
+        statuses = show_repeatedly(layout, runs, as_json=as_json)
     elif runs or not as_json:
         from supervisor.commands.status_views import show
 

@@ -1,4 +1,4 @@
-"""``status`` for people, of RUNs, and again and again: more than ``status --json`` needs."""
+"""``status`` for people, of RUNs, and with ``--watch``: what ``status --json`` does not import."""
 
 import contextlib
 import sys
@@ -39,7 +39,7 @@ from workers.records.proc import proc_stat
 
 
 def show(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list[str]:
-    """Show the root, or each of the runs named, once; returns the statuses shown."""
+    """Show the root, or the named runs; returns their statuses."""
     if not names:
         rows, unread = recent_rows(layout)
         for error in unread:
@@ -55,34 +55,34 @@ def show(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list[str]:
     return [row.status for row in rows]
 
 
-def show_again(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list[str]:
-    """Show the same again and again; returns the statuses shown last."""
-    from supervisor.commands.status_watch import Look, watch
+def show_repeatedly(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list[str]:
+    """Show the same until the named runs have ended; returns the last statuses."""
+    from supervisor.commands.status_watch import Snapshot, watch
 
     named, removed = _named(layout, names)
-    if names and not named:  # nothing of them changes any more
+    if names and not named:  # they do not change any more
         return show(layout, names, as_json=as_json)
 
-    def look() -> Look:
+    def read() -> Snapshot:
         head = tuple(Line(line) for line in _headlines(layout))
         if not named:
             rows, unread = recent_rows(layout)
-            return Look(head, tuple(rows), troubles=tuple(map(clean_line, unread)))
+            return Snapshot(head, tuple(rows), errors=tuple(map(clean_line, unread)))
         trees = [read_tree(layout, *run) for run in named]
         lines = (line for tree in trees for line in run_tree_lines(layout, tree))
         view = status_by_run(layout)
         rows = [*removed, *(live_row(layout, *run, view) for run in named)]
-        return Look(head, tuple(rows), tuple(lines))
+        return Snapshot(head, tuple(rows), tuple(lines))
 
-    def report(seen: Look) -> None:
-        runs = [_with_stages(layout, row) if named else row.to_json() for row in seen.rows]
+    def report(snapshot: Snapshot) -> None:
+        runs = [_with_stages(layout, row) if named else row.to_json() for row in snapshot.rows]
         print_json("status-report", status_json(layout, runs))
 
-    return [row.status for row in watch(look, report if as_json else None, follows=bool(named))]
+    return [row.status for row in watch(read, report if as_json else None, follows=bool(named))]
 
 
 def _named(layout: Layout, names: Iterable[str]) -> tuple[list[tuple[str, str]], list[Row]]:
-    """The runs named: those that have records, and those that only the history knows."""
+    """The named runs: those with records, and those that only the history has."""
     named, removed = [], []
     for name in dict.fromkeys(names):
         try:
@@ -93,17 +93,17 @@ def _named(layout: Layout, names: Iterable[str]) -> tuple[list[tuple[str, str]],
 
 
 def _headlines(layout: Layout) -> list[str]:
-    """Who serves the root, and what is held back there."""
+    """The supervisor of the root, pauses and groups."""
     holder = serving_supervisor(layout)
     service = service_status(layout) if holder is not None else {}
     served = "no supervisor is up" if holder is None else _served(holder.pid, service)
-    held = queue_lines(pauses_of_status(pauses_json(layout)), service, rejected(layout))
-    return [clean_line(line) for line in (f"{layout.root}: {served}", *held)]
+    queue = queue_lines(pauses_of_status(pauses_json(layout)), service, rejected(layout))
+    return [clean_line(line) for line in (f"{layout.root}: {served}", *queue)]
 
 
 def _served(pid: int, service: dict[str, Any]) -> str:
-    found = proc_stat(pid)
-    if found is not None and found.is_stopped:
+    process = proc_stat(pid)
+    if process is not None and process.is_stopped:
         return f"supervisor pid {pid}, stopped; 'kill -CONT {pid}' continues it"
     mode = service.get("mode")
     return f"supervisor pid {pid}" + (f", {mode}" if mode in ("draining", "stopping") else "")
@@ -113,13 +113,13 @@ def _print(layout: Layout, rows: list[Row]) -> None:
     for line in _headlines(layout):
         print_raw(line)
     if not rows:
-        print_raw("no runs yet; 'supervisor run -- COMMAND' makes one")
+        print_raw("no runs yet; 'supervisor run -- COMMAND' starts one")
         return
     limit = terminal_columns(sys.stdout)
     queued = [row.run_id for row in rows if row.status == "queued"]
     left_out = set() if limit is None else set(queued[NEWEST_COUNT:])
     _put(table_lines([row for row in rows if row.run_id not in left_out], limit))
-    if left_out:  # on a terminal only: a flood of them would push everything else out of sight
+    if left_out:  # on a terminal, many queued runs would hide everything else
         print_raw(f"... and more: {len(left_out)} queued")
 
 
@@ -149,7 +149,7 @@ def _removed(removed: list[Row]) -> list[str]:
 
 def _with_stages(layout: Layout, row: Row) -> dict[str, Any]:
     reason, stages = None, []
-    with contextlib.suppress(FileNotFoundError):  # only the history knows it
+    with contextlib.suppress(FileNotFoundError):  # only the history has it
         tree = read_tree(layout, row.task_id, row.run_id)
         reason, stages = tree.reason, stages_json(layout, tree)
     hooks = [hook.to_json() for hook in hook_outcomes(layout.run_dir(row.task_id, row.run_id))]

@@ -1,4 +1,4 @@
-"""``status --watch``: the same again and again, in place on a terminal, as lines elsewhere."""
+"""``status --watch``: redraw a terminal, or print a line for each change."""
 
 import signal
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Final
 
-from supervisor.commands.poll import pause
+from supervisor.commands.wait_notice import sleep_while_stdout_open
 from supervisor.report.read.run_rows import Row
 from supervisor.report.terminal.live_display import AlternateScreen
 from supervisor.report.terminal.run_table import Line, fit_lines, fit_table, status_counts
@@ -15,66 +15,66 @@ from supervisor.report.text.output import has_cursor, print_raw
 from supervisor.report.text.sanitize import clean_line
 from workers.records.dataclass import dataclass
 
-LOOK_S: Final = 1.0  # as often as the supervisor itself looks
-DRAW_S: Final = 0.25  # a terminal that is dragged wants an answer
+READ_S: Final = 1.0  # as often as the supervisor scans
+DRAW_S: Final = 0.25  # for a terminal that is resized
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen.
+class Snapshot:
+    """The state of a root at one moment.
 
     Attributes:
-        head: the headlines: who serves the root, and what is held back there.
+        head: the headlines: supervisor, pauses, groups.
         rows: the runs, oldest first.
-        lines: what is to be shown below the headline; empty for the runs as a table.
-        troubles: what cannot be read; clean.
+        lines: the lines below the headlines; empty for the runs as a table.
+        errors: records that cannot be read; clean text.
     """
 
     head: tuple[Line, ...]
     rows: tuple[Row, ...]
     lines: tuple[Line, ...] = ()
-    troubles: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
-        """Every run has its verdict, or cannot be told."""
+        """No run is queued or in progress."""
         return all(row.status not in ("queued", "in_progress") for row in self.rows)
 
     def changes(self) -> tuple[object, ...]:
-        """What makes this look another than the one before; the time alone does not."""
+        """The parts whose change is reported; a duration is not."""
         return tuple((row.run_id, row.status, row.remark) for row in self.rows)
 
 
 def watch(
-    look: Callable[[], Look], report: Callable[[Look], None] | None, *, follows: bool
+    read: Callable[[], Snapshot], report: Callable[[Snapshot], None] | None, *, follows: bool
 ) -> Sequence[Row]:
     """Show runs until all have ended, or for ever.
 
     Args:
-        look: looks.
-        report: tells a look that differs from the one before; None: a terminal is drawn on, and
-            elsewhere each run that differs is a line.
-        follows: leave when every run shown has ended; else never.
+        read: reads a snapshot.
+        report: prints a changed snapshot; None draws on a terminal, and elsewhere prints a line for
+            each changed run.
+        follows: return when every run has ended; otherwise never.
 
     Returns:
-        The runs as they were last.
+        The last rows.
     """
     if report is None and has_cursor(sys.stdout):
-        return _on_page(look, follows=follows)
+        return _on_screen(read, follows=follows)
     known: tuple[object, ...] = ()
     while True:
-        seen = look()
-        changes = seen.changes()
+        snapshot = read()
+        changes = snapshot.changes()
         if report is not None and changes != known:
-            report(seen)
+            report(snapshot)
         elif report is None:
-            for row, change in zip(seen.rows, changes, strict=True):
+            for row, change in zip(snapshot.rows, changes, strict=True):
                 if change not in known:
                     print_raw(_plain(row))
         known = changes
-        if follows and seen.ended:
-            return seen.rows
-        pause(LOOK_S)
+        if follows and snapshot.ended:
+            return snapshot.rows
+        sleep_while_stdout_open(READ_S)
 
 
 def _plain(row: Row) -> str:
@@ -82,34 +82,34 @@ def _plain(row: Row) -> str:
     return clean_line(f"{row.status:<11}{about}").rstrip()
 
 
-def _on_page(look: Callable[[], Look], *, follows: bool) -> Sequence[Row]:
+def _on_screen(read: Callable[[], Snapshot], *, follows: bool) -> Sequence[Row]:
     page = AlternateScreen(sys.stdout)
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     with page.shown():
         while True:
-            seen = look()
-            until, drawn = time.monotonic() + LOOK_S, (0, 0)
+            snapshot = read()
+            until, drawn = time.monotonic() + READ_S, (0, 0)
             while time.monotonic() < until:
                 if page.size() != drawn:
                     drawn = page.size()
-                    page.draw(_fit(seen, *drawn))
-                pause(DRAW_S)
-            if follows and seen.ended:
+                    page.draw(_fit(snapshot, *drawn))
+                sleep_while_stdout_open(DRAW_S)
+            if follows and snapshot.ended:
                 break
-    if seen.lines:
-        print_raw("\n".join(str(line) for line in seen.lines))
-    return seen.rows
+    if snapshot.lines:
+        print_raw("\n".join(str(line) for line in snapshot.lines))
+    return snapshot.rows
 
 
-def _fit(seen: Look, columns: int, height: int) -> list[Line]:
-    if seen.lines:
-        return fit_lines((*seen.head, *seen.lines), columns=columns, height=height)
-    above = [*seen.head, *(Line(text, status="failed") for text in seen.troubles)]
-    counts = Line(status_counts(seen.rows))
-    table = fit_table(counts, seen.rows, columns=columns, height=max(1, height - len(above)))
+def _fit(snapshot: Snapshot, columns: int, height: int) -> list[Line]:
+    if snapshot.lines:
+        return fit_lines((*snapshot.head, *snapshot.lines), columns=columns, height=height)
+    above = [*snapshot.head, *(Line(text, status="failed") for text in snapshot.errors)]
+    counts = Line(status_counts(snapshot.rows))
+    table = fit_table(counts, snapshot.rows, columns=columns, height=max(1, height - len(above)))
     return [*(line.cut_to(columns) for line in above), *table][:height]
 
 
-def _leave(number: int, _frame: FrameType | None) -> None:
-    """Ended by TERM: the terminal gets its other screen back on the way out."""
+def _exit(number: int, _frame: FrameType | None) -> None:
+    """Exit on TERM, so that the terminal's main screen is restored."""
     raise SystemExit(128 + number)

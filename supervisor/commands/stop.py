@@ -1,24 +1,25 @@
-"""``supervisor stop``: end the supervisor of a root, and return when it is gone."""
+"""``supervisor stop``."""
 
 import click
 
+from supervisor.commands.control_requests import end_supervisor
 from supervisor.commands.options import root_options
-from supervisor.commands.shutdown_request import end_supervisor
 from supervisor.config.find_root import layout_of
 from workers.records.request import RequestKind
 
 
-@click.command("stop", short_help="Stop the supervisor of this root.")
+@click.command("stop")
 @click.option(
-    "--leave-running",
-    is_flag=True,
-    help="Leave the workers at work; the next start adopts them.",
+    "--leave-running", is_flag=True, help="Keep the workers running; the next start adopts them."
 )
 @root_options
 def command(leave_running: bool, root: str | None, config: str | None) -> int:
-    """Stop the supervisor: what runs is cancelled with its verdict, what is queued stays queued.
+    """Stop the supervisor.
 
-    Returns when the supervisor is gone.
+    Cancels running runs, records their verdicts, and returns when the supervisor has exited.
+    Queued runs stay queued until the next 'supervisor start'.
+
+    Exit status: 0, also if no supervisor is running; 75 (a supervisor is starting or exiting).
 
     Example: supervisor stop --leave-running
     """

@@ -1,4 +1,4 @@
-"""``supervisor unit``: a systemd user unit under which runs survive the supervisor's restart."""
+"""``supervisor unit``."""
 
 import os
 import sys
@@ -11,23 +11,22 @@ from supervisor.report.export.systemd_unit import unit_text
 from supervisor.report.text.output import print_line
 
 
-@click.command("unit", short_help="Print a systemd user unit.")
+@click.command("unit")
 @root_options
 def command(root: str | None, config: str | None) -> int:
-    """Print a systemd user unit that serves the root. Installs nothing.
+    """Print a systemd user unit.
 
-    Stopping or restarting it leaves the workers at work, and the next start adopts them; to end
-    them, cancel them first. PATH is that of this shell, since stages look for their programs
-    there. "systemctl --user reload" reads the configuration again. Where runs are to go on when
-    you log out: loginctl enable-linger
+    The unit starts the supervisor of the root, with the PATH of this shell, because stages search
+    it for programs. Stopping or restarting the unit keeps the workers running, and the next start
+    adopts them; to end runs, cancel them first. 'systemctl --user reload' reloads the
+    configuration. To keep runs going after you log out: loginctl enable-linger
 
     Example: supervisor unit > ~/.config/systemd/user/supervisor.service
     """
     layout = layout_of(root, config, writes=False)
-    beside = os.path.join(os.path.dirname(sys.executable), "supervisor")
-    program = (beside,) if os.access(beside, os.X_OK) else (sys.executable, "-m", "supervisor")
+    script = os.path.join(os.path.dirname(sys.executable), "supervisor")
+    argv = (script,) if os.access(script, os.X_OK) else (sys.executable, "-m", "supervisor")
     given = None if config is None else absolute(config)
-    print_line(
-        unit_text(program, layout.root, given, os.environ.get("PATH", os.defpath)).rstrip("\n")
-    )
+    text = unit_text(argv, layout.root, given, os.environ.get("PATH", os.defpath))
+    print_line(text.rstrip("\n"))
     return 0

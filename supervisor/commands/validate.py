@@ -1,4 +1,4 @@
-"""``supervisor validate``: check the configuration, all of it, and create nothing."""
+"""``supervisor validate``."""
 
 import os
 
@@ -11,14 +11,19 @@ from supervisor.errors import ConfigError, Problem
 from supervisor.report.text.output import print_json, print_line
 
 
-@click.command("validate", short_help="Check the configuration.")
-@click.option("--batch", "batches", metavar="FILE", multiple=True, help="Check this batch, too.")
+@click.command("validate")
+@click.option(
+    "--batch", "batches", metavar="FILE", multiple=True, help="Batch to check. Repeatable."
+)
 @root_options
 @json_option
 def command(batches: tuple[str, ...], root: str | None, config: str | None, as_json: bool) -> int:
-    """Check settings, pipelines and batches: the batch of the settings and those named.
+    """Check the configuration.
 
-    Every error is told at once, with file and key. Exits with 78 where there is one.
+    Checks settings, pipelines, the batch of the settings, and each --batch. Prints every mistake
+    with its file and key. Creates nothing.
+
+    Exit status: 0, 78 (a mistake).
 
     Example: supervisor validate --batch config/batches/diagnostics.toml
     """

@@ -1,4 +1,4 @@
-"""``supervisor verify``: hold every record under the root against the invariants."""
+"""``supervisor verify``."""
 
 import click
 
@@ -13,33 +13,34 @@ from supervisor.store.root_listing import rejected
 BAD_RECORDS = 65  # docs/reference/exit-codes.md
 
 
-@click.command("verify", short_help="Hold every record against the invariants.")
+@click.command("verify")
 @root_options
 @json_option
 def command(root: str | None, config: str | None, as_json: bool) -> int:
-    """Look at every record under the root and list what breaks an invariant. Repairs nothing.
+    """Check every record for violations.
 
-    One verdict per run, in journal, manifest, history, state and metrics alike; logs and error
-    files as the journal tells them, within their limits; private files of our own; nothing half
-    written. Runs of a later version are passed over. What of the inbox was set aside is no record:
-    it is named on stderr. Exits with 65 where something is wrong.
+    Journal, manifest, history, state and metrics must agree on one verdict per run. Logs and error
+    files must match the journal and their size limits. Files must be private and complete. Changes
+    nothing. Runs of a later version are skipped. Rejected requests are listed on stderr.
+
+    Exit status: 0, 65 (violations).
 
     Example: supervisor verify --json
     """
     layout = layout_of(root, config, writes=False)
-    found = list(verify(layout))
+    violations = list(verify(layout))
     if as_json:
-        violations = [{"path": item.path, "what": item.problem} for item in found]
-        facts = {"root": layout.root, "violations": violations, "rejected": rejected(layout)}
+        listed = [{"path": item.path, "what": item.problem} for item in violations]
+        facts = {"root": layout.root, "violations": listed, "rejected": rejected(layout)}
         print_json("verify", facts)
     else:
-        for item in found:
+        for item in violations:
             print_line(clean_line(f"{item.path}: {item.problem}"))
         for line in quarantine_lines(rejected(layout)):
             print_error(line)
-        words = "every record is in order"
-        if found:
-            mendable = sum(item.repair is not None for item in found)
-            words = f"{len(found)} violations; 'supervisor repair' repairs {mendable} of them"
-        print_line(clean_line(f"{layout.root}: {words}"))
-    return BAD_RECORDS if found else 0
+        result = "every record is in order"
+        if violations:
+            count = sum(item.repair is not None for item in violations)
+            result = f"{len(violations)} violations; 'supervisor repair' repairs {count} of them"
+        print_line(clean_line(f"{layout.root}: {result}"))
+    return BAD_RECORDS if violations else 0

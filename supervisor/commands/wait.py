@@ -1,4 +1,4 @@
-"""``supervisor wait RUN...``: block until runs have ended."""
+"""``supervisor wait``."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from supervisor.commands.options import json_option, root_options
-from supervisor.commands.run_waiter import RunRef, ended, outcome, wait_for
+from supervisor.commands.run_waiter import RunRef, ended_manifest, outcome, wait_for
 from supervisor.config.find_root import layout_of
 from supervisor.core.policy.exit_codes import worst_exit_code
 from supervisor.errors import RunRemovedError
@@ -17,13 +17,15 @@ from workers.records.json_reader import JsonReader
 from workers.records.layout import Layout
 
 TIMED_OUT = 124  # docs/reference/exit-codes.md, as timeout(1)
-GONE_S = 2.0  # so often it is looked whether a run's directory was taken away
+REMOVED_CHECK_S = 2.0  # how often to check whether a run's directory was removed
 
 
-@click.command("wait", short_help="Wait for runs to end.")
+@click.command("wait")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
-@click.option("--any", "first", is_flag=True, help="Wait for the first of them to end.")
-@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds; then exit with 124.")
+@click.option("--any", "first", is_flag=True, help="Wait until the first of them has ended.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="S", help="Seconds to wait, at most."
+)
 @root_options
 @json_option
 def command(
@@ -34,67 +36,71 @@ def command(
     config: str | None,
     as_json: bool,
 ) -> int:
-    """Wait until every RUN has its verdict on record, and exit with the worst outcome.
+    """Wait until runs have ended.
 
-    With --any until the first has, whose outcome it is then. Works while no supervisor is up, and
-    says so; then a verdict counts as soon as the run's worker has written it. Exits with 0, 10
-    (failed), 11 (cancelled), 12 (lost), or 124 if the time runs out.
+    Waits until the verdict of every RUN is recorded and exits with the worst outcome; with --any,
+    with that of the first. Works without a supervisor: a verdict then counts when the worker has
+    written it.
+
+    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
+
+    Exit status: 0, 4 (unknown RUN), 10 (failed), 11 (cancelled), 12 (lost), 124 (timeout).
 
     Example: supervisor wait latest --timeout 600
     """
     layout = layout_of(root, config, writes=False)
-    over: dict[RunRef, dict[str, Any]] = {}
-    awaited = list(dict.fromkeys(_awaited(layout, name, over) for name in runs))
-    found = wait_for(
+    removed: dict[RunRef, dict[str, Any]] = {}
+    awaited = list(dict.fromkeys(_run_ref(layout, name, removed) for name in runs))
+    ended = wait_for(
         layout,
         awaited,
         timeout_s=timeout,
-        meanwhile=_Meanwhile(layout, awaited, over).look,
-        over=over,
-        find=ended,
+        meanwhile=_RemovalWatch(layout, awaited, removed).update,
+        removed=removed,
+        find=ended_manifest,
         enough=1 if first else None,
     )
-    shown = [run for run in awaited if run in found] if first else awaited
+    shown = [run for run in awaited if run in ended] if first else awaited
     if first:
-        shown = sorted(shown, key=lambda run: str(found[run]["completed_at"]))[:1]
+        shown = sorted(shown, key=lambda run: str(ended[run]["completed_at"]))[:1]
     for run in shown or awaited:
-        _tell(run, found.get(run), as_json=as_json)
-    if not shown or any(run not in found for run in shown):
+        _print(run, ended.get(run), as_json=as_json)
+    if not shown or any(run not in ended for run in shown):
         return TIMED_OUT
-    return worst_exit_code(outcome(found[run]) for run in shown)
+    return worst_exit_code(outcome(ended[run]) for run in shown)
 
 
-class _Meanwhile:
-    """Finds runs whose directory is taken away while they are waited for."""
+class _RemovalWatch:
+    """Detects runs whose directory is removed during the wait."""
 
     def __init__(
-        self, layout: Layout, awaited: list[RunRef], over: dict[RunRef, dict[str, Any]]
+        self, layout: Layout, awaited: list[RunRef], removed: dict[RunRef, dict[str, Any]]
     ) -> None:
         self._layout = layout
         self._awaited = awaited
-        self._over = over
-        self._looks_at_mono_s = time.monotonic() + GONE_S
+        self._removed = removed
+        self._due_mono_s = time.monotonic() + REMOVED_CHECK_S
 
-    def look(self) -> None:
-        if time.monotonic() < self._looks_at_mono_s:
+    def update(self) -> None:
+        if time.monotonic() < self._due_mono_s:
             return
-        self._looks_at_mono_s = time.monotonic() + GONE_S
+        self._due_mono_s = time.monotonic() + REMOVED_CHECK_S
         for run in self._awaited:
             directory = self._layout.run_dir(run.task_id, run.run_id).path
             if not os.path.isdir(directory) and not os.path.lexists(
-                self._layout.marker(run.run_id)  # while it is there the run will get its verdict
+                self._layout.marker(run.run_id)  # if it exists, the run will get its verdict
             ):
-                _awaited(self._layout, run.run_id, self._over)
+                _run_ref(self._layout, run.run_id, self._removed)
 
 
-def _awaited(layout: Layout, name: str, over: dict[RunRef, dict[str, Any]]) -> RunRef:
-    """Find a run; one that only the history knows is over, and is put there."""
+def _run_ref(layout: Layout, name: str, removed: dict[RunRef, dict[str, Any]]) -> RunRef:
+    """Find a run. If only the history has it, add its end to ``removed``."""
     try:
         return RunRef(*find_run(layout, name))
     except RunRemovedError as error:
         line = JsonReader(error.facts, "history.ndjson").child("line")
         run = RunRef(line.text("taskId"), line.text("runId"))
-        over[run] = {
+        removed[run] = {
             "status": line.text("status"),
             "status_detail": line.text_or_none("statusDetail"),
             "completed_at": line.text_or_none("timestamp"),
@@ -102,7 +108,7 @@ def _awaited(layout: Layout, name: str, over: dict[RunRef, dict[str, Any]]) -> R
         return run
 
 
-def _tell(run: RunRef, manifest: dict[str, Any] | None, *, as_json: bool) -> None:
+def _print(run: RunRef, manifest: dict[str, Any] | None, *, as_json: bool) -> None:
     status = manifest["status"] if manifest else "unfinished"
     detail = manifest["status_detail"] if manifest else None
     if as_json:

@@ -78,7 +78,7 @@ def test_plan_shows_what_would_run_and_creates_nothing(root: Root) -> None:
     assert done.code == 0
     for part in ("1. s: echo x", "at most 5 s; nice 9", "2. b: pipeline b", "1. t: true"):
         assert part in done.out
-    taken = f"  takes slot=1, gpu=0.5 of its host (launcher {LAUNCHER} does not ask)"
+    taken = f"  takes slot=1, gpu=0.5 of its host (not reserved by launcher {LAUNCHER})"
     assert done.out.splitlines()[1] == taken
     assert root.call("plan", "a", "--json").json()["pipeline"]["id"] == "a"
     assert not (root.path / ".runs").exists()

@@ -256,7 +256,7 @@ def test_a_caller_whose_reader_is_gone_cancels_its_run_and_names_it(root: Root) 
     _, err = process.communicate(timeout=DEADLINE_S)
     (manifest,) = root.manifests()
     assert process.returncode == 141
-    assert f"cancelling {manifest['run_id']}: nobody reads its output any more" in err
+    assert f"cancelling {manifest['run_id']}: its output was closed" in err
     assert manifest["status"] == "cancelled"
 
 

@@ -213,7 +213,7 @@ def test_a_link_in_the_way_refuses_the_task_and_nothing_outside_is_touched(
         assert there(filled) == set(), "the link itself was swept"
     else:
         assert done.code == 73
-        assert "task default is left as it is" in done.err
+        assert "task default: cannot remove its runs" in done.err
     assert sorted(outside.rglob("*")) == before
 
 
