@@ -57,24 +57,24 @@ def show(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list[str]:
 
 def show_repeatedly(layout: Layout, names: tuple[str, ...], *, as_json: bool) -> list[str]:
     """Show the same until the named runs have ended; returns the last statuses."""
-    from supervisor.commands.status_watch import Snapshot, watch
+    from supervisor.commands.status_watch import StatusSnapshot, watch
 
     named, removed = _named(layout, names)
     if names and not named:  # they do not change any more
         return show(layout, names, as_json=as_json)
 
-    def read() -> Snapshot:
+    def read() -> StatusSnapshot:
         head = tuple(Line(line) for line in _headlines(layout))
         if not named:
             rows, unread = recent_rows(layout)
-            return Snapshot(head, tuple(rows), errors=tuple(map(clean_line, unread)))
+            return StatusSnapshot(head, tuple(rows), errors=tuple(map(clean_line, unread)))
         trees = [read_tree(layout, *run) for run in named]
         lines = (line for tree in trees for line in run_tree_lines(layout, tree))
         view = status_by_run(layout)
         rows = [*removed, *(live_row(layout, *run, view) for run in named)]
-        return Snapshot(head, tuple(rows), tuple(lines))
+        return StatusSnapshot(head, tuple(rows), tuple(lines))
 
-    def report(snapshot: Snapshot) -> None:
+    def report(snapshot: StatusSnapshot) -> None:
         runs = [_with_stages(layout, row) if named else row.to_json() for row in snapshot.rows]
         print_json("status-report", status_json(layout, runs))
 

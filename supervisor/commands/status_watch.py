@@ -20,7 +20,7 @@ DRAW_S: Final = 0.25  # for a terminal that is resized
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class StatusSnapshot:
     """The state of a root at one moment.
 
     Attributes:
@@ -46,7 +46,10 @@ class Snapshot:
 
 
 def watch(
-    read: Callable[[], Snapshot], report: Callable[[Snapshot], None] | None, *, follows: bool
+    read: Callable[[], StatusSnapshot],
+    report: Callable[[StatusSnapshot], None] | None,
+    *,
+    follows: bool,
 ) -> Sequence[Row]:
     """Show runs until all have ended, or for ever.
 
@@ -82,7 +85,7 @@ def _plain(row: Row) -> str:
     return clean_line(f"{row.status:<11}{about}").rstrip()
 
 
-def _on_screen(read: Callable[[], Snapshot], *, follows: bool) -> Sequence[Row]:
+def _on_screen(read: Callable[[], StatusSnapshot], *, follows: bool) -> Sequence[Row]:
     page = AlternateScreen(sys.stdout)
     signal.signal(signal.SIGTERM, _exit)
     with page.shown():
@@ -101,7 +104,7 @@ def _on_screen(read: Callable[[], Snapshot], *, follows: bool) -> Sequence[Row]:
     return snapshot.rows
 
 
-def _fit(snapshot: Snapshot, columns: int, height: int) -> list[Line]:
+def _fit(snapshot: StatusSnapshot, columns: int, height: int) -> list[Line]:
     if snapshot.lines:
         return fit_lines((*snapshot.head, *snapshot.lines), columns=columns, height=height)
     above = [*snapshot.head, *(Line(text, status="failed") for text in snapshot.errors)]
