@@ -8,7 +8,6 @@ every stimulus for a run in every state, and a cell is the state of the run afte
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from supervisor.core import stimuli
 from supervisor.core.fleet import Fleet, Rules
@@ -16,7 +15,7 @@ from supervisor.core.lifecycle import TABLE
 from supervisor.core.pauses import Pauses
 from supervisor.core.policy.backoff import Backoff
 from supervisor.core.policy.liveness import HUNG_SCANS_COUNT, Ages
-from supervisor.core.step import step
+from supervisor.core.step import HANDLERS, step
 from supervisor.core.stimuli import Stimulus
 
 PAGE = Path(__file__).parent / "reference/lifecycle.md"
@@ -134,7 +133,7 @@ def matrix() -> str:
     states = [state.__name__.lower() for state in TABLE]
     assert [NEW, *states] == list(fleets)
     assert all(_state(fleets[name]) == name for name in states), "a state that is another"
-    assert {type(s) for event in EVENTS for s in event.happened} == set(get_args(Stimulus))
+    assert {type(s) for event in EVENTS for s in event.happened} == set(HANDLERS)
     lines = [f"| stimulus | {' | '.join(fleets)} |", "|---" * (len(fleets) + 1) + "|"]
     moving, quiet = set(), []
     for event in EVENTS:

@@ -1,33 +1,35 @@
-"""What the core asks the shell to do. The shell performs each and reports with stimuli."""
+"""What the core orders. The daemon performs each action and reports the outcome as stimuli."""
 
 from workers.records.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
-    """Take the owner lock and start a worker."""
+class RunAction:
+    """An action on one run."""
 
     run_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class StopWorker:
-    """Tell the worker to end the run with ``detail``."""
+class Launch(RunAction):
+    """Take the owner lock and start a worker."""
 
-    run_id: str
+
+@dataclass(frozen=True, slots=True)
+class StopWorker(RunAction):
+    """Ask the worker to end the run; ``detail`` is the status_detail of its verdict."""
+
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class KillLeftovers:
-    """Kill what is left of the run's processes, its worker included; one round."""
-
-    run_id: str
+class KillLeftovers(RunAction):
+    """Kill the run's remaining processes, its worker included, once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteVerdict:
-    """Take the owner lock, look again, append the verdict."""
+    """Take the owner lock, read the journal again, append the verdict unless it has one."""
 
     run_id: str
     status: str
@@ -37,30 +39,27 @@ class WriteVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class WriteManifest:
-    """Project the journal into the manifest; ``owed`` says why the task's state still lacks it."""
+class WriteManifest(RunAction):
+    """Project the journal into the manifest; ``owed``: why the task's state still lacks the run."""
 
-    run_id: str
     owed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """Write the terminal manifest and append the run to its task's history."""
-
-    run_id: str
+class Record(RunAction):
+    """Write the final manifest and append the run to its task's history."""
 
 
 @dataclass(frozen=True, slots=True)
 class WriteSnapshot:
-    """Try the task's lock once; where it is got, rewrite the task's state."""
+    """Try the task's lock once; if it is free, rewrite the task's state."""
 
     task_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReportOwed:
-    """The bounded attempts at the task's lock are used up: its snapshot is owed from now on."""
+    """All bounded attempts at the task's lock failed: its snapshot is owed from now on."""
 
     task_id: str
     attempts: int
@@ -68,10 +67,8 @@ class ReportOwed:
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseMarker:
-    """Remove the run's marker: history and state hold it."""
-
-    run_id: str
+class ReleaseMarker(RunAction):
+    """Remove the run's marker: history and state contain the run."""
 
 
 Action = (

@@ -1,9 +1,8 @@
 """The fleet: all runs that are not yet in history and state, as one value, and a draft of the next.
 
-Queued runs and active runs are kept apart, and the queued ones stand sorted in lanes, so that a
-turn costs what is alive and not what waits: the queue is copied by the turns that change it, and
-looked through by none. A ``Draft`` lives inside one ``step`` only; it exists so that a turn with
-many stimuli copies the fleet once.
+Queued and active runs are separate, and the queued ones are sorted in lanes, so the cost of a turn
+depends on the active runs: a turn copies the queue only if it changes it, and never scans it. A
+``Draft`` lives inside one ``step``, so that a turn with many stimuli copies the fleet once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,6 @@ from enum import StrEnum
 from typing import Any
 
 from supervisor.core.actions import Action
-from supervisor.core.lanes import CHILDREN, Lane, Place, lane_of
 from supervisor.core.lifecycle import (
     Ended,
     Judged,
@@ -23,13 +21,12 @@ from supervisor.core.lifecycle import (
     Running,
     Starting,
     State,
-    check,
-    next_story,
+    move_run,
 )
 from supervisor.core.pauses import Pauses
-from supervisor.core.policy.backoff import Backoff
+from supervisor.core.policy.backoff import Backoff, Jitter
 from supervisor.core.policy.liveness import Ages, Liveness
-from supervisor.core.queue import Queue
+from supervisor.core.queue import CHILDREN, Lane, Position, Queue, lane_of
 from workers.records.dataclass import dataclass
 
 
@@ -47,15 +44,17 @@ class Rules:
 
     Attributes:
         stop_margin_s: beyond ``grace_s``, how long a stopping worker may take to write its verdict
-            (it looks for what it killed for up to 10 s) before it is killed itself.
+            (it checks for leftovers for up to 10 s) before it is killed itself.
         remote_margin_s: the same for a worker on another host: both directions may be a minute late
             (NFS caches a directory for acdirmax, 60 s).
-        clear_within_s: how long killing may take before the verdict is written with what is left.
-        clear_first_s: between the first two rounds of it; then as long again as it has taken so
-            far, ``clear_every_s`` at most; ``leftovers_every_s`` once the verdict is written.
-        give_up_s: how long the killing goes on in all: what survives SIGKILL this long is left to
-            the kernel, which ends it as soon as it can (as ``containment.GIVE_UP_S``).
+        clear_within_s: how long killing may delay the verdict.
+        clear_first_s: from the first round of killing to the second; each further wait is as long
+            as the killing has taken so far, up to ``clear_every_s``.
+        leftovers_every_s: between rounds of killing once the verdict is written.
+        give_up_s: how long the killing goes on in total; the kernel ends what survives SIGKILL this
+            long as soon as it can (as ``containment.GIVE_UP_S``).
         owed_retry_s: between attempts at the lock of a task whose snapshot is owed.
+        record_retry_s: between attempts to write a verdict or a record.
     """
 
     lock: Backoff
@@ -74,19 +73,19 @@ class Rules:
     record_retry_s: float = 1.0
 
     def stopping_s(self, run: Run) -> float:
-        """How long a run may take to end once it was asked to."""
+        """How long a run may take to end after it was asked to."""
         return self.grace_s + (self.stop_margin_s if run.host is None else self.remote_margin_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What is due to one task's state.
+    """A task's state that has to be written.
 
     Attributes:
         due_mono_s: when to try next.
-        failures_count: tries that failed since the last success.
-        owed: the bounded tries are used up.
-        reason: why the last try failed.
+        failures_count: failed attempts since the last success.
+        owed: the bounded attempts are used up.
+        reason: why the last attempt failed.
     """
 
     due_mono_s: float
@@ -99,23 +98,23 @@ class Snapshot:
 class Fleet:
     """All runs known.
 
+    ``beats`` and ``manifests_due`` are not fields of Run, so that a heartbeat changes a number and
+    creates no Run (benches: "supervisor's CPU, 50 live" grows by a third otherwise).
+
     Attributes:
-        groups: the limit of each concurrency group; one that is not in it limits nothing.
+        groups: the limit of each concurrency group; a group that is missing has no limit.
         pauses: what the operator has paused.
+        only_waited_for: start only runs that a ``supervisor run`` waits for.
         queued: by run id.
-        lanes: the queued runs that could start now, but for room.
-        delayed: the queued runs that wait to be launched again, and until when.
-        dependents: the queued runs that wait for another one to succeed, by that one's run id.
+        lanes: the queued runs that need only a free slot to start.
+        delayed: the queued runs whose launch will be retried, and when.
+        dependents: the queued runs that wait for another run to succeed, by that run's id.
         accepted_count: how many runs were ever queued.
-        active: by run id, every other state.
-        busy: the active runs that do not just run and are on time: of the others nothing can fall
-            due but a manifest.
-        beats: by run id, when a heartbeat was last seen to move, on our monotonic clock. Apart from
-            the runs, as the next two are: so what is usual costs a number, and no new run.
-        due: by run id, from when on its manifest may be written for a beat alone.
-        tried: by run id, when that was last tried for a beat alone, or done for any reason.
-        snapshots: by task id, where the state on disk lacks a recorded run.
-        only_waited_for: serve only the runs that a ``supervisor run`` waits for.
+        active: by run id, the runs in every other state.
+        busy: the active runs that are not simply running and fresh; only these can fall due.
+        beats: by run id, when a heartbeat was last seen to move, on our monotonic clock.
+        manifests_due: by run id, from when on a heartbeat alone causes a manifest.
+        snapshots: by task id, if the state on disk lacks a recorded run.
     """
 
     max_runs: int
@@ -124,19 +123,18 @@ class Fleet:
     mode: Mode = Mode.SERVING
     only_waited_for: bool = False
     queued: Mapping[str, Run] = field(default_factory=dict)
-    lanes: Mapping[Lane, Sequence[Place]] = field(default_factory=dict)
+    lanes: Mapping[Lane, Sequence[Position]] = field(default_factory=dict)
     delayed: Mapping[str, float] = field(default_factory=dict)
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     accepted_count: int = 0
     active: Mapping[str, Run] = field(default_factory=dict)
     busy: Mapping[str, None] = field(default_factory=dict)
     beats: Mapping[str, float] = field(default_factory=dict)
-    due: Mapping[str, float] = field(default_factory=dict)
-    tried: Mapping[str, float] = field(default_factory=dict)
+    manifests_due: Mapping[str, float] = field(default_factory=dict)
     snapshots: Mapping[str, Snapshot] = field(default_factory=dict)
 
     def find(self, run_id: str) -> Run | None:
-        """The run, or None where the fleet does not hold it."""
+        """The run, or None if it is not in the fleet."""
         return self.active.get(run_id) or self.queued.get(run_id)
 
     def runs(self) -> Iterator[Run]:
@@ -145,19 +143,19 @@ class Fleet:
         yield from self.queued.values()
 
     def waits_for_disk_only(self) -> bool:
-        """Tell whether nothing runs: what is left wants writing, and was refused so far."""
+        """Whether no process of a run is alive and only records are left to write."""
         return all(
-            (isinstance(r.state, Recorded) or r.refused is not None) and not r.remains
-            for r in self.active.values()
+            (isinstance(run.state, Recorded) or run.refused is not None) and run.killing is None
+            for run in self.active.values()
         )
 
     def at_work(self) -> list[str]:
-        """The runs that have, or are about to have, a worker and no verdict yet."""
+        """The runs that have a worker, or are about to, and no verdict yet."""
         ended = (Judged, Ended, Recorded)
         return [r.run_id for r in self.active.values() if not isinstance(r.state, ended)]
 
     def unwritten(self) -> dict[str, str]:
-        """The runs whose result the disk refuses, and why."""
+        """The runs whose result the disk refuses, and the reason."""
         return {r.run_id: r.refused for r in self.active.values() if r.refused is not None}
 
     def limit_of(self, group: str | None) -> int:
@@ -165,47 +163,48 @@ class Fleet:
         return self.max_runs if group is None else self.groups.get(group, self.max_runs)
 
     def serves(self, lane: Lane) -> bool:
-        """Tell whether runs of a lane start at all in this mode, room and pauses aside."""
-        if lane.child or self.lends(lane.nested_in):
+        """Whether runs of a lane start in this mode, once there is room and no pause."""
+        if lane.child or self.lends_slot(lane.nested_in):
             return True
         if self.mode is not Mode.SERVING:
             return False
         return lane.waited_for or not self.only_waited_for
 
     def is_open(self, lane: Lane) -> bool:
-        """Tell whether runs of a lane may start now, room aside."""
-        within = lane.child or self.lends(lane.nested_in)
+        """Whether runs of a lane may start as soon as there is room."""
+        within = lane.child or self.lends_slot(lane.nested_in)
         return self.serves(lane) and (within or not self.pauses.is_paused(lane.group))
 
-    def lends(self, run_id: str | None) -> bool:
-        """Tell whether a run is at work and waits in its place for the runs nested in it."""
+    def lends_slot(self, run_id: str | None) -> bool:
+        """Whether a run has a worker that can wait for runs nested in it."""
         run = None if run_id is None else self.active.get(run_id)
         return run is not None and isinstance(run.state, Starting | Running)
 
     def has_more_to_start(self) -> bool:
-        """Tell whether queued runs are going to start by and by, those that are paused included.
+        """Whether queued runs will start sooner or later, paused ones included.
 
-        What follows another run does not count: that one does, as long as it is in the fleet.
+        Runs with open dependencies do not count: the dependency counts while it is in the fleet.
         """
         delayed = (lane_of(self.queued[run_id]) for run_id in self.delayed)
         return any(self.serves(lane) for lane in (*self.lanes, *delayed))
 
     def paused_count(self) -> int:
-        """How many queued runs would be served if nothing were paused."""
+        """How many queued runs only wait because of a pause."""
         return sum(
-            len(places)
-            for lane, places in self.lanes.items()
+            len(positions)
+            for lane, positions in self.lanes.items()
             if self.serves(lane) and not self.is_open(lane)
         )
 
 
 class Draft:
-    """The next fleet while it is being made, and the actions that lead there."""
+    """The next fleet while a step builds it, and the actions of that step."""
 
-    def __init__(self, fleet: Fleet, *, now_mono_s: float, rules: Rules) -> None:
+    def __init__(self, fleet: Fleet, *, now_mono_s: float, rules: Rules, jitter: Jitter) -> None:
         self._base = fleet
         self.now = now_mono_s
         self.rules = rules
+        self.jitter = jitter
         self.mode = fleet.mode
         self.max_runs = fleet.max_runs
         self.groups = fleet.groups
@@ -219,8 +218,7 @@ class Draft:
         self._own_active: dict[str, Run] | None = None
         self.busy = dict(fleet.busy)
         self.beats = dict(fleet.beats)
-        self.due = dict(fleet.due)
-        self.tried = dict(fleet.tried)
+        self.manifests_due = dict(fleet.manifests_due)
         self.snapshots = dict(fleet.snapshots)
         self.actions: list[Action] = []
 
@@ -229,36 +227,34 @@ class Draft:
         return self.active.get(run_id) or self.queued.get(run_id)
 
     def put(self, run: Run) -> Run:
-        """Keep a run under its id, on the side where its state belongs."""
+        """Store a run by its id, as queued or active according to its state."""
         if run.run_id in self.queued:
             self._own_queue().remove(run.run_id)
         if isinstance(run.state, Queued):
-            self._withdraw(run.run_id)
+            self._deactivate(run.run_id)
             self._own_queue().add(run)
             return run
-        self._own()[run.run_id] = run
-        self.due.setdefault(run.run_id, 0.0)
-        if type(run.state) is Running and run.liveness is Liveness.FRESH and not run.remains:
+        self._active_copy()[run.run_id] = run
+        if type(run.state) is Running and run.liveness is Liveness.FRESH and run.killing is None:
             self.busy.pop(run.run_id, None)
         else:
             self.busy[run.run_id] = None
         return run
 
-    def _withdraw(self, run_id: str) -> None:
-        """Let a run be active no more."""
+    def _deactivate(self, run_id: str) -> None:
         if run_id in self.active:
-            del self._own()[run_id]
-            for book in (self.busy, self.beats, self.due, self.tried):
-                book.pop(run_id, None)
+            del self._active_copy()[run_id]
+            for by_run in (self.busy, self.beats, self.manifests_due):
+                by_run.pop(run_id, None)
 
-    def _own(self) -> dict[str, Run]:
-        """The active runs, copied when the first of them changes."""
+    def _active_copy(self) -> dict[str, Run]:
+        """The active runs, copied at the first change."""
         if self._own_active is None:
             self.active = self._own_active = dict(self._base.active)
         return self._own_active
 
     def _own_queue(self) -> Queue:
-        """The queue, copied when it is first changed."""
+        """The queue, copied at the first change."""
         base = self._base
         if self._queue is None:
             self._queue = Queue(
@@ -269,41 +265,40 @@ class Draft:
         return self._queue
 
     def join(self, run: Run) -> Run:
-        """Put a run that is new at the end of the queue."""
+        """Append a new run to the queue."""
         self.accepted_count += 1
         return self.put(replace(run, number=self.accepted_count))
 
     def release_delayed(self) -> None:
-        """Let those whose wait is over stand in their lanes again."""
+        """Move the runs whose delay is over into their lanes."""
         for run_id in [name for name, until in self.delayed.items() if until <= self.now]:
             self._own_queue().release(run_id)
 
     def children_of(self, run_id: str) -> list[Run]:
-        """The runs that a run's stages asked for."""
+        """The runs that a run's stages requested."""
         waiting = [name for *_, name in self._lanes().get(CHILDREN, ())]
         queued = (self.queued[name] for name in (*waiting, *self.delayed))
         return [run for run in (*self.active.values(), *queued) if run.parent_run_id == run_id]
 
-    def _lanes(self) -> Mapping[Lane, Sequence[Place]]:
+    def _lanes(self) -> Mapping[Lane, Sequence[Position]]:
         return self._base.lanes if self._queue is None else self._queue.lanes
 
     def change(self, run: Run, **values: Any) -> Run:  # noqa: ANN401 - the fields of Run
-        """Change what is not the state."""
+        """Change fields, also of the state, but not which state it is."""
         return self.put(replace(run, **values))
 
     def move(self, run: Run, move: Move, state: State, **values: Any) -> Run:  # noqa: ANN401
-        """Change the state by a legal move; IllegalMoveError otherwise."""
-        check(run, move, state)
-        return self.put(replace(run, state=state, story=next_story(run, move), **values))
+        """Change the state by a legal move; raises IllegalMoveError otherwise."""
+        return self.put(move_run(run, move, state, **values))
 
     def drop(self, run: Run) -> None:
-        """Let a run leave the fleet."""
-        self._withdraw(run.run_id)
+        """Remove a run from the fleet."""
+        self._deactivate(run.run_id)
         if run.run_id in self.queued:
             self._own_queue().remove(run.run_id)
 
     def act(self, action: Action) -> None:
-        """Ask the shell for something."""
+        """Order an action."""
         self.actions.append(action)
 
     def finish(self) -> Fleet:
@@ -322,7 +317,6 @@ class Draft:
             active=self.active,
             busy=self.busy,
             beats=self.beats,
-            due=self.due,
-            tried=self.tried,
+            manifests_due=self.manifests_due,
             snapshots=self.snapshots,
         )

@@ -1,28 +1,29 @@
-"""The life of a run as the supervisor sees it: states that carry their facts, and one table.
+"""The life of a run: states that carry their facts, and one table of legal moves.
 
-Rule 1: everything that changes a run's state goes through ``move``. Rule 2: this module knows no
-file, no process and no clock. A move that the table does not hold raises, with the story that led
-to it, and nothing is half done.
+Rule 1: every change of a run's state goes through ``move_run``. Rule 2: this module knows no file,
+no process and no clock. A move that is not in the table raises with the run's moves so far, and
+nothing is half done.
 
 * queued: accepted, waiting for a slot.
-* starting: a worker was launched under the owner lock and has not yet said so in the journal.
+* starting: a worker was launched under the owner lock; its journal does not say so yet.
 * running: the worker's journal says that it started.
-* stopping: the worker was asked to end the run and is ending its stage.
-* clearing: no worker can finish the run; what is left of its processes is being killed.
-* judged: the supervisor has decided the verdict and has yet to write it to the journal.
-* ended: the verdict is in the journal; manifest and history follow.
-* recorded: manifest and history hold it; the snapshot of the task's state follows, then it leaves.
+* stopping: the worker was asked to end the run and is ending its stages.
+* clearing: no worker can finish the run; its remaining processes are being killed.
+* judged: the supervisor has decided the verdict and is writing it to the journal.
+* ended: the verdict is in the journal; manifest and history are being written.
+* recorded: manifest and history contain the run; the snapshot of the task's state follows.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from supervisor.core.policy.liveness import Liveness
 from supervisor.errors import IllegalMoveError
 from workers.records.dataclass import dataclass
 
-STORY_MOVES_COUNT: Final = 16  # enough for a whole life with retries of its launch
+MOVES_LIMIT: Final = 16  # a whole life with retried launches
 
 
 class Move(StrEnum):
@@ -40,7 +41,7 @@ class Move(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """Waiting for a slot; ``not_before_mono_s`` holds a retried launch back."""
+    """``not_before_mono_s`` delays a retried launch."""
 
     not_before_mono_s: float = 0.0
     launches_count: int = 0
@@ -48,7 +49,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starting:
-    """Launched, not yet heard of."""
+    """``launches_count`` includes this one."""
 
     since_mono_s: float
     launches_count: int
@@ -56,14 +57,14 @@ class Starting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """At work."""
+    """The worker runs stages."""
 
     since_mono_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopping:
-    """Asked to end; ``detail`` is the status_detail of its coming verdict."""
+    """``detail`` is the status_detail of the coming verdict."""
 
     since_mono_s: float
     detail: str
@@ -71,7 +72,7 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clearing:
-    """Being killed; ``status``, ``detail`` and ``reason`` are its coming verdict."""
+    """``status``, ``detail`` and ``reason`` are those of the coming verdict."""
 
     since_mono_s: float
     status: str
@@ -81,29 +82,45 @@ class Clearing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The supervisor's verdict, not yet on disk; ``leftover_pids`` survived the killing so far."""
+    """The supervisor's verdict, not on disk yet.
+
+    Attributes:
+        leftover_pids: processes that have survived the killing so far.
+        write_at_mono_s: when to write it, or to retry.
+        refused: why the last attempt to write it failed, None if none did.
+    """
 
     status: str
     detail: str
     reason: str
     leftover_pids: tuple[int, ...] = ()
+    write_at_mono_s: float = 0.0
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The verdict is on disk."""
+    """The verdict is on disk; manifest and history are written as a Judged verdict is."""
 
     status: str
     detail: str | None
+    write_at_mono_s: float = 0.0
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """In manifest and history; ``owed`` while its snapshot could not be written."""
+    """Manifest and history contain the run.
+
+    Attributes:
+        owed: the bounded attempts to write the task's snapshot failed.
+        settled: the snapshot is written; the run leaves when none of its processes is left.
+    """
 
     status: str
     detail: str | None
     owed: bool = False
+    settled: bool = False
 
 
 State = Queued | Starting | Running | Stopping | Clearing | Judged | Ended | Recorded
@@ -128,7 +145,20 @@ TABLE: Final[Mapping[type, Mapping[Move, type]]] = {
 
 LIVE: Final = (Starting, Running, Stopping, Clearing)
 WATCHED: Final = (Starting, Running, Stopping)
-"""A worker is at work, or is to be: how alive it looks is of interest."""
+"""A worker is alive or is being started: its heartbeat is judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Killing:
+    """Processes of a run may be alive and are being killed, also after its verdict.
+
+    Attributes:
+        next_mono_s: when to kill again.
+        give_up_mono_s: when to stop killing and let the run leave.
+    """
+
+    next_mono_s: float
+    give_up_mono_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,26 +166,19 @@ class Run:
     """One run of the fleet.
 
     Attributes:
-        parent_run_id: the run whose stage asked for it.
+        parent_run_id: the run whose stage requested it.
         priority: the higher starts first.
         group: the concurrency group that it counts against.
-        dependencies: the runs that must have succeeded before it starts, and have not yet.
-        number: its place in the order of acceptance.
-        host: the other host that its worker is on; None where it is on ours, or not known.
-        waited_for: somebody's ``supervisor run`` waits for it (or its parent's).
-        nested_in: the run in one of whose stages it was asked for; None for most runs.
-        on_loan: it runs in the place of the run that it is nested in.
-        age_from_mono_s: from when on its heartbeat is waited for, where it has not moved since
-            (Fleet.beats), on our monotonic clock.
-        liveness: the word that liveness.judge found.
-        hung_scans_count: looks in a row that found it hung.
-        retry_mono_s: when to write verdict or record (again).
-        refused: why the last try to write verdict or record failed, None where it did not.
-        remains: processes of it may still be alive and are being killed.
-        clear_mono_s: when to kill the next round of them.
-        give_up_mono_s: when to kill no more and let the run go.
-        settled: history and state hold it; it leaves when nothing of it remains.
-        story: the moves so far, newest last.
+        dependencies: the runs that have yet to succeed before it starts.
+        number: its position in the order of acceptance.
+        host: the other host that its worker is on; None for this host, or not known yet.
+        waited_for: a ``supervisor run`` waits for it or its parent.
+        nested_in: the run in one of whose stages it was submitted; None for most runs.
+        on_loan: it uses the slot of the run that it is nested in.
+        age_from_mono_s: the heartbeat's age counts from here until it moves (Fleet.beats).
+        hung_scans_count: scans in a row that judged it hung.
+        killing: None unless its remaining processes are being killed.
+        moves: the moves so far, newest last.
     """
 
     run_id: str
@@ -173,31 +196,31 @@ class Run:
     age_from_mono_s: float = 0.0
     liveness: Liveness = Liveness.FRESH
     hung_scans_count: int = 0
-    retry_mono_s: float = 0.0
-    refused: str | None = None
-    remains: bool = False
-    clear_mono_s: float = 0.0
-    give_up_mono_s: float = 0.0
-    settled: bool = False
-    story: tuple[str, ...] = ()
+    killing: Killing | None = None
+    moves: tuple[str, ...] = ()
 
     @property
     def needs_slot(self) -> bool:
-        """False for a sub-pipeline's run, which waits within its parent's slot."""
+        """False for a sub-pipeline's run, which runs within its parent's slot."""
         return self.parent_run_id is None
 
+    @property
+    def refused(self) -> str | None:
+        """Why the last attempt to write its verdict or record failed, None if none did."""
+        return self.state.refused if isinstance(self.state, Judged | Ended) else None
 
-def check(run: Run, move: Move, state: State) -> None:
-    """Raise IllegalMoveError unless ``move`` leads from the run's state to ``state``."""
+
+def move_run(run: Run, move: Move, state: State, **values: Any) -> Run:  # noqa: ANN401 - Run's fields
+    """The run after a move to ``state``, with other fields changed to ``values``.
+
+    Raises:
+        IllegalMoveError: the table does not allow this move.
+    """
     if TABLE[type(run.state)].get(move) is not type(state):
         raise IllegalMoveError(
             run_id=run.run_id,
             state=type(run.state).__name__.lower(),
             stimulus=str(move),
-            story=" > ".join(run.story),
+            story=" > ".join(run.moves),
         )
-
-
-def next_story(run: Run, move: Move) -> tuple[str, ...]:
-    """The run's story with one more move."""
-    return (*run.story, str(move))[-STORY_MOVES_COUNT:]
+    return replace(run, state=state, moves=(*run.moves, str(move))[-MOVES_LIMIT:], **values)

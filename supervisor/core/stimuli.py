@@ -1,4 +1,4 @@
-"""What the core is told. Each is a fact that the shell has seen, never a wish to change a state."""
+"""What the core learns. Each stimulus is a fact that the daemon observed, or a request."""
 
 from collections.abc import Mapping
 from dataclasses import field
@@ -7,14 +7,33 @@ from supervisor.core.pauses import Pauses
 from workers.records.dataclass import dataclass
 
 
+@dataclass(frozen=True, slots=True)
+class Stimulus:
+    """Any of those below."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStimulus(Stimulus):
+    """About one run."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStimulus(Stimulus):
+    """About one task's state."""
+
+    task_id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """A run is on disk and queued, new or found again after a restart.
+class Accepted(Stimulus):
+    """A run is on disk and queued, new or found after a restart.
 
     Attributes:
-        nested_in: the run in one of whose stages it was asked for.
+        nested_in: the run in one of whose stages it was submitted.
         dependencies: the runs that must succeed before it starts.
-        dependency_statuses: how those of them ended that have left the fleet.
+        dependency_statuses: the final statuses of those that have left the fleet.
     """
 
     run_id: str
@@ -29,89 +48,75 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
-    """A run was found with a living worker; ``started`` as its journal says."""
+class Adopted(Stimulus):
+    """A run was found with a living worker; ``started``: its journal says that it started."""
 
     about: Accepted
     started: bool
 
 
 @dataclass(frozen=True, slots=True)
-class LaunchFailed:
-    """No worker could be launched; ``transient`` where trying again may help."""
+class LaunchFailed(RunStimulus):
+    """No worker could be started; ``transient``: a retry may succeed."""
 
-    run_id: str
     reason: str
     transient: bool
 
 
 @dataclass(frozen=True, slots=True)
-class PlacementWithdrawn:
-    """An engine was to place the run; it will not now, and nothing of it has begun."""
-
-    run_id: str
+class PlacementWithdrawn(RunStimulus):
+    """The engine will not place the run, and nothing of it has begun."""
 
 
 @dataclass(frozen=True, slots=True)
-class CallerGone:
+class CallerGone(RunStimulus):
     """The process that was to host the run has ended, and nothing of the run has begun."""
 
-    run_id: str
-
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class Started(RunStimulus):
     """The journal says that the worker started."""
 
-    run_id: str
-
 
 @dataclass(frozen=True, slots=True)
-class WorkerOnHost:
-    """The run's worker is on another host, where we can look at nothing but what it writes."""
+class WorkerOnHost(RunStimulus):
+    """The run's worker is on another host, where only its files can be observed."""
 
-    run_id: str
     host: str
 
 
 @dataclass(frozen=True, slots=True)
-class JournalAdvanced:
+class JournalAdvanced(RunStimulus):
     """The journal has new facts, so the manifest is out of date."""
-
-    run_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class VerdictRead:
-    """The journal holds a verdict."""
+class VerdictRead(RunStimulus):
+    """The journal contains a verdict."""
 
-    run_id: str
     status: str
     detail: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerGone:
-    """The owner lock is free and the journal, read after that, holds no verdict."""
+class WorkerGone(RunStimulus):
+    """The owner lock is free, and the journal, read after that, contains no verdict."""
 
-    run_id: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class DirectoryGone:
-    """The run's directory is not there any more."""
-
-    run_id: str
+class DirectoryGone(RunStimulus):
+    """The run's directory was deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeartbeatsScanned:
-    """One look at all live runs.
+class HeartbeatsScanned(Stimulus):
+    """One scan of the live runs.
 
     Attributes:
-        moved: the runs whose heartbeat has moved since the last look.
-        still: the others.
+        moved: the runs whose heartbeat has moved since the last scan.
+        still: those whose heartbeat has not.
         stopped: those of ``still`` whose process is stopped (state T).
     """
 
@@ -121,137 +126,92 @@ class HeartbeatsScanned:
 
 
 @dataclass(frozen=True, slots=True)
-class Stalled:
-    """The supervisor itself did not run for a while: every age starts again."""
+class Stalled(Stimulus):
+    """The supervisor itself did not run for a while: the age of every heartbeat starts again."""
 
 
 @dataclass(frozen=True, slots=True)
-class LeftoversKilled:
-    """What is left of a run's processes after one round of killing."""
+class LeftoversKilled(RunStimulus):
+    """The processes of a run that are alive after one round of killing."""
 
-    run_id: str
     alive_pids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class KillingFailed:
-    """What is left of a run's processes cannot be looked for; ``reason`` says why."""
+class KillingFailed(RunStimulus):
+    """The run's remaining processes cannot be searched for."""
 
-    run_id: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class VerdictWriteFailed:
-    """The supervisor's verdict could not be written; ``reason`` says why."""
+class VerdictWriteFailed(RunStimulus):
+    """The supervisor could not write its verdict."""
 
-    run_id: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class ManifestWritten:
+class ManifestWritten(RunStimulus):
     """The manifest is on disk."""
 
-    run_id: str
+
+@dataclass(frozen=True, slots=True)
+class RunRecorded(RunStimulus):
+    """Manifest and history contain the run."""
 
 
 @dataclass(frozen=True, slots=True)
-class RunRecorded:
-    """Manifest and history hold the run."""
-
-    run_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RecordFailed:
+class RecordFailed(RunStimulus):
     """Manifest or history could not be written."""
 
-    run_id: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotWritten:
-    """The task's state is on disk and holds every recorded run of it."""
-
-    task_id: str
+class SnapshotWritten(TaskStimulus):
+    """The task's state is on disk and contains every recorded run of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotWriteFailed:
+class SnapshotWriteFailed(TaskStimulus):
     """The task's state could not be written: its lock is held, or the disk refused."""
 
-    task_id: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class StateStale:
-    """The task's state on disk is not what its history says: it was lost or edited."""
-
-    task_id: str
+class StateStale(TaskStimulus):
+    """The task's state on disk differs from its history: it was lost or edited."""
 
 
 @dataclass(frozen=True, slots=True)
-class CancelRequested:
-    """Somebody wants the run to end."""
+class CancelRequested(RunStimulus):
+    """The run shall end; ``detail`` is the status_detail of its verdict."""
 
-    run_id: str
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class DrainRequested:
-    """Start nothing that is queued."""
+class DrainRequested(Stimulus):
+    """Start no queued runs."""
 
 
 @dataclass(frozen=True, slots=True)
-class StopRequested:
-    """Cancel what runs, start nothing."""
+class StopRequested(Stimulus):
+    """Cancel running runs, start no queued ones."""
 
 
 @dataclass(frozen=True, slots=True)
-class LimitChanged:
-    """How many runs may be live at once, in all and of each group."""
+class LimitChanged(Stimulus):
+    """How many runs may be live at once, in total and per group."""
 
     max_runs: int
     groups: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class PausesChanged:
+class PausesChanged(Stimulus):
     """Something was paused or resumed, and it is on disk."""
 
     pauses: Pauses
-
-
-Stimulus = (
-    Accepted
-    | Adopted
-    | LaunchFailed
-    | PlacementWithdrawn
-    | CallerGone
-    | Started
-    | WorkerOnHost
-    | JournalAdvanced
-    | VerdictRead
-    | WorkerGone
-    | DirectoryGone
-    | HeartbeatsScanned
-    | Stalled
-    | LeftoversKilled
-    | KillingFailed
-    | VerdictWriteFailed
-    | ManifestWritten
-    | RunRecorded
-    | RecordFailed
-    | SnapshotWritten
-    | SnapshotWriteFailed
-    | StateStale
-    | CancelRequested
-    | DrainRequested
-    | StopRequested
-    | LimitChanged
-    | PausesChanged
-)

@@ -1,43 +1,27 @@
-"""What is due at this instant, and when to look again."""
+"""What is due at this instant, and the next instant at which something is."""
 
-from supervisor.core.actions import (
-    KillLeftovers,
-    Launch,
-    Record,
-    WriteManifest,
-    WriteSnapshot,
-    WriteVerdict,
-)
+from dataclasses import replace
+
+from supervisor.core.actions import KillLeftovers, Launch, Record, WriteSnapshot, WriteVerdict
 from supervisor.core.admission import admitted
 from supervisor.core.fleet import Draft, Fleet, Rules
-from supervisor.core.lifecycle import (
-    WATCHED,
-    Ended,
-    Judged,
-    Move,
-    Queued,
-    Run,
-    Starting,
-    Stopping,
-)
-from supervisor.core.snapshots import leave
+from supervisor.core.lifecycle import Ended, Judged, Move, Queued, Run, Starting, Stopping
+from supervisor.core.recording import drop_settled
 from supervisor.core.worker_events import lose
 
 
 def run(draft: Draft) -> None:
-    """Emit every action that is due; each is held back until its outcome is told."""
+    """Order every action that is due; each is ordered again only after its outcome or a wait."""
     draft.release_delayed()
     for run_id in list(draft.busy):
-        _one(draft, draft.active[run_id])  # as it is now: losing a parent moves its children
-    for run_id in [name for name, due in draft.due.items() if due <= draft.now]:
-        _renew(draft, draft.active[run_id])
-    for task_id, book in draft.snapshots.items():
-        if book.due_mono_s <= draft.now:
+        _run_timers(draft, draft.active[run_id])  # as it is now: a lost parent stops its children
+    for task_id, snapshot in draft.snapshots.items():
+        if snapshot.due_mono_s <= draft.now:
             draft.act(WriteSnapshot(task_id))
-    leave(draft)
+    drop_settled(draft)
 
 
-def _one(draft: Draft, item: Run) -> None:
+def _run_timers(draft: Draft, item: Run) -> None:
     rules, now = draft.rules, draft.now
     match item.state:
         case Stopping(since_mono_s=since, detail=detail) if now >= since + rules.stopping_s(item):
@@ -45,50 +29,39 @@ def _one(draft: Draft, item: Run) -> None:
             if item.host is not None:
                 reason = f"it was not seen to end in time on {item.host}"
             item = lose(draft, item, status="cancelled", detail=detail, reason=reason)
-        case Judged(status=status, detail=detail, reason=reason, leftover_pids=pids) if (
-            now >= item.retry_mono_s
-        ):
-            draft.act(
-                WriteVerdict(
-                    run_id=item.run_id,
-                    status=status,
-                    detail=detail,
-                    reason=reason,
-                    leftover_pids=pids,
-                )
-            )
-            item = draft.change(item, retry_mono_s=now + rules.record_retry_s)
-        case Ended() if now >= item.retry_mono_s:
-            draft.act(Record(item.run_id))
-            item = draft.change(item, retry_mono_s=now + rules.record_retry_s)
+        case (Judged() | Ended()) as state if now >= state.write_at_mono_s:
+            draft.act(_writing(item.run_id, state))
+            retry = replace(state, write_at_mono_s=now + rules.record_retry_s)
+            item = draft.change(item, state=retry)
         case _:
             pass
-    if item.remains and now >= item.clear_mono_s:
+    if item.killing is not None and now >= item.killing.next_mono_s:
         draft.act(KillLeftovers(item.run_id))
-        draft.change(item, clear_mono_s=now + rules.clear_every_s)
+        again = replace(item.killing, next_mono_s=now + rules.clear_every_s)
+        draft.change(item, killing=again)
 
 
-def _renew(draft: Draft, item: Run) -> None:
-    """Write a manifest for a beat alone, unless there was none since that was last tried.
-
-    So a disk that refuses is not asked at every turn.
-    """
-    has_beaten = draft.beats.get(item.run_id, 0.0) > draft.tried.get(item.run_id, 0.0)
-    if has_beaten and isinstance(item.state, WATCHED):
-        draft.act(WriteManifest(item.run_id))
-        draft.tried[item.run_id] = draft.now
+def _writing(run_id: str, state: Judged | Ended) -> WriteVerdict | Record:
+    if isinstance(state, Ended):
+        return Record(run_id)
+    return WriteVerdict(
+        run_id=run_id,
+        status=state.status,
+        detail=state.detail,
+        reason=state.reason,
+        leftover_pids=state.leftover_pids,
+    )
 
 
 def admit(fleet: Fleet, draft: Draft) -> None:
-    """Launch what the admission lets in."""
+    """Launch the runs that admission chooses."""
     for admission in admitted(fleet):
         item = admission.run
-        state = item.state
-        launches_count = state.launches_count + 1 if isinstance(state, Queued) else 1
+        launches_count = item.state.launches_count if isinstance(item.state, Queued) else 0
         draft.move(
             item,
             Move.LAUNCH,
-            Starting(since_mono_s=draft.now, launches_count=launches_count),
+            Starting(since_mono_s=draft.now, launches_count=launches_count + 1),
             age_from_mono_s=draft.now,
             on_loan=admission.on_loan,
         )
@@ -98,19 +71,18 @@ def admit(fleet: Fleet, draft: Draft) -> None:
 def next_due(fleet: Fleet, rules: Rules) -> float | None:
     """The next instant at which something falls due, on the monotonic clock; None for never.
 
-    A manifest for beats alone is none of it: it is written behind the look that saw a beat.
+    A manifest for heartbeats alone never does: the scan that reads the heartbeat causes it.
     """
-    found = [book.due_mono_s for book in fleet.snapshots.values()]
-    for run_id in fleet.busy:
-        item = fleet.active[run_id]
-        if item.remains:
-            found.append(item.clear_mono_s)
+    instants = [snapshot.due_mono_s for snapshot in fleet.snapshots.values()]
+    for item in (fleet.active[run_id] for run_id in fleet.busy):
+        if item.killing is not None:
+            instants.append(item.killing.next_mono_s)
         match item.state:
             case Stopping(since_mono_s=since):
-                found.append(since + rules.stopping_s(item))
-            case Judged() | Ended():
-                found.append(item.retry_mono_s)
+                instants.append(since + rules.stopping_s(item))
+            case Judged(write_at_mono_s=at) | Ended(write_at_mono_s=at):
+                instants.append(at)
             case _:
                 pass
-    found += fleet.delayed.values()
-    return min(found, default=None)
+    instants += fleet.delayed.values()
+    return min(instants, default=None)

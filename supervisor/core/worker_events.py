@@ -1,7 +1,7 @@
-"""What was seen of runs and their workers, and what it means for the run's state.
+"""What was observed of runs and their workers, and what it means for a run's state.
 
-A stimulus about a run that has left the fleet, or that tells what the state already knows, changes
-nothing: the shell may look twice.
+A stimulus about a run that has left the fleet, or that repeats what the state already says, changes
+nothing: the daemon may observe the same fact twice.
 """
 
 from dataclasses import replace
@@ -15,6 +15,7 @@ from supervisor.core.lifecycle import (
     Clearing,
     Ended,
     Judged,
+    Killing,
     Move,
     Queued,
     Recorded,
@@ -24,7 +25,6 @@ from supervisor.core.lifecycle import (
     Stopping,
 )
 from supervisor.core.operator_requests import stop
-from supervisor.core.policy.backoff import Jitter
 from supervisor.core.policy.liveness import HUNG_SCANS_COUNT, Liveness, judge
 
 
@@ -42,21 +42,21 @@ def _new_run(s: stimuli.Accepted, state: Queued | Starting | Running) -> Run:
     )
 
 
-def accepted(draft: Draft, s: stimuli.Accepted, _: Jitter) -> None:
-    """A run is queued, unless we hold it already."""
+def accepted(draft: Draft, s: stimuli.Accepted) -> None:
+    """Queue a run that is not in the fleet yet."""
     if draft.find(s.run_id) is None:
         run = _new_run(s, Queued())
         waited_for = run.waited_for or any(
-            follower.waited_for
+            dependent.waited_for
             for name in draft.dependents.get(run.run_id, ())
-            if (follower := draft.find(name)) is not None
+            if (dependent := draft.find(name)) is not None
         )
         run = draft.join(replace(run, waited_for=waited_for))
         dependencies.queued(draft, run, dict(s.dependency_statuses))
 
 
-def adopted(draft: Draft, s: stimuli.Adopted, _: Jitter) -> None:
-    """A run is taken over with its worker."""
+def adopted(draft: Draft, s: stimuli.Adopted) -> None:
+    """Continue a run whose worker an earlier supervisor started."""
     running = Running(since_mono_s=draft.now)
     starting = Starting(since_mono_s=draft.now, launches_count=1)
     run = _new_run(s.about, running if s.started else starting)
@@ -64,102 +64,97 @@ def adopted(draft: Draft, s: stimuli.Adopted, _: Jitter) -> None:
     draft.act(WriteManifest(run.run_id))
 
 
-def launch_failed(draft: Draft, s: stimuli.LaunchFailed, jitter: Jitter) -> None:
-    """Try again in a while, or give up."""
+def launch_failed(draft: Draft, s: stimuli.LaunchFailed) -> None:
+    """Retry after a wait, or give up."""
     run = draft.find(s.run_id)
     if run is None or not isinstance(run.state, Starting):
         return
-    wait_s = draft.rules.launch.wait_s(run.state.launches_count, jitter) if s.transient else None
+    count = run.state.launches_count
+    wait_s = draft.rules.launch.wait_s(count, draft.jitter) if s.transient else None
     if wait_s is None:
-        judged = Judged(status="failed", detail="spawn-failed", reason=s.reason)
-        draft.move(run, Move.JUDGE, judged)
+        _judge(draft, run, status="failed", detail="spawn-failed", reason=s.reason)
         return
-    again = Queued(not_before_mono_s=draft.now + wait_s, launches_count=run.state.launches_count)
-    draft.move(run, Move.RETRY_LAUNCH, again)
+    queued = Queued(not_before_mono_s=draft.now + wait_s, launches_count=count)
+    draft.move(run, Move.RETRY_LAUNCH, queued)
 
 
-def taken_back(draft: Draft, s: stimuli.PlacementWithdrawn, _: Jitter) -> None:
-    """Queue it again; the launch does not count."""
+def placement_withdrawn(draft: Draft, s: stimuli.PlacementWithdrawn) -> None:
+    """Queue the run again; the launch does not count."""
     run = draft.find(s.run_id)
     if run is not None and isinstance(run.state, Starting):
         draft.move(run, Move.RETRY_LAUNCH, Queued(launches_count=run.state.launches_count - 1))
 
 
-def caller_gone(draft: Draft, s: stimuli.CallerGone, _: Jitter) -> None:
-    """Nobody is left to host the run: it ends without having begun."""
+def caller_gone(draft: Draft, s: stimuli.CallerGone) -> None:
+    """No process can host the run: it ends without having begun."""
     run = draft.find(s.run_id)
     if run is None:
         return
-    match run.state:
-        case Queued() | Starting():
-            reason = "the 'supervisor run' that was to host it ended before the run began"
-            judged = Judged(status="cancelled", detail="caller-gone", reason=reason)
-            draft.move(run, Move.JUDGE, judged)
-        case _:
-            _gone(draft, run, "its caller is gone and had not begun it")
+    if isinstance(run.state, Queued | Starting):
+        reason = "the 'supervisor run' that was to host it ended before the run began"
+        _judge(draft, run, status="cancelled", detail="caller-gone", reason=reason)
+    else:
+        _lose_worker(draft, run, "its caller is gone and had not begun it")
 
 
-def started(draft: Draft, s: stimuli.Started, _: Jitter) -> None:
-    """The worker is at work."""
+def started(draft: Draft, s: stimuli.Started) -> None:
+    """The worker runs stages."""
     run = draft.find(s.run_id)
     if run is not None and isinstance(run.state, Starting):
         draft.move(run, Move.START, Running(since_mono_s=draft.now), age_from_mono_s=draft.now)
 
 
-def hosted(draft: Draft, s: stimuli.WorkerOnHost, _: Jitter) -> None:
-    """The worker is on another host: only its silence can tell that it is gone."""
+def worker_on_host(draft: Draft, s: stimuli.WorkerOnHost) -> None:
+    """The worker is on another host: only a missing heartbeat can show that it is gone."""
     run = draft.find(s.run_id)
     if run is not None and isinstance(run.state, LIVE) and run.host != s.host:
         draft.change(run, host=s.host)
 
 
-def moved(draft: Draft, s: stimuli.JournalAdvanced, _: Jitter) -> None:
+def journal_advanced(draft: Draft, s: stimuli.JournalAdvanced) -> None:
     """The manifest is out of date."""
     run = draft.find(s.run_id)
     if run is not None and isinstance(run.state, LIVE):
         draft.act(WriteManifest(s.run_id))
 
 
-def verdict_seen(draft: Draft, s: stimuli.VerdictRead, _: Jitter) -> None:
+def verdict_read(draft: Draft, s: stimuli.VerdictRead) -> None:
     """The first verdict ends the run; a later one changes nothing."""
     run = draft.find(s.run_id)
     if run is None or isinstance(run.state, Ended | Recorded):
         return
-    draft.move(
-        run, Move.END, Ended(status=s.status, detail=s.detail), retry_mono_s=0.0, refused=None
-    )
+    draft.move(run, Move.END, Ended(status=s.status, detail=s.detail))
     dependencies.ended(draft, run.run_id, s.status)
 
 
+def _judge(draft: Draft, run: Run, *, status: str, detail: str, reason: str) -> None:
+    draft.move(run, Move.JUDGE, Judged(status=status, detail=detail, reason=reason))
+
+
 def lose(draft: Draft, run: Run, *, status: str, detail: str, reason: str) -> Run:
-    """Give up on a worker: what is left of the run is killed, for ``give_up_s`` at most."""
-    clearing = Clearing(since_mono_s=draft.now, status=status, detail=detail, reason=reason)
+    """Give up on the worker of a WATCHED run, with ``status`` to ``reason`` as the coming verdict.
+
+    Its processes are killed for up to ``give_up_s``, and its child runs are stopped.
+    """
     lost = draft.move(
         run,
         Move.LOSE,
-        clearing,
-        remains=True,
-        clear_mono_s=draft.now,
-        give_up_mono_s=draft.now + draft.rules.give_up_s,
+        Clearing(since_mono_s=draft.now, status=status, detail=detail, reason=reason),
+        killing=Killing(next_mono_s=draft.now, give_up_mono_s=draft.now + draft.rules.give_up_s),
     )
-    _stop_children(draft, lost)
+    for child in draft.children_of(run.run_id):
+        stop(draft, child, "stopped")
     return lost
 
 
-def _stop_children(draft: Draft, run: Run) -> None:
-    """Nothing that a run asked for outlives it."""
-    for child in draft.children_of(run.run_id):
-        stop(draft, child, "stopped")
-
-
-def worker_gone(draft: Draft, s: stimuli.WorkerGone, _: Jitter) -> None:
-    """Nobody can finish the run: clear up, then judge."""
+def worker_gone(draft: Draft, s: stimuli.WorkerGone) -> None:
+    """No worker can finish the run: kill its leftovers, then judge."""
     run = draft.find(s.run_id)
     if run is not None:
-        _gone(draft, run, s.reason)
+        _lose_worker(draft, run, s.reason)
 
 
-def _gone(draft: Draft, run: Run, reason: str) -> None:
+def _lose_worker(draft: Draft, run: Run, reason: str) -> None:
     match run.state:
         case Stopping(detail=detail):
             lose(draft, run, status="cancelled", detail=detail, reason=reason)
@@ -169,30 +164,28 @@ def _gone(draft: Draft, run: Run, reason: str) -> None:
             return
 
 
-def directory_gone(draft: Draft, s: stimuli.DirectoryGone, _: Jitter) -> None:
-    """The records are gone: clear up, then judge."""
+def directory_gone(draft: Draft, s: stimuli.DirectoryGone) -> None:
+    """The run's records are gone: kill its leftovers, then judge."""
     run = draft.find(s.run_id)
     if run is None:
         return
     reason = "the run's directory was deleted while it ran"
-    match run.state:
-        case Starting() | Running() | Stopping():
-            lose(draft, run, status="failed", detail="run-dir-deleted", reason=reason)
-        case Queued():
-            judged = Judged(status="failed", detail="run-dir-deleted", reason=reason)
-            draft.move(run, Move.JUDGE, judged)
-        case _:
-            return
+    if isinstance(run.state, WATCHED):
+        lose(draft, run, status="failed", detail="run-dir-deleted", reason=reason)
+    elif isinstance(run.state, Queued):
+        _judge(draft, run, status="failed", detail="run-dir-deleted", reason=reason)
 
 
-def looked(draft: Draft, s: stimuli.HeartbeatsScanned, _: Jitter) -> None:
-    """Judge how alive workers look: a quiet run costs a comparison, a beat a number."""
+def heartbeats_scanned(draft: Draft, s: stimuli.HeartbeatsScanned) -> None:
+    """Judge the liveness of workers; write a manifest for a heartbeat if one is due."""
     fresh_from = draft.now - draft.rules.ages.late_after_s
     for run_id in s.moved:
         run = draft.active.get(run_id)
         if run is None or not isinstance(run.state, WATCHED):
             continue
         draft.beats[run_id] = draft.now
+        if draft.manifests_due.get(run_id, 0.0) <= draft.now:
+            draft.act(WriteManifest(run_id))
         if run.liveness is not Liveness.FRESH or run.hung_scans_count:
             draft.change(run, liveness=Liveness.FRESH, hung_scans_count=0)
     for run_id in s.still:
@@ -202,48 +195,47 @@ def looked(draft: Draft, s: stimuli.HeartbeatsScanned, _: Jitter) -> None:
         if draft.beats.get(run_id, run.age_from_mono_s) < fresh_from or (
             run.liveness is not Liveness.FRESH or run.hung_scans_count
         ):
-            _judge(draft, run, stopped=run_id in s.stopped)
+            _judge_liveness(draft, run, stopped=run_id in s.stopped)
 
 
-def _judge(draft: Draft, run: Run, *, stopped: bool) -> None:
-    """Find the word for a worker whose heartbeat did not move."""
+def _judge_liveness(draft: Draft, run: Run, *, stopped: bool) -> None:
+    """Judge a worker whose heartbeat did not move."""
     age_s = draft.now - max(run.age_from_mono_s, draft.beats.get(run.run_id, 0.0))
-    word = judge(age_s=age_s, stopped=stopped, ages=draft.rules.ages)
-    looks_count = run.hung_scans_count + 1 if word is Liveness.HUNG else 0
-    if word != run.liveness or looks_count != run.hung_scans_count:
-        run = draft.change(run, liveness=word, hung_scans_count=looks_count)
-    if looks_count < HUNG_SCANS_COUNT:
+    liveness = judge(age_s=age_s, stopped=stopped, ages=draft.rules.ages)
+    scans_count = run.hung_scans_count + 1 if liveness is Liveness.HUNG else 0
+    if liveness != run.liveness or scans_count != run.hung_scans_count:
+        run = draft.change(run, liveness=liveness, hung_scans_count=scans_count)
+    if scans_count < HUNG_SCANS_COUNT:
         return
     if run.host is None:
         reason = f"no heartbeat for {age_s:.0f} s although its process was not stopped"
         lose(draft, run, status="failed", detail="worker-hung", reason=reason)
         return
-    # It may be cut off, or gone with its host, or hang: who is not there cannot tell them apart.
-    _gone(draft, run, f"no heartbeat from host {run.host} for {age_s:.0f} s")
+    # The network may be down, the host may be gone, or the worker hangs: we cannot tell which.
+    _lose_worker(draft, run, f"no heartbeat from host {run.host} for {age_s:.0f} s")
 
 
-def stalled(draft: Draft, _s: stimuli.Stalled, _: Jitter) -> None:
-    """We slept: nobody else is late."""
+def stalled(draft: Draft, _s: stimuli.Stalled) -> None:
+    """The supervisor did not run: no worker is late."""
     for run in list(draft.active.values()):
         if isinstance(run.state, LIVE):
             draft.change(run, age_from_mono_s=draft.now, hung_scans_count=0)
 
 
-def cleared(draft: Draft, s: stimuli.LeftoversKilled, _: Jitter) -> None:
-    """Judge when nothing is left, or when the time for killing is up."""
+def leftovers_killed(draft: Draft, s: stimuli.LeftoversKilled) -> None:
+    """Judge when no process is left, or when killing may no longer delay the verdict."""
     run = draft.find(s.run_id)
     if run is None:
         return
     rules, state = draft.rules, run.state
     every_s = rules.leftovers_every_s
-    if isinstance(state, Clearing):  # what was killed is gone in a moment, or in a long while
+    if isinstance(state, Clearing):  # a killed process is gone at once, or after a long while
         taken_s = draft.now - state.since_mono_s
         every_s = min(rules.clear_every_s, max(rules.clear_first_s, taken_s))
-    goes_on = bool(s.alive_pids) and draft.now < run.give_up_mono_s
-    run = draft.change(run, remains=goes_on, clear_mono_s=draft.now + every_s)
+    run = _kill_again(draft, run, every_s, needed=bool(s.alive_pids))
     if not isinstance(state, Clearing):
         return
-    if s.alive_pids and draft.now - state.since_mono_s < draft.rules.clear_within_s:
+    if s.alive_pids and draft.now - state.since_mono_s < rules.clear_within_s:
         return
     judged = Judged(
         status=state.status,
@@ -254,15 +246,21 @@ def cleared(draft: Draft, s: stimuli.LeftoversKilled, _: Jitter) -> None:
     draft.move(run, Move.JUDGE, judged)
 
 
-def clear_failed(draft: Draft, s: stimuli.KillingFailed, _: Jitter) -> None:
-    """Look again in a while; judge without knowing what is left when the time for it is up."""
+def killing_failed(draft: Draft, s: stimuli.KillingFailed) -> None:
+    """Try again after a wait; when the time for it is up, judge without knowing what is left."""
     run = draft.find(s.run_id)
     if run is None:
         return
-    goes_on = draft.now < run.give_up_mono_s
-    run = draft.change(run, remains=goes_on, clear_mono_s=draft.now + draft.rules.leftovers_every_s)
-    if goes_on or not isinstance(run.state, Clearing):
-        return
-    reason = f"{run.state.reason}; its processes could not be looked for: {s.reason}"
-    judged = Judged(status=run.state.status, detail=run.state.detail, reason=reason)
-    draft.move(run, Move.JUDGE, judged)
+    run = _kill_again(draft, run, draft.rules.leftovers_every_s, needed=True)
+    if run.killing is None and isinstance(run.state, Clearing):
+        reason = f"{run.state.reason}; its processes could not be searched for: {s.reason}"
+        _judge(draft, run, status=run.state.status, detail=run.state.detail, reason=reason)
+
+
+def _kill_again(draft: Draft, run: Run, every_s: float, *, needed: bool) -> Run:
+    """Plan the next round of killing unless none is needed or the time for it is up."""
+    killing = run.killing
+    if killing is not None:
+        goes_on = needed and draft.now < killing.give_up_mono_s
+        killing = replace(killing, next_mono_s=draft.now + every_s) if goes_on else None
+    return draft.change(run, killing=killing)

@@ -15,8 +15,7 @@ from supervisor.core.lifecycle import (
     Starting,
     State,
     Stopping,
-    check,
-    next_story,
+    move_run,
 )
 from supervisor.errors import IllegalMoveError
 
@@ -39,25 +38,24 @@ def test_every_state_has_a_row() -> None:
 @pytest.mark.parametrize(
     ("before", "move", "after"), list(itertools.product(EXAMPLES, Move, EXAMPLES))
 )
-def test_a_move_is_legal_exactly_where_the_table_says_so(
-    before: State, move: Move, after: State
-) -> None:
-    run = Run(run_id="r", task_id="t", state=before, story=("accept",))
+def test_only_moves_of_the_table_are_legal(before: State, move: Move, after: State) -> None:
+    run = Run(run_id="r", task_id="t", state=before, moves=("accept",))
     if TABLE[type(before)].get(move) is type(after):
-        check(run, move, after)
+        moved = move_run(run, move, after)
+        assert (moved.state, moved.moves) == (after, ("accept", str(move)))
         return
     with pytest.raises(IllegalMoveError) as caught:
-        check(run, move, after)
+        move_run(run, move, after)
     assert "accept" in str(caught.value)
 
 
-def test_every_state_is_reached_and_every_state_but_the_last_is_left() -> None:
+def test_every_state_can_be_reached_and_all_but_the_last_can_be_left() -> None:
     reached = {after for row in TABLE.values() for after in row.values()} | {Queued}
     assert reached == set(TABLE)
     assert [state for state, row in TABLE.items() if not row] == [Recorded]
 
 
-def test_a_story_is_bounded() -> None:
-    run = Run(run_id="r", task_id="t", state=Queued(), story=("x",) * 100)
-    assert len(next_story(run, Move.LAUNCH)) == 16
-    assert next_story(run, Move.LAUNCH)[-1] == "launch"
+def test_a_run_remembers_its_last_16_moves() -> None:
+    run = Run(run_id="r", task_id="t", state=Queued(), moves=("x",) * 100)
+    moved = move_run(run, Move.LAUNCH, Starting(since_mono_s=0.0, launches_count=1))
+    assert moved.moves == ("x",) * 15 + ("launch",)

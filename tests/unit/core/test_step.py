@@ -165,7 +165,7 @@ def test_processes_that_cannot_be_looked_for_do_not_hold_the_verdict_back() -> N
         assert world.feed(after_s=0.5) == (actions.KillLeftovers("a"),)
     wanted = world.feed(stimuli.KillingFailed("a", "EMFILE"), after_s=0.5)
     (verdict,) = (w for w in wanted if isinstance(w, actions.WriteVerdict))
-    assert verdict.reason == "gone; its processes could not be looked for: EMFILE"
+    assert verdict.reason == "gone; its processes could not be searched for: EMFILE"
     world.feed(stimuli.VerdictRead("a", "failed", "worker-lost"), stimuli.RunRecorded("a"))
     assert actions.ReleaseMarker("a") in world.feed(stimuli.SnapshotWritten("t"))
 
