@@ -146,7 +146,7 @@ def test_verb_below_a_foreign_configuration(name: str, place: Path) -> None:
 @pytest.mark.parametrize("name", [name for name, verb in CALLS.items() if not verb.rootless])
 def test_verb_in_a_named_foreign_root(name: str, root: Root) -> None:
     root.configure('[pipelines.none]\nstages = [{ id = "s", command = "true" }]\n')
-    assert root.call("run", "none").code == 0
+    assert root.call("start", "--once", "none").code == 0
     for path in (root.path, *root.path.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
     before = files(root.path)
@@ -188,7 +188,7 @@ def test_every_file_that_names_commands_is_checked(root: Root, file: str) -> Non
 @pytest.mark.skipif(not IS_ROOT, reason="needs root")
 def test_sudo_reads_the_root_of_its_caller_and_does_not_write_there(root: Root) -> None:
     root.configure('[pipelines.p]\nstages = [{ id = "s", command = "true" }]\n')
-    assert root.call("run", "p").code == 0
+    assert root.call("start", "--once", "p").code == 0
     for path in (root.path, *root.path.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
     by_sudo = {"SUDO_UID": str(NOBODY)}

@@ -132,7 +132,8 @@ def test_another_file_system_mounted_at_a_task_is_used_like_any_other(root: Root
 @pytest.mark.fault("F13")
 @pytest.mark.parametrize("closed", [".runs/.supervisor", ".runs/default/cli", "out"])
 def test_what_may_not_be_read_is_reported_and_not_taken_for_empty(root: Root, closed: str) -> None:
-    root.call("run", "--", "true")
+    root.call("submit", "--", "true")
+    assert root.call("start", "--once").code == 0
     (root.path / closed).chmod(0)
     codes = {
         words[0]: root.call(*words, under=WEAK).code

@@ -123,11 +123,14 @@ def test_a_second_start_on_the_same_root_exits_75_and_names_the_first(root: Root
 
 
 def test_a_term_drains_and_what_is_queued_stays_queued(root: Root) -> None:
-    root.configure(PIPELINES.replace("sleep 30", "sleep 1"))
+    root.configure(PIPELINES.replace("sleep 30", "while ! test -e go; do sleep 0.05; done"))
     root.write("batch.toml", '[[runs]]\npipeline = "slow"\ncount = 3\n')
     process = root.popen("start", "--once", "--batch", "batch.toml", "--max-runs", "1")
     wait_until(lambda: root.stages(), "a stage runs")
     process.send_signal(signal.SIGTERM)
+    status = root.path / ".runs/.supervisor/status.json"
+    wait_until(lambda: json.loads(status.read_text())["mode"] == "draining", "it drains")
+    root.write("go", "")
     done = root.finish(process)
     assert done.code == 143
     assert "2 runs left queued" in done.err
