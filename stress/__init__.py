@@ -1,1 +1,1 @@
-"""A black box around the command line: it breaks things and reads what the records say."""
+"""A black-box test of the command line: it breaks things and checks the records."""

@@ -1,6 +1,6 @@
-"""``python -m stress``: many runs at once, meddled with, and the guardrails beside their limits.
+"""``python -m stress``: many runs at once, under interference, checked against the guardrails.
 
-Exit code 0 only where nothing is breached, 1 otherwise, 2 for usage.
+Exit code 0 if nothing is breached, 1 otherwise, 2 for usage.
 """
 
 import argparse
@@ -35,7 +35,7 @@ DEFAULT: Final = "zygote"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of all rounds; ``duration_s`` is that of the rounds, without the judging."""
+    """The result of all rounds; ``duration_s`` excludes the checks."""
 
     judgement: Judgement
     rounds_count: int
@@ -52,17 +52,17 @@ def stress(
     launcher: str,
     cluster: Cluster | None = None,
 ) -> Result:
-    """Run rounds in one root, so that its history accumulates; the first breach ends it.
+    """Run rounds in one root, so that its history accumulates, up to the first breach.
 
     Args:
-        plan: what each round asks.
-        directory: an existing empty directory; the root is made in it, as ``root``.
-        rounds_count: at most so many.
+        plan: the runs of each round.
+        directory: an existing empty directory, in which the root is created as ``root``.
+        rounds_count: the maximum number of rounds.
         beat_s: the heartbeat's interval in seconds.
         deadline_s: for each round, in seconds.
-        launcher: what starts workers, as the setting has it.
-        cluster: a Dask cluster that places the runs, two of whose processes are killed in each
-            round; None where workers are started as always.
+        launcher: a value of the setting ``launcher``.
+        cluster: a Dask cluster that places the runs; two of its processes are killed in each
+            round. None without Dask.
     """
     layout = Layout(os.path.join(os.path.realpath(directory), "root"))
     os.makedirs(layout.root)
@@ -91,20 +91,25 @@ def stress(
             return Result(judgement, len(outsides), duration_s)
 
 
-def _arguments(words: list[str] | None) -> argparse.Namespace:
+def _parse_arguments(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m stress", description="Stress the supervisor and hold it to its guardrails."
+        prog="python -m stress", description="Stress the supervisor and check its guardrails."
     )
     add = parser.add_argument
     add("--runs", type=int, default=50, metavar="N", help="runs at once (default: 50)")
     add("--rounds", type=int, default=1, metavar="N", help="rounds in one root (default: 1)")
-    add("--scenario", choices=SCENARIOS, default="standard", help="what runs (default: standard)")
-    add("--seed", type=int, metavar="S", help="repeat what was left to chance")
-    add("--beat", type=float, default=0.5, metavar="S", help="heartbeat in seconds (default: 0.5)")
-    add("--deadline", type=float, metavar="S", help="for a round (default: 60 s and 2 s per run)")
-    add("--launcher", choices=LAUNCHERS, default=DEFAULT, help="what starts workers")
-    add("--chaos", action="store_true", help="break everything at random, and hold the invariants")
-    add("--seconds", type=float, default=10.0, metavar="S", help="of chaos (default: 10)")
+    add(
+        "--scenario",
+        choices=SCENARIOS,
+        default="standard",
+        help="stages (default: standard)",
+    )
+    add("--seed", type=int, metavar="S", help="repeat the random choices of an earlier run")
+    add("--beat", type=float, default=0.5, metavar="S", help="heartbeat interval (default: 0.5)")
+    add("--deadline", type=float, metavar="S", help="per round (default: 60 + 2 per run)")
+    add("--launcher", choices=LAUNCHERS, default=DEFAULT, help="how workers start")
+    add("--chaos", action="store_true", help="break things at random, check the invariants")
+    add("--seconds", type=float, default=10.0, metavar="S", help="duration of chaos (default: 10)")
     add("--json", action="store_true", help="print one object and nothing else")
     add("--keep", action="store_true", help="keep the root and print its path")
     given = parser.parse_args(words)
@@ -121,8 +126,8 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run it; returns the exit code."""
-    given = _arguments(words)
+    """Run the suite and return the exit code."""
+    given = _parse_arguments(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and clean up
     if given.chaos:
         return _chaos(given)

@@ -1,4 +1,4 @@
-"""A Dask scheduler and its workers, as processes of their own on loopback."""
+"""A Dask scheduler and its workers, as separate processes on loopback."""
 
 import json
 import os
@@ -14,12 +14,12 @@ from typing import Final
 
 START_S: Final = 60.0  # sized for two busy cores; it takes a second
 ENVIRON: Final = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
-_THREADS: Final = "100"  # they only wait, and sub-pipelines take one each beside the slots
+_THREADS: Final = "100"  # threads only wait; each sub-pipeline takes one in addition to the slots
 
 
 @dataclass
 class Cluster:
-    """A scheduler and workers; ``place`` holds their files and words."""
+    """A scheduler and workers; ``place`` holds their files and output."""
 
     place: Path
     port: int = 0
@@ -28,7 +28,7 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """The scheduler's."""
+        """The address of the scheduler."""
         return f"tcp://127.0.0.1:{self.port}"
 
     def _start(self, module: str, *words: str) -> "subprocess.Popen[bytes]":
@@ -45,7 +45,7 @@ class Cluster:
             )
 
     def start_scheduler(self) -> None:
-        """Start one, at the port of the last one."""
+        """Start a scheduler, at the port of the previous one."""
         file = self.place / "scheduler.json"
         file.unlink(missing_ok=True)
         words = ("--host", "127.0.0.1", "--port", str(self.port), "--scheduler-file", str(file))
@@ -53,12 +53,12 @@ class Cluster:
         until = time.monotonic() + START_S
         while not (file.exists() and file.read_text()):
             if time.monotonic() > until or self.scheduler.poll() is not None:
-                raise TimeoutError(f"no Dask scheduler came up; its words are in {self.place}")
+                raise TimeoutError(f"Dask scheduler did not start; output in {self.place}")
             time.sleep(0.01)
         self.port = int(json.loads(file.read_text())["address"].rpartition(":")[2])
 
     def start_worker(self, slots: int) -> "subprocess.Popen[bytes]":
-        """Start a worker and its nanny, which offer slots."""
+        """Start a worker with its nanny and a number of slots."""
         words = ("--nthreads", _THREADS, "--resources", f"slot={slots}", "--death-timeout", "60")
         place = ("--local-directory", str(self.place), "--host", "127.0.0.1")
         worker = self._start("dask_worker", self.address, *words, *place)
@@ -66,17 +66,17 @@ class Cluster:
         return worker
 
     def kill(self, process: "subprocess.Popen[bytes] | None") -> None:
-        """Kill a scheduler, or a worker with its nanny; not what runs of ours it has started."""
+        """Kill a scheduler, or a worker with its nanny, but not our runs that it has started."""
         if process is not None:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
     def close(self) -> None:
-        """Kill all of it, and what it has started."""
+        """Kill the cluster and every process that it has started."""
         for process in (*self.workers, self.scheduler):
             self.kill(process)
-        for pid in self._left():  # nannies start their workers in sessions of their own
+        for pid in self._left():  # nannies start their workers in separate sessions
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -91,7 +91,7 @@ class Cluster:
 
 @contextmanager
 def cluster_in(place: Path, *slots: int) -> Iterator[Cluster]:
-    """A scheduler, and a worker for each number of slots."""
+    """A scheduler, and one worker per given number of slots."""
     place.mkdir(parents=True, exist_ok=True)
     cluster = Cluster(place)
     try:

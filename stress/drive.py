@@ -1,4 +1,4 @@
-"""Runs one round: starts the supervisor, meddles while it works, waits for it with a deadline."""
+"""Run one round: start the supervisor, interfere with it, wait for it with a deadline."""
 
 import json
 import os
@@ -10,15 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from stress.meddle import Gate, Hog, Missed
+from stress.interference import Gate, LockHolder, NotReached
 from stress.outside import Outside, processes_of, slowest_last_manifest_s, tracebacks_in
 from stress.scenario import BATCH, TASK, Plan
 from workers.records.identity import send_signal
 from workers.records.layout import Layout
 from workers.records.proc import proc_stat
 
-KEEPERS_S: Final = 5.0  # it only tells that its worker has ended, and ends
-_LOOK_EVERY_S: Final = 0.02
+KEEPERS_S: Final = 5.0  # a keeper records the end of its worker and exits
+_POLL_EVERY_S: Final = 0.02
 
 
 @dataclass(slots=True)
@@ -26,12 +26,12 @@ class Round:
     """One round.
 
     Args:
-        plan: what to do.
+        plan: the runs and the interference.
         layout: the root, configured.
-        side: a directory beside the root for the supervisor's own output.
+        side: a directory next to the root for the supervisor's own output.
         deadline_s: for the whole round, in seconds.
-        trouble: called once all gated stages wait; breaks what is beside the supervisor, which is
-            killed and started again behind it.
+        trouble: called once all gated stages wait, to break other processes; afterwards the
+            supervisor is killed and started again.
     """
 
     plan: Plan
@@ -41,25 +41,25 @@ class Round:
     trouble: Callable[[], None] | None = None
     _until: float = 0.0
     _gate: Gate | None = None
-    _hog: Hog | None = None
+    _holder: LockHolder | None = None
     _supervisor: "subprocess.Popen[bytes] | None" = None
     _problems: list[str] = field(default_factory=list)
 
     def run(self) -> Outside:
-        """Run it; everything that was started is gone when this returns or raises."""
+        """Run the round; no process of it is left when this returns or raises."""
         self._until = time.monotonic() + self.deadline_s
         try:
             self._prepare()
             owed_before, lines_before = self._logged("snapshot_owed"), self._history_count()
             self._supervisor = self._start()
             try:
-                self._meddle(owed_before, lines_before)
-            except Missed as missed:
+                self._interfere(owed_before, lines_before)
+            except NotReached as missed:
                 self._problems.append(str(missed))
             self._release()
             code = self._await_supervisor()
             if self.trouble is not None and code == 0:
-                code = self.plan.exit_code  # the one that was killed may have seen what failed
+                code = self.plan.exit_code  # the killed supervisor may have seen the failure
             left = self._left_alive()
             said = [os.path.join(self.side, "stderr"), self.layout.control + "/workers.log"]
             return Outside(
@@ -98,7 +98,7 @@ class Round:
                 stderr=err,
             )
 
-    def _meddle(self, owed_before: int, lines_before: int) -> None:
+    def _interfere(self, owed_before: int, lines_before: int) -> None:
         plan = self.plan
         if self.trouble is not None:
             self._await(self._all_wait, "all gated stages wait")
@@ -107,16 +107,16 @@ class Round:
                 self._supervisor.kill()
                 self._supervisor.wait()
             self._supervisor = self._start()
-        if plan.hogged:
+        if plan.lock_held:
             self._await(lambda: self._history_count() > lines_before, "a first run ends")
-            self._hog = Hog(self.layout.state_lock(TASK))
-            if not self._hog.holds(self._left_s()):
-                raise Missed("the hog did not get the task's lock")
+            self._holder = LockHolder(self.layout.state_lock(TASK))
+            if not self._holder.holds(self._left_s()):
+                raise NotReached("the lock holder did not get the task's lock")
         gate = self._gate
         if gate is not None:
             self._await(self._all_wait, "all gated stages wait")
             gate.open()
-        if plan.hogged:
+        if plan.lock_held:
             self._await(
                 lambda: self._logged("snapshot_owed") > owed_before, "a snapshot becomes owed"
             )
@@ -126,29 +126,29 @@ class Round:
         return self._gate is None or self._gate.waiting_count() >= self.plan.gated_count
 
     def _await(self, true: Callable[[], bool], what: str) -> None:
-        """Wait until something is so; Missed where the supervisor leaves or time ends before."""
+        """Wait for a condition; NotReached if the supervisor exits or the deadline passes."""
         while not true():
             if self._supervisor is None or self._supervisor.poll() is not None:
                 if true():
                     return
-                raise Missed(f"the supervisor left before {what}")
+                raise NotReached(f"the supervisor exited before {what}")
             if time.monotonic() >= self._until:
-                raise Missed(f"not within {self.deadline_s:g} s: {what}")
-            time.sleep(_LOOK_EVERY_S)
+                raise NotReached(f"not within {self.deadline_s:g} s: {what}")
+            time.sleep(_POLL_EVERY_S)
 
     def _left_alive(self) -> list[int]:
-        """What outlives the supervisor; a keeper that an engine started may just be ending."""
+        """Processes that outlive the supervisor; keepers started by an engine get a few seconds."""
         until = time.monotonic() + (0.0 if self.trouble is None else KEEPERS_S)
         while (left := processes_of(self.layout.root)) and time.monotonic() < until:
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_EVERY_S)
         return left
 
     def _release(self) -> None:
-        """Let go of gate and lock; the hog ends with its stdin."""
+        """Open the gate and release the lock."""
         if self._gate is not None:
             self._gate.open()
-        if self._hog is not None:
-            self._hog.release()
+        if self._holder is not None:
+            self._holder.release()
 
     def _left_s(self) -> float:
         return max(1.0, self._until - time.monotonic())
@@ -159,7 +159,7 @@ class Round:
         try:
             return self._supervisor.wait(self._left_s())
         except subprocess.TimeoutExpired:
-            self._problems.append(f"the supervisor did not leave within {self.deadline_s:g} s")
+            self._problems.append(f"the supervisor did not exit within {self.deadline_s:g} s")
             return None
 
     def _end_everything(self) -> None:
@@ -167,13 +167,13 @@ class Round:
         if self._supervisor is not None and self._supervisor.poll() is None:
             self._supervisor.kill()
             self._supervisor.wait()
-        until = time.monotonic() + 10.0  # a killed process is gone at once, or never
+        until = time.monotonic() + 10.0  # a killed process ends at once, or never
         while (left := processes_of(self.layout.root)) and time.monotonic() < until:
             for pid in left:
                 stat = proc_stat(pid)
                 if stat is not None:
                     send_signal(pid, stat.start_ticks, signal.SIGKILL)
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_EVERY_S)
 
     def _history_count(self) -> int:
         try:

@@ -1,6 +1,6 @@
-"""Reads everything under a root once, and survives whatever stands there.
+"""Read everything under a root once, whatever it contains.
 
-It parses on its own and not with the project's readers, so that a reader's bug is no alibi.
+This module has its own parsers, so that a bug in the project's readers cannot hide a fault.
 """
 
 import json
@@ -32,13 +32,13 @@ class RunEvidence:
 
     @property
     def verdicts(self) -> list[Record]:
-        """Every verdict of the journal; there must be one."""
+        """All verdicts of the journal; there must be exactly one."""
         return [fact for fact in self.journal if fact.get("event") == "verdict"]
 
 
 @dataclass(slots=True)
 class Evidence:
-    """All records of one task, and what lies about; paths are relative to the root."""
+    """All records of one task, and unexpected files; paths are relative to the root."""
 
     layout: Layout
     runs: dict[str, RunEvidence] = field(default_factory=dict)
@@ -53,11 +53,11 @@ class Evidence:
 
     @property
     def markers(self) -> list[str]:
-        """The markers that were left."""
+        """The remaining markers."""
         return [path for path in self.unfinished if os.path.dirname(path).endswith("accepted")]
 
     def logged(self, word: str) -> list[Record]:
-        """The lines of the supervisor's log with this word."""
+        """The lines of the supervisor's log with this event."""
         return [line for line in self.log if line.get("event") == word]
 
 
@@ -96,7 +96,7 @@ def gather(layout: Layout, task_id: str) -> Evidence:
 
 
 def _walk(found: Evidence) -> Iterator[str]:
-    """Every file of a record's kind; notes temporary files and modes on the way."""
+    """All files that may be records; notes temporary files and wrong modes."""
     for top in (found.layout.runs, found.layout.out):
         for directory, _, names in os.walk(top):
             paths = [os.path.join(directory, name) for name in names]
@@ -121,7 +121,7 @@ def _lines(path: str) -> list[bytes]:
 
 
 def _parse(found: Evidence, path: str, texts: list[bytes]) -> list[Record]:
-    """The objects of a file; a text that is none, or lacks its newline, is noted."""
+    """The objects of a file; notes texts that are no object or lack a newline."""
     records = []
     for text in texts:
         try:
@@ -162,7 +162,7 @@ def _run(layout: Layout, task_id: str, run_id: str, parsed: dict[str, list[Recor
 
 
 def _stream_sizes(directory: str) -> list[int]:
-    """The bytes of each stream; the logs of earlier tries count with that of the last."""
+    """The bytes of each stream, including the logs of earlier tries."""
     sizes: Counter[str] = Counter()
     for path in _files(directory):
         stem, _, ending = path.partition(".try-")

@@ -1,4 +1,4 @@
-"""What must hold whenever nothing runs, besides guardrails; each says what speaks against it."""
+"""Invariants of a root at rest, apart from guardrails; each check yields its problems."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ _FINAL: Final = ("succeeded", "failed", "cancelled")
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """One invariant; it holds where there is no problem."""
+    """One invariant; it holds if there is no problem."""
 
     name: str
     problems: tuple[str, ...]
@@ -29,28 +29,28 @@ def check_all(
     """Check every invariant.
 
     Args:
-        plan: what each round asked.
+        plan: the runs of each round.
         evidence: the records after the last round.
-        outsides: every round seen from outside.
-        lease_free: nobody holds the root's lease.
+        outsides: every round, observed from outside.
+        lease_free: no process holds the root's lease.
     """
     rounds_count = len(outsides)
     checks = {
-        "the supervisor leaves with the expected exit code": _exits(plan, outsides),
-        "what was waited for came, and nobody left a traceback": (
+        "the supervisor exits with the expected code": _exits(plan, outsides),
+        "all expected events came, and no traceback was printed": (
             p for o in outsides for p in o.problems
         ),
-        "every run asked for is there, and no other": _runs(plan, evidence, rounds_count),
+        "every requested run exists, and no other": _runs(plan, evidence, rounds_count),
         "every manifest is terminal and says what the journal says": _manifests(evidence),
         "every journal is in order and has one verdict": _journals(evidence),
         "no worker's heartbeat was silent past the stale limit": _silences(evidence),
         "the history has one line per run": history_problems(evidence),
-        "the state is the history's end": state_problems(evidence),
-        "the metrics are the history's sums": _metrics(evidence),
+        "the state is the end of the history": state_problems(evidence),
+        "the metrics are the sums of the history": _metrics(evidence),
         "every run ended as designed": _outcomes(plan, evidence),
-        "nothing is left over": _left_over(evidence, lease_free=lease_free),
-        "nobody else can read the records": iter(evidence.wrong_mode),
-        "a snapshot becomes owed where the lock is held, and only there": _owed(
+        "there are no leftovers": _left_over(evidence, lease_free=lease_free),
+        "no other user can read the records": iter(evidence.wrong_mode),
+        "a snapshot becomes owed if and only if the lock is held": _owed(
             plan, evidence, rounds_count
         ),
     }
@@ -105,11 +105,11 @@ def _journals(evidence: Evidence) -> Iterator[str]:
 
 
 def _silences(evidence: Evidence) -> Iterator[str]:
-    """What the beats say themselves, whatever their writer timed; origin: 30 s."""
+    """Gaps between the time stamps of heartbeats; limit of the origin: 30 s."""
     limit_s = Limits().heartbeat_stale_after_s
     for run in evidence.runs.values():
         if not run.beats:
-            yield f"{run.run_id}: no beat"
+            yield f"{run.run_id}: no heartbeat"
         for earlier, later in pairwise(run.beats):
             try:
                 silent_s = epoch_of(later) - epoch_of(earlier)
@@ -120,20 +120,20 @@ def _silences(evidence: Evidence) -> Iterator[str]:
 
 
 def history_problems(evidence: Evidence) -> Iterator[str]:
-    """Runs that the history lacks, has twice, makes up, or calls by another status."""
+    """Runs that the history lacks, has twice, invents, or has with another status."""
     counts = Counter(str(line.get("runId")) for line in evidence.history)
     yield from (f"{run_id}: {count} lines" for run_id, count in counts.items() if count > 1)
     yield from (f"{run_id}: no line" for run_id in evidence.runs if not counts[run_id])
     yield from (f"{run_id}: no such run" for run_id in counts if run_id not in evidence.runs)
     for line in evidence.history:
         run = evidence.runs.get(str(line.get("runId")))
-        told = (run.manifest or {}).get("status") if run else None
-        if run and line.get("status") != told:
-            yield f"{run.run_id}: {line.get('status')}, but its manifest says {told}"
+        reported = (run.manifest or {}).get("status") if run else None
+        if run and line.get("status") != reported:
+            yield f"{run.run_id}: {line.get('status')}, but its manifest says {reported}"
 
 
 def state_problems(evidence: Evidence) -> Iterator[str]:
-    """Where the state is not the end of the history."""
+    """Differences between the state and the end of the history."""
     shown = evidence.state.get("runs")
     if not isinstance(shown, list) or not shown:
         yield "state.json shows no runs"
@@ -149,13 +149,13 @@ def state_problems(evidence: Evidence) -> Iterator[str]:
 
 
 def sums_problems(evidence: Evidence, totals: object) -> Iterator[str]:
-    """Where totals are not what the history adds up to."""
+    """Differences between totals and the sums of the history."""
     counts = Counter(str(line.get("status")) for line in evidence.history)
     wanted = {"runs": len(evidence.history)} | {status: counts[status] for status in _FINAL}
     for key, value in wanted.items():
-        told = totals.get(key) if isinstance(totals, dict) else None
-        if told != value:
-            yield f"{key}: {told}, by the history {value}"
+        reported = totals.get(key) if isinstance(totals, dict) else None
+        if reported != value:
+            yield f"{key}: {reported}, by the history {value}"
 
 
 def _metrics(evidence: Evidence) -> Iterator[str]:
@@ -183,10 +183,10 @@ def _outcome(pipeline: Pipeline, run: RunEvidence, manifest: Record) -> Iterator
         yield f"{len(commands)} stages, expected {len(pipeline.stages)}"
         return
     for stage, command, extra in zip(pipeline.stages, commands, more, strict=True):
-        told = (command.get("status"), command.get("exit_code"), extra.get("signal"))
+        reported = (command.get("status"), command.get("exit_code"), extra.get("signal"))
         wanted = (stage.status, stage.exit_code, stage.signal)
-        if told != wanted:
-            yield f"stage {stage.id}: {told}, expected {wanted}"
+        if reported != wanted:
+            yield f"stage {stage.id}: {reported}, expected {wanted}"
         seen = (extra.get("stdout") or {}).get("seen_bytes")
         if stage.seen_bytes is not None and seen != stage.seen_bytes:
             yield f"stage {stage.id}: {seen} bytes of stdout seen, {stage.seen_bytes} printed"
@@ -198,10 +198,10 @@ def _left_over(evidence: Evidence, *, lease_free: bool) -> Iterator[str]:
     yield from evidence.temporary
     yield from evidence.unfinished
     if not lease_free:
-        yield "somebody holds the lease"
+        yield "the lease is held"
 
 
 def _owed(plan: Plan, evidence: Evidence, rounds_count: int) -> Iterator[str]:
-    found, wanted = len(evidence.logged("snapshot_owed")), rounds_count if plan.hogged else 0
+    found, wanted = len(evidence.logged("snapshot_owed")), rounds_count if plan.lock_held else 0
     if found < wanted or (found and not wanted):
         yield f"{found} snapshots owed in {rounds_count} rounds, expected {wanted or 'none'}"

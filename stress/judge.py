@@ -1,4 +1,4 @@
-"""Puts guardrails and invariants together."""
+"""Combine guardrails and invariants into one judgement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from stress.witness import find_rows
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What was found."""
+    """All rows and invariants of a root."""
 
     rows: tuple[Row, ...]
     invariants: tuple[Invariant, ...]
@@ -30,6 +30,6 @@ def judge(
 ) -> Judgement:
     """Judge a root at rest; arguments as ``check_all``."""
     return Judgement(
-        find_rows(evidence, outsides, hogged=plan.hogged),
+        find_rows(evidence, outsides, lock_held=plan.lock_held),
         check_all(plan, evidence, outsides, lease_free=lease_free),
     )

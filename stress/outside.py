@@ -1,6 +1,6 @@
-"""What can be seen of a round without any record: exit code, processes, the kernel's times.
+"""Facts about a round without records: exit code, processes, times of the kernel.
 
-It is looked at in the instant in which the supervisor has left; records are read afterwards.
+They are collected when the supervisor has exited, before any record is read.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ from workers.records.proc import proc_stat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """One round, seen from outside.
+    """One round, observed from outside.
 
     Attributes:
-        exit_code: of the supervisor, negative for a signal, None where it did not leave.
-        problems: what the harness waited for in vain.
+        exit_code: of the supervisor; negative for a signal, None if it did not exit.
+        problems: events that did not happen in time.
         left_alive: pids of processes that belonged to the root and outlived its supervisor.
         slowest_manifest_s: see slowest_last_manifest_s.
     """
@@ -33,13 +33,13 @@ class Outside:
 
 
 def processes_of(root: str) -> list[int]:
-    """The living processes of a root: its stages by their environment, its workers by their words.
+    """The living processes of a root: stages by their environment, workers by their argv.
 
     Args:
         root: the root's absolute path.
 
     Returns:
-        Their pids; zombies, and we ourselves, are not among them.
+        Their pids, without zombies and this process.
     """
     stage, worker = f"SUPERVISED_ROOT={root}".encode(), f"{root}/.runs/".encode()
     found = []
@@ -59,18 +59,18 @@ def _proc(pid: str, name: str) -> bytes:
     try:
         with open(f"/proc/{pid}/{name}", "rb") as file:
             return file.read()
-    except OSError:  # gone, or another user's
+    except OSError:  # gone, or of another user
         return b""
 
 
 def slowest_last_manifest_s(layout: Layout, task_id: str) -> float:
-    """How long the slowest of the last manifest writes took, as the kernel tells it.
+    """The duration of the slowest last write of a manifest, by the kernel's time stamps.
 
-    A manifest says when it was made (``updated_at``); its inode's change time is the rename that
-    put it in place, after the flush.
+    A write begins at the manifest's ``updated_at`` and ends with the rename after the flush, which
+    sets the inode's change time.
 
     Returns:
-        Seconds, at least 0, exact to about 10 ms; 0 where there is no manifest.
+        Seconds, at least 0, with a precision of about 10 ms; 0 without a manifest.
     """
     slowest_s = 0.0
     with contextlib.suppress(FileNotFoundError):
@@ -84,7 +84,7 @@ def slowest_last_manifest_s(layout: Layout, task_id: str) -> float:
 
 
 def lease_is_free(layout: Layout) -> bool:
-    """Tell whether no supervisor holds the root any more."""
+    """True if no supervisor holds the lease."""
     try:
         fd = os.open(layout.lease_lock, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -99,10 +99,10 @@ def lease_is_free(layout: Layout) -> bool:
 
 
 def tracebacks_in(paths: Iterable[str]) -> list[str]:
-    """The error that each traceback ends with, in what the supervisor and dying workers said.
+    """The last line of each traceback in files of stderr.
 
     Args:
-        paths: files of text; a missing one holds none.
+        paths: text files; missing ones are skipped.
     """
     found = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""One row of the guardrail table: a value found in two ways, beside its limit."""
+"""One row of the guardrail table: a value found in two ways, and its limit."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ class Row:
 
     Attributes:
         name: snake_case, with its unit.
-        value: found the first way, None where it could not be found; ``other`` the second way.
-        ways: where the two were found.
-        limit: the largest value that is no breach, None where the value is only shown.
+        value: found the first way, None if not found; ``other``: the second way.
+        ways: the two sources.
+        limit: the largest value that is no breach; None if the value is only shown.
         source: where the limit comes from.
-        agree: the two ways do.
+        agree: the two values agree.
         strict: the value must stay below the limit, not at it.
     """
 
@@ -31,7 +31,7 @@ class Row:
 
     @property
     def breached(self) -> bool:
-        """Tell whether the ways disagree or one of the values is beyond the limit."""
+        """True if the values disagree or one of them exceeds the limit."""
         if self.value is None or self.other is None or not self.agree:
             return True
         worst = max(self.value, self.other)
@@ -49,7 +49,7 @@ def equal_row(
     limit: float | None = None,
     source: str = "shown",
 ) -> Row:
-    """A row whose two ways must find the very same value; a ratio must stay below its limit."""
+    """A row whose two values must be equal; a ratio must stay below its limit."""
     return Row(
         name=name,
         value=value,
@@ -63,12 +63,12 @@ def equal_row(
 
 
 def number(record: object, *keys: str) -> float | None:
-    """The number that these keys lead to, None where they lead to something else."""
+    """The number at a path of keys; None if there is none."""
     for key in keys:
         record = record.get(key) if isinstance(record, dict) else None
     return record if isinstance(record, int | float) and not isinstance(record, bool) else None
 
 
 def total(records: Iterable[Record], *keys: str) -> float:
-    """The sum over records of the numbers that these keys lead to."""
+    """The sum over records of the numbers at a path of keys."""
     return sum(number(record, *keys) or 0 for record in records)

@@ -1,7 +1,7 @@
-"""What a round asks of the supervisor, and what must come of it.
+"""The runs of a round, and how they must end.
 
-A plan is made from a name, a number of runs and a seed, and written as the configuration and the
-batch that an operator would write. Every pipeline says how its runs must end.
+A plan is computed from a name, a number of runs and a seed, and written as a configuration and a
+batch such as an operator would write. Every pipeline defines how its runs must end.
 """
 
 import json
@@ -18,7 +18,7 @@ BATCH: Final = "batch.toml"
 GATE: Final = "gate"
 ARRIVED: Final = "arrived"
 LEAST_RUNS: Final = 8  # the standard scenario has four runs of a kind of their own, and groups
-CHATTY_BYTES: Final = 10 * 1024 * 1024  # 160 times what is kept of a stream
+CHATTY_BYTES: Final = 10 * 1024 * 1024  # 160 times the limit of a stream
 _GATE: Final = f': > "{ARRIVED}/$SUPERVISED_RUN_ID"; cat {GATE}'
 # NULs, control characters, 4-byte characters, a byte that is no UTF-8, a right-to-left override.
 _HOSTILE: Final = (
@@ -30,7 +30,7 @@ _HOSTILE: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One command and how it must end; ``seen_bytes`` is what its stdout must count, if told."""
+    """One command and how it must end; ``seen_bytes``: the size of its stdout, None for any."""
 
     id: str
     command: str | tuple[str, ...]
@@ -59,21 +59,21 @@ class Plan:
         name: the scenario's.
         pipelines: in the order of the batch.
         gated_count: how many runs wait for the gate.
-        hogged: the task's lock is held until a snapshot is owed.
-        leftover_lock: a lock file lies there before the first round.
-        exit_code: what the supervisor must leave with.
+        lock_held: the task's lock is held until a snapshot is owed.
+        leftover_lock: a lock file exists before the first round.
+        exit_code: the required exit code of the supervisor.
     """
 
     name: str
     pipelines: tuple[Pipeline, ...]
     gated_count: int = 0
-    hogged: bool = False
+    lock_held: bool = False
     leftover_lock: bool = False
     exit_code: int = 0
 
     @property
     def runs_count(self) -> int:
-        """How many runs one round makes."""
+        """The number of runs of one round."""
         return sum(pipeline.count for pipeline in self.pipelines)
 
 
@@ -100,7 +100,7 @@ def _standard(runs_count: int, chance: random.Random) -> Plan:
             id="failing", stages=(first, fails, never), status="failed", detail="stage:fails:failed"
         ),
         Pipeline(id="dying", stages=(dies, never), status="failed", detail="stage:dies:failed"),
-        # It ignores TERM and leads a session of its own: only a kill of all remains ends it.
+        # It ignores TERM and leads a session of its own: only killing all leftovers ends it.
         _one("littering", "(trap '' TERM; exec setsid sleep 300 >/dev/null 2>&1) & exit 0"),
     ]
     naps = [
@@ -115,7 +115,7 @@ def _standard(runs_count: int, chance: random.Random) -> Plan:
         name="standard",
         pipelines=tuple(pipelines),
         gated_count=gated_count,
-        hogged=True,
+        lock_held=True,
         leftover_lock=True,
         exit_code=10,  # docs/reference: a run failed
     )
@@ -125,12 +125,12 @@ SCENARIOS: Final = ("standard", "true", "sleep", "barrier")
 
 
 def make_plan(name: str, runs_count: int, seed: int) -> Plan:
-    """Make a plan.
+    """Create a plan.
 
     Args:
         name: one of SCENARIOS.
         runs_count: runs at once, at least LEAST_RUNS for the standard scenario and 1 otherwise.
-        seed: what is left to chance comes from it.
+        seed: of all random choices.
     """
     if name == "standard":
         return _standard(runs_count, random.Random(seed))
@@ -147,14 +147,14 @@ def write_config(plan: Plan, layout: Layout, *, beat_s: float, launcher: Mapping
         plan: the round.
         layout: the root, which exists.
         beat_s: the heartbeat's interval in seconds; every guardrail keeps its default limit.
-        launcher: the settings that say what starts workers.
+        launcher: the settings of the launcher.
     """
     os.makedirs(os.path.join(layout.root, "config"))
     settings: dict[str, object] = {
         "max_runs": plan.runs_count,
         "default_task": TASK,
         "heartbeat_interval_s": beat_s,
-        "grace_s": 2.0,  # nothing is terminated but what the littering stage leaves
+        "grace_s": 2.0,  # only leftovers of the littering stage are terminated
         **launcher,
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
@@ -166,7 +166,7 @@ def write_config(plan: Plan, layout: Layout, *, beat_s: float, launcher: Mapping
         batch.append(f"[pipelines.{pipeline.id}]")
         for stage in pipeline.stages:
             batch.append(f"[[pipelines.{pipeline.id}.stages]]")
-            # A JSON string of ASCII is a TOML string too.
+            # A JSON string in ASCII is a TOML string, too.
             batch += [f'id = "{stage.id}"', f"command = {json.dumps(stage.command)}"]
     _write(layout, BATCH, batch)
 

@@ -1,4 +1,4 @@
-"""The result for people, as one table and one line, and for programs, as one object."""
+"""The result as a table and one line, or as one JSON object."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -32,7 +32,7 @@ def _word(row: Row) -> str:
 
 
 def lines_of(judgement: Judgement) -> list[str]:
-    """The table, the invariants below it, each problem of a broken one indented."""
+    """The table, and below it the invariants with the problems of broken ones indented."""
     body = [
         (
             row.name,
@@ -49,7 +49,7 @@ def lines_of(judgement: Judgement) -> list[str]:
 
 
 def invariant_lines(invariants: Iterable[Invariant]) -> list[str]:
-    """Each invariant, and below a broken one its first problems."""
+    """Each invariant, and below a broken one its first ten problems."""
     lines = []
     for invariant in invariants:
         lines.append(f"{'BROKEN' if invariant.problems else 'ok':8}{invariant.name}")
@@ -60,7 +60,7 @@ def invariant_lines(invariants: Iterable[Invariant]) -> list[str]:
 
 
 def align(rows: Sequence[Sequence[str]], right: Iterable[int]) -> list[str]:
-    """Lines of aligned columns, two spaces apart; those at the places ``right`` end together."""
+    """Lines of aligned columns, two spaces apart; columns in ``right`` are right-aligned."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return [
         "  ".join(
@@ -72,7 +72,7 @@ def align(rows: Sequence[Sequence[str]], right: Iterable[int]) -> list[str]:
 
 
 def verdict_line(judgement: Judgement, about: str) -> str:
-    """The last line: what was done and whether anything is breached."""
+    """The last line: the scenario, and whether anything is breached."""
     if not judgement.breaches:
         return f"stress: {about}: nothing is breached"
     return f"stress: {about}: {len(judgement.breaches)} BREACHED: {'; '.join(judgement.breaches)}"

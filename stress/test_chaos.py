@@ -1,4 +1,4 @@
-"""Chaos finds nothing in the product, and every one of its checks can fail."""
+"""Chaos finds no violation, and every one of its checks can fail."""
 # ruff: noqa: D103 - a test's name is its docstring, as in tests/
 
 import dataclasses
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stress.chaos.checks import Seen, check
+from stress.chaos.checks import Observations, check
 from stress.chaos.outcome import Outcome, lines_of
 from stress.chaos.pipelines import BATCH, TASK
 from stress.chaos.reader import Reader
@@ -22,28 +22,28 @@ from stress.chaos.run import chaos
 from workers.records.layout import Layout
 
 CHECKOUT = Path(__file__).parents[1]
-pytestmark = pytest.mark.timeout(300)  # a quarter of a minute, on a machine of its own
+pytestmark = pytest.mark.timeout(300)  # a quarter of a minute on an idle machine
 
 SEED, SECONDS = 7, 4.0
 
 
 @pytest.fixture(scope="module")
-def raged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
-    """One quick chaos, and a copy of what it left."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
+    """One short chaos run, and a copy of its root."""
     directory = tmp_path_factory.mktemp("chaos")
     return chaos(str(directory), seed=SEED, seconds=SECONDS, keep=True), directory
 
 
 @pytest.mark.fault("V12", "P1", "P5")
-def test_a_quick_chaos_breaks_nothing(raged: tuple[Outcome, Path]) -> None:
-    outcome, _ = raged
+def test_a_quick_chaos_breaks_nothing(finished: tuple[Outcome, Path]) -> None:
+    outcome, _ = finished
     assert not outcome.broken, "\n".join(lines_of(outcome))
     assert lines_of(outcome)[-1] == f"chaos: seed {SEED}, {SECONDS:g} s: nothing is broken"
     assert sum(outcome.done.values()) > 5
 
 
-def test_it_leaves_no_mount_and_no_process(raged: tuple[Outcome, Path]) -> None:
-    _, directory = raged
+def test_chaos_leaves_no_mount_and_no_process(finished: tuple[Outcome, Path]) -> None:
+    _, directory = finished
     assert not os.path.ismount(directory / "disk")
     found = [p for p in Path("/proc").glob("[0-9]*/cmdline") if _has(p, str(directory))]
     assert found == []
@@ -65,20 +65,22 @@ def test_minutes_of_chaos_break_nothing(tmp_path: Path, seed: int) -> None:
     assert not outcome.broken, "\n".join(lines_of(outcome))
 
 
-def copy_of(raged: tuple[Outcome, Path], to: Path) -> Seen:
-    """A copy of the root, to break something in."""
-    _, directory = raged
+def copy_of(finished: tuple[Outcome, Path], to: Path) -> Observations:
+    """A copy of the root in which a test breaks something."""
+    _, directory = finished
     subprocess.run(["cp", "-a", directory / "root", to / "root"], check=True)
     shutil.copy(directory / "marks", to / "marks")
-    return Seen(layout=Layout(str(to / "root")), marks=str(to / "marks"))
+    return Observations(layout=Layout(str(to / "root")), marks=str(to / "marks"))
 
 
-def broken(seen: Seen) -> set[str]:
+def broken(seen: Observations) -> set[str]:
     return {invariant.name for invariant in check(seen)[1] if invariant.problems}
 
 
-def test_an_untouched_copy_is_not_broken(raged: tuple[Outcome, Path], tmp_path: Path) -> None:
-    assert broken(copy_of(raged, tmp_path)) == set()
+def test_an_untouched_copy_breaks_no_invariant(
+    finished: tuple[Outcome, Path], tmp_path: Path
+) -> None:
+    assert broken(copy_of(finished, tmp_path)) == set()
 
 
 UNKNOWN = "2025-10-31T22-56-34-431Z-9574035c"
@@ -92,43 +94,43 @@ OUTSIDE = [
     ),
     (
         {"reading": ("changed",)},
-        "a status once seen never changed, and every record always parsed",
+        "a final status never changed, and every record always parsed",
     ),
-    ({"calm": ("threads",)}, "a supervisor that lived on holds no more than before"),
-    ({"exits": {"submit": {1}}}, "commands exit with the codes of their reference"),
+    ({"calm": ("threads",)}, "a long-running supervisor uses no more resources than before"),
+    ({"exits": {"submit": {1}}}, "commands exit with documented codes"),
 ]
 
 
 @pytest.mark.parametrize(("change", "name"), OUTSIDE)
-def test_what_is_wrong_outside_is_broken(
-    raged: tuple[Outcome, Path], tmp_path: Path, change: dict[str, object], name: str
+def test_a_problem_outside_the_records_breaks_an_invariant(
+    finished: tuple[Outcome, Path], tmp_path: Path, change: dict[str, object], name: str
 ) -> None:
-    seen = copy_of(raged, tmp_path)
+    seen = copy_of(finished, tmp_path)
     assert broken(dataclasses.replace(seen, **change)) == {name}  # type: ignore[arg-type]
 
 
-def newest_run(seen: Seen) -> str:
+def newest_run(seen: Observations) -> str:
     """A run that succeeded: the last of the calm phase."""
     lines = Path(seen.layout.history(TASK)).read_text().splitlines()
     return str(json.loads(lines[-1])["runId"])
 
 
-def twice_in_the_journal(seen: Seen) -> None:
+def twice_in_the_journal(seen: Observations) -> None:
     path = Path(seen.layout.run_dir(TASK, newest_run(seen)).journal)
     path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[-1])
 
 
-def of_half_a_batch(seen: Seen) -> None:
+def of_half_a_batch(seen: Observations) -> None:
     path = Path(seen.layout.run_dir(TASK, newest_run(seen)).spec)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"batch": BATCH}) + "\n")
 
 
-def twice_in_the_history(seen: Seen) -> None:
+def twice_in_the_history(seen: Observations) -> None:
     path = Path(seen.layout.history(TASK))
     path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[-1])
 
 
-def not_in_the_state(seen: Seen) -> None:
+def not_in_the_state(seen: Observations) -> None:
     path = Path(seen.layout.state(TASK))
     state = json.loads(path.read_text())
     del state["runs"][0]
@@ -136,70 +138,73 @@ def not_in_the_state(seen: Seen) -> None:
     path.write_text(json.dumps(state) + "\n")
 
 
-def miscounted(seen: Seen) -> None:
+def miscounted(seen: Observations) -> None:
     path = Path(seen.layout.metrics(TASK))
     metrics = json.loads(path.read_text())
     metrics["totals"]["succeeded"] += 1
     path.write_text(json.dumps(metrics) + "\n")
 
 
-def began_twice(seen: Seen) -> None:
+def began_twice(seen: Observations) -> None:
     with open(seen.marks, "a", encoding="ascii") as file:
         file.write(f"begin {UNKNOWN} a 1\n" * 2)
 
 
-def never_ran(seen: Seen) -> None:
+def never_ran(seen: Observations) -> None:
     lines = Path(seen.marks).read_text().splitlines(keepends=True)
     Path(seen.marks).write_text("".join(x for x in lines if newest_run(seen) not in x))
 
 
-def left_half_written(seen: Seen) -> None:
+def left_half_written(seen: Observations) -> None:
     Path(seen.layout.accepted, UNKNOWN).write_text("chaos\n")
 
 
-def wide_open(seen: Seen) -> None:
+def wide_open(seen: Observations) -> None:
     Path(seen.layout.history(TASK)).chmod(0o644)
 
 
-def traced(seen: Seen) -> None:
+def traced(seen: Observations) -> None:
     with open(os.path.join(seen.layout.control, "workers.log"), "a", encoding="ascii") as file:
         file.write("Traceback (most recent call last):\n  File\nValueError: x\n")
 
 
-PLANTED: list[tuple[Callable[[Seen], None], str]] = [
+PLANTED: list[tuple[Callable[[Observations], None], str]] = [
     (twice_in_the_journal, "every run has one verdict, in journal, manifest and history"),
-    (of_half_a_batch, "a batch was made whole, however often it was begun"),
+    (of_half_a_batch, "a batch was created whole, however often it was started"),
     (twice_in_the_history, "the history has one line per run"),
-    (not_in_the_state, "the state is the history's end"),
-    (miscounted, "the metrics are the history's sums"),
-    (began_twice, "each stage ran at most once per try, and what succeeded has run"),
-    (never_ran, "each stage ran at most once per try, and what succeeded has run"),
-    (left_half_written, "nothing is left over"),
+    (not_in_the_state, "the state is the end of the history"),
+    (miscounted, "the metrics are the sums of the history"),
+    (began_twice, "each stage ran at most once per try, and succeeded stages ran"),
+    (never_ran, "each stage ran at most once per try, and succeeded stages ran"),
+    (left_half_written, "there are no leftovers"),
     (wide_open, "supervisor verify finds nothing"),
-    (traced, "nobody left a traceback"),
+    (traced, "no traceback was printed"),
 ]
 
 
 @pytest.mark.parametrize(("plant", "name"), PLANTED, ids=[plant.__name__ for plant, _ in PLANTED])
-def test_a_planted_fault_is_broken(
-    raged: tuple[Outcome, Path], tmp_path: Path, plant: Callable[[Seen], None], name: str
+def test_a_planted_fault_breaks_an_invariant(
+    finished: tuple[Outcome, Path],
+    tmp_path: Path,
+    plant: Callable[[Observations], None],
+    name: str,
 ) -> None:
-    seen = copy_of(raged, tmp_path)
+    seen = copy_of(finished, tmp_path)
     plant(seen)
     assert name in broken(seen)
 
 
-def test_every_invariant_is_made_to_fail(raged: tuple[Outcome, Path]) -> None:
-    names = {invariant.name for invariant in raged[0].invariants}
+def test_every_invariant_fails_in_some_test(finished: tuple[Outcome, Path]) -> None:
+    names = {invariant.name for invariant in finished[0].invariants}
     assert names == {name for _, name in OUTSIDE} | {name for _, name in PLANTED}
 
 
-def test_a_status_that_changes_and_a_record_that_is_torn_are_seen(
-    raged: tuple[Outcome, Path], tmp_path: Path
+def test_the_reader_sees_a_changed_status_and_a_torn_record(
+    finished: tuple[Outcome, Path], tmp_path: Path
 ) -> None:
-    seen = copy_of(raged, tmp_path)
+    seen = copy_of(finished, tmp_path)
     reader = Reader(seen.layout)
-    reader.look()
+    reader.read()
     assert reader.problems == []
     path = Path(seen.layout.run_dir(TASK, newest_run(seen)).manifest)
     path.write_text(path.read_text().replace('"status": "succeeded"', '"status": "failed"', 1))
@@ -210,7 +215,7 @@ def test_a_status_that_changes_and_a_record_that_is_torn_are_seen(
     assert any("did not parse" in problem for problem in reader.problems)
 
 
-def test_an_ended_chaos_leaves_neither_processes_nor_files_nor_mounts(tmp_path: Path) -> None:
+def test_a_terminated_chaos_leaves_neither_processes_nor_files_nor_mounts(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "stress", "--chaos", "--seconds", "60", "--seed", "1"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     out = subprocess.DEVNULL

@@ -1,4 +1,4 @@
-"""The harness holds the supervisor to its guardrails, and every one of its checks can fail."""
+"""The suite finds no breach, and every one of its checks can fail."""
 # ruff: noqa: ANN401, D102, D103 - a test's name is its docstring, as in tests/
 
 import dataclasses
@@ -31,7 +31,7 @@ SEED = 7
 def run_harness(
     directory: Path, *words: str, within_s: float = 110
 ) -> "subprocess.CompletedProcess[str]":
-    """``python -m stress``, with its roots in a directory of the test."""
+    """Run ``python -m stress`` with its roots in a directory of the test."""
     return subprocess.run(
         [sys.executable, "-m", "stress", *words],
         cwd=CHECKOUT,
@@ -45,7 +45,7 @@ def run_harness(
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of a root that a real round left; each test breaks something in its own."""
+    """A copy of the root of a real round, in which a test breaks something."""
 
     path: Path
     plan: Plan
@@ -73,13 +73,13 @@ class Copy:
         Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def change(self, path: str | Path, change: Callable[[dict[str, Any]], object]) -> None:
-        """Change one JSON file; its mode stays."""
+        """Change one JSON file and keep its mode."""
         record = json.loads(Path(path).read_text())
         change(record)
         Path(path).write_text(json.dumps(record, indent=2) + "\n")
 
     def add(self, name: str | Path, data: bytes) -> None:
-        """Plant a file as the supervisor would make it."""
+        """Add a file with the mode that the supervisor uses."""
         path = self.path / name
         path.write_bytes(data)
         path.chmod(0o600)
@@ -87,16 +87,21 @@ class Copy:
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a real standard round left, and that it breached nothing."""
+    """The root of a real standard round, which breached nothing."""
     directory = tmp_path_factory.mktemp("stress")
     words = ("--runs", str(RUNS), "--seed", str(SEED), "--beat", "0.1", "--json", "--keep")
     done = run_harness(directory, *words)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(done.stdout)
-    assert told["schema"] == "pipeline-supervisor/stress/1"
-    assert (told["seed"], told["runs"], told["rounds"], told["breaches"]) == (SEED, RUNS, 1, [])
-    assert f"kept: {told['kept']}" in done.stderr
-    return Path(told["kept"]) / "root"
+    reported = json.loads(done.stdout)
+    assert reported["schema"] == "pipeline-supervisor/stress/1"
+    assert (reported["seed"], reported["runs"], reported["rounds"], reported["breaches"]) == (
+        SEED,
+        RUNS,
+        1,
+        [],
+    )
+    assert f"kept: {reported['kept']}" in done.stderr
+    return Path(reported["kept"]) / "root"
 
 
 @pytest.fixture
@@ -274,14 +279,14 @@ def broken(name: str) -> Callable[[dict[str, Any]], object]:
 
 MANIFESTS = "every manifest is terminal and says what the journal says"
 OUTCOMES = "every run ended as designed"
-STATE = "the state is the history's end"
+STATE = "the state is the end of the history"
 HISTORY = "the history has one line per run"
-METRICS = "the metrics are the history's sums"
-LEFT_OVER = "nothing is left over"
+METRICS = "the metrics are the sums of the history"
+LEFT_OVER = "there are no leftovers"
 JOURNALS = "every journal is in order and has one verdict"
-OWED = "a snapshot becomes owed where the lock is held, and only there"
+OWED = "a snapshot becomes owed if and only if the lock is held"
 SILENCE = "no worker's heartbeat was silent past the stale limit"
-RUNS_THERE = "every run asked for is there, and no other"
+RUNS_THERE = "every requested run exists, and no other"
 
 FAULTS: list[tuple[Fault, set[str]]] = [
     (drop_from_state, {"snapshots_missed_count", STATE}),
@@ -344,7 +349,7 @@ FAULTS: list[tuple[Fault, set[str]]] = [
     (lambda copy: copy.change(copy.layout.metrics(TASK), broken("x")), {METRICS}),
     (remove_metrics, {"lock_attempts_count", "slowest_manifest_write_s", METRICS}),
     (remove_run, {RUNS_THERE, HISTORY}),
-    (open_to_others, {"nobody else can read the records"}),
+    (open_to_others, {"no other user can read the records"}),
     (drop_from_log("snapshot_owed"), {"snapshots_owed_count", OWED}),
     (drop_from_log("snapshot_paid"), {"snapshots_unpaid_count"}),
 ]
@@ -358,31 +363,31 @@ def test_a_planted_fault_is_a_breach(copy: Copy, fault: Fault, expected: set[str
 
 
 OUTSIDES: list[tuple[dict[str, Any], str]] = [
-    ({"exit_code": 0}, "the supervisor leaves with the expected exit code"),
-    ({"exit_code": None}, "the supervisor leaves with the expected exit code"),
-    ({"problems": ("no",)}, "what was waited for came, and nobody left a traceback"),
+    ({"exit_code": 0}, "the supervisor exits with the expected code"),
+    ({"exit_code": None}, "the supervisor exits with the expected code"),
+    ({"problems": ("no",)}, "all expected events came, and no traceback was printed"),
     ({"left_alive": (4711,)}, "processes_left_alive_count"),
     ({"slowest_manifest_s": 10.5}, "slowest_manifest_write_s"),
-    ({"slowest_manifest_s": 9.5}, "slowest_manifest_write_s"),  # metrics.json says less
+    ({"slowest_manifest_s": 9.5}, "slowest_manifest_write_s"),  # metrics.json has a smaller value
 ]
 
 
 @pytest.mark.parametrize(("values", "expected"), OUTSIDES)
-def test_what_is_wrong_outside_is_a_breach(
+def test_a_problem_outside_the_records_is_a_breach(
     copy: Copy, values: dict[str, Any], expected: str
 ) -> None:
     outside = dataclasses.replace(Outside(exit_code=copy.plan.exit_code), **values)
     assert copy.judge(outside).breaches == (expected,)
 
 
-def test_every_row_and_every_invariant_is_made_to_fail(copy: Copy) -> None:
+def test_every_row_and_every_invariant_fails_in_some_test(copy: Copy) -> None:
     found = copy.judge()
     names = {row.name for row in found.rows} | {i.name for i in found.invariants}
     planted = set().union(*(expected for _, expected in FAULTS), (name for _, name in OUTSIDES))
     assert names == planted
 
 
-def test_a_traceback_is_told_by_its_error(tmp_path: Path) -> None:
+def test_a_traceback_is_reported_by_its_last_line(tmp_path: Path) -> None:
     path = tmp_path / "stderr"
     frames = 'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    x\n'
     path.write_text(f"words\n{frames}ImportError: no x\n{frames}ValueError\n")
@@ -394,7 +399,7 @@ def test_a_traceback_is_told_by_its_error(tmp_path: Path) -> None:
     ("value", "other", "breached"),
     [(5, 5, False), (5.1, 5.1, True), (5, 4, True), (None, 5, True), (None, None, True)],
 )
-def test_a_row_is_breached_beyond_its_limit_or_where_its_ways_disagree(
+def test_a_row_is_breached_beyond_its_limit_or_if_its_values_disagree(
     value: float | None, other: float | None, breached: bool
 ) -> None:
     row = equal_row("x_bytes", value, other, ways=("a", "b"), limit=5)
@@ -417,7 +422,7 @@ def sleeper(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 def test_a_process_of_the_root_is_found(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
     root = str(tmp_path / "root")
     until = time.monotonic() + 10
-    while processes_of(root) != [sleeper.pid]:  # between fork and exec it has another environment
+    while processes_of(root) != [sleeper.pid]:  # between fork and exec its environment differs
         assert time.monotonic() < until
         time.sleep(0.01)
     assert processes_of(f"{root}-2") == []
@@ -436,17 +441,17 @@ def test_a_scenario_of_one_kind_breaches_nothing_in_two_rounds(
     assert os.listdir(tmp_path) == [], "the root is removed"
 
 
-def test_a_breach_keeps_the_root_names_it_and_leaves_nothing_alive(tmp_path: Path) -> None:
+def test_a_breach_keeps_the_root_and_leaves_no_process_alive(tmp_path: Path) -> None:
     words = ("--scenario", "sleep", "--runs", "2", "--deadline", "0.5", "--json")
     done = run_harness(tmp_path, *words)
     assert done.returncode == 1, done.stdout + done.stderr
-    told = json.loads(done.stdout)
-    assert "the supervisor leaves with the expected exit code" in told["breaches"]
-    assert f"kept: {told['kept']}" in done.stderr
-    assert processes_of(os.path.join(told["kept"], "root")) == []
+    reported = json.loads(done.stdout)
+    assert "the supervisor exits with the expected code" in reported["breaches"]
+    assert f"kept: {reported['kept']}" in done.stderr
+    assert processes_of(os.path.join(reported["kept"], "root")) == []
 
 
-def test_an_ended_harness_leaves_neither_processes_nor_files(tmp_path: Path) -> None:
+def test_a_terminated_suite_leaves_neither_processes_nor_files(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "stress", "--scenario", "sleep", "--runs", "4"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=subprocess.DEVNULL) as process:
@@ -473,6 +478,6 @@ def test_fifty_runs_at_once_breach_nothing(tmp_path: Path, scenario: str) -> Non
 @pytest.mark.stress
 @pytest.mark.fault("V2")
 @pytest.mark.timeout(600)
-def test_two_hundred_runs_that_end_in_one_instant_breach_nothing(tmp_path: Path) -> None:
+def test_two_hundred_runs_that_end_at_the_same_instant_breach_nothing(tmp_path: Path) -> None:
     done = run_harness(tmp_path, "--scenario", "barrier", "--runs", "200", within_s=500)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,7 +1,7 @@
-"""The guardrails of README.md, each found in two ways that do not know of each other.
+"""The guardrails of README.md, each found in two independent ways.
 
-The first way is mostly what the supervisor says (``metrics.json``), the second what stands on the
-disk. Ways that disagree are a breach, whatever the values are.
+The first is mostly the supervisor's own figure (``metrics.json``), the second what is on disk.
+Two values that disagree are a breach.
 """
 
 from collections.abc import Sequence
@@ -16,26 +16,28 @@ from workers.records.limits import (
     Limits,
 )
 
-LIMITS: Final = Limits()  # the harness lowers no limit: all are the PRD's
+LIMITS: Final = Limits()  # the suite changes no limit: all are those of the PRD
 FAILED_BEATS_RATIO: Final = 0.01  # PRD: below 1 %
-CLOCKS_S: Final = 2.0  # a stall of the machine between "made" and "begun to write" is no write
-_BEATS_PER_FILE: Final = HEARTBEAT_FILE_LIMIT_BYTES // HEARTBEAT_LINE_BYTES  # then it starts again
+CLOCKS_S: Final = 2.0  # the machine may stall between the time stamp and the write
+_BEATS_PER_FILE: Final = HEARTBEAT_FILE_LIMIT_BYTES // HEARTBEAT_LINE_BYTES  # then it restarts
 
 
-def find_rows(evidence: Evidence, outsides: Sequence[Outside], *, hogged: bool) -> tuple[Row, ...]:
+def find_rows(
+    evidence: Evidence, outsides: Sequence[Outside], *, lock_held: bool
+) -> tuple[Row, ...]:
     """Find every guardrail both ways.
 
     Args:
         evidence: the records after the last round.
         outsides: every round seen from outside.
-        hogged: another process held the task's lock in every round.
+        lock_held: another process held the task's lock in every round.
     """
     return (
         _missed(evidence),
         *_heartbeats(evidence),
         _manifest_write(evidence, outsides),
         *_sizes(evidence),
-        *_lock(evidence, hogged),
+        *_lock(evidence, lock_held),
         _left_alive(evidence, outsides),
         equal_row(
             "records_unparsable_count",
@@ -49,12 +51,12 @@ def find_rows(evidence: Evidence, outsides: Sequence[Outside], *, hogged: bool) 
 
 
 def _missed(evidence: Evidence) -> Row:
-    """Finished runs that the snapshot lacks, by its list and by its totals."""
+    """Finished runs that the snapshot lacks, by its list and its totals."""
     shown = [line.get("runId") for line in evidence.state.get("runs") or () if line]
     runs_count = number(evidence.state, "totals", "runs") or 0
     in_history = [line.get("runId") for line in evidence.history]
     judged = [run_id for run_id, run in evidence.runs.items() if run.verdicts]
-    # state.json shows the newest only; of more finished runs than it shows, the totals tell.
+    # state.json lists the newest runs only; the totals count the others.
     room = max(len(shown), 1000)
 
     def missed(finished: list[Any]) -> float:
@@ -78,12 +80,12 @@ def _heartbeats(evidence: Evidence) -> tuple[Row, ...]:
         number(totals, "heartbeat_writes_count"),
         number(totals, "heartbeat_failures_count"),
     )
-    told_ok = total(verdicts, "heartbeat", "ok")
-    told_failed = total(verdicts, "heartbeat", "failed")
+    reported_ok = total(verdicts, "heartbeat", "ok")
+    reported_failed = total(verdicts, "heartbeat", "failed")
     on_disk = 0
     for run in evidence.runs.values():
         ok = int(total(run.verdicts[:1], "heartbeat", "ok"))
-        # The file starts again when it is full: whole files that were overwritten, and this one.
+        # The file starts again when it is full: count the overwritten files and this one.
         on_disk += len(run.beats) + max(0, ok - 1) // _BEATS_PER_FILE * _BEATS_PER_FILE
     ratio = None if writes is None or failed is None else failed / max(1, writes)
     slowest = [number(verdict, "heartbeat", "slowest_s") or 0 for verdict in verdicts]
@@ -91,13 +93,13 @@ def _heartbeats(evidence: Evidence) -> tuple[Row, ...]:
         equal_row(
             "heartbeat_writes_count",
             writes,
-            on_disk + told_failed,
+            on_disk + reported_failed,
             ways=("metrics.json", "lines in .heartbeat, failures in verdicts"),
         ),
         equal_row(
             "heartbeat_writes_failed_ratio",
             ratio,
-            told_failed / max(1, told_ok + told_failed),
+            reported_failed / max(1, reported_ok + reported_failed),
             ways=("metrics.json", "verdicts"),
             limit=FAILED_BEATS_RATIO,
             source="PRD: below 1 %",
@@ -114,9 +116,9 @@ def _heartbeats(evidence: Evidence) -> tuple[Row, ...]:
 
 
 def _manifest_write(evidence: Evidence, outsides: Sequence[Outside]) -> Row:
-    """What the supervisor timed, beside the kernel's time of each manifest's rename.
+    """The supervisor's own measurement, and the kernel's time of each manifest's rename.
 
-    Ours is the slowest of all writes, the kernel's that of the last ones only: it may be less.
+    Ours is the slowest of all writes, the kernel's that of the last ones only, so it may be less.
     """
     value = number(evidence.metrics, "totals", "slowest_manifest_s")
     other = max((outside.slowest_manifest_s for outside in outsides), default=0.0)
@@ -169,19 +171,19 @@ def _sizes(evidence: Evidence) -> tuple[Row, ...]:
     )
 
 
-def _lock(evidence: Evidence, hogged: bool) -> tuple[Row, ...]:
-    """The log tells the tries of a snapshot that became owed, so it tells the least there were.
+def _lock(evidence: Evidence, lock_held: bool) -> tuple[Row, ...]:
+    """Lock tries, which the log bounds from below and above.
 
-    It bounds the others too: a try that met no contention wrote a state, and each such write was
-    for a newly finished run or for what was owed.
+    It has the tries of every snapshot that became owed. All other tries wrote a state, each for a
+    newly finished run or for an owed snapshot.
     """
     lock = evidence.metrics.get("lock")
     attempts, contended, owed, paid = (
         number(lock, f"{name}_count") for name in ("attempts", "contended", "owed", "paid")
     )
     owings, payments = evidence.logged("snapshot_owed"), evidence.logged("snapshot_paid")
-    told = total(owings, "attempts")
-    least, writes_limit = max(1, told + len(payments)), len(evidence.history) + len(payments)
+    reported = total(owings, "attempts")
+    least, writes_limit = max(1, reported + len(payments)), len(evidence.history) + len(payments)
     return (
         Row(
             name="lock_attempts_count",
@@ -195,9 +197,10 @@ def _lock(evidence: Evidence, hogged: bool) -> tuple[Row, ...]:
         Row(
             name="lock_contended_count",
             value=contended,
-            other=told,
+            other=reported,
             ways=("metrics.json", "at least, by supervisor.log"),
-            agree=contended is not None and (contended >= told if hogged else contended == told),
+            agree=contended is not None
+            and (contended >= reported if lock_held else contended == reported),
         ),
         equal_row(
             "snapshots_owed_count",
@@ -217,14 +220,14 @@ def _lock(evidence: Evidence, hogged: bool) -> tuple[Row, ...]:
 
 
 def _left_alive(evidence: Evidence, outsides: Sequence[Outside]) -> Row:
-    told = [
+    reported = [
         verdict.get("leftover_pids") or []
         for run in evidence.runs.values()
         for verdict in run.verdicts[:1]
     ]
     return equal_row(
         "processes_left_alive_count",
-        sum(map(len, told)),
+        sum(map(len, reported)),
         sum(len(outside.left_alive) for outside in outsides),
         ways=("verdicts", "environments in /proc"),
         limit=0,

@@ -1,1 +1,1 @@
-"""Chaos: everything is broken at random, by a seed, and the invariants must hold at the end."""
+"""Chaos: break everything at random, by a seed, then check the invariants."""

@@ -1,4 +1,4 @@
-"""A calm phase: a supervisor that lives on must hold no more after many runs than after few."""
+"""The calm phase: a supervisor must use no more resources after many runs than after few."""
 
 import os
 import time
@@ -8,13 +8,13 @@ from stress.chaos.pipelines import TASK
 from stress.chaos.world import Process, World
 
 ROUND_RUNS_COUNT = 3
-_RSS_GROWTH_KIB = 8 * 1024  # the newest 1,000 lines of the state come to be held
+_RSS_GROWTH_KIB = 8 * 1024  # the newest 1,000 lines of the state are loaded over time
 _DEADLINE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a process holds."""
+    """Resources of a process."""
 
     descriptors_count: int
     threads_count: int
@@ -23,7 +23,7 @@ class Held:
 
 
 def measure(found: Process) -> Held:
-    """Look at a process; the caller knows that it lives."""
+    """Measure a process, which must be alive."""
     with open(f"/proc/{found.pid}/status", encoding="ascii", errors="replace") as file:
         status = dict(line.rstrip("\n").split(":", 1) for line in file)
     zombies_count = 0
@@ -43,11 +43,11 @@ def measure(found: Process) -> Held:
     )
 
 
-def stay_calm(world: World) -> tuple[list[Held], list[str]]:
-    """Serve some rounds of runs with one supervisor and measure it behind each.
+def run_calmly(world: World) -> tuple[list[Held], list[str]]:
+    """Serve three rounds of runs with one supervisor and measure it after each.
 
     Returns:
-        What it held after each round, and what is wrong with that.
+        Its resources after each round, and the problems.
     """
     world.kill_all()
     world.command("start", serving=True)
@@ -57,18 +57,18 @@ def stay_calm(world: World) -> tuple[list[Held], list[str]]:
         for client in clients:
             client.process.wait(_DEADLINE_S)
         world.collect()
-        if not _await_rest(world):
+        if not _await_idle(world):
             return held, [f"a calm supervisor did not end its runs within {_DEADLINE_S:g} s"]
         (found,) = world.processes("supervisor")
         held.append(measure(found))
     return held, list(_grown(held))
 
 
-def _await_rest(world: World) -> bool:
+def _await_idle(world: World) -> bool:
     until = time.monotonic() + _DEADLINE_S
     layout = world.layout
     while time.monotonic() < until:
-        if os.path.exists(layout.state(TASK)):  # so the directories are there
+        if os.path.exists(layout.state(TASK)):  # so the directories exist
             waiting = [*os.listdir(layout.accepted), *os.listdir(layout.inbox)]
             if not waiting and not world.processes("worker"):
                 return True
@@ -77,7 +77,7 @@ def _await_rest(world: World) -> bool:
 
 
 def _grown(held: list[Held]) -> list[str]:
-    # The first round may still open and load what is needed once.
+    # The first round may still open and load things that are needed once.
     before, after = held[1], held[2]
     found = []
     if after.descriptors_count > before.descriptors_count:
@@ -87,5 +87,5 @@ def _grown(held: list[Held]) -> list[str]:
     if after.rss_kib > before.rss_kib + _RSS_GROWTH_KIB:
         found.append(f"memory: {before.rss_kib} KiB, then {after.rss_kib} KiB")
     if after.zombies_count:
-        found.append(f"{after.zombies_count} zombies are not reaped")
+        found.append(f"{after.zombies_count} zombies were not reaped")
     return found

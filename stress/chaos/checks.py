@@ -1,4 +1,4 @@
-"""What must hold when chaos is over and one start has settled everything."""
+"""Invariants after chaos, when one start has settled all runs."""
 
 import os
 from collections import Counter
@@ -26,19 +26,19 @@ _SETTLED: Final = {0, 10, 11, 12}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What is known without any record.
+class Observations:
+    """Facts known without records.
 
     Attributes:
         layout: the root, at rest.
-        marks: the file of the stages' own words.
+        marks: the file in which stages write their marks.
         acknowledged: the runs whose ids were printed.
         exits: the exit codes of each verb.
-        said: files with what commands wrote to stderr.
-        alive: processes of the root, in words.
-        reading: what a reader should not have seen meanwhile.
-        calm: what is wrong with a supervisor that lived on.
-        settled: the exit code of the start that settled everything, None where it did not end.
+        said: files with the stderr of commands.
+        alive: living processes of the root, described.
+        reading: problems that the reader found.
+        calm: problems of the calm phase.
+        settled: the exit code of the start that settled all runs; None if it did not end.
     """
 
     layout: Layout
@@ -52,7 +52,7 @@ class Seen:
     settled: int | None = 0
 
 
-def check(seen: Seen) -> tuple[Evidence, tuple[Invariant, ...]]:
+def check(seen: Observations) -> tuple[Evidence, tuple[Invariant, ...]]:
     """Read a root at rest and check every invariant."""
     layout = seen.layout
     evidence = gather(layout, TASK)
@@ -61,48 +61,48 @@ def check(seen: Seen) -> tuple[Evidence, tuple[Invariant, ...]]:
         "one start settles everything": settled,
         "nothing of the root is alive": seen.alive,
         "every run has one verdict, in journal, manifest and history": _runs(seen, evidence),
-        "a batch was made whole, however often it was begun": _batches(layout, evidence),
+        "a batch was created whole, however often it was started": _batches(layout, evidence),
         "the history has one line per run": history_problems(evidence),
-        "the state is the history's end": state_problems(evidence),
-        "the metrics are the history's sums": sums_problems(
+        "the state is the end of the history": state_problems(evidence),
+        "the metrics are the sums of the history": sums_problems(
             evidence, evidence.metrics.get("totals")
         ),
         "supervisor verify finds nothing": (
             f"{layout.relative(v.path)}: {v.problem}" for v in verify(layout)
         ),
-        "a status once seen never changed, and every record always parsed": seen.reading,
-        "each stage ran at most once per try, and what succeeded has run": _marks(seen, evidence),
-        "a supervisor that lived on holds no more than before": seen.calm,
-        "commands exit with the codes of their reference": _exits(seen),
-        "nobody left a traceback": tracebacks_in([*seen.said, *_words_left(layout)]),
-        "nothing is left over": _left_over(layout, evidence),
+        "a final status never changed, and every record always parsed": seen.reading,
+        "each stage ran at most once per try, and succeeded stages ran": _marks(seen, evidence),
+        "a long-running supervisor uses no more resources than before": seen.calm,
+        "commands exit with documented codes": _exits(seen),
+        "no traceback was printed": tracebacks_in([*seen.said, *_stderr_files(layout)]),
+        "there are no leftovers": _left_over(layout, evidence),
     }
     return evidence, tuple(Invariant(name, tuple(found)) for name, found in checks.items())
 
 
-def _words_left(layout: Layout) -> list[str]:
+def _stderr_files(layout: Layout) -> list[str]:
     return [os.path.join(layout.control, name) for name in ("workers.log", "helper.log")]
 
 
-def _runs(seen: Seen, evidence: Evidence) -> Iterator[str]:
+def _runs(seen: Observations, evidence: Evidence) -> Iterator[str]:
     lines = Counter(str(line.get("runId")) for line in evidence.history)
     for run_id in sorted(seen.acknowledged | set(evidence.runs)):
         run = evidence.runs.get(run_id)
         if run is None:
-            yield f"{run_id}: was acknowledged and is not there"
+            yield f"{run_id}: was acknowledged but does not exist"
             continue
         if len(run.verdicts) != 1:
             yield f"{run_id}: {len(run.verdicts)} verdicts"
         manifest, verdict = run.manifest or {}, next(iter(run.verdicts), {})
-        told = (manifest.get("status"), manifest.get("status_detail"))
-        if told != (verdict.get("status"), verdict.get("detail")):
-            yield f"{run_id}: its manifest says {told}, its verdict {verdict.get('status')}"
+        reported = (manifest.get("status"), manifest.get("status_detail"))
+        if reported != (verdict.get("status"), verdict.get("detail")):
+            yield f"{run_id}: its manifest says {reported}, its verdict {verdict.get('status')}"
         if lines[run_id] != 1:
             yield f"{run_id}: {lines[run_id]} lines in the history"
 
 
 def _batches(layout: Layout, evidence: Evidence) -> Iterator[str]:
-    """A batch is one request: there are n times as many runs of each pipeline as it says."""
+    """A batch is one request, so the runs of each pipeline are the same multiple of its count."""
     found: Counter[str] = Counter()
     for run_id in evidence.runs:
         spec = load_spec(layout.run_dir(TASK, run_id).spec)
@@ -113,8 +113,8 @@ def _batches(layout: Layout, evidence: Evidence) -> Iterator[str]:
         yield ", ".join(f"{found[name]} {name} (of {n} each)" for name, n in BATCH_COUNTS.items())
 
 
-def _marks(seen: Seen, evidence: Evidence) -> Iterator[str]:
-    """Begin and end marks are the stages' own words, outside the root."""
+def _marks(seen: Observations, evidence: Evidence) -> Iterator[str]:
+    """Compare the marks that stages write outside the root with their records."""
     try:
         with open(seen.marks, encoding="ascii") as file:
             marks = Counter(file.read().splitlines())
@@ -130,13 +130,13 @@ def _marks(seen: Seen, evidence: Evidence) -> Iterator[str]:
         if kind is None or (run.manifest or {}).get("status") != "succeeded":
             continue
         if not kind.can_succeed:
-            yield f"{run_id}: a {kind.name} run is told to have succeeded"
+            yield f"{run_id}: a {kind.name} run is recorded as succeeded"
         for stage in kind.commands:
             if (run_id, stage) not in ended:
-                yield f"{run_id}: succeeded, but its stage {stage} did not end its work"
+                yield f"{run_id}: succeeded, but its stage {stage} wrote no end mark"
 
 
-def _exits(seen: Seen) -> Iterator[str]:
+def _exits(seen: Observations) -> Iterator[str]:
     for verb, codes in sorted(seen.exits.items()):
         for code in sorted(codes - _EXITS.get(verb, {0})):
             yield f"{verb}: {code}"
@@ -147,4 +147,4 @@ def _left_over(layout: Layout, evidence: Evidence) -> Iterator[str]:
     rejected = f"{layout.relative(layout.rejected)}/"
     yield from (path for path in evidence.unfinished if not path.startswith(rejected))
     if not lease_is_free(layout):
-        yield "somebody holds the lease"
+        yield "the lease is held"

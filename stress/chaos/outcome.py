@@ -1,11 +1,11 @@
-"""What a chaos did and found, for people as a table, and for programs as one object."""
+"""The actions and findings of chaos, as a table or as one JSON object."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from stress.chaos.actions import ACTIONS
 from stress.chaos.calm import Held
-from stress.chaos.deeds import DEEDS
 from stress.invariants import Invariant
 from stress.table import align, invariant_lines
 
@@ -14,12 +14,12 @@ SCHEMA: Final = "pipeline-supervisor/chaos/1"
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What was done and what was found.
+    """What was done and found.
 
     Attributes:
-        done: how often each deed was done.
-        left_out: deeds that cannot be done here, and why.
-        held: what a supervisor that lived on held after each calm round.
+        done: how often each action was performed.
+        left_out: actions that are impossible here, with the reason.
+        held: resources of the supervisor after each calm round.
     """
 
     seed: int
@@ -29,7 +29,7 @@ class Outcome:
     held: list[Held] = field(default_factory=list)
     acknowledged_count: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
-    looks_count: int = 0
+    reads_count: int = 0
     guardrails: list[dict[str, Any]] = field(default_factory=list)
     invariants: tuple[Invariant, ...] = ()
 
@@ -40,13 +40,16 @@ class Outcome:
 
 
 def lines_of(outcome: Outcome) -> list[str]:
-    """The outcome for people."""
-    deeds = [(deed.name, str(outcome.done[deed.name])) for deed in DEEDS]
-    lines = align([("deed", "times"), *deeds], right=(1,))
+    """The outcome as lines of text."""
+    actions = [(action.name, str(outcome.done[action.name])) for action in ACTIONS]
+    lines = align([("action", "times"), *actions], right=(1,))
     lines += [f"left out: {text}" for text in outcome.left_out]
     ended = [(word, str(count)) for word, count in outcome.statuses.most_common()]
     lines += ["", *align([("runs that ended", "count"), *ended], right=(1,))]
-    lines += [f"acknowledged: {outcome.acknowledged_count}; looks: {outcome.looks_count}", ""]
+    lines += [
+        f"acknowledged: {outcome.acknowledged_count}; reads: {outcome.reads_count}",
+        "",
+    ]
     rows = [
         (
             str(row.get("name")),
@@ -71,7 +74,7 @@ def lines_of(outcome: Outcome) -> list[str]:
 
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
-    """The outcome for programs."""
+    """The outcome as JSON."""
     return {
         "schema": SCHEMA,
         "seed": outcome.seed,

@@ -1,7 +1,7 @@
-"""What runs under chaos: pipelines of every kind, each stage leaving marks outside the root.
+"""The pipelines of chaos; each stage leaves marks outside the root.
 
-A stage appends ``begin RUN STAGE TRY`` when it begins and ``end RUN STAGE TRY`` when its work is
-done, each with one write: what really ran is known without any record.
+A stage appends ``begin RUN STAGE TRY`` when it begins and ``end RUN STAGE TRY`` when it ends, each
+with one write. So the stages that really ran are known without records.
 """
 
 import json
@@ -20,8 +20,8 @@ class Kind:
     """One pipeline.
 
     Attributes:
-        stages: id and shell command, marks left out; "@NAME" is the sub-pipeline of that name.
-        can_succeed: a run of it that is told to have succeeded is no lie.
+        stages: id and shell command, without marks; "@NAME" is the sub-pipeline of that name.
+        can_succeed: a run of it may succeed.
         extra: more keys of each stage, as TOML.
     """
 
@@ -32,7 +32,7 @@ class Kind:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The ids of the stages that run a command, and so leave marks."""
+        """The ids of the stages that run a command and leave marks."""
         return tuple(stage for stage, command in self.stages if not command.startswith("@"))
 
 
@@ -62,7 +62,7 @@ KINDS: Final = (
 
 
 def write_config(root: str, marks: str) -> None:
-    """Write settings, pipelines and a batch; beats are quick, so that seconds hold many."""
+    """Write settings, pipelines and a batch; heartbeats are frequent, for short tests."""
     lines = [
         "[supervisor]",
         f'default_task = "{TASK}"',
@@ -82,7 +82,7 @@ def write_config(root: str, marks: str) -> None:
             marked = f'echo "begin {_NAME}" >> {marks}; {command} && echo "end {_NAME}" >> {marks}'
             if command.endswith("&"):
                 marked = f'echo "begin {_NAME}" >> {marks}; {command} echo "end {_NAME}" >> {marks}'
-            # A JSON string of ASCII is a TOML string too.
+            # A JSON string in ASCII is a TOML string, too.
             lines += [f"command = {json.dumps(marked)}", kind.extra]
     os.makedirs(os.path.join(root, "config"))
     _write(os.path.join(root, "config", "supervisor.toml"), lines)

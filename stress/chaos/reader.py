@@ -1,7 +1,6 @@
-"""A reader that looks at the records all the while, as a reviewer's script would.
+"""A reader that reads the records all the time, as a reviewer's script would.
 
-What it has seen must stay true: a final status never changes, and every record parses at every
-instant.
+A final status must never change, and every record must parse at every instant.
 """
 
 import json
@@ -18,15 +17,15 @@ _EVERY_S: Final = 0.1
 
 
 class Reader:
-    """Reads in a thread of its own from ``start`` to ``stop``.
+    """Reads in a separate thread from ``start`` to ``stop``.
 
     Args:
         layout: the root.
 
     Attributes:
-        seen: the first final status and detail that each run was seen with.
-        problems: what must not be seen.
-        looks_count: how often everything was looked at.
+        seen: the first final status and detail of each run.
+        problems: violations.
+        reads_count: the number of passes over all records.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -35,32 +34,32 @@ class Reader:
         self._thread = threading.Thread(target=self._read, daemon=True)
         self.seen: dict[str, tuple[str, str | None]] = {}
         self.problems: list[str] = []
-        self.looks_count = 0
+        self.reads_count = 0
 
     def start(self) -> None:
-        """Begin."""
+        """Start reading."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, after one more look."""
+        """End, after one more pass."""
         self._end.set()
         self._thread.join()
-        self.look()
+        self.read()
 
     def _read(self) -> None:
         while not self._end.wait(_EVERY_S):
-            self.look()
+            self.read()
 
-    def look(self) -> None:
-        """Look once at every manifest that is not known to be final, and at the views."""
-        self.looks_count += 1
+    def read(self) -> None:
+        """Read every manifest that is not known to be final, and the views."""
+        self.reads_count += 1
         for path in (self._layout.state(TASK), self._layout.metrics(TASK), self._layout.status):
             self._parse(path)
         try:
             names = os.listdir(self._layout.runs_of(TASK))
         except FileNotFoundError:
             return
-        final = self._end.is_set()  # the last look is at everything
+        final = self._end.is_set()  # the last pass reads everything
         for name in names:
             if is_run_id(name) and (final or name not in self.seen):
                 self._note(name, self._parse(self._layout.run_dir(TASK, name).manifest))

@@ -7,9 +7,9 @@ import tempfile
 import time
 from typing import Final
 
-from stress.chaos.calm import stay_calm
-from stress.chaos.checks import Seen, check
-from stress.chaos.deeds import act, mood
+from stress.chaos.actions import act, make_weights
+from stress.chaos.calm import run_calmly
+from stress.chaos.checks import Observations, check
 from stress.chaos.outcome import Outcome
 from stress.chaos.reader import Reader
 from stress.chaos.world import World
@@ -20,13 +20,13 @@ _CLIENTS_WITHIN_S: Final = 20.0
 
 
 def chaos(directory: str, *, seed: int, seconds: float, keep: bool = False) -> Outcome:
-    """Break everything for so many seconds, then settle and judge.
+    """Break everything for a time, then settle and judge.
 
     Args:
         directory: an existing empty directory.
-        seed: of all chance.
-        seconds: how long things are broken; calm phase and settling come on top.
-        keep: copy the root to ``directory`` although nothing is broken.
+        seed: of all random choices.
+        seconds: duration of the faults; calm phase and settling take longer.
+        keep: copy the root to ``directory`` even if nothing is broken.
     """
     outcome = Outcome(seed=seed, seconds=seconds)
     world = World(directory, seed)
@@ -35,12 +35,12 @@ def chaos(directory: str, *, seed: int, seconds: float, keep: bool = False) -> O
         outcome.left_out = [
             f"{what}: {why}"
             for what, why in (
-                ("fill the disk for a while", world.disk.why_not),
-                ("jump the wall clock", world.clock.why_not),
+                ("fill the disk", world.disk.unavailable_reason),
+                ("jump the wall clock", world.clock.unavailable_reason),
             )
             if why is not None
         ]
-        _rage(world, outcome)
+        _inject(world, outcome)
         if keep or outcome.broken:
             world.copy_root()
         return outcome
@@ -48,26 +48,26 @@ def chaos(directory: str, *, seed: int, seconds: float, keep: bool = False) -> O
         world.close()
 
 
-def _rage(world: World, outcome: Outcome) -> None:
+def _inject(world: World, outcome: Outcome) -> None:
     reader = Reader(world.layout)
     reader.start()
     try:
-        weights = mood(world.chance)
+        weights = make_weights(world.chance)
         until = time.monotonic() + outcome.seconds
         while time.monotonic() < until:
             world.due()
             act(world, weights, outcome.done)
             world.collect()
             time.sleep(world.chance.uniform(0.0, 0.1))
-        _quieten(world)
-        outcome.held, calm = stay_calm(world)
+        _end_faults(world)
+        outcome.held, calm = run_calmly(world)
         world.kill_all()
         settled = world.call("start", "--once", within_s=_SETTLE_WITHIN_S)
         alive = world.processes()
     finally:
         reader.stop()
     evidence, outcome.invariants = check(
-        Seen(
+        Observations(
             layout=world.layout,
             marks=world.marks,
             acknowledged=frozenset(world.acknowledged),
@@ -79,12 +79,12 @@ def _rage(world: World, outcome: Outcome) -> None:
             settled=settled,
         )
     )
-    _tell(outcome, world, evidence, reader)
+    _summarize(outcome, world, evidence, reader)
 
 
-def _quieten(world: World) -> None:
-    """Nothing is stopped, full or in a false time any more, and every command has ended."""
-    world.settle_later()
+def _end_faults(world: World) -> None:
+    """Continue, free and reset everything, and wait for the commands."""
+    world.run_delayed()
     for found in world.processes():
         found.signal(signal.SIGCONT)
     world.disk.free()
@@ -97,9 +97,9 @@ def _quieten(world: World) -> None:
         time.sleep(0.05)
 
 
-def _tell(outcome: Outcome, world: World, evidence: Evidence, reader: Reader) -> None:
+def _summarize(outcome: Outcome, world: World, evidence: Evidence, reader: Reader) -> None:
     outcome.acknowledged_count = len(world.acknowledged)
-    outcome.looks_count = reader.looks_count
+    outcome.reads_count = reader.reads_count
     for run in evidence.runs.values():
         manifest = run.manifest or {}
         detail = manifest.get("status_detail")
@@ -109,10 +109,10 @@ def _tell(outcome: Outcome, world: World, evidence: Evidence, reader: Reader) ->
 
 
 def run(*, seed: int, seconds: float, keep: bool) -> tuple[Outcome, str | None]:
-    """Make a directory, rage in it, and remove it unless something is broken.
+    """Run chaos in a temporary directory; remove it unless something is broken.
 
     Returns:
-        The outcome, and where everything was kept, None where it was not.
+        The outcome, and the directory if it was kept.
     """
     directory = tempfile.mkdtemp(prefix="chaos-")
     print(f"chaos: seed {seed}, {seconds:g} s, in {directory}", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""What chaos needs of the machine: a small disk to fill, and a wall clock to jump.
+"""A small disk to fill and a wall clock to change.
 
-Either may be missing: then what needs it is left out, and said so.
+If the machine cannot provide one, the actions that need it are left out and reported.
 """
 
 import contextlib
@@ -19,30 +19,30 @@ _BLOCK: Final = b"\0" * (1 << 20)
 
 @dataclass(slots=True)
 class Disk:
-    """A small file system, where one can be mounted.
+    """A small file system, if one can be mounted.
 
     Args:
-        path: an empty directory; the file system is to be mounted there.
+        path: an empty directory to mount the file system on.
 
     Attributes:
-        why_not: why there is none, None where there is one.
+        unavailable_reason: why it cannot be mounted; None if it can.
     """
 
     path: str
-    why_not: str | None = field(default=None, init=False)
+    unavailable_reason: str | None = field(default=None, init=False)
 
     def mount(self) -> None:
-        """Mount it, where that is possible."""
+        """Mount it if possible."""
         if os.geteuid() != 0:
-            self.why_not = "mounting needs root"
+            self.unavailable_reason = "mounting needs root"
             return
         words = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES},mode=700", "tmpfs", self.path]
         ran = subprocess.run(words, capture_output=True, text=True, check=False)
         if ran.returncode != 0:
-            self.why_not = ran.stderr.strip() or "mount failed"
+            self.unavailable_reason = ran.stderr.strip() or "mount failed"
 
     def fill(self) -> None:
-        """Take all the room that is left."""
+        """Fill it completely."""
         with open(os.path.join(self.path, "fill"), "ab", buffering=0) as file:
             for block in (_BLOCK, _BLOCK[:4096]):
                 try:
@@ -52,30 +52,30 @@ class Disk:
                     continue
 
     def free(self) -> None:
-        """Give the room back."""
+        """Free the space again."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self.path, "fill"))
 
     def unmount(self) -> None:
-        """Take the file system away, if it is there; nothing may use it any more."""
+        """Unmount it if it is mounted; no process may use it any more."""
         if os.path.ismount(self.path):
             subprocess.run(["umount", self.path], check=True)
 
 
 @dataclass(slots=True)
 class WallClock:
-    """The wall clock of everything that is started with ``environment``.
+    """The wall clock of every process started with ``environment``.
 
     Args:
-        directory: where the shim is built.
+        directory: for the shim.
 
     Attributes:
-        why_not: why the clock cannot be moved, None where it can.
-        environment: what a process needs to have this clock.
+        unavailable_reason: why the clock cannot be changed; None if it can.
+        environment: the variables that give a process this clock.
     """
 
     directory: str
-    why_not: str | None = field(default=None, init=False)
+    unavailable_reason: str | None = field(default=None, init=False)
     environment: dict[str, str] = field(default_factory=dict, init=False)
     _file: str = field(default="", init=False)
 
@@ -84,14 +84,14 @@ class WallClock:
         built = os.path.join(self.directory, "clock.so")
         self.jump(0)
         if shutil.which("cc") is None:
-            self.why_not = "there is no C compiler"
+            self.unavailable_reason = "there is no C compiler"
             return
         words = ["cc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", built]
         subprocess.run([*words, str(_SOURCE), "-ldl"], check=True)
         self.environment = {"LD_PRELOAD": built, "CHAOS_CLOCK": self._file}
 
     def jump(self, seconds: int) -> None:
-        """Let it be so many seconds ahead of the true time, or behind it."""
+        """Set it the given seconds ahead of the true time, or behind."""
         fd = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.pwrite(fd, struct.pack("=q", seconds), 0)

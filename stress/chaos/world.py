@@ -1,4 +1,4 @@
-"""The root under chaos: its commands as users call them, and its processes by what they are."""
+"""The root under chaos: commands as users call them, and processes by role."""
 
 import os
 import random
@@ -18,7 +18,7 @@ from workers.records.layout import Layout
 from workers.records.proc import proc_stat
 
 CLIENTS_LIMIT: Final = 4  # commands at once: each costs a fifth of a second of one core
-_LOOK_EVERY_S: Final = 0.02
+_POLL_EVERY_S: Final = 0.02
 _PROGRAM: Final = (sys.executable, "-m", "supervisor")
 
 
@@ -31,13 +31,13 @@ class Process:
     role: str
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, to this process and no later one of its pid."""
+        """Send a signal to this process, never to a later one with its pid."""
         send_signal(self.pid, self.start_ticks, number)
 
 
 @dataclass(slots=True)
 class Client:
-    """A command that was started; ``killed`` by us."""
+    """A started command; ``killed``: by us."""
 
     words: tuple[str, ...]
     process: "subprocess.Popen[str]"
@@ -47,11 +47,11 @@ class Client:
 
 @dataclass(slots=True)
 class World:
-    """Everything that chaos acts upon.
+    """Everything that chaos acts on.
 
     Args:
         directory: an existing empty directory.
-        seed: of all chance.
+        seed: of all random choices.
     """
 
     directory: str
@@ -75,14 +75,14 @@ class World:
         self.marks = os.path.join(self.directory, "marks")
 
     def open(self) -> None:
-        """Mount the disk and make the root. ``close`` undoes it, also where this was broken off."""
+        """Mount the disk and create the root; ``close`` undoes it, even if this fails half way."""
         os.mkdir(self.disk.path)
         self.disk.mount()
         os.mkdir(self.layout.root, 0o700)
         write_config(self.layout.root, self.marks)
 
     def command(self, *words: str, serving: bool = False) -> Client:
-        """Start a command; supervisors have the clock that jumps, and so have their workers."""
+        """Start a command with the changeable clock, which supervisors pass on to workers."""
         name = os.path.join(self.directory, f"said-{len(self.said)}")
         self.said.append(name)
         clean = {key: value for key, value in os.environ.items() if not key.startswith("SUPERVIS")}
@@ -102,7 +102,7 @@ class World:
         return client
 
     def call(self, *words: str, within_s: float) -> int | None:
-        """Run a command to its end; its exit code, or None where it did not end in time."""
+        """Run a command to its end; return its exit code, or None after a timeout."""
         client = self.command(*words, serving=True)
         try:
             return client.process.wait(within_s)
@@ -112,13 +112,13 @@ class World:
             self.end(client)
 
     def collect(self) -> None:
-        """Take the words of commands that have ended: what ``submit`` printed is acknowledged."""
+        """Collect commands that have ended; ids printed by ``submit`` are acknowledged."""
         for client in list(self.clients):
             if client.process.poll() is not None:
                 self.end(client)
 
     def end(self, client: Client) -> None:
-        """Kill a command unless it has ended, and note how it ended."""
+        """Kill a command if it is running, and note its exit code."""
         if client.process.poll() is None:
             client.killed = True
             client.process.kill()
@@ -131,21 +131,21 @@ class World:
             self.exits.setdefault(client.words[0], set()).add(client.process.returncode)
 
     def due(self) -> None:
-        """Do what was put off until now."""
+        """Run delayed actions that are due."""
         now = time.monotonic()
         for item in list(self.later):
             if item[0] <= now:
                 self.later.remove(item)
                 item[1]()
 
-    def settle_later(self) -> None:
-        """Do everything that was put off, at once."""
+    def run_delayed(self) -> None:
+        """Run all delayed actions now."""
         for _, action in self.later:
             action()
         self.later.clear()
 
     def processes(self, *roles: str) -> list[Process]:
-        """The living processes of the root, of these roles: supervisor, worker, stage."""
+        """The living processes of the root with one of these roles: supervisor, worker, stage."""
         return sorted(
             (found for found in self._all() if not roles or found.role in roles),
             key=lambda found: found.pid,
@@ -169,22 +169,22 @@ class World:
                 yield Process(int(name), stat.start_ticks, role)
 
     def kill_all(self, within_s: float = 10.0) -> None:
-        """End every process of the root; those that are killed are gone at once, or never."""
+        """Kill every process of the root."""
         for client in list(self.clients):
             self.end(client)
         until = time.monotonic() + within_s
         while (left := self.processes()) and time.monotonic() < until:
             for found in left:
                 found.signal(signal.SIGKILL)
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_EVERY_S)
 
     def copy_root(self) -> None:
-        """Copy the root beside its file system, which is about to go."""
+        """Copy the root to the directory, before its file system is unmounted."""
         kept = os.path.join(self.directory, "root")
         subprocess.run(["cp", "-a", self.layout.root, kept], check=True)
 
     def close(self) -> None:
-        """Leave nothing: no process, no mount."""
+        """Kill all processes and unmount the disk."""
         self.kill_all()
         self.disk.unmount()
 
@@ -193,7 +193,7 @@ def _read(pid: str, name: str) -> bytes:
     try:
         with open(f"/proc/{pid}/{name}", "rb") as file:
             return file.read()
-    except OSError:  # gone, or another user's
+    except OSError:  # gone, or of another user
         return b""
 
 

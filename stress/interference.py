@@ -1,4 +1,4 @@
-"""What meddles with a round: a gate that many stages wait at, and who takes the task's lock."""
+"""Interference with a round: a gate at which many stages wait, and a holder of the task's lock."""
 
 import os
 import select
@@ -14,18 +14,18 @@ _HOG: Final = (
 )
 
 
-class Missed(Exception):
-    """What was waited for did not come."""
+class NotReached(Exception):
+    """An expected event did not happen in time."""
 
 
 class Gate:
-    """A file that stages wait for without polling, so that all of them end in one instant.
+    """A file that stages wait for without polling, so that all of them end at the same instant.
 
-    While it is shut it is a FIFO that we hold open: who reads it waits. Open, it is an empty plain
-    file, so that who comes late does not wait.
+    The closed gate is a FIFO that we hold open, so readers wait. The open gate is an empty plain
+    file, so late stages do not wait.
 
     Args:
-        root: the root; the gate and a file per waiting stage are made in it.
+        root: the root; holds the gate and a file per waiting stage.
     """
 
     def __init__(self, root: str) -> None:
@@ -39,11 +39,11 @@ class Gate:
         self._fd: int | None = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
 
     def waiting_count(self) -> int:
-        """How many stages have come to the gate."""
+        """The number of stages that have reached the gate."""
         return len(os.listdir(self._arrived))
 
     def open(self) -> None:
-        """Let everybody go; an open gate stays open."""
+        """Open the gate, for good."""
         if self._fd is None:
             return
         made = os.open(f"{self._path}.open", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -53,8 +53,8 @@ class Gate:
         self._fd = None
 
 
-class Hog:
-    """Another process that takes a lock and keeps it; it ends with us, whatever happens to us.
+class LockHolder:
+    """A process that takes a lock and holds it; it ends when this process ends.
 
     Args:
         path: the lock file.
@@ -68,13 +68,13 @@ class Hog:
         )
 
     def holds(self, within_s: float) -> bool:
-        """Wait, at most so many seconds, until it holds the lock."""
+        """Wait until the lock is held; False after the given seconds."""
         said = self._process.stdout
         if said is None or not select.select([said], [], [], within_s)[0]:
             return False
         return os.read(said.fileno(), 16) == b"held\n"
 
     def release(self) -> None:
-        """End it, and with it its lock."""
+        """End the process, which releases the lock."""
         self._process.kill()
         self._process.communicate()

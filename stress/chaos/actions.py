@@ -1,4 +1,4 @@
-"""What chaos does, one deed at a time, each chosen by the seed."""
+"""The actions of chaos, each chosen by the seed."""
 
 import os
 import random
@@ -16,8 +16,8 @@ _JUMPS_S: Final = (-86_400, -3_600, -1, 0, 1, 3_600, 86_400)
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
-    """One kind of deed; ``act`` tells whether there was something to do it to."""
+class Action:
+    """One kind of action; ``act`` returns whether there was a target."""
 
     name: str
     weight: int
@@ -83,7 +83,7 @@ def _signal(role: str, number: signal.Signals) -> Callable[[World], bool]:
     return act
 
 
-def _stop_for_a_while(role: str) -> Callable[[World], bool]:
+def _suspend(role: str) -> Callable[[World], bool]:
     def act(world: World) -> bool:
         found = _one(world, role)
         if found is None:
@@ -108,7 +108,7 @@ def _kill_client(world: World) -> bool:
 
 
 def _fill(world: World) -> bool:
-    if world.disk.why_not is not None:
+    if world.disk.unavailable_reason is not None:
         return False
     world.disk.fill()
     _later(world, 1.5, world.disk.free)
@@ -116,7 +116,7 @@ def _fill(world: World) -> bool:
 
 
 def _jump(world: World) -> bool:
-    if world.clock.why_not is not None:
+    if world.clock.unavailable_reason is not None:
         return False
     world.clock.jump(world.chance.choice(_JUMPS_S))
     return True
@@ -130,8 +130,8 @@ def _delete_lock(world: World) -> bool:
     return True
 
 
-def _garbage(world: World) -> bool:
-    """Something that is no request, by rename as a request comes, or in place."""
+def _drop_garbage(world: World) -> bool:
+    """Put something into the inbox that is no request."""
     inbox = world.layout.inbox
     path = os.path.join(inbox, f"garbage-{world.chance.randrange(1 << 32):08x}.json")
     if not os.path.isdir(inbox):
@@ -148,39 +148,39 @@ def _garbage(world: World) -> bool:
             data = world.chance.randbytes(world.chance.randrange(4096)) if kind == 3 else b"{}"
             with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
                 file.write(data)
-    except OSError:  # the disk is full just now
+    except OSError:  # the disk is full at the moment
         return False
     return True
 
 
-DEEDS: Final = (
-    Deed("submit a run", 26, _submit),
-    Deed("run a run", 6, _run),
-    Deed("start a supervisor", 14, _start),
-    Deed("start a second supervisor", 3, _second_start),
-    Deed("stop the supervisor", 3, _stop),
-    Deed("cancel a run", 5, _cancel),
-    Deed("ask for the status", 4, _status),
-    Deed("kill a command", 4, _kill_client),
-    Deed("kill a supervisor", 8, _signal("supervisor", signal.SIGKILL)),
-    Deed("terminate a supervisor", 2, _signal("supervisor", signal.SIGTERM)),
-    Deed("stop a supervisor for a while", 4, _stop_for_a_while("supervisor")),
-    Deed("kill a worker", 7, _signal("worker", signal.SIGKILL)),
-    Deed("stop a worker for a while", 4, _stop_for_a_while("worker")),
-    Deed("kill a stage's process", 4, _signal("stage", signal.SIGKILL)),
-    Deed("fill the disk for a while", 3, _fill),
-    Deed("jump the wall clock", 4, _jump),
-    Deed("delete the state's lock file", 4, _delete_lock),
-    Deed("drop garbage into the inbox", 4, _garbage),
+ACTIONS: Final = (
+    Action("submit a run", 26, _submit),
+    Action("run a run", 6, _run),
+    Action("start a supervisor", 14, _start),
+    Action("start a second supervisor", 3, _second_start),
+    Action("stop the supervisor", 3, _stop),
+    Action("cancel a run", 5, _cancel),
+    Action("read the status", 4, _status),
+    Action("kill a command", 4, _kill_client),
+    Action("kill a supervisor", 8, _signal("supervisor", signal.SIGKILL)),
+    Action("terminate a supervisor", 2, _signal("supervisor", signal.SIGTERM)),
+    Action("suspend a supervisor", 4, _suspend("supervisor")),
+    Action("kill a worker", 7, _signal("worker", signal.SIGKILL)),
+    Action("suspend a worker", 4, _suspend("worker")),
+    Action("kill a stage's process", 4, _signal("stage", signal.SIGKILL)),
+    Action("fill the disk", 3, _fill),
+    Action("jump the wall clock", 4, _jump),
+    Action("delete the state's lock file", 4, _delete_lock),
+    Action("drop garbage into the inbox", 4, _drop_garbage),
 )
 
 
-def mood(chance: random.Random) -> list[int]:
-    """The weights of one chaos: each seed favours some deeds, and finds other things."""
-    return [deed.weight * chance.choice((1, 1, 1, 5)) for deed in DEEDS]
+def make_weights(chance: random.Random) -> list[int]:
+    """Weights of the actions: each seed prefers some of them, and so finds other bugs."""
+    return [action.weight * chance.choice((1, 1, 1, 5)) for action in ACTIONS]
 
 
 def act(world: World, weights: list[int], done: Counter[str]) -> None:
-    """Choose a deed and do it; one that finds nothing to do is not counted."""
-    (deed,) = world.chance.choices(DEEDS, weights)
-    done[deed.name] += deed.act(world)
+    """Choose an action and perform it; count it if it had a target."""
+    (action,) = world.chance.choices(ACTIONS, weights)
+    done[action.name] += action.act(world)
