@@ -1,1 +1,1 @@
-"""What it costs, measured against peers in the same run: ``python -m benches``."""
+"""Benchmarks against other programs in the same run: ``python -m benches``."""

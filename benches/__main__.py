@@ -1,9 +1,9 @@
-"""``python -m benches [GROUP ...]``: every target, ours, the peer, the ratio, the goal.
+"""``python -m benches [GROUP ...]``: every figure, ours, the peer's, their ratio and the goal.
 
-``python -m benches peers`` installs the peers; without them their rows are skipped by name.
-``python -m benches report FILE ...`` writes docs/explanation/performance.md and its pictures from
-what ``--json`` has printed. Exits with 0 whatever the figures say, since a bench reports; with 1
-where something could not be measured although nothing is missing.
+A peer is another program that is measured the same way. ``python -m benches peers`` installs the
+peers; rows of missing peers are skipped by name. ``python -m benches report FILE ...`` writes
+docs/explanation/performance.md and its pictures from the output of ``--json``. The exit code is 0
+whatever the figures are, and 1 if something could not be measured although nothing is missing.
 """
 
 import argparse
@@ -51,7 +51,7 @@ GROUPS: dict[str, Callable[[int], Iterator[Row | Point]]] = {
 
 
 def main(argv: list[str]) -> int:
-    """Measure and print."""
+    """Measure the groups and print the rows."""
     parser = argparse.ArgumentParser(
         prog="python -m benches",
         description=__doc__,
@@ -59,8 +59,8 @@ def main(argv: list[str]) -> int:
     )
     what = f"default: all of {', '.join(GROUPS)}"
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=what)
-    parser.add_argument("--rounds", type=int, default=5, help="of each pair (default 5)")
-    parser.add_argument("--json", action="store_true", help="one object on stdout")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each pair (default: 5)")
+    parser.add_argument("--json", action="store_true", help="print one object")
     if argv[:1] == ["report"]:
         report.write(argv[1:])
         return 0
@@ -69,10 +69,10 @@ def main(argv: list[str]) -> int:
         print("\n".join(failed) or f"installed in {peers.home()}", file=sys.stderr)
         return 1 if failed else 0
     given = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing stays behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that processes are cleaned up
     unknown = set(given.groups) - set(GROUPS)
     if unknown or given.rounds < 1:
-        parser.error(f"there are {', '.join(GROUPS)}, and rounds from 1")
+        parser.error(f"groups are {', '.join(GROUPS)}; --rounds must be at least 1")
     facts = machine()
     found, failures = measure(given.groups or list(GROUPS), given.rounds)
     if given.json:
@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
 
 
 def measure(groups: list[str], rounds_count: int) -> tuple[list[Row | Point], list[str]]:
-    """Everything that the groups tell, with what went wrong in words; progress goes to stderr."""
+    """All rows and points of the groups, and the failures; prints progress on stderr."""
     found: list[Row | Point] = []
     failures = []
     for name in groups:
@@ -100,10 +100,10 @@ def measure(groups: list[str], rounds_count: int) -> tuple[list[Row | Point], li
             RuntimeError,
             OSError,
             subprocess.SubprocessError,
-        ) as error:  # the other groups are measured all the same
+        ) as error:  # the other groups are still measured
             failures.append(f"{name} failed: {error}")
             print(failures[-1], file=sys.stderr, flush=True)
-        except KeyboardInterrupt:  # INT or TERM: what was measured until now is told
+        except KeyboardInterrupt:  # INT or TERM: report the rows so far
             failures.append(f"interrupted in {name}")
             break
     return found, failures

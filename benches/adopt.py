@@ -1,4 +1,4 @@
-"""A start over a hundred thousand finished runs and a thousand live ones that it adopts."""
+"""A start over 100,000 finished runs that adopts 1,000 live ones."""
 
 import json
 import os
@@ -8,17 +8,17 @@ from pathlib import Path
 
 from benches.history import LONG, old_run, prepare
 from benches.live import alive
-from benches.look import peak_bytes
 from benches.measure import until
 from benches.place import SUPERVISOR, directory
+from benches.process_stats import peak_bytes
 from benches.row import Row, plain_row, worst_row
 
 LIVE_COUNT = 1000
-LINKS_COUNT = 10_000  # a file has at most 65,000 names on ext4
+LINKS_COUNT = 10_000  # ext4 allows at most 65,000 links to a file
 
 
 def rows(rounds_count: int) -> Iterator[Row]:
-    """The supervisor is killed and started again, while its runs go on."""
+    """Kill the supervisor and start it again while its runs continue."""
     walls, peaks = [], []
     with directory() as root:
         prepare(root, LONG)
@@ -43,7 +43,7 @@ def _wait_for_adoption(root: Path, pid: int) -> None:
 
 
 def _adopted_count(root: Path, pid: int) -> int:
-    """How many runs a supervisor says that it has taken up."""
+    """The number of runs that a supervisor reports as adopted."""
     try:
         view = json.loads((root / ".runs/.supervisor/status.json").read_text())
     except FileNotFoundError:
@@ -54,7 +54,7 @@ def _adopted_count(root: Path, pid: int) -> int:
 
 
 def write_directories(root: Path, count: int) -> None:
-    """A directory with a manifest for each finished run of the prepared history."""
+    """Write a directory with a manifest for each finished run of the prepared history."""
     runs = root / ".runs/default/cli"
     text = next(runs.glob("*/manifest.json")).read_text()
     source = root / "source"

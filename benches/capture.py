@@ -1,4 +1,4 @@
-"""What keeping output costs: a gibibyte through a stage, beside the same through ``cat``."""
+"""Cost of capturing output: a GiB through a stage, compared with ``cat``."""
 
 import contextlib
 import statistics
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from benches.live import alive
-from benches.look import own_bytes, worker_of
 from benches.measure import rounds, run
 from benches.place import TRUE, directory, start, write_batch
+from benches.process_stats import own_bytes, worker_of
 from benches.programs import program
 from benches.row import Row, plain_row, ratio_row, worst_row
 from benches.skip import skipping
@@ -21,7 +21,7 @@ PEER = "the same into cat >/dev/null"
 
 
 def rows(rounds_count: int) -> Iterator[Row]:
-    """As ``head`` writes, in 64 KiB, in lines of 80 bytes; fifty at once, and their memory."""
+    """Writes of ``head``, of 64 KiB, and of 80 bytes; fifty at once, and their memory."""
     cases: tuple[tuple[str, int, tuple[int, int] | None, float | None], ...] = (
         ("1 GiB of head -c", 1, None, 0.75),
         ("1 GiB in writes of 64 KiB", 1, (GIB, 1 << 16), 0.75),
@@ -48,7 +48,7 @@ def _flood(size: int, write_size: int) -> list[str]:
 
 
 def _stage(count: int, words: list[str]) -> float:
-    """CPU of so many runs of a command, in milliseconds, less that of as many of ``true``."""
+    """CPU of ``count`` runs of a command, in ms, less that of as many runs of ``true``."""
     costs = []
     for command in (words, TRUE):
         with directory() as root:
@@ -65,9 +65,10 @@ def _cat(count: int, words: list[str]) -> float:
 
 
 def _memory_kib() -> list[float]:
-    """Each worker's most, over looks while many stages run, less that of a quiet one.
+    """The peak memory of each worker while many stages run, less that of a quiet worker.
 
-    What only one maps counts as its own: so where others have ended, what was shared would too.
+    Memory mapped by one process only counts as its own, so shared memory would count, too, once the
+    other processes have ended.
     """
     with directory() as root, alive(root, AT_ONCE) as live:
         time.sleep(1.0)
@@ -80,7 +81,7 @@ def _memory_kib() -> list[float]:
         while process.poll() is None:
             found: dict[int, int] = {}
             for pid in descendants(process.pid):
-                with contextlib.suppress(OSError, ValueError):  # it has just ended
+                with contextlib.suppress(OSError, ValueError):  # the process has just ended
                     if worker_of(pid) is not None:
                         found[pid] = own_bytes(pid)
             if sum(bool(descendants(pid)) for pid in found) >= AT_ONCE // 4:

@@ -1,4 +1,4 @@
-"""The lines of the pictures: cost against runs, memory against live runs, time against history."""
+"""The curves of the pictures: cost per run, memory per live run, time by length of history."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 from benches import daemons, tools
 from benches.history import bare_start, prepare
 from benches.live import alive
-from benches.look import pss_bytes
 from benches.measure import Cost, run, until
 from benches.peers import find
 from benches.place import directory, start
+from benches.process_stats import pss_bytes
 from benches.row import Missing, Point, point
 from benches.tree import descendants, tree
 
@@ -19,7 +19,7 @@ LIVE_COUNTS = (10, 50, 200, 1000)
 HISTORY_COUNTS = (10, 1000, 10_000, 100_000)
 MOST_ROUNDS = 3
 
-# How many jobs each is asked for at most: daemons are not made for a thousand short ones.
+# The most jobs for each: the daemons are not built for a thousand short ones.
 SIDES: dict[str, tuple[Callable[[Path | None, int], Cost], int]] = {
     "ours": (tools.ours, 1000),
     "GNU parallel": (tools.parallel, 1000),
@@ -33,14 +33,14 @@ SIDES: dict[str, tuple[Callable[[Path | None, int], Cost], int]] = {
 
 
 def points(rounds_count: int) -> Iterator[Point]:
-    """All of them; a side that is missing has no line."""
+    """All points; a missing peer has no curve."""
     yield from _memory()
     yield from _cost(min(rounds_count, MOST_ROUNDS))
     yield from _history(min(rounds_count, MOST_ROUNDS))
 
 
 def _cost(rounds_count: int) -> Iterator[Point]:
-    """CPU in milliseconds per run of ``true``, on the disk."""
+    """CPU per run of ``true`` on the disk, in ms."""
     for count in RUNS_COUNTS:
         found: dict[str, list[float]] = {}
         for number in range(rounds_count + 1):  # the first does not count
@@ -55,7 +55,7 @@ def _cost(rounds_count: int) -> Iterator[Point]:
 
 
 def _memory() -> Iterator[Point]:
-    """Megabytes per live run of ``sleep``, without the sleep itself."""
+    """Memory per live run of ``sleep`` in MB, without the sleep process."""
     for count in LIVE_COUNTS:
         with directory() as root, alive(root, count) as live:
             yield point(MEMORY, "ours", count, [pss_bytes(live.ours()) / count / 1e6])
@@ -75,7 +75,7 @@ def _parallel_pss(count: int) -> int:
         line = f"seq {count} | exec {tool} -j{count} --joblog log --results out 'sleep 600' '#'"
         process = mine.start(["sh", "-c", line], place, env={"HOME": str(place)})
         until(lambda: len(_sleepers(process.pid)) == count, "the jobs of GNU parallel")
-        return pss_bytes(_others(process.pid))  # the tree kills what is left
+        return pss_bytes(_others(process.pid))  # the tree kills the remaining processes
 
 
 def _supervisord_pss(count: int) -> int:
@@ -87,7 +87,7 @@ def _name(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
-        return ""  # it has just ended
+        return ""  # the process has just ended
 
 
 def _sleepers(pid: int) -> list[int]:
@@ -99,7 +99,7 @@ def _others(pid: int) -> list[int]:
 
 
 def _history(rounds_count: int) -> Iterator[Point]:
-    """Milliseconds of wall: a start over a history, and the same with a run to be recorded."""
+    """Wall time in ms of a start over a history, alone and with one run to record."""
     for count in HISTORY_COUNTS:
         with directory() as root:
             prepare(root, count)

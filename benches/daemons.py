@@ -1,6 +1,6 @@
-"""The peers that are daemons: started with so many programs, stopped when each has run once.
+"""Peers that are daemons: started with ``count`` programs, stopped when each has run once.
 
-What is counted is the whole life of the daemon, as it is of ``supervisor start --once``.
+The whole life of the daemon is measured, as it is for ``supervisor start --once``.
 """
 
 import json
@@ -22,14 +22,14 @@ STOP_S = 10.0
 
 
 def supervisord(base: Path | None, count: int) -> Cost:
-    """supervisord: programs that are not started again; a log file for each stream."""
+    """supervisord: programs that are not restarted; a log file per stream."""
     with directory(base) as place:
         job = f"{program('stamp')} {place / 'stamps'}"
         return _life(place, count, [supervisord_words(place, count, job)], None)
 
 
 def supervisord_words(place: Path, count: int, job: str) -> list[str]:
-    """Write its configuration; the command line that starts it."""
+    """Write its configuration and return the command line that starts it."""
     head = f"nodaemon=true\nlogfile={place}/log\npidfile={place}/pid\nchildlogdir={place}\n"
     control = (
         f"[unix_http_server]\nfile={place}/sock\n[supervisorctl]\nserverurl=unix://{place}/sock\n"
@@ -44,7 +44,7 @@ def supervisord_words(place: Path, count: int, job: str) -> list[str]:
 
 
 def circus(base: Path | None, count: int) -> Cost:
-    """circusd: watchers that are not started again."""
+    """circusd: watchers that are not restarted."""
     with directory(base) as place:
         job = f"{program('stamp')} {place / 'stamps'}"
         ends = f"endpoint = ipc://{place}/end\npubsub_endpoint = ipc://{place}/pub\n"
@@ -57,7 +57,7 @@ def circus(base: Path | None, count: int) -> Cost:
 
 
 def pm2(base: Path | None, count: int) -> Cost:
-    """pm2: applications that are not started again, by its client and its daemon."""
+    """pm2: applications that are not restarted, with client and daemon."""
     tool = str(find("pm2"))
     with directory(base) as place:
         app = {
@@ -95,7 +95,7 @@ def _life(
 
 
 def _wait_or_kill(process: "subprocess.Popen[bytes]") -> None:
-    """Its jobs have run; circusd at times forgets a TERM that comes while it starts."""
+    """Wait for a daemon whose jobs have run; circusd may ignore a TERM during its start."""
     try:
         process.wait(STOP_S)
     except subprocess.TimeoutExpired:
@@ -105,7 +105,7 @@ def _wait_or_kill(process: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def living_supervisord(place: Path, count: int) -> Iterator[tuple[Tree, "subprocess.Popen[bytes]"]]:
-    """Supervisord with so many programs that sleep."""
+    """Supervisord with ``count`` programs that sleep."""
     with tree() as mine:
         process = mine.start(supervisord_words(place, count, "sleep 600"), place)
         log = place / "log"

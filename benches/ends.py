@@ -1,4 +1,4 @@
-"""Fifty runs of one task that end at the same instant: each in the snapshot, and how soon."""
+"""Fifty runs of one task that end at the same instant: time until the snapshot has each."""
 
 import json
 import os
@@ -19,7 +19,7 @@ ROUNDS_COUNT = 20
 
 
 def rows(rounds_count: int) -> Iterator[Row]:
-    """Twenty rounds, of a task with a long and of one with a short history in turn."""
+    """Twenty rounds, alternating between a task with a long and one with a short history."""
     name = f"{COUNT} ending at once"
     with skipping(f"{name}: snapshots missed", goal=0.0) as found:
         stamp = str(program("stamp"))
@@ -45,7 +45,7 @@ def rows(rounds_count: int) -> Iterator[Row]:
 
 
 def _round(root: Path, stamp: str) -> tuple[float, int]:
-    """The slowest wait in milliseconds, and how many runs the state lacks."""
+    """The slowest wait in ms, and the number of runs that the state lacks."""
     marks, gate, state = root / "stamps", root / "gate", root / "out/default/state.json"
     marks.unlink(missing_ok=True)
     gate.unlink(missing_ok=True)
@@ -55,7 +55,7 @@ def _round(root: Path, stamp: str) -> tuple[float, int]:
     with tree() as mine:
         process = mine.start(start(root, "--again"), root)
         until(lambda: marks.exists() and marks.read_text().count("\n") >= COUNT, "fifty runs")
-        time.sleep(0.2)  # the last of them is at the gate, the burst of starting is over
+        time.sleep(0.2)  # all runs have reached the gate and started completely
         known = _runs(state)
         os.close(os.open(gate, os.O_WRONLY))
         last = None

@@ -1,4 +1,4 @@
-"""How soon: a start to its first stage, a submit to its stage, the last end to the exit."""
+"""Latency: a start to its first stage, a submit to its stage, the last end to the exit."""
 
 import time
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ COUNT = 50
 
 
 def rows(rounds_count: int) -> Iterator[Row]:
-    """Wall time, in rounds."""
+    """Wall times in ms."""
     yield from _start(max(7, rounds_count))
     with skipping("submit to first stage, less submit itself", goal=30.0) as found:
         found += _submit(max(7, rounds_count))
@@ -40,7 +40,7 @@ def _start(count: int) -> Iterator[Row]:
                     theirs.append((instants[0] - cost.began_mono_s) * 1000)
             figures = Figures(ours=tuple(mine), peer=tuple(theirs))
             beside.append(ratio_row(name, peer, "ms", figures, 0.7))
-        if not ends:  # without the peer
+        if not ends:  # the peer is missing
             ends += [_last_end_ms() for _ in range(count)]
         found += beside
         found.append(plain_row("last run's end to exit of start --once", "ms", ends, 50.0))
@@ -53,9 +53,9 @@ def _last_end_ms() -> float:
 
 
 def _submit(count: int) -> list[Row]:
-    """A run handed in to a live supervisor, from the beginning and from the end of ``submit``.
+    """Time to the stage of a submitted run, from the start and from the end of ``submit``.
 
-    The first of them check the configuration: one that has just been written is not remembered.
+    The first rounds validate the configuration: a file that was just written is not cached.
     """
     whole, beyond = [], []
     job = str(program("stamp"))

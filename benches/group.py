@@ -1,4 +1,4 @@
-"""A cgroup of one's own: it counts the CPU of all that ran in it, whoever waits for whom."""
+"""A new cgroup that counts the CPU of all its processes."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REMOVE_S = 30.0
-ROOTS = (  # version 1 with its controller, version 2 alone, version 2 beside version 1
+ROOTS = (  # version 1 with its controller, version 2 alone, version 2 together with version 1
     (Path("/sys/fs/cgroup/cpuacct"), "cpuacct.usage"),
     (Path("/sys/fs/cgroup"), "cpu.stat"),
     (Path("/sys/fs/cgroup/unified"), "cpu.stat"),
@@ -20,25 +20,25 @@ class Group:
 
     Attributes:
         path: its directory.
-        counter: the file in it that counts.
+        counter: the file with the CPU time.
     """
 
     path: Path
     counter: str
 
     def enter(self) -> None:
-        """Move the calling process into it."""
+        """Move the calling process into the cgroup."""
         (self.path / "cgroup.procs").write_text("0")
 
     def cpu_s(self) -> float:
-        """CPU of all that ran in it, in seconds."""
+        """CPU of all its processes so far, in seconds."""
         text = (self.path / self.counter).read_text()
         if self.counter == "cpuacct.usage":
             return int(text) / 1e9
         return int(text.partition("usage_usec ")[2].split()[0]) / 1e6
 
     def remove(self) -> None:
-        """Remove it: nothing runs in it any more; the last leaves a moment after it is reaped."""
+        """Remove the cgroup; its last process disappears a moment after it is reaped."""
         until = time.monotonic() + REMOVE_S
         while True:
             try:
@@ -50,7 +50,7 @@ class Group:
 
 
 def make_group() -> Group | None:
-    """Make one; None where we may not."""
+    """Create a cgroup; None without permission."""
     for root, counter in ROOTS:
         path = root / f"bench-{os.getpid()}-{time.monotonic_ns()}"
         if not (root / "cgroup.procs").exists():

@@ -1,4 +1,4 @@
-"""What a long history costs: recording one more run, and starting over it."""
+"""Cost of a long history: recording one more run, and a start."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ LONG, SHORT = 100_000, 10
 
 
 def prepare(root: Path, count: int) -> None:
-    """A root whose one task has so many finished runs in its history."""
+    """Prepare a root with one task that has ``count`` finished runs in its history."""
     write_batch(root, 1, TRUE)
     run(start(root), root)
     path = root / "out/default/history.ndjson"
@@ -21,7 +21,7 @@ def prepare(root: Path, count: int) -> None:
         for number in range(count):
             file.write(json.dumps({**line, "runId": old_run(number)}) + "\n")
     for name in ("out/default/state.json", ".runs/default/metrics.json"):
-        (root / name).unlink()  # the next start makes them of the history
+        (root / name).unlink()  # the next start computes them from the history
     run(bare_start(root), root)
     run(start(root, "--again"), root)  # state and metrics cover it now
 
@@ -32,12 +32,12 @@ def old_run(number: int) -> str:
 
 
 def bare_start(root: Path) -> list[str]:
-    """The command line that starts over what is there, with nothing to do."""
+    """The command line of a start with nothing to do."""
     return [*SUPERVISOR, "start", "--once", "--root", str(root)]
 
 
 def rows(rounds_count: int) -> Iterator[Row]:
-    """Runs end in a task with a long history and in one with a short history."""
+    """Runs that end in a task with a long history and in one with a short history."""
     with directory() as long, directory() as short:
         prepare(long, LONG)
         prepare(short, SHORT)

@@ -1,4 +1,4 @@
-"""What live runs cost while nothing happens, and how soon the death of one is a verdict."""
+"""Cost of idle live runs, and the time from the death of a worker to its verdict."""
 
 import os
 import signal
@@ -9,28 +9,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benches.look import cpu_s, pss_bytes, worker_of
 from benches.measure import until
 from benches.place import SUPERVISOR, directory, start, write_batch
+from benches.process_stats import cpu_s, pss_bytes, worker_of
 from benches.row import Row, plain_row, worst_row
 from benches.tree import Tree, descendants, tree
 
-SETTLE_S = 45.0  # each run has had the first manifest for a beat, which is dearer than the others
+SETTLE_S = 45.0  # each run has its first manifest for a heartbeat, which costs more than later ones
 QUIET_S = 30.0
 QUIET_COMMAND = ("sleep", "1800")
 VICTIMS_COUNT = 20
 STOP_S = 300.0
-SPARE_COUNT = 10  # for what is handed in beside them
+SPARE_COUNT = 10  # for further submitted runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """A root with a supervisor and so many runs of a command that lasts.
+    """A root with a supervisor and ``count`` runs of a long command.
 
     Attributes:
         root: the directory.
         process: the supervisor.
-        tree: all processes of it.
+        tree: all its processes.
     """
 
     root: Path
@@ -39,11 +39,11 @@ class Live:
 
     @property
     def pid(self) -> int:
-        """Of the supervisor."""
+        """The pid of the supervisor."""
         return self.process.pid
 
     def ours(self) -> list[int]:
-        """The processes that are ours: not the stages."""
+        """Our own processes, without the stages."""
         zygotes = descendants(self.pid)[:1]
         below = [pid for zygote in zygotes for pid in descendants(zygote)]
         return [self.pid, *zygotes, *(pid for pid in below if worker_of(pid))]
@@ -51,7 +51,7 @@ class Live:
 
 @contextmanager
 def alive(root: Path, count: int, command: Sequence[str] | str = QUIET_COMMAND) -> Iterator[Live]:
-    """Keep so many runs alive; at the end they are stopped, which leaves nothing."""
+    """Keep ``count`` runs alive, and stop them at the end."""
     write_batch(root, count, command)
     with tree() as mine:
         process = mine.start(start(root, "--max-runs", str(count + SPARE_COUNT)), root)
@@ -71,7 +71,7 @@ def stop(mine: Tree, root: Path) -> None:
 
 
 def rows(count: int, *, quiet_s: float = QUIET_S) -> Iterator[Row]:
-    """Keep ``count`` runs alive and look at them; goals are those of 50 and of 1,000."""
+    """Measure ``count`` live runs; there are goals for 50 and for 1,000."""
     few = count <= 50
     live_runs = f"{count:,} live"
     with directory() as root, alive(root, count) as live:
@@ -79,7 +79,7 @@ def rows(count: int, *, quiet_s: float = QUIET_S) -> Iterator[Row]:
         ours = live.ours()
         memory = pss_bytes(ours) / count / 1e6
         boss, tree_s, began = cpu_s(live.pid), sum(map(cpu_s, ours)), time.monotonic()
-        time.sleep(quiet_s)  # the measured quiet itself
+        time.sleep(quiet_s)  # the measured idle time
         seconds = time.monotonic() - began
         boss = (cpu_s(live.pid) - boss) / seconds * 100
         tree_share = (sum(map(cpu_s, ours)) - tree_s) / seconds * 100
@@ -96,7 +96,7 @@ def rows(count: int, *, quiet_s: float = QUIET_S) -> Iterator[Row]:
 
 
 def _death_ms(pid: int, run: Path) -> float:
-    """Kill a worker; the journal of its run has a verdict so much later."""
+    """Kill a worker and return the time until its journal has a verdict, in ms."""
     journal = run / "journal.ndjson"
     began = time.monotonic()
     os.kill(pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""Measuring a command: CPU of everything that it started, wall time, and ratios taken in rounds.
+"""Measure a command: CPU of its process tree, wall time, and ratios in rounds.
 
-Rounds of subject and peer are interleaved, because machines drift; a figure is the median of its
-rounds, a ratio the median of ratios round by round.
+Rounds of ours and the peer alternate, because machines drift. A figure is the median of its rounds,
+a ratio the median of the ratios of single rounds.
 """
 
 import statistics
@@ -19,7 +19,7 @@ WAIT_S = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one run of something took.
+    """The cost of one measurement.
 
     Attributes:
         cpu_s: of the whole tree.
@@ -32,33 +32,33 @@ class Cost:
 
     @property
     def wall_s(self) -> float:
-        """From its start to its exit."""
+        """Time from start to exit."""
         return self.ended_mono_s - self.began_mono_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Rounds of subject and peer, in the unit of the row."""
+    """Rounds of ours and the peer, in the unit of the row."""
 
     ours: tuple[float, ...]
     peer: tuple[float, ...]
 
     @property
     def ratios(self) -> list[float]:
-        """Round by round."""
+        """The ratios of single rounds."""
         return [a / b for a, b in zip(self.ours, self.peer, strict=True) if b > 0]
 
     @property
     def ratio(self) -> float:
-        """Their median."""
+        """The median ratio."""
         return statistics.median(self.ratios)
 
 
 def run(words: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None) -> Cost:
-    """Run a command and wait for it and for all that it leaves.
+    """Run a command and wait for it and for all its descendants.
 
     Raises:
-        RuntimeError: it failed, did not end, or left something that does not end.
+        RuntimeError: it failed, or it or a descendant did not end.
     """
     with tree() as mine:
         began = time.monotonic()
@@ -75,7 +75,7 @@ def run(words: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None
 
 
 def rounds(count: int, ours: Callable[[], float], peer: Callable[[], float]) -> Figures:
-    """Measure both in turn, after one round that does not count: the peer first, if it is there."""
+    """Measure both alternately, peer first, after one round that does not count."""
     peer(), ours()
     pairs = [(ours(), peer()) for _ in range(count)]
     return Figures(ours=tuple(a for a, _ in pairs), peer=tuple(b for _, b in pairs))
@@ -84,10 +84,10 @@ def rounds(count: int, ours: Callable[[], float], peer: Callable[[], float]) -> 
 def until(
     is_true: Callable[[], bool], what: str, *, timeout_s: float = WAIT_S, pause_s: float = 0.005
 ) -> None:
-    """Look again and again.
+    """Poll a condition.
 
     Raises:
-        RuntimeError: it did not become true in time; ``what`` says what.
+        RuntimeError: it did not become true in time; ``what`` names it.
     """
     deadline = time.monotonic() + timeout_s
     while not is_true():

@@ -1,4 +1,4 @@
-"""Where the CPU of a run goes: the start itself, supervisor, zygote, workers and commands."""
+"""Where the CPU of a run goes: start, supervisor, zygote, workers and commands."""
 
 import contextlib
 import time
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from benches import tools
 from benches.history import bare_start
-from benches.look import cpu_s
 from benches.measure import run
 from benches.place import RAM, TRUE, directory, has_ram_disk, start, write_batch
+from benches.process_stats import cpu_s
 from benches.row import Row, plain_row
 from benches.skip import skipping
 from benches.tree import descendants, tree
@@ -19,7 +19,7 @@ LOOK_S = 0.002
 
 
 def rows(rounds_count: int) -> Iterator[Row]:
-    """Medians, per run of ``true``, of a thousand; nothing here has a goal of its own."""
+    """Medians per run of ``true``, of a thousand runs; these rows have no goals."""
     base = RAM if has_ram_disk() else None
     fixed, parts = [], [_parts(base) for _ in range(rounds_count)]
     with directory(base) as root:
@@ -38,9 +38,9 @@ def rows(rounds_count: int) -> Iterator[Row]:
 
 
 def _parts(base: Path | None) -> tuple[float, float, float]:
-    """CPU per run in milliseconds of supervisor, zygote, and all the rest.
+    """CPU per run in ms of the supervisor, the zygote, and all other processes.
 
-    The first two are looked at until they end, so that at most the last look is missing.
+    The first two are polled until they end, so at most the last poll interval is missing.
     """
     with directory(base) as root, tree() as mine:
         write_batch(root, COUNT, TRUE)

@@ -1,7 +1,8 @@
-"""The peers: where they are, and ``python -m benches peers``, which gets them.
+"""The peers: find them, and install them with ``python -m benches peers``.
 
-What PyPI and npm have goes to a directory of its own, outside the checkout: ``BENCH_PEERS``, else
-``pipeline-supervisor-benches`` in the user's cache. GNU parallel and task-spooler are the system's.
+Packages of PyPI and npm go to a directory outside the checkout: ``BENCH_PEERS``, else
+``pipeline-supervisor-benches`` in the user's cache. GNU parallel and task-spooler come from the
+system.
 """
 
 import os
@@ -28,16 +29,16 @@ TITLES = {
 
 
 def home() -> Path:
-    """The directory that the peers are installed to."""
+    """The directory of installed peers."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     return Path(os.environ.get("BENCH_PEERS") or f"{cache}/pipeline-supervisor-benches")
 
 
 def find(name: str) -> Path:
-    """A program of a peer.
+    """The path of a peer's program.
 
     Raises:
-        Missing: it is not there; the text says who.
+        Missing: it is not installed; the text names the peer.
     """
     for place in (home() / "venv/bin", home() / "npm/node_modules/.bin"):
         if os.access(place / name, os.X_OK):
@@ -49,10 +50,10 @@ def find(name: str) -> Path:
 
 
 def install() -> list[str]:
-    """Get what can be had.
+    """Install the peers.
 
     Returns:
-        What could not, in words.
+        A message for each that could not be installed.
     """
     pip = [str(home() / "venv/bin/python"), "-m", "pip", "install", "--quiet"]
     npm = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix"]

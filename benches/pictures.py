@@ -1,6 +1,6 @@
-"""``python -m benches.pictures RECORD DIRECTORY``: the pictures of docs/explanation/performance.md.
+"""``python -m benches.pictures RECORD DIRECTORY``: draw the pictures of performance.md.
 
-Run by ``python -m benches report`` with the interpreter that has matplotlib. The same record gives
+``python -m benches report`` runs it with the interpreter that has matplotlib. The same record gives
 the same bytes.
 """
 
@@ -26,7 +26,7 @@ OURS = ("ours", "a start", "a start and one run")
 
 
 def draw(points: Sequence[dict[str, Any]], directory: Path) -> None:
-    """One SVG for each picture that there are points of."""
+    """Write one SVG for each picture that has points."""
     import matplotlib
 
     matplotlib.use("svg")

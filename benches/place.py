@@ -1,4 +1,4 @@
-"""Where benches happen: fresh directories on the disk and on a RAM disk, and our own commands."""
+"""Fresh directories for benchmarks, on disk or RAM disk, and our own command lines."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ TRUE = [shutil.which("true") or "/bin/true"]
 
 @contextmanager
 def directory(base: Path | None = None) -> Iterator[Path]:
-    """A fresh directory, on the disk of ``TMPDIR`` where no base is given; gone afterwards."""
+    """A fresh directory in ``base`` or ``TMPDIR``, removed afterwards."""
     path = Path(tempfile.mkdtemp(prefix="bench-", dir=base))
     try:
         yield path
@@ -26,12 +26,12 @@ def directory(base: Path | None = None) -> Iterator[Path]:
 
 
 def has_ram_disk() -> bool:
-    """Tell whether there is one."""
+    """True if there is a RAM disk."""
     return os.access(RAM, os.W_OK)
 
 
 def ram_disk() -> Path:
-    """The base of directories without a disk.
+    """The path of the RAM disk.
 
     Raises:
         Missing: there is none.
@@ -42,7 +42,7 @@ def ram_disk() -> Path:
 
 
 def write_batch(root: Path, count: int, *commands: Sequence[str] | str) -> None:
-    """A batch of runs that each run the commands, one stage each."""
+    """Write a batch of runs with one stage per command."""
     stages = ", ".join(
         f'{{ id = "s{i}", command = {_toml(command)} }}' for i, command in enumerate(commands)
     )
@@ -60,5 +60,5 @@ def _toml(command: Sequence[str] | str) -> str:
 
 
 def start(root: Path, *words: str) -> list[str]:
-    """The command line that supervises the batch to its end."""
+    """The command line that runs the batch to its end."""
     return [*SUPERVISOR, "start", "--once", "--batch", "batch.toml", "--root", str(root), *words]

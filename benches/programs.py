@@ -1,4 +1,4 @@
-"""Small programs in C that benches run: compiled once per process, gone with it."""
+"""Small C programs for benchmarks, compiled once per process and removed with it."""
 
 import atexit
 import functools
@@ -35,7 +35,7 @@ def _place() -> Path:
 
 
 def stamps(path: Path) -> dict[str, float]:
-    """When each run's ``stamp`` ran, on the monotonic clock; without a run's name by its place."""
+    """The time at which each run's ``stamp`` ran, on the monotonic clock, by run id or position."""
     if not path.exists():
         return {}
     found: dict[str, float] = {}

@@ -1,7 +1,7 @@
-"""``python -m benches report FILE ...``: the page and its pictures, from what runs have printed.
+"""``python -m benches report FILE ...``: write the page and its pictures from JSON output.
 
-Several files are one record: of a row or a point that is in more than one, the last counts. The
-record itself stands beside the page, so that a part can be measured anew:
+Several files become one record; if a row or point is in more than one, the last counts. The record
+is stored next to the page, so that a part can be measured again:
 ``python -m benches report docs/explanation/performance.json new.json``.
 """
 
@@ -22,7 +22,7 @@ SCHEMA = "pipeline-supervisor/benches/2"
 
 
 def record(machine: dict[str, str], found: Sequence[Row | Point]) -> dict[str, Any]:
-    """What ``--json`` prints."""
+    """The object that ``--json`` prints."""
     return {
         "schema": SCHEMA,
         "machines": [machine],
@@ -32,7 +32,7 @@ def record(machine: dict[str, str], found: Sequence[Row | Point]) -> dict[str, A
 
 
 def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Several records as one; later ones win, and the order is that of the first."""
+    """Merge records; later rows win, in the order of the first record."""
     machines: list[dict[str, str]] = []
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     points: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -50,7 +50,7 @@ def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def figures(found: dict[str, Any]) -> str:
-    """What stands between the marks of the page."""
+    """The text between the marks of the page."""
     facts = [
         f"Commit {m['commit']}, {m['date']}: {m['cores']} cores, Linux {m['kernel']}, "
         f"CPython {m['python']}.\n"
@@ -64,14 +64,14 @@ def figures(found: dict[str, Any]) -> str:
 
 
 def page_with(page: str, text: str) -> str:
-    """The page with new figures."""
+    """Replace the figures of a page."""
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return f"{head}{BEGIN}{text}{END}{tail}"
 
 
 def write(names: Sequence[str]) -> None:
-    """Write record, page and pictures; without matplotlib the pictures stay as they are."""
+    """Write record, page and pictures; without matplotlib the pictures are not changed."""
     found = merged([json.loads(Path(name).read_text()) for name in names])
     kept = DOCS / "performance.json"
     kept.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""One line of the table: what, ours, the peer, their ratio, the goal."""
+"""One row of the table: name, ours, the peer's, their ratio, the goal."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from benches.measure import Figures
 
 
 class Missing(Exception):
-    """Something that a bench needs is not on this machine; its text says what."""
+    """Something that a benchmark needs is not installed; the text names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,12 +18,12 @@ class Row:
 
     Attributes:
         name: what was measured.
-        peer: against what; "" for a figure that stands alone.
+        peer: the other program; "" for a figure without one.
         unit: of ``ours`` and ``theirs``.
-        value: what is held against the goal: a ratio, or ours where there is no peer.
+        value: compared with the goal: the ratio, or our figure if there is no peer.
         low, high: the smallest and the largest of its rounds.
-        goal: the value must not be larger; None where it is only shown.
-        skipped: why it could not be measured, "" where it was.
+        goal: the largest allowed value; None if the value is only shown.
+        skipped: the reason why it was not measured; "" if it was.
     """
 
     name: str
@@ -39,22 +39,22 @@ class Row:
 
     @property
     def is_met(self) -> bool | None:
-        """None where there is no goal, or no figure."""
+        """True if the goal is met; None without a goal or figure."""
         return None if self.goal is None or self.skipped else self.value <= self.goal
 
     def to_json(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """The object that ``--json`` prints."""
         return asdict(self) | {"met": self.is_met}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One point of a line in a picture.
+    """One point of a curve.
 
     Attributes:
-        picture: which one, see ``curves``.
-        side: whose line.
-        x: how many.
+        picture: the name of the picture, see ``curves``.
+        side: the program.
+        x: the number of runs.
         y: the median of its rounds, in the unit of the picture.
         low, high: the smallest and the largest.
     """
@@ -67,23 +67,23 @@ class Point:
     high: float
 
     def to_json(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """The object that ``--json`` prints."""
         return asdict(self)
 
 
 def point(picture: str, side: str, x: int, values: Sequence[float]) -> Point:
-    """The point of some rounds."""
+    """The point of several rounds."""
     middle = statistics.median(values)
     return Point(picture=picture, side=side, x=x, y=middle, low=min(values), high=max(values))
 
 
 def from_json(found: dict[str, Any]) -> Row:
-    """The row that ``to_json`` wrote."""
+    """Read a row written by ``to_json``."""
     return Row(**{key: value for key, value in found.items() if key != "met"})
 
 
 def ratio_row(name: str, peer: str, unit: str, figures: Figures, goal: float | None = None) -> Row:
-    """A row that holds a ratio against its goal."""
+    """A row that compares a ratio with its goal."""
     return Row(
         name=name,
         peer=peer,
@@ -98,12 +98,12 @@ def ratio_row(name: str, peer: str, unit: str, figures: Figures, goal: float | N
 
 
 def plain_row(name: str, unit: str, values: Sequence[float], goal: float | None = None) -> Row:
-    """A row that holds a figure of ours against its goal: the median of its rounds."""
+    """A row that compares the median of our rounds with its goal."""
     return _plain(name, unit, statistics.median(values), values, goal)
 
 
 def worst_row(name: str, unit: str, values: Sequence[float], goal: float | None = None) -> Row:
-    """A row that holds the largest of its figures against its goal."""
+    """A row that compares the largest of our rounds with its goal."""
     return _plain(name, unit, max(values), values, goal)
 
 

@@ -1,4 +1,4 @@
-"""What a supervised, recorded, flushed run costs beside GNU parallel's job and a bare spawn."""
+"""Cost of a supervised, recorded and flushed run, compared with other programs."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from benches.tools import ours, parallel, pool
 Measure = Callable[[Path | None, int], Cost]
 EXTRA = 10
 
-# Each beside fifty runs on the disk; the origin, half a second each, beside ten.
+# Each with fifty runs on the disk; the origin, half a second per run, with ten.
 PEERS: dict[str, tuple[Measure, int, float | None]] = {
     "supervisord": (daemons.supervisord, 50, 0.3),
     "pm2": (daemons.pm2, 50, 0.5),
@@ -24,12 +24,12 @@ PEERS: dict[str, tuple[Measure, int, float | None]] = {
 
 
 class Both:
-    """A measurement that is called for its CPU and remembers its wall time.
+    """A measurement that returns CPU and stores the wall time.
 
     Args:
-        measure: of so many jobs at a place.
-        base: where; None for the disk.
-        count: how many runs.
+        measure: measures ``count`` jobs in a directory.
+        base: parent of the directory; None for the disk.
+        count: number of runs.
     """
 
     def __init__(self, measure: Measure, base: Path | None, count: int) -> None:
@@ -46,12 +46,12 @@ class Both:
 
 
 def stamped(base: Path | None, count: int) -> Cost:
-    """Ours with the command that daemons are given."""
+    """Ours, with the command that the daemons get."""
     return tools.stamped(base, count)[0]
 
 
 def rows(rounds_count: int) -> Iterator[Row]:
-    """Everything about single runs."""
+    """All rows about short runs."""
     yield from _beside_parallel(rounds_count)
     yield from _beside_spawn(rounds_count)
     for name, (measure, count, goal) in PEERS.items():

@@ -1,10 +1,10 @@
-"""``python -m benches.scale``: what runs cost a shared folder, counted, and what follows from it.
+"""``python -m benches.scale``: count the requests of runs to a shared folder.
 
-Calls on paths below the root are counted by strace, of the supervisor and of everybody else: per
-run, as the difference between one run and nine; and per live run and second, while fifty do
-nothing. Runs are placed by the loopback engine of the tests, so no cluster is needed. With
-``--check`` the supervisor's calls are made slower by strace, and the time of its scan is held
-against what the counts say. ``--write`` puts the tables into docs/explanation/scale.md.
+strace counts the calls on paths below the root, of the supervisor and of all other processes: per
+run, as the difference between one run and nine, and per live run and second, while fifty are idle.
+The loopback engine of the tests places the runs, so no cluster is needed. With ``--check`` strace
+slows the supervisor's calls down, and the time of its scan is compared with the counts. ``--write``
+writes the tables into docs/explanation/scale.md.
 """
 
 import argparse
@@ -33,15 +33,19 @@ LIVE: Final = 50
 QUIET_S: Final = 20.0
 BEAT_S: Final = 5.0  # the default of heartbeat_interval_s
 DELAY_S: Final = 0.005
-LOOKS: Final = ("openat", "newfstatat", "fstat", "stat", "lseek", "read", "pread64")
+READS: Final = ("openat", "newfstatat", "fstat", "stat", "lseek", "read", "pread64")
 COUNTS: Final = (1_000, 10_000, 100_000)
 RUN_S: Final = 600.0
-LATENCIES_MS: Final = (0.2, 1.0, 5.0)  # a server beside us, one in the house, one that is busy
+LATENCIES_MS: Final = (
+    0.2,
+    1.0,
+    5.0,
+)  # a server in the same rack, in the same building, and a busy one
 BEGIN, END = "<!-- benches.scale -->", "<!-- end of benches.scale -->"
 LINE: Final = re.compile(r"^(\d+) +(\d+\.\d+) (\w+)\((.*)$")
-# What each call means, and what it asks of an NFSv4 server that has given no delegation: an open is
-# an OPEN and a CLOSE, a lock is taken and given back. What a client may answer from its cache (a
-# look by descriptor, within actimeo) is counted as if it asked.
+# The kind of each call, and its requests to an NFSv4 server that has given no delegation: an open
+# is an OPEN and a CLOSE, a lock is taken and released. A call that a client may answer from its
+# cache (a stat by descriptor, within actimeo) counts as a request.
 KINDS: Final = {
     "open": ("openat",),
     "stat by name": ("stat", "lstat", "newfstatat", "statx", "access", "faccessat2", "readlink"),
@@ -71,12 +75,12 @@ class Call:
 
 
 def requests(counts: Counts) -> float:
-    """What so many calls ask of a server."""
+    """The number of requests for these calls."""
     return sum(REQUESTS.get(kind, 1) * count for kind, count in counts.items())
 
 
 def words(launcher: str) -> tuple[list[str], dict[str, str]]:
-    """The program and its environment: ours, or ours with the loopback engine."""
+    """The command line and environment of our program, with or without the loopback engine."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SUPERVISOR_")}
     if launcher == "local":
         return [sys.executable, "-m", "supervisor"], clean
@@ -84,7 +88,7 @@ def words(launcher: str) -> tuple[list[str], dict[str, str]]:
 
 
 def calls_in(trace: Path, root: Path) -> list[Call]:
-    """What strace wrote, as far as it is about the root."""
+    """The traced calls on paths below the root."""
     found = []
     below = f"{root}/"
     for line in trace.read_text(errors="replace").splitlines():
@@ -105,9 +109,9 @@ STRACE: Final = ("strace", "-f", "-qq", "-y", "-ttt", "-s", "0")
 def batch(
     launcher: str, count: int, command: str, *more: str, trace: bool = True, apart: bool = False
 ) -> Iterator[tuple[Path, Path, int]]:
-    """Run a batch, below strace; the root, what strace writes, and the pid. It is ended.
+    """Run a batch under strace and stop it at the end; yields the root, the trace and the pid.
 
-    With ``apart`` the runs are handed in one by one, before.
+    With ``apart`` the runs are submitted one by one beforehand.
     """
     with directory() as place:
         root, engine = place / "root", place / "engine"
@@ -120,7 +124,7 @@ def batch(
         for _ in range(count if apart else 0):
             hand_in = [*program, "submit", "--root", str(root), "--", command]
             subprocess.run(hand_in, env=environ, check=True, capture_output=True, timeout=60)
-        # Not with --seccomp-bpf: what outlives strace would have its calls refused.
+        # Not with --seccomp-bpf: calls of processes that outlive strace would be refused.
         under = [*STRACE, "-o", str(place / "trace"), "-e", f"trace={','.join(KIND_OF)}"]
         line = [*(under if trace else ()), *program, "start", "--root", str(root)]
         process = subprocess.Popen(
@@ -142,7 +146,7 @@ def batch(
 
 @contextmanager
 def quiet(launcher: str, *, trace: bool = True) -> Iterator[tuple[Path, Path, int]]:
-    """As ``batch``, of runs that are alive and do nothing, once the burst of starting is over."""
+    """Like ``batch``, with idle runs that have all started."""
     with batch(launcher, LIVE, "sleep 600", trace=trace) as found:
         until(lambda: _alive_count(found[0]) == LIVE, "they are alive", timeout_s=120.0)
         time.sleep(2 * BEAT_S)
@@ -150,7 +154,7 @@ def quiet(launcher: str, *, trace: bool = True) -> Iterator[tuple[Path, Path, in
 
 
 def per_run(launcher: str, *, apart: bool = False) -> tuple[Counts, Counts]:
-    """Calls of one more run of ``true``: the supervisor's, and everybody else's."""
+    """Calls of one more run of ``true``: by the supervisor, and by all other processes."""
     totals = []
     for count in (1, 1 + MORE):
         with batch(launcher, count, "true", "--once", apart=apart) as (root, trace, pid):
@@ -160,7 +164,7 @@ def per_run(launcher: str, *, apart: bool = False) -> tuple[Counts, Counts]:
     return tuple(
         {kind: max(0.0, (many[kind] - one[kind]) / MORE) for kind in KINDS}
         for one, many in ((one_ours, many_ours), (one_theirs, many_theirs))
-    )  # type: ignore[return-value]  # two, as there are two pairs
+    )  # type: ignore[return-value]  # there are two pairs
 
 
 def _split(calls: list[Call]) -> tuple[Counter[str], Counter[str]]:
@@ -170,7 +174,7 @@ def _split(calls: list[Call]) -> tuple[Counter[str], Counter[str]]:
 
 
 def while_quiet(launcher: str) -> tuple[Counts, Counts]:
-    """Calls per second of one live run that does nothing: the supervisor's, and the worker's."""
+    """Calls per second of one idle live run: by the supervisor, and by the worker."""
     with quiet(launcher) as (root, trace, _):
         began = time.time()
         time.sleep(QUIET_S)
@@ -194,17 +198,16 @@ def _alive_count(root: Path) -> int:
 
 
 def check(launcher: str) -> tuple[float, float]:
-    """Scans of the supervisor while each of its looks takes longer.
+    """Time the supervisor's scans while each of its reads takes longer.
 
     Returns:
-        The median time from one scan to the next; and what its looks take by themselves, both in
-        seconds.
+        The median time from one scan to the next, and the time of its reads alone, in seconds.
     """
     with quiet(launcher, trace=False) as (root, trace, pid):
-        slow = f"inject={','.join(LOOKS)}:delay_exit={round(DELAY_S * 1e6)}"
+        slow = f"inject={','.join(READS)}:delay_exit={round(DELAY_S * 1e6)}"
         attached = ["timeout", "-s", "INT", str(QUIET_S), "strace", *STRACE[2:], "-p", str(pid)]
         subprocess.run(
-            [*attached, "-o", str(trace), "-e", f"trace={','.join(LOOKS)}", "-e", slow],
+            [*attached, "-o", str(trace), "-e", f"trace={','.join(READS)}", "-e", slow],
             check=False,
             capture_output=True,
         )
@@ -213,7 +216,7 @@ def check(launcher: str) -> tuple[float, float]:
         calls = [call for call in calls_in(trace, root) if "/cli/" in call.text]
     one = next(m[0] for call in calls if (m := re.search(r"[^<\"]*/\.heartbeat", call.text)))
     at = [number for number, call in enumerate(calls) if one in call.text]
-    # A heartbeat that has not moved is looked at twice in a row, by descriptor and by name.
+    # A heartbeat that has not moved is checked twice in a row, by descriptor and by name.
     at = [b for a, b in pairwise([-LIVE, *at]) if b - a > LIVE]
     scans = list(pairwise(at))
     took = statistics.median(calls[b].at_s - calls[a].at_s for a, b in scans)
@@ -221,7 +224,7 @@ def check(launcher: str) -> tuple[float, float]:
 
 
 def tables() -> Iterator[str]:
-    """What is counted and what follows, as Markdown."""
+    """The counts and their consequences, as Markdown."""
     sides: list[tuple[str, Counts]] = []
     for launcher in ("local", "placed"):
         ours, theirs = per_run(launcher)
@@ -278,27 +281,27 @@ def _limits(per_run: Mapping[str, Counts], rates: Mapping[str, Counts]) -> Itera
 
 
 def _figure(value: float) -> str:
-    """Two figures, which is as much as any of this is worth."""
+    """Round to two digits, the precision of the counts."""
     rounded = float(f"{value:.2g}")
     return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
 
 
 def main(argv: list[str]) -> int:
-    """Count, and print or write."""
+    """Count, and print or write the tables."""
     parser = argparse.ArgumentParser(
         prog="python -m benches.scale",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--write", action="store_true", help="into docs/explanation/scale.md")
+    parser.add_argument("--write", action="store_true", help="write into docs/explanation/scale.md")
     parser.add_argument("--check", action="store_true", help="time a scan with slow calls instead")
     given = parser.parse_args(argv)
     if given.check:
         for launcher in ("local", "placed"):
-            took_s, told_s = check(launcher)
+            took_s, reads_s = check(launcher)
             print(
-                f"{launcher}: {LIVE} quiet runs, each look {DELAY_S * 1000:g} ms slower: "
-                f"a scan every {took_s:.2f} s, of which its looks are {told_s:.2f} s"
+                f"{launcher}: {LIVE} quiet runs, each read {DELAY_S * 1000:g} ms slower: "
+                f"a scan every {took_s:.2f} s, of which its reads take {reads_s:.2f} s"
             )
         return 0
     text = "\n".join(tables())

@@ -1,4 +1,4 @@
-"""A row whose peer is not there is skipped by name; the rest is measured all the same."""
+"""Skip rows of missing peers by name; measure the others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from benches.row import Missing, Row
 
 @contextmanager
 def skipping(name: str, peer: str = "", goal: float | None = None) -> Iterator[list[Row]]:
-    """Gather rows; where something is missing the one that is named here says so."""
+    """Yield rows; if something is missing, yield one skipped row with the given name."""
     found: list[Row] = []
     try:
         yield found

@@ -1,4 +1,4 @@
-"""What it costs to be asked: CPU of whole commands beside a bare interpreter."""
+"""CPU of whole commands, compared with a bare interpreter."""
 
 import sys
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ BARE = [sys.executable, "-I", "-S", "-c", "pass"]
 
 
 def rows(rounds_count: int) -> Iterator[Row]:
-    """The commands that scripts call often."""
+    """Rows for commands that scripts call often."""
     status = f"status --json over {RUNS_COUNT:,} runs"
     cases = (
         ("--version", ["--version"], 4.0),

@@ -1,4 +1,4 @@
-"""A thousand live runs for ten minutes, and fifty busy ones: no beat is missed, nothing grows."""
+"""1,000 live runs for ten minutes, and fifty busy ones: heartbeats, resources, CPU."""
 
 import statistics
 import time
@@ -8,8 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from benches.live import QUIET_COMMAND, Live, alive
-from benches.look import cpu_s, descriptors_count, pss_bytes
 from benches.place import directory
+from benches.process_stats import cpu_s, descriptors_count, pss_bytes
 from benches.row import Row, plain_row, worst_row
 
 BEAT_S = 5.0
@@ -20,12 +20,12 @@ BUSY_COMMAND = ("sh", "-c", "while :; do :; done")
 
 
 def rows(_rounds: int) -> Iterator[Row]:
-    """Once, whatever the rounds."""
+    """One measurement, whatever the number of rounds."""
     yield from _steady(COUNT, SECONDS, "quiet", QUIET_COMMAND)
 
 
 def busy_rows(_rounds: int) -> Iterator[Row]:
-    """Once, whatever the rounds."""
+    """One measurement, whatever the number of rounds."""
     yield from _steady(BUSY_COUNT, BUSY_SECONDS, "busy", BUSY_COMMAND)
 
 
@@ -33,7 +33,7 @@ def _steady(count: int, seconds: float, kind: str, command: tuple[str, ...]) -> 
     what = f"{count:,} {kind} runs for {seconds:g} s"
     with directory() as root:
         with alive(root, count, command) as live:
-            time.sleep(10.0)  # the burst of starting is over
+            time.sleep(10.0)  # all runs have started
             looks, shares, whole = _watch(live, seconds)
             gaps = _gaps(root)
         recorded = (root / "out/default/history.ndjson").read_text().count("\n")
@@ -49,9 +49,9 @@ def _steady(count: int, seconds: float, kind: str, command: tuple[str, ...]) -> 
 
 
 def growth(what: str, looks: Sequence[tuple[int, int]]) -> Iterator[Row]:
-    """What has grown from the earlier half of the looks to the later one.
+    """Growth of descriptors and memory from the first half of the samples to the second.
 
-    A descriptor that is open for a moment is no growth, so the fewest of each half count.
+    A descriptor that is open for a moment is no growth, so the minimum of each half counts.
     """
     half = len(looks) // 2
     fewest = [min(count for count, _ in part) for part in (looks[:half], looks[half:])]
@@ -72,7 +72,7 @@ def growth(what: str, looks: Sequence[tuple[int, int]]) -> Iterator[Row]:
 
 
 def _watch(live: Live, seconds: float) -> tuple[list[tuple[int, int]], list[float], float]:
-    """Descriptors and memory of the supervisor at each look, its CPU between, that of all."""
+    """Sample descriptors, memory and CPU of the supervisor, and the CPU of all processes."""
     looks, shares = [], []
     ours = live.ours()
     began, all_s = time.monotonic(), sum(map(cpu_s, ours))
@@ -87,7 +87,7 @@ def _watch(live: Live, seconds: float) -> tuple[list[tuple[int, int]], list[floa
 
 
 def _gaps(root: Path) -> list[float]:
-    """Seconds between each two beats of a run, over all runs."""
+    """The seconds between consecutive heartbeats of all runs."""
     found = []
     for path in root.glob(".runs/*/cli/*/.heartbeat"):
         beats = [datetime.fromisoformat(line) for line in path.read_text().split()]

@@ -1,4 +1,4 @@
-"""The rows for people, and what they hold for."""
+"""The rows as tables, and the machine they were measured on."""
 
 import datetime
 import os
@@ -16,11 +16,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def machine() -> dict[str, str]:
-    """What the figures hold for."""
+    """Facts about the machine and the commit."""
     git = shutil.which("git")
     words = ["describe", "--always", "--dirty", "--exclude=*"]
     commit = ""
-    if git is not None:  # nor is there a commit where the sources are no checkout
+    if git is not None:  # without a checkout there is no commit
         done = subprocess.run([git, *words], capture_output=True, text=True, cwd=ROOT)
         commit = done.stdout.strip()
     return {
@@ -45,7 +45,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def figure(value: float) -> str:
-    """Three digits that count, and no exponent."""
+    """Three significant digits, without exponent."""
     if value == 0:
         return "0"
     if abs(value) >= 100:
@@ -54,7 +54,7 @@ def figure(value: float) -> str:
 
 
 def for_terminal(found: Sequence[Row]) -> Table:
-    """All rows, for a terminal."""
+    """All rows as a table for a terminal."""
     made = Table(*HEADS, box=None)
     for row in found:
         made.add_row(*cells(row))
@@ -62,6 +62,6 @@ def for_terminal(found: Sequence[Row]) -> Table:
 
 
 def for_page(found: Sequence[Row]) -> str:
-    """All rows, in Markdown."""
+    """All rows as a Markdown table."""
     lines = [HEADS, ("---",) * len(HEADS), *(cells(row) for row in found)]
     return "".join("| " + " | ".join(words).replace("|  |", "| |") + " |\n" for words in lines)

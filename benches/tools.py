@@ -1,4 +1,4 @@
-"""Ours and the peers that are commands: so many jobs, so many at once, each known to have run."""
+"""Ours and the peers that are commands: run a number of jobs and check that each has run."""
 
 import json
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ AT_ONCE = 50
 def ours(
     base: Path | None, count: int, *, words: Sequence[str] = TRUE, stages_count: int = 1
 ) -> Cost:
-    """A batch under ``start --once``: its exit code says that every run succeeded."""
+    """A batch with ``start --once``; its exit code proves that every run succeeded."""
     with directory(base) as root:
         write_batch(root, count, *[words] * stages_count)
         return run(start(root, "--max-runs", str(AT_ONCE)), root)
 
 
 def stamped(base: Path | None, count: int) -> tuple[Cost, list[float]]:
-    """The same with a command that tells when it ran."""
+    """The same, with a command that records when it ran."""
     with directory(base) as root:
         write_batch(root, count, [str(program("stamp")), str(root / "stamps")])
         cost = run(start(root, "--max-runs", str(AT_ONCE)), root)
@@ -30,10 +30,10 @@ def stamped(base: Path | None, count: int) -> tuple[Cost, list[float]]:
 
 
 def checked(who: str, path: Path, count: int) -> list[float]:
-    """When each job ran, in order.
+    """The times at which the jobs ran, in order.
 
     Raises:
-        RuntimeError: not so many ran.
+        RuntimeError: fewer jobs ran.
     """
     found = sorted(stamps(path).values())
     if len(found) != count:
@@ -42,7 +42,7 @@ def checked(who: str, path: Path, count: int) -> list[float]:
 
 
 def parallel(base: Path | None, count: int) -> Cost:
-    """GNU parallel with a log and the results of every job, which is its nearest to records."""
+    """GNU parallel with job log and results, its closest equivalent of records."""
     with directory(base) as place:
         cost = _parallel(place, count, " ".join(TRUE))
         done = len((place / "log").read_text().splitlines()) - 1
@@ -52,7 +52,7 @@ def parallel(base: Path | None, count: int) -> Cost:
 
 
 def parallel_stamped(base: Path | None, count: int) -> tuple[Cost, list[float]]:
-    """The same with a command that tells when it ran."""
+    """The same, with a command that records when it ran."""
     with directory(base) as place:
         cost = _parallel(place, count, f"{program('stamp')} {place / 'stamps'} #")
         return cost, checked("GNU parallel", place / "stamps", count)
@@ -67,12 +67,12 @@ def _parallel(place: Path, count: int, command: str) -> Cost:
 
 
 def pool(base: Path | None, count: int) -> Cost:
-    """A bare spawner in C: the least that starting programs can cost. It waits for each."""
+    """A bare spawner in C that waits for each program: the minimal cost of starting it."""
     return run([str(program("pool")), str(count), str(AT_ONCE), *TRUE], base or Path("/"))
 
 
 def task_spooler(base: Path | None, count: int) -> Cost:
-    """task-spooler: one client per job, one server; the output of each job to a file."""
+    """task-spooler: one client per job, one server, one output file per job."""
     tool = find("tsp")
     with directory(base) as place:
         job = f"{program('stamp')} {place / 'stamps'}"
@@ -89,9 +89,9 @@ def task_spooler(base: Path | None, count: int) -> Cost:
 
 
 def origin(base: Path | None, count: int) -> Cost:
-    """The Node.js system that this one takes after: a process per run, all at once.
+    """The origin, in Node.js: a process per run, all at once.
 
-    Each in a task of its own: it loses runs of one task that begin together.
+    Each run has a task of its own, because runs of one task that start together get lost.
     """
     tool = find("codex-orchestrator")
     with directory(base) as place:

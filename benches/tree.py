@@ -1,8 +1,7 @@
-"""All that one measurement starts: its processes, their CPU, and that none of them stays.
+"""The process tree of one measurement: its CPU, and its end.
 
-CPU is counted by a cgroup of its own where one can be made: exact, whoever waits for whom.
-Elsewhere it is what this process, a subreaper, has waited for; then it is known only once all have
-ended.
+A cgroup counts the CPU exactly, if one can be created. Otherwise this process is a subreaper and
+counts the processes that it has waited for, so the CPU is known only when all have ended.
 """
 
 import contextlib
@@ -26,7 +25,7 @@ class Tree:
     """The processes of one measurement.
 
     Args:
-        group: what counts its CPU; None where no cgroup can be made.
+        group: its cgroup; None if none can be created.
     """
 
     def __init__(self, group: Group | None) -> None:
@@ -34,12 +33,12 @@ class Tree:
         self._before = _children(os.getpid())
         self._waited_s = _waited_s()
         self._started: list[subprocess.Popen[bytes]] = []
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - gone with us
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
 
     def start(
         self, words: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None
     ) -> "subprocess.Popen[bytes]":
-        """Start a command in it: no input, output nowhere, complaints kept."""
+        """Start a command in the tree; discard stdout, store stderr."""
         process = subprocess.Popen(
             words,
             cwd=cwd,
@@ -53,21 +52,21 @@ class Tree:
         return process
 
     def complaints(self) -> str:
-        """The end of what its commands wrote to stderr."""
+        """The end of the stderr of its commands."""
         self._stderr.seek(0)
         return self._stderr.read().decode(errors="replace")[-500:]
 
     def cpu_s(self) -> float:
-        """CPU of all of it so far; without a cgroup, of what has ended."""
+        """CPU of the tree so far; without a cgroup, of the ended processes."""
         if self._group is None:
             return _waited_s() - self._waited_s
         return self._group.cpu_s()
 
     def settle(self) -> None:
-        """Wait for what its commands have left.
+        """Wait for the remaining processes.
 
         Raises:
-            RuntimeError: something does not end; at the end it is killed.
+            RuntimeError: a process does not end; ``close`` kills it.
         """
         until = time.monotonic() + SETTLE_S
         while left := _children(os.getpid()) - self._before:
@@ -80,7 +79,7 @@ class Tree:
             time.sleep(0.001)
 
     def close(self) -> None:
-        """Kill all of it that is still there."""
+        """Kill all remaining processes."""
         until = time.monotonic() + SETTLE_S
         while (left := _children(os.getpid()) - self._before) and time.monotonic() < until:
             for pid in left:
@@ -90,13 +89,13 @@ class Tree:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
         for process in self._started:
-            process.wait()  # gone; it is to know so
+            process.wait()  # the process has ended
         self._stderr.close()
 
 
 @contextmanager
 def tree() -> Iterator[Tree]:
-    """A tree of one's own; whatever is left of it at the end is killed."""
+    """A new tree; remaining processes are killed at the end."""
     become_subreaper()
     group = make_group()
     made = Tree(group)
@@ -109,14 +108,14 @@ def tree() -> Iterator[Tree]:
 
 
 def clean_environment() -> dict[str, str]:
-    """Ours without what would configure a supervisor, or keep it from its caches."""
+    """Our environment without variables that configure a supervisor or disable its caches."""
     drop = ("SUPERVIS", "PYTHON", "XDG_CONFIG")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(drop)}
     return {**kept, "XDG_CONFIG_HOME": "/nonexistent"}
 
 
 def descendants(pid: int) -> list[int]:
-    """All below a process, nearest first."""
+    """All descendants of a process, nearest first."""
     found = sorted(_children(pid))
     for one in found:
         found += sorted(_children(one))

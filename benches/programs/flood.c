@@ -1,4 +1,4 @@
-/* flood BYTES SIZE: write so many bytes to stdout, SIZE at a time. */
+/* flood BYTES SIZE: write BYTES bytes to stdout, SIZE at a time. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-/* pool COUNT AT_ONCE PROGRAM: the least that running programs can cost, for comparison. */
+/* pool COUNT AT_ONCE PROGRAM: the minimal cost of running programs, for comparison. */
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>

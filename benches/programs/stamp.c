@@ -1,5 +1,5 @@
-/* stamp FILE [GATE]: append when it ran, and of which run; behind a gate (a FIFO) first that it is
-   there, and the rest once somebody opens the gate. */
+/* stamp FILE [GATE]: append the time and the run id; with a GATE (a FIFO) first append that it is
+   ready, and the time once the gate opens. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

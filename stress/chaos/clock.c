@@ -1,7 +1,7 @@
-/* Shifts the wall clock of a process, and of no other clock, by what a file says at this instant.
+/* Shifts the wall clock of a process, and no other clock, by the current content of a file.
  *
  * Preloaded with LD_PRELOAD; CHAOS_CLOCK names a file of 8 bytes: a signed count of seconds in the
- * machine's byte order. It is mapped, so that a jump needs no call and reaches everybody at once.
+ * machine's byte order. It is mapped, so a jump needs no call and affects all processes at once.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,4 +1,4 @@
-"""Looking at a process from outside: memory, CPU, descriptors, and whose worker it is."""
+"""Statistics of a process: memory, CPU, descriptors, and the run of a worker."""
 
 import os
 from collections.abc import Iterable
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def pss_bytes(pids: Iterable[int]) -> int:
-    """Memory of processes, what they share divided among those that share it."""
+    """Proportional set size of processes: shared memory counts in parts."""
     return sum(_rollup(pid, "Pss") for pid in pids)
 
 
 def own_bytes(pid: int) -> int:
-    """Memory that is a process's alone."""
+    """Memory that only this process maps."""
     return _rollup(pid, "Private_Dirty") + _rollup(pid, "Private_Clean")
 
 
@@ -21,13 +21,13 @@ def _rollup(pid: int, key: str) -> int:
 
 
 def peak_bytes(pid: int) -> int:
-    """The most memory that a process has had in all."""
+    """The peak memory of a process."""
     text = Path(f"/proc/{pid}/status").read_text()
     return int(text.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def cpu_s(pid: int) -> float:
-    """By nanoseconds; ticks of 10 ms are too coarse for the quiet."""
+    """CPU in seconds, exact to the ns; ticks of 10 ms are too coarse for idle processes."""
     total = 0
     for thread in os.listdir(f"/proc/{pid}/task"):
         total += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
@@ -35,12 +35,12 @@ def cpu_s(pid: int) -> float:
 
 
 def descriptors_count(pid: int) -> int:
-    """How many files it has open."""
+    """The number of open descriptors."""
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def worker_of(pid: int) -> Path | None:
-    """The directory of the run whose worker it is; None for any other process."""
+    """The run directory of a worker; None for any other process."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
