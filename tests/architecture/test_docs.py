@@ -130,10 +130,14 @@ def test_no_verb_is_told_that_does_not_exist() -> None:
     assert set(re.findall(r"^## supervisor (\S+)$", page("reference/cli.md"), re.M)) == set(VERBS)
 
 
-def test_every_help_has_an_example() -> None:
-    for verb in VERBS:
-        command = importlib.import_module(f"supervisor.commands.{verb}").command
-        assert f"Example: supervisor {verb}" in (command.help or ""), verb
+@pytest.mark.parametrize(("verb", "summary"), VERBS.items())
+def test_every_help_has_a_summary_and_an_example_in_80_columns(verb: str, summary: str) -> None:
+    command = importlib.import_module(f"supervisor.commands.{verb}").command
+    assert command.help.split("\n\n")[0] == summary
+    assert len(summary) <= 60
+    assert f"Example: supervisor {verb}" in command.help
+    context = click.Context(command, info_name=f"supervisor {verb}", terminal_width=80)
+    assert max(map(len, command.get_help(context).splitlines())) <= 80
 
 
 ERRORS = {
