@@ -1,11 +1,11 @@
-"""A run as it went: its stages with their tries, the runs of its sub-pipelines, and when.
+"""A run with its stages, their tries and its child runs, and when each of them ran.
 
 One value for everything that shows a single run: the tree of ``status``, ``show --timing`` and the
-page of ``report``. Times are Spans, in seconds since the run at the top was accepted.
+page of ``report``. Times are Spans, in seconds since the root of the tree was accepted.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from supervisor.report.read.run_records import manifest_now
@@ -32,7 +32,7 @@ from workers.records.spec import PipelineSpec, load_spec
 from workers.records.typed_errors import NewerRecordError, TypedError
 from workers.stages.graph import needs_of
 
-DEPTH_LIMIT: Final = 50  # sub-pipelines may be nested deeper than Python can call functions
+DEPTH_LIMIT: Final = 50  # child runs may be nested deeper than Python can call functions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +40,15 @@ class StageNode:
     """One stage.
 
     Attributes:
-        index: its place, from 1.
+        index: its number in the pipeline, from 1.
         status: pending, running, succeeded, failed, skipped.
-        span: from its first try to the end of its last; None where it was never begun.
-        tries: those that the journal tells, in order.
-        run: the run of its sub-pipeline.
-        slot_wait: while it had its turn and others had the slots that it needs.
-        needs: the stages that must not have failed before it begins.
+        span: from its first try to the end of its last; None if it has not begun.
+        tries: its tries, in order.
+        run: its child run.
         facts: its entry of the manifest's ``commands``.
         extension: its entry of the manifest's ``extensions.stages``.
+        slot_wait: when it waited for slots that other stages had.
+        needs: the stages that it needs.
     """
 
     index: int
@@ -69,7 +69,7 @@ class StageNode:
 
     @property
     def failed(self) -> bool:
-        """It failed, also where it may."""
+        """It failed, even if its pipeline allows that."""
         return bool(self.facts["error_file"])
 
 
@@ -78,14 +78,14 @@ class RunNode:
     """One run.
 
     Attributes:
-        status: of the manifest's words; "unknown_schema" or "unreadable" where that is all.
+        status: the manifest's status; "unknown_schema" or "unreadable" if nothing else is known.
         detail: the status_detail.
         reason: the verdict's reason, or why the records cannot be read.
-        queued: from its acceptance to its worker's begin; up to now while it waits.
-        span: from its worker's begin to its verdict; up to now while it runs; None before.
-        stages: all of its pipeline, in order.
-        max_parallel: how many of them are on at once; None means no limit.
-        manifest: empty where there is none that can be read.
+        queued: from its acceptance to its worker's begin, or up to now.
+        span: from its worker's begin to its verdict, or up to now; None if no worker has begun.
+        stages: the stages of its pipeline, in order.
+        max_parallel: how many stages may run at once; None means no limit.
+        manifest: empty if it cannot be read.
     """
 
     run_id: str
@@ -102,7 +102,7 @@ class RunNode:
 
     @property
     def host(self) -> str | None:
-        """The host that its worker is or was on; None where it had none."""
+        """The host of its worker; None if it had none."""
         return worker_host(self.manifest)
 
     @property
@@ -112,14 +112,14 @@ class RunNode:
 
     @property
     def duration_s(self) -> float | None:
-        """As its record tells; up to now while it runs; None if it has not begun, or none tells."""
+        """As recorded, or up to now; None if it has not begun or the record has no duration."""
         if not self.ended:
             return None if self.span is None else self.span.length_s
-        found = (self.manifest.get("extensions") or {}).get("duration_s")
-        return found if isinstance(found, int | float) else None
+        seconds = (self.manifest.get("extensions") or {}).get("duration_s")
+        return seconds if isinstance(seconds, int | float) else None
 
     def runs(self) -> Iterator["RunNode"]:
-        """This run and those of its sub-pipelines, top down."""
+        """This run and its child runs, top down."""
         yield self
         for stage in self.stages:
             if stage.run is not None:
@@ -127,47 +127,44 @@ class RunNode:
 
 
 def read_tree(layout: Layout, task_id: str, run_id: str) -> RunNode:
-    """Read a run and those of its sub-pipelines.
+    """Read a run and its child runs.
 
     Args:
         layout: the root.
-        task_id: its task; sub-pipelines' runs are of the same.
+        task_id: the task of the run and of its child runs.
         run_id: the run.
 
     Raises:
-        BadRecordError, BadFileError, OSError: this run's records cannot be read; that of a
-            sub-pipeline is "unreadable" instead.
+        BadRecordError, BadFileError, OSError: the run's records cannot be read; a child run whose
+            records cannot be read is "unreadable".
     """
     return _Reader(layout, task_id).read(run_id, 0.0, None, ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Records:
-    """The records of one run, sorted so that each stage finds its own without a search.
+    """The records of one run.
 
     Attributes:
-        facts: those of the journal, by their stage; empty if it could not be read.
-        at: where each fact lies, by its number.
-        end_s: where the verdict lies, or now.
-        above: the runs whose sub-pipeline it is, from the top, and itself.
+        facts: the facts of the journal, by stage; empty if it cannot be read.
+        at: the place of each fact in time, by its ``seq``.
+        end_s: the place of the verdict, or of now.
+        needs: the needs of each stage.
+        path: the run ids from the root of the tree to this run.
+        extensions: the entries of ``extensions.stages``, by stage.
     """
 
     manifest: dict[str, Any]
-    facts: Mapping[str | None, list[Fact]]
+    facts: Mapping[str, list[Fact]]
     at: Mapping[int, float]
     end_s: float
     needs: Mapping[str, tuple[str, ...]]
-    above: tuple[str, ...]
+    path: tuple[str, ...]
     extensions: Mapping[str, dict[str, Any]]
 
 
 class _Reader:
-    """Reads a tree of runs of one task.
-
-    Args:
-        layout: the root.
-        task_id: the task.
-    """
+    """Reads a tree of runs of one task; all of it with the same now."""
 
     def __init__(self, layout: Layout, task_id: str) -> None:
         self._layout = layout
@@ -176,32 +173,35 @@ class _Reader:
         self._now_mono_s = time.monotonic()
 
     def read(
-        self, run_id: str, place_s: float, begin: Instant | None, above: tuple[str, ...]
+        self, run_id: str, place_s: float, begin: Instant | None, path: tuple[str, ...]
     ) -> RunNode:
+        """Read a run; ``place_s`` and ``begin`` as ``place_facts``, errors as ``read_tree``."""
         try:
             manifest = manifest_now(self._layout, self._task_id, run_id)
         except NewerRecordError as error:
             return self._bare(run_id, UNKNOWN_SCHEMA, str(error), place_s)
         facts = self._facts(run_id)
         at = place_facts(facts, place_s, begin)
-        now_s = self._now_s(manifest, facts, at, place_s)
-        accepted_s = at[facts[0].seq] if facts else place_s
-        started = next((f for f in facts if f.event == Event.RUN_STARTED), None)
-        ended = next((f for f in facts if f.event == Event.VERDICT), None)
-        end_s = at[ended.seq] if ended else now_s
+        first = {fact.event: fact for fact in reversed(facts)}
+        started, verdict = first.get(Event.RUN_STARTED), first.get(Event.VERDICT)
         began_s = at[started.seq] if started else None
-        if not facts and manifest["status"] in FINAL:  # only the record is left
+        end_s = at[verdict.seq] if verdict else self._now_s(manifest, facts, at, place_s)
+        if not facts and manifest["status"] in FINAL:  # the journal was removed
             began_s, end_s = place_s, place_s + _wall_s(manifest, "started_at", "completed_at")
+        by_stage: dict[str, list[Fact]] = {}
+        for fact in facts:
+            by_stage.setdefault(str(fact.data.get("stage")), []).append(fact)
         pipeline = self._pipeline(run_id)
         records = _Records(
             manifest=manifest,
-            facts=_by_stage(facts),
+            facts=by_stage,
             at=at,
             end_s=end_s,
             needs={} if pipeline is None else needs_of(pipeline),
-            above=(*above, run_id),
+            path=(*path, run_id),
             extensions={item["id"]: item for item in manifest["extensions"].get("stages") or ()},
         )
+        accepted_s = at[facts[0].seq] if facts else place_s
         return RunNode(
             run_id=run_id,
             task_id=self._task_id,
@@ -217,93 +217,82 @@ class _Reader:
         )
 
     def _facts(self, run_id: str) -> list[Fact]:
-        """The facts up to the verdict; none where they cannot be read: the record tells enough."""
+        """The facts up to the verdict; none if the journal cannot be read."""
         try:
             facts = read_journal(self._layout.run_dir(self._task_id, run_id).journal)
         except (OSError, TypedError):
             return []
-        for number, fact in enumerate(facts, 1):
-            if fact.event == Event.VERDICT:
-                return facts[:number]
-        return facts
+        verdict = next((i for i, f in enumerate(facts, 1) if f.event == Event.VERDICT), None)
+        return facts[:verdict]
 
     def _now_s(
-        self,
-        manifest: dict[str, Any],
-        facts: list[Fact],
-        at: Mapping[int, float],
-        place_s: float,
+        self, manifest: dict[str, Any], facts: list[Fact], at: Mapping[int, float], place_s: float
     ) -> float:
-        """Where now lies."""
+        """The place of now."""
         if not facts:
             return place_s + _wall_s({**manifest, "now": self._now_text}, "started_at", "now")
         worker = manifest["extensions"].get("worker") or {}
-        here = not worker or (worker.get("host"), worker.get("boot_id")) == (host_name(), boot_id())
-        now = Instant(self._now_text, self._now_mono_s if here else None)
+        machine = (worker.get("host"), worker.get("boot_id"))
+        is_local = not worker or machine == (host_name(), boot_id())
+        now = Instant(self._now_text, self._now_mono_s if is_local else None)
         return place_after(at[facts[-1].seq], instant_of(facts[-1]), now)
 
     def _pipeline(self, run_id: str) -> PipelineSpec | None:
-        """The pipeline as it was asked for; None if the spec cannot be read."""
+        """The submitted pipeline; None if the spec cannot be read."""
         try:
             return load_spec(self._layout.run_dir(self._task_id, run_id).spec).pipeline
         except (OSError, TypedError):
             return None
 
-    def _stage(self, records: "_Records", entry: dict[str, Any]) -> StageNode:
-        mine = records.facts.get(entry["id"], [])
-        tries = stage_tries(mine, records.at, records.end_s, entry["status"])
+    def _stage(self, records: _Records, entry: dict[str, Any]) -> StageNode:
+        facts = records.facts.get(entry["id"], [])
+        tries = stage_tries(facts, records.at, records.end_s, entry["status"])
         if not records.facts and entry.get("started_at"):
-            tries = (_as_recorded(records.manifest, entry, records.end_s),)
-        span = Span(tries[0].span.begin_s, tries[-1].span.end_s) if tries else None
-        if tries and tries[-1].wait is not None:
-            span = Span(tries[0].span.begin_s, tries[-1].wait.end_s)
+            tries = (_recorded_try(records.manifest, entry, records.end_s),)
+        span = None
+        if tries:
+            last = tries[-1].wait or tries[-1].span
+            span = Span(tries[0].span.begin_s, last.end_s)
         return StageNode(
             index=entry["index"],
             id=entry["id"],
             status=entry["status"],
             span=span,
             tries=tries,
-            run=self._child(entry, mine, records.at, records.above),
+            run=self._child(records, entry, facts),
             facts=entry,
             extension=records.extensions.get(entry["id"], {}),
-            slot_wait=slot_wait(mine, records.at, records.end_s),
+            slot_wait=slot_wait(facts, records.at, records.end_s),
             needs=records.needs.get(entry["id"], ()),
         )
 
-    def _child(
-        self,
-        entry: dict[str, Any],
-        facts: list[Fact],
-        at: Mapping[int, float],
-        above: tuple[str, ...],
-    ) -> RunNode | None:
-        sub_run_id = entry.get("sub_run_id")
-        if not isinstance(sub_run_id, str) or not is_run_id(sub_run_id):
+    def _child(self, records: _Records, entry: dict[str, Any], facts: list[Fact]) -> RunNode | None:
+        run_id = entry.get("sub_run_id")
+        if not isinstance(run_id, str) or not is_run_id(run_id):
             return None
-        asked = next((f for f in facts if f.event == Event.CHILD_STARTED), None)
-        place_s = at[asked.seq] if asked else 0.0
-        begin = instant_of(asked) if asked else None
-        if sub_run_id in above:  # validation refuses circles; edited records may hold one
-            return self._bare(sub_run_id, "unreadable", "is its own sub-pipeline", place_s)
+        started = next((f for f in facts if f.event == Event.CHILD_STARTED), None)
+        place_s = records.at[started.seq] if started else 0.0
+        if run_id in records.path:  # only in edited records: validation refuses circles
+            return self._bare(run_id, "unreadable", "is its own sub-pipeline", place_s)
         try:
-            if len(above) >= DEPTH_LIMIT:
-                return self._too_deep(sub_run_id, place_s)
-            return self.read(sub_run_id, place_s, begin, above)
+            if len(records.path) >= DEPTH_LIMIT:
+                return self._too_deep(run_id, place_s)
+            return self.read(
+                run_id, place_s, instant_of(started) if started else None, records.path
+            )
         except FileNotFoundError:
-            return self._bare(sub_run_id, "unreadable", "its directory is gone", place_s)
+            return self._bare(run_id, "unreadable", "its directory is gone", place_s)
         except (OSError, TypedError) as error:
-            return self._bare(sub_run_id, "unreadable", str(error), place_s)
+            return self._bare(run_id, "unreadable", str(error), place_s)
 
     def _too_deep(self, run_id: str, place_s: float) -> RunNode:
-        """A run whose own stages are left out; errors as ``read``."""
+        """A run without its stages; errors as ``read``."""
         manifest = manifest_now(self._layout, self._task_id, run_id)
         reason = f"more than {DEPTH_LIMIT} levels deep; 'supervisor status {run_id}' shows it"
-        return self._bare(
-            run_id, manifest["status"], reason, place_s, pipeline_id=manifest["pipeline_id"]
-        )
+        return self._bare(run_id, manifest["status"], reason, place_s, manifest["pipeline_id"])
 
     def _bare(
-        self, run_id: str, status: str, reason: str, place_s: float, *, pipeline_id: str = "-"
+        self, run_id: str, status: str, reason: str, place_s: float, pipeline_id: str = "-"
     ) -> RunNode:
         return RunNode(
             run_id=run_id,
@@ -316,16 +305,8 @@ class _Reader:
         )
 
 
-def _by_stage(facts: Iterable[Fact]) -> dict[str | None, list[Fact]]:
-    found: dict[str | None, list[Fact]] = {}
-    for fact in facts:
-        stage = fact.data.get("stage")
-        found.setdefault(stage if isinstance(stage, str) else None, []).append(fact)
-    return found
-
-
-def _as_recorded(manifest: dict[str, Any], entry: dict[str, Any], end_s: float) -> StageTry:
-    """What is known of a stage without its journal: from the wall clock's times in the record."""
+def _recorded_try(manifest: dict[str, Any], entry: dict[str, Any], end_s: float) -> StageTry:
+    """A stage without a journal: by the wall times of the manifest."""
     begin_s = _wall_s({**manifest, "stage": entry["started_at"]}, "started_at", "stage")
     lasted_s = _wall_s(entry, "started_at", "completed_at") if entry.get("completed_at") else None
     return StageTry(
