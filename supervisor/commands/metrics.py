@@ -6,7 +6,7 @@ import click
 
 from supervisor.commands.options import json_option, root_options
 from supervisor.config.find_root import layout_of
-from supervisor.report.read.root_metrics import RootMetricsReader, now_epoch_s
+from supervisor.report.read.root_metrics import RootMetricsReader
 from supervisor.report.text.output import print_json
 
 
@@ -24,7 +24,7 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
     """
     metrics = RootMetricsReader(layout_of(root, config, writes=False)).read()
     if as_json:
-        print_json("metrics-report", metrics.to_json(now_epoch_s()))
+        print_json("metrics-report", metrics.to_json())
         return 0
     from supervisor.report.export.prometheus import prometheus_text  # prometheus_client: 60 ms
 

@@ -107,10 +107,10 @@ class Repair:
         match item.repair:
             case RepairKind.MODE:
                 return self._mode(item.path)
-            case RepairKind.SWEEP:
+            case RepairKind.DELETE:
                 self._sweep(item.path)
                 return "removed: its writer is dead"
-            case RepairKind.ASIDE:
+            case RepairKind.QUARANTINE:
                 return self._aside(item.path)
             case RepairKind.RUN | RepairKind.HISTORY | RepairKind.VIEWS as mend:
                 key = (mend, item.task_id, item.run_id if mend is RepairKind.RUN else "")

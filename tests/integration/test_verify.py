@@ -56,7 +56,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Root], object]]] = {
         lambda r: edit(run_of(r, "good") / "journal.ndjson", '"verdict"', '"warning"'),
     ),
     "a journal with garbage": (
-        "lines that are no facts",
+        "lines that are not facts",
         lambda r: edit(run_of(r, "good") / "journal.ndjson", "\n", "\nxx\n"),
     ),
     "a missing manifest": (
@@ -68,7 +68,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Root], object]]] = {
         lambda r: (run_of(r, "good") / "manifest.json").write_text("{"),
     ),
     "a run that nobody will finish": (
-        "nobody will finish it",
+        "no supervisor will finish it",
         lambda r: edit(run_of(r, "good") / "manifest.json", '"succeeded"', '"in_progress"'),
     ),
     "a history that lacks a run": (
@@ -93,7 +93,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Root], object]]] = {
         lambda r: (run_of(r, "bad") / "errors/01-s.json").write_text("x" * 10_001),
     ),
     "a file that others may read": (
-        "may be read or written by others",
+        "is accessible to other users",
         lambda r: (run_of(r, "good") / "spec.json").chmod(0o644),
     ),
     "a link": (
@@ -101,11 +101,11 @@ DAMAGE: dict[str, tuple[str, Callable[[Root], object]]] = {
         lambda r: (run_of(r, "good") / "commands/link").symlink_to("/etc/passwd"),
     ),
     "something half written": (
-        "half written",
+        "is a partial file",
         lambda r: r.write(".runs/default/.x.json.999999999-1.tmp", "").chmod(0o600),
     ),
     "a foreign directory": (
-        "is not named as a run",
+        "has a name that is no run id",
         lambda r: os.mkdir(r.path / ".runs/default/cli/strange", 0o700),
     ),
 }

@@ -25,7 +25,7 @@ SECOND = (
 )
 BREAK: dict[str, tuple[str, Callable[[Root], object]]] = {
     "a directory that others may enter": (
-        "may be read or written by others (mode 755)",
+        "is accessible to other users (mode 755)",
         lambda r: of(r, "good", "commands").chmod(0o755),
     ),
     "a file that its owner may not write": (
@@ -47,7 +47,7 @@ BREAK: dict[str, tuple[str, Callable[[Root], object]]] = {
         ).chmod(0o600),
     ),
     "a marker that is none": (
-        "is not named as a run",
+        "has a name that is no run id",
         lambda r: r.write(".runs/.supervisor/accepted/x", "").chmod(0o600),
     ),
     "a spec of another run": (
@@ -86,11 +86,11 @@ BREAK: dict[str, tuple[str, Callable[[Root], object]]] = {
         lambda r: append(of(r, "good", "journal.ndjson"), SECOND),
     ),
     "facts out of order": (
-        "numbers do not grow",
+        "facts out of order",
         lambda r: replace(of(r, "good", "journal.ndjson"), '"seq": 2', '"seq": 1'),
     ),
     "a verdict of no status": (
-        "lines that are no facts",
+        "lines that are not facts",
         lambda r: replace(
             of(r, "good", "journal.ndjson"), '"succeeded", "detail"', '"x", "detail"'
         ),
@@ -132,7 +132,7 @@ BREAK: dict[str, tuple[str, Callable[[Root], object]]] = {
         lambda r: change(of(r, "bad", ERROR), lambda e: e.pop("details")),
     ),
     "a history that calls a failure a success": (
-        "otherwise: status",
+        "in status",
         lambda r: replace(history(r), '"status": "failed"', '"status": "succeeded"'),
     ),
     "a history with garbage": (
@@ -140,11 +140,11 @@ BREAK: dict[str, tuple[str, Callable[[Root], object]]] = {
         lambda r: append(history(r), "garbage"),
     ),
     "a history with a line of another task": (
-        "none of this task's",
+        "does not belong to this task",
         lambda r: replace(history(r), '"taskId": "default"', '"taskId": "other"'),
     ),
     "a state that tells a run otherwise": (
-        "otherwise than the history",
+        "differs from the history in run",
         lambda r: change(state(r), lambda s: s["runs"][0].update(status="cancelled")),
     ),
     "a state in another order": (
@@ -160,7 +160,7 @@ BREAK: dict[str, tuple[str, Callable[[Root], object]]] = {
         lambda r: change(state(r), lambda s: s["totals"].update(failed=0, succeeded=3)),
     ),
     "a state that covers half a line": (
-        "where no line ends",
+        "which is not the end of a line",
         lambda r: change(state(r), lambda s: s.update(historyBytes=7)),
     ),
     "metrics that count wrongly": (

@@ -1,9 +1,9 @@
-"""Files that people name for our output: a regular file is replaced, anything else written through.
+"""Write output to a path that a user gave: a regular file is replaced, anything else written to.
 
-Replacing makes a report appear whole, but it would turn a device such as ``/dev/null`` or a FIFO
-into a regular file. So only a regular file, or a name that is free, is replaced; a link to one
-stays, and its target is replaced. A device, a FIFO and our own descriptors (``/dev/stdout``,
-``/dev/fd/N``) are written to, as a shell's ``>`` does.
+Replacing lets a report appear whole, but would turn a device such as ``/dev/null`` or a FIFO into a
+regular file. So only a regular file or a missing one is replaced; of a link, its target is. A
+device, a FIFO and our own descriptors (``/dev/stdout``, ``/dev/fd/N``) are written to, as by a
+shell's ``>``.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ from workers.records.atomic import replace_file
 from workers.records.files import FILE_MODE
 from workers.records.typed_errors import BadFileError
 
-_LINKS_LIMIT_COUNT: Final = 40  # as the kernel
+_LINKS_LIMIT_COUNT: Final = 40  # as the kernel's
 
 
 def write_output(
     path: str, data: bytes, *, flush: bool = True, mode: int = FILE_MODE, waits: bool = True
 ) -> None:
-    """Write output to where a person wants it.
+    """Write output.
 
     Args:
         path: absolute.
@@ -32,8 +32,8 @@ def write_output(
         waits: wait for the reader of a FIFO or a terminal; False to fail instead.
 
     Raises:
-        BadFileError: a directory stands there.
-        OSError: it could not be written, or nobody reads it and ``waits`` is False.
+        BadFileError: it is a directory.
+        OSError: it cannot be written, or has no reader and ``waits`` is False.
     """
     fd = _own_descriptor(path)
     if fd is not None:
@@ -50,7 +50,7 @@ def write_output(
 
 
 def _own_descriptor(path: str) -> int | None:
-    """The descriptor of this process that a path names, as ``/dev/stdout`` does."""
+    """The descriptor of this process that a path such as ``/dev/stdout`` names."""
     for _ in range(_LINKS_LIMIT_COUNT):
         directory, name = os.path.realpath(os.path.dirname(path)), os.path.basename(path)
         if directory == f"/proc/{os.getpid()}/fd":

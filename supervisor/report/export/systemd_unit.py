@@ -1,10 +1,10 @@
 """The text of a systemd user unit, with every path escaped as systemd reads it.
 
-* ``KillMode=process`` and ``ExecStop`` with ``--leave-running``: the workers outlive the
-  supervisor; the next start adopts them. ``OOMPolicy=continue``: a stage that is killed for want of
-  memory is the supervisor's to report, not a reason to stop the unit.
-* ``Type=notify`` and ``WatchdogSec``: it is up when it has recovered what a crash left, and is
-  restarted where its loop stands still.
+* ``KillMode=process`` and ``ExecStop`` with ``--leave-running``: workers outlive the supervisor,
+  and the next start adopts them. ``OOMPolicy=continue``: the supervisor reports a stage that
+  the OOM killer ends; the unit goes on.
+* ``Type=notify`` and ``WatchdogSec``: the unit is active once the supervisor has recovered from the
+  last crash, and is restarted if its loop hangs.
 """
 
 from collections.abc import Sequence
@@ -14,22 +14,22 @@ from supervisor.errors import UsageError
 
 WATCHDOG_S: Final = 120  # the loop turns once a second; a flush on a sick disk may take a minute
 NO_RESTART_CODES: Final = "2 75 78"  # usage, another supervisor, configuration: no restart helps
-_NOT_IN_A_PROGRAM: Final = frozenset("\"'\\$")  # systemd takes them in arguments alone
+_NOT_IN_A_PROGRAM: Final = frozenset("\"'\\$")  # systemd allows them in arguments only
 
 
-def quote(word: str) -> str:
-    r"""A word of a command line of systemd: in quotes, with ``\``, ``"``, ``%`` and ``$`` escaped.
+def quote(argument: str) -> str:
+    r"""Quote an argument of a systemd command line, with ``\``, ``"``, ``%`` and ``$`` escaped.
 
     Raises:
-        UsageError: it holds what no unit file can say.
+        UsageError: it has a character that a unit file cannot contain.
     """
-    return _quoted(word).replace("$", "$$")
+    return _quote_value(argument).replace("$", "$$")
 
 
-def _quoted(word: str) -> str:
-    if not word.isprintable():
-        raise UsageError(reason=f"{word!a} cannot stand in a unit file; choose a path without it")
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+def _quote_value(value: str) -> str:
+    if not value.isprintable():
+        raise UsageError(reason=f"a unit file cannot contain {value!a}; choose another path")
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
 
 
@@ -37,13 +37,13 @@ def unit_text(program: Sequence[str], root: str, config: str | None, path: str) 
     """Compose the unit.
 
     Args:
-        program: the words that start this program, the first an absolute path.
+        program: the arguments that start this program, the first an absolute path.
         root: the root to serve.
-        config: ``--config``, absolute, None where it is the usual one.
+        config: the absolute path of ``--config``; None for the default.
         path: PATH for the stages.
 
     Raises:
-        UsageError: a path holds what no unit file can say.
+        UsageError: a path has a character that a unit file cannot contain.
     """
     if set(program[0]) & _NOT_IN_A_PROGRAM:
         program = ("/usr/bin/env", *program)
@@ -52,17 +52,17 @@ def unit_text(program: Sequence[str], root: str, config: str | None, path: str) 
     stop = " ".join(quote(word) for word in (*program, "stop", "--leave-running", "--root", root))
     plain = root if root.isprintable() and "\\" not in root else "a root"
     return f"""\
-# Made by 'supervisor unit'. To install it:
+# Created by 'supervisor unit'. To install it:
 #   supervisor unit > ~/.config/systemd/user/supervisor.service
 #   systemctl --user daemon-reload && systemctl --user enable --now supervisor
-# Stopping it leaves the workers at work; the next start adopts them.
+# Stopping it leaves the workers running; the next start adopts them.
 
 [Unit]
 Description=Supervisor of the pipelines of {plain.replace("%", "%%")}
 
 [Service]
 Type=notify
-Environment={_quoted(f"PATH={path}")}
+Environment={_quote_value(f"PATH={path}")}
 ExecStart={start}
 ExecReload=/bin/kill -HUP $MAINPID
 ExecStop={stop}

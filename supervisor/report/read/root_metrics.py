@@ -1,9 +1,8 @@
-"""Figures of a root for whoever watches it over time, read from its records. Reads only.
+"""Metrics of a root for monitoring, read from its records. Reads only.
 
-What has finished is counted from the histories, each line once: a second look reads what is new.
-What lives is what status.json says. There are at most LABELS_LIMIT_COUNT pairs of task and
-pipeline, the first ones that are met; what comes later is counted as "other", so that a script that
-invents task names cannot flood whoever stores the figures.
+Finished runs are counted from the histories, active ones from status.json. There are at most
+LABELS_LIMIT_COUNT pairs of task and pipeline; runs of later pairs are counted as "other", so that
+a script that invents task names cannot flood the monitoring system.
 """
 
 import contextlib
@@ -29,8 +28,8 @@ from workers.records.history import STATUSES, read_lines
 from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
 
-LABELS_LIMIT_COUNT: Final = 500  # times twenty series: what a small Prometheus takes with ease
-BUCKETS_S: Final = (1, 5, 15, 60, 300, 900, 3600, 14_400)  # from a lint to a nightly, human steps
+LABELS_LIMIT_COUNT: Final = 500  # times twenty series: easy for a small Prometheus
+BUCKETS_S: Final = (1, 5, 15, 60, 300, 900, 3600, 14_400)  # from a lint to a nightly batch
 OTHER: Final = ("other", "other")
 MODES: Final = tuple(map(str, Mode))
 LIVENESS: Final = tuple(map(str, Liveness))
@@ -44,8 +43,10 @@ class FinishedRuns:
     """The finished runs of one task and pipeline.
 
     Attributes:
-        buckets: how many took at most so many seconds, for each of BUCKETS_S.
-        last_status: of the newest.
+        counts: runs by status.
+        buckets: runs that took at most the seconds of each of BUCKETS_S.
+        timed_count, sum_s: runs with a duration, and the sum of their durations.
+        last_status, last_epoch_s: status and end of the newest run.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -73,14 +74,15 @@ class FinishedRuns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootMetrics:
-    """All of them at one moment.
+    """The metrics of a root at one instant.
 
     Attributes:
         up: a supervisor serves the root.
-        service: what it says of itself, empty where none is up.
-        waiting_count: runs in the inbox, which no supervisor has taken.
+        started_epoch_s: when it started, in seconds since 1970.
+        service: its status.json; empty if there is no supervisor.
+        waiting_count: runs in the inbox.
         finished: by task and pipeline.
-        tasks: metrics.json of each task, of LABELS_LIMIT_COUNT at most.
+        tasks: metrics.json of each task, of at most LABELS_LIMIT_COUNT tasks.
     """
 
     up: bool
@@ -92,23 +94,23 @@ class RootMetrics:
 
     @property
     def queued_count(self) -> int:
-        """Accepted runs that wait, those in the inbox included."""
-        told = self.service.get("queued_count")
-        return self.waiting_count + (told if isinstance(told, int) else 0)
+        """Queued runs, those in the inbox included."""
+        count = self.service.get("queued_count")
+        return self.waiting_count + (count if isinstance(count, int) else 0)
 
-    def active(self, key: str, words: tuple[str, ...]) -> dict[str, int]:
-        """How many active runs there are of each word, of the state or the liveness."""
+    def active(self, key: str, values: tuple[str, ...]) -> dict[str, int]:
+        """The number of active runs per value of a key: "state" or "liveness"."""
         runs = self.service.get("runs")
-        told = Counter(str(run.get(key)) for run in runs or () if isinstance(run, dict))
-        return {word: told[word] for word in words}
+        counts = Counter(str(run.get(key)) for run in runs or () if isinstance(run, dict))
+        return {value: counts[value] for value in values}
 
-    def to_json(self, now_epoch_s: float) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As ``metrics --json`` prints it."""
         began = self.started_epoch_s
         return {
             "version": VERSION,
             "up": self.up,
-            "uptime_s": None if began is None else round(max(0.0, now_epoch_s - began), 3),
+            "uptime_s": None if began is None else round(max(0.0, time.time() - began), 3),
             "mode": self.service.get("mode"),
             "max_runs": self.service.get("max_runs"),
             "queued_count": self.queued_count,
@@ -132,7 +134,7 @@ class RootMetrics:
 
 
 class RootMetricsReader:
-    """Reads figures; a later look reads only what is new in the histories.
+    """Reads metrics; each call reads only the new lines of the histories.
 
     Args:
         layout: the root.
@@ -144,19 +146,19 @@ class RootMetricsReader:
         self._finished: dict[Label, FinishedRuns] = {}
 
     def read(self, *, up: bool = True) -> RootMetrics:
-        """Look at the root now; what cannot be read is left out, ``verify`` tells of it.
+        """Read the metrics; records that cannot be read are left out, ``verify`` reports them.
 
         Args:
-            up: False for a supervisor that tells of its own end.
+            up: False to report the supervisor as stopped, on its own shutdown.
         """
         known = tasks(self._layout)
         self._read_histories(known)
         holder = serving_supervisor(self._layout) if up else None
         service = service_status(self._layout) if holder is not None else {}
-        told = {}
+        metrics = {}
         for task_id in known[:LABELS_LIMIT_COUNT]:
             with contextlib.suppress(OSError, TypedError):
-                told[task_id] = read_object(self._layout.metrics(task_id))
+                metrics[task_id] = read_object(self._layout.metrics(task_id))
         began = _epoch(read_lease(self._layout).get("since")) if holder is not None else 0.0
         return RootMetrics(
             up=holder is not None,
@@ -164,14 +166,14 @@ class RootMetricsReader:
             service=service,
             waiting_count=sum(1 for _ in pending_specs(self._layout)),
             finished=self._finished,
-            tasks=told,
+            tasks=metrics,
         )
 
     def _read_histories(self, known: list[str]) -> None:
         for task_id in known:
             path, offset = self._layout.history(task_id), self._offsets.get(task_id, 0)
             with contextlib.suppress(OSError, TypedError):
-                if os.path.getsize(path) < offset:  # somebody put another one in its place
+                if os.path.getsize(path) < offset:  # it was replaced
                     continue
                 for end, line in read_lines(path, offset):
                     self._add(task_id, line)
@@ -185,12 +187,7 @@ class RootMetricsReader:
 
 
 def _epoch(text: object) -> float:
-    """An instant in seconds since 1970, 0 where it is none."""
+    """An instant in seconds since 1970; 0 for anything else."""
     with contextlib.suppress(ValueError):
         return epoch_of(text) if isinstance(text, str) else 0.0
     return 0.0
-
-
-def now_epoch_s() -> float:
-    """This instant."""
-    return time.time()

@@ -1,1 +1,1 @@
-"""Text for terminals: sanitizing, width, colours, standard streams."""
+"""Text for terminals: sanitizing, tables, colours, standard streams."""

@@ -1,8 +1,8 @@
-"""A standard stream that is never waited for: a reader that does not read costs only its lines.
+"""A standard stream that never waits: a reader that does not read loses only its own lines.
 
-What the reader does not take waits here, whole lines in order, up to a limit; what comes then is
-left out. A pipe or a terminal is opened anew, so that only our own writes do not wait: the flag
-belongs to an open file, which the shell and our other processes share.
+What the reader does not take waits in memory, whole texts in order, up to a limit; later texts are
+dropped. A pipe or terminal is opened again, so that O_NONBLOCK applies to our writes only: the flag
+belongs to the open file, which the shell and our other processes share.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ class Outlet(io.TextIOBase):
         stream: stdout or stderr.
 
     Attributes:
-        dropped_count: texts that were left out.
+        dropped_count: dropped texts.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -33,7 +33,7 @@ class Outlet(io.TextIOBase):
         self._isatty = stream.isatty()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
-        self._opened, self._fd, self._ready = _open_anew(stream.fileno())
+        self._is_own, self._fd, self._never_blocks = _open_again(stream.fileno())
         self.dropped_count = 0
 
     @property
@@ -42,25 +42,25 @@ class Outlet(io.TextIOBase):
         return self._encoding
 
     def isatty(self) -> bool:
-        """Tell whether it is a terminal."""
+        """Check whether it is a terminal."""
         return self._isatty
 
     def size(self) -> tuple[int, int]:
-        """Columns and rows of the terminal, as they are now; 80 and 24 where it does not say."""
+        """Columns and rows of the terminal, as they are now; 80 and 24 if it has no size."""
         try:
-            found = os.get_terminal_size(self._fd)
+            terminal = os.get_terminal_size(self._fd)
         except OSError:
             return 80, 24
-        return found.columns or 80, found.lines or 24
+        return terminal.columns or 80, terminal.lines or 24
 
     @property
     def is_idle(self) -> bool:
-        """Everything that was written is with the reader."""
+        """The reader has taken everything."""
         self._push()
         return not self._waiting
 
     def write(self, text: str) -> int:
-        """Take a text: it is written whole and in its turn, or left out and counted."""
+        """Write a text whole and in order, or drop and count it."""
         data = text.encode(self._encoding, "backslashreplace")
         if self._waiting_bytes + len(data) > BACKLOG_LIMIT_BYTES:
             self._push()
@@ -73,7 +73,7 @@ class Outlet(io.TextIOBase):
         return len(text)
 
     def settle(self, patience_s: float) -> None:
-        """Give the reader so many seconds to take the rest; what is left then is left out."""
+        """Wait for the reader up to ``patience_s`` seconds, then drop the rest."""
         until = time.monotonic() + patience_s
         while not self.is_idle and (left_s := until - time.monotonic()) > 0:
             select.select([], [self._fd], [], min(left_s, 0.05))
@@ -82,46 +82,46 @@ class Outlet(io.TextIOBase):
         self._waiting_bytes = 0
 
     def close(self) -> None:
-        """Close what was opened anew."""
-        if self._opened:
-            self._opened = False
+        """Close our own descriptor."""
+        if self._is_own:
+            self._is_own = False
             os.close(self._fd)
         super().close()
 
     def _push(self) -> None:
         """Write as much as the reader takes now."""
-        while self._waiting and self._takes():
+        while self._waiting:
             data = self._waiting[0]
+            if not self._never_blocks:
+                if not select.select([], [self._fd], [], 0)[1]:
+                    return
+                data = data[:_PIECE_BYTES]
             try:
-                size = os.write(self._fd, data if self._ready else data[:_PIECE_BYTES])
+                size = os.write(self._fd, data)
             except BlockingIOError:
                 return
-            except OSError:  # nobody will ever read it
-                self._waiting.popleft()
-                self._waiting_bytes -= len(data)
+            except OSError:  # no reader will ever take it
+                self._waiting_bytes -= len(self._waiting.popleft())
                 self.dropped_count += 1
                 continue
             self._waiting_bytes -= size
-            if size == len(data):
-                self._waiting.popleft()
-            else:
-                self._waiting[0] = data[size:]
-
-    def _takes(self) -> bool:
-        return self._ready or bool(select.select([], [self._fd], [], 0)[1])
+            rest = self._waiting.popleft()[size:]
+            if rest:
+                self._waiting.appendleft(rest)
 
 
-def _open_anew(fd: int) -> tuple[bool, int, bool]:
-    """A descriptor of our own, where there can be one, that never waits.
+def _open_again(fd: int) -> tuple[bool, int, bool]:
+    """Open a stream again, so that writing to it never blocks.
 
     Returns:
-        Whether it is ours to close, the descriptor, and whether any write to it returns at once.
+        Whether the descriptor is ours to close, the descriptor, and whether every write to it
+        returns at once.
     """
     kind = os.fstat(fd).st_mode
     if stat.S_ISREG(kind):
         return False, fd, True
     if stat.S_ISCHR(kind) or stat.S_ISFIFO(kind):
-        with contextlib.suppress(OSError):  # another user's: then we look before each write
+        with contextlib.suppress(OSError):  # another user's: each write is preceded by a poll
             flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
             return True, os.open(f"/proc/self/fd/{fd}", flags), True
     return False, fd, False

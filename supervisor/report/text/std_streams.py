@@ -1,4 +1,4 @@
-"""stdout and stderr of a verb: every byte is written, also to a descriptor that does not block.
+"""stdout and stderr of a verb: every byte is written, even to a non-blocking descriptor.
 
 A caller may have set ``O_NONBLOCK`` on the pipe or terminal that we inherit (Node.js, an asyncio
 runner, ssh), and the flag must stay, because the caller shares it. Python's own streams then fail
@@ -21,7 +21,7 @@ class WaitingFile(io.FileIO):
     Args:
         fd: the descriptor; it stays open.
         title: its name in errors.
-        is_missing: the caller closed the stream, and ``fd`` leads to ``/dev/null``.
+        is_missing: the caller closed the stream, and ``fd`` is ``/dev/null``.
     """
 
     def __init__(self, fd: int, title: str, *, is_missing: bool) -> None:
@@ -76,14 +76,14 @@ def is_missing(stream: TextIO) -> bool:
 
 
 def discard(stream: TextIO) -> None:
-    """Lead a stream that refuses writes to ``/dev/null``, so that what it holds is not written."""
+    """Redirect a stream that refuses writes to ``/dev/null``, together with its buffer."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
 
 
 def _is_plain(stream: TextIO, fd: int) -> bool:
-    """Check whether Python itself opened a stream; a test may have put another in its place."""
+    """Check whether Python itself opened a stream; a test may have replaced it."""
     buffer = getattr(stream, "buffer", None)
     raw = getattr(buffer, "raw", buffer)  # with PYTHONUNBUFFERED there is no buffer between
     return isinstance(raw, io.FileIO) and raw.fileno() == fd

@@ -1,4 +1,4 @@
-"""What must hold of one run: its files against each other, against their limits and its line."""
+"""Check the records of one run: against each other, their limits and the history."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -22,30 +22,18 @@ from workers.records.manifest_check import check_manifest
 from workers.records.spec import RunSpec, StageKind, load_spec
 from workers.records.typed_errors import NewerRecordError, TypedError
 
-# What the history says of a run from its manifest alone; the other figures were measured.
-_TOLD: Final = (
-    "taskId",
-    "runId",
-    "timestamp",
-    "status",
-    "statusDetail",
-    "pipelineId",
-    "startedAt",
-    "durationSeconds",
-    "stages",
-    "manifest",
-)
-
-# The same of a run whose records were restored and are older than its line.
-_VERDICT: Final = ("taskId", "runId", "timestamp", "status", "statusDetail", "pipelineId")
+# The keys of a history line that follow from the verdict, and those that follow from the manifest.
+# A run whose records were restored from an older copy agrees in the verdict only.
+_VERDICT_KEYS: Final = ("taskId", "runId", "timestamp", "status", "statusDetail", "pipelineId")
+_MANIFEST_KEYS: Final = (*_VERDICT_KEYS, "startedAt", "durationSeconds", "stages", "manifest")
 
 
 class RepairKind(StrEnum):
-    """How ``supervisor repair`` puts a violation right."""
+    """How ``supervisor repair`` repairs a violation."""
 
     MODE = "mode"
-    SWEEP = "sweep"
-    ASIDE = "aside"
+    DELETE = "delete"
+    QUARANTINE = "quarantine"
     RUN = "run"
     HISTORY = "history"
     VIEWS = "views"
@@ -53,14 +41,14 @@ class RepairKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One record that breaks an invariant: which, and how.
+    """A record that violates an invariant.
 
     Attributes:
         path: the record.
         problem: what is wrong with it.
-        repair: how it is repaired, None if only a person can.
-        task_id: the task that it belongs to, for what is repaired as a whole.
-        run_id: the run, likewise.
+        repair: how it is repaired; None if only a person can.
+        task_id: its task, if the task is repaired as a whole.
+        run_id: its run, if the run is repaired as a whole.
     """
 
     path: str
@@ -70,6 +58,11 @@ class Violation:
     run_id: str = ""
 
 
+def violation_of(path: str, error: OSError | TypedError) -> Violation:
+    """A record that cannot be read."""
+    return Violation(path, str(error).removeprefix(f"{path}: "))
+
+
 def check_record(path: str, check: Callable[[JsonReader], object]) -> Iterator[Violation]:
     """Check a record that may be missing, or written by a later version."""
     try:
@@ -77,7 +70,7 @@ def check_record(path: str, check: Callable[[JsonReader], object]) -> Iterator[V
     except (FileNotFoundError, NotADirectoryError, NewerRecordError):
         return
     except (OSError, TypedError) as error:
-        yield Violation(path, str(error).removeprefix(f"{path}: "))
+        yield violation_of(path, error)
 
 
 def check_run(
@@ -88,24 +81,23 @@ def check_run(
     marked: bool,
     recorded: Callable[[str], dict[str, Any] | None],
 ) -> Iterator[Violation]:
-    """Look at one run.
+    """Check one run.
 
     Args:
         layout: the root.
-        task_id: the task that its directory belongs to.
-        run_id: the run, likewise.
-        marked: it is not yet in history and state.
-        recorded: finds the history's line of a run.
+        task_id: the task whose directory contains the run.
+        run_id: the run.
+        marked: it has a marker: it is not recorded in history and state yet.
+        recorded: finds the history line of a run.
 
     Yields:
-        What is wrong; nothing for a run that a later version wrote.
+        Each violation; none for a run of a later version.
     """
     run = layout.run_dir(task_id, run_id)
-    whole = {run.journal, run.manifest}
-    for found in _check(layout, task_id, run_id, marked=marked, recorded=recorded):
-        if found.repair is None and found.path in whole and not marked:
-            found = replace(found, repair=RepairKind.RUN, task_id=task_id, run_id=run_id)
-        yield found
+    for item in _check(layout, task_id, run_id, marked=marked, recorded=recorded):
+        if item.repair is None and item.path in (run.journal, run.manifest) and not marked:
+            item = replace(item, repair=RepairKind.RUN, task_id=task_id, run_id=run_id)
+        yield item
 
 
 def _check(
@@ -126,37 +118,36 @@ def _check(
     except NewerRecordError:
         return
     except (FileNotFoundError, NotADirectoryError) as error:
-        if marked or os.path.lexists(run.path):  # else retention removed it since it was listed
+        if marked or os.path.lexists(run.path):  # else retention removed it meanwhile
             yield Violation(str(error.filename), "is missing")
         return
     except (OSError, TypedError) as error:
-        told = error.facts.get("path") if isinstance(error, TypedError) else error.filename
-        path = str(told or run.path)
-        yield Violation(path, str(error).removeprefix(f"{path}: "))
+        path = error.facts.get("path") if isinstance(error, TypedError) else error.filename
+        yield violation_of(str(path or run.path), error)
         return
     if (spec.task_id, spec.run_id) != (task_id, run_id):
         yield Violation(run.spec, f"is of run {spec.run_id} of task {spec.task_id}")
         return
     if reader.bad_lines_count:
-        yield Violation(run.journal, f"has {reader.bad_lines_count} lines that are no facts")
+        yield Violation(run.journal, f"has {reader.bad_lines_count} lines that are not facts")
     numbers = [fact.seq for fact in facts]
     if numbers != sorted(set(numbers)):
-        yield Violation(run.journal, "has facts whose numbers do not grow")
+        yield Violation(run.journal, "has facts out of order")
     yield from check_record(run.cancel, lambda read: read.text_or_none("detail"))
     yield from check_record(run.placement, _check_placement)
     for hook in hook_outcomes(run):
         if hook.status == UNREADABLE:
             yield Violation(hook.path, str(hook.reason).removeprefix(f"{hook.path}: "))
     yield from _sizes(run, spec)
-    yield from _beats(run)
-    yield from _ending(layout, spec, facts, manifest, marked=marked)
+    yield from _heartbeat(run)
+    yield from _verdict(layout, spec, facts, manifest, marked=marked)
     if manifest["status"] in FINAL:
-        yield from _output(run, spec, facts)
-        yield from _all_tries(run, spec, facts)
-        yield from _errors(run, spec, manifest)
+        yield from _logs(run, spec, facts)
+        yield from _logs_of_all_tries(run, spec, facts)
+        yield from _error_files(run, spec, manifest)
         if not marked:
-            is_older = any(fact.data.get(FROM_HISTORY) for fact in facts)
-            keys = _VERDICT if is_older else _TOLD
+            is_restored = any(fact.data.get(FROM_HISTORY) for fact in facts)
+            keys = _VERDICT_KEYS if is_restored else _MANIFEST_KEYS
             yield from _recorded(layout, run, manifest, recorded(run_id), task_id, keys)
 
 
@@ -166,22 +157,22 @@ def _check_placement(read: JsonReader) -> None:
     read.amounts("resources")
 
 
-def _ending(
+def _verdict(
     layout: Layout, spec: RunSpec, facts: list[Fact], manifest: dict[str, Any], *, marked: bool
 ) -> Iterator[Violation]:
-    """One verdict, and a manifest that says what the journal says."""
+    """There is one verdict, and the manifest agrees with the journal."""
     run = layout.run_dir(spec.task_id, spec.run_id)
-    verdicts = [fact for fact in facts if fact.event == Event.VERDICT]
-    final = manifest["status"] in FINAL
-    if len(verdicts) > 1:
-        yield Violation(run.journal, f"has {len(verdicts)} verdicts; the first one counts")
-    if final and not verdicts:
+    count = sum(1 for fact in facts if fact.event == Event.VERDICT)
+    is_final = manifest["status"] in FINAL
+    if count > 1:
+        yield Violation(run.journal, f"has {count} verdicts; the first one counts")
+    if is_final and not count:
         yield Violation(run.manifest, "is final, but the journal has no verdict")
-    if final and verdicts:
-        again = fold_manifest(spec, facts, layout=layout, observed=observed_in(manifest))
-        ours, theirs = again.pop("extensions"), manifest["extensions"]
-        wrong = [key for key in again if again[key] != manifest.get(key)]
-        # A version before ours may lack a key of extensions; warnings are ours to add.
+    if is_final and count:
+        folded = fold_manifest(spec, facts, layout=layout, observed=observed_in(manifest))
+        ours, theirs = folded.pop("extensions"), manifest["extensions"]
+        wrong = [key for key in folded if folded[key] != manifest.get(key)]
+        # An earlier version may lack a key of extensions; the supervisor adds warnings.
         wrong += [
             f"extensions.{key}"
             for key in ours
@@ -189,8 +180,9 @@ def _ending(
         ]
         if wrong:
             yield Violation(run.manifest, f"differs from the journal in {', '.join(wrong)}")
-    if not final and not marked:
-        yield Violation(run.manifest, f"is {manifest['status']}, but nobody will finish it")
+    if not is_final and not marked:
+        problem = f"is {manifest['status']}, but no supervisor will finish it: it has no marker"
+        yield Violation(run.manifest, problem)
 
 
 def _recorded(
@@ -201,17 +193,17 @@ def _recorded(
     task_id: str,
     keys: tuple[str, ...],
 ) -> Iterator[Violation]:
-    """A finished run is in the history as its manifest tells it."""
+    """The history agrees with the manifest of a finished run."""
     path = layout.history(task_id)
     if line is None:
-        what = f"lacks run {run.run_id}"
-        yield Violation(path, what, repair=RepairKind.RUN, task_id=task_id, run_id=run.run_id)
+        problem = f"lacks run {run.run_id}"
+        yield Violation(path, problem, RepairKind.RUN, task_id=task_id, run_id=run.run_id)
         return
-    wanted = history_line(manifest, layout.relative(run.manifest))
-    wrong = [key for key in keys if line.get(key) != wanted[key]]
+    expected = history_line(manifest, layout.relative(run.manifest))
+    wrong = [key for key in keys if line.get(key) != expected[key]]
     if wrong:
-        what = f"tells run {run.run_id} otherwise: {', '.join(wrong)}"
-        yield Violation(path, what, repair=RepairKind.HISTORY, task_id=task_id)
+        problem = f"differs from the manifest of run {run.run_id} in {', '.join(wrong)}"
+        yield Violation(path, problem, RepairKind.HISTORY, task_id=task_id)
 
 
 def _sizes(run: RunDir, spec: RunSpec) -> Iterator[Violation]:
@@ -229,8 +221,8 @@ def _sizes(run: RunDir, spec: RunSpec) -> Iterator[Violation]:
                         yield Violation(entry.path, f"has {size} bytes, more than {limit}")
 
 
-def _beats(run: RunDir) -> Iterator[Violation]:
-    """The heartbeat is small, and its newest whole line an instant."""
+def _heartbeat(run: RunDir) -> Iterator[Violation]:
+    """The heartbeat is small, and its last complete line is an instant."""
     try:
         size = os.stat(run.heartbeat, follow_symlinks=False).st_size
         newest = last_beat(run.heartbeat)
@@ -239,7 +231,7 @@ def _beats(run: RunDir) -> Iterator[Violation]:
     except FileNotFoundError:
         return  # no worker has begun
     except TypedError as error:
-        yield Violation(run.heartbeat, str(error).removeprefix(f"{run.heartbeat}: "))
+        yield violation_of(run.heartbeat, error)
     except ValueError as error:
         yield Violation(run.heartbeat, str(error))
     else:
@@ -248,15 +240,16 @@ def _beats(run: RunDir) -> Iterator[Violation]:
             yield Violation(run.heartbeat, f"has {size} bytes, more than {limit}")
 
 
-def _output(run: RunDir, spec: RunSpec, facts: list[Fact]) -> Iterator[Violation]:
-    """The logs hold what the journal says that they keep."""
-    excused = any(fact.data.get("code") == "log_incomplete" for fact in facts)
+def _logs(run: RunDir, spec: RunSpec, facts: list[Fact]) -> Iterator[Violation]:
+    """Each stage that ended has its logs, of the size in the journal."""
+    if any(fact.data.get("code") == "log_incomplete" for fact in facts):
+        return
     ended = {fact.data["stage"]: fact for fact in facts if fact.event == Event.STAGE_ENDED}
     for index, stage in enumerate(spec.pipeline.stages, 1):
         fact = ended.get(stage.id)
         if fact is None or stage.kind is not StageKind.COMMAND:
             continue
-        if fact.data.get("reason") == "internal-error" or excused:
+        if fact.data.get("reason") == "internal-error":
             continue
         for stream in ("stdout", "stderr"):
             path = run.stage_log(index, stage.id, stream)
@@ -267,15 +260,15 @@ def _output(run: RunDir, spec: RunSpec, facts: list[Fact]) -> Iterator[Violation
             except FileNotFoundError:
                 yield Violation(path, "is missing, although its stage ended")
                 continue
-            # Hidden secrets change the size, and so does the line that tells of a gap.
+            # Masked secrets and the line for dropped bytes change the size.
             if seen == kept and not spec.secrets and size != seen:
                 yield Violation(path, f"has {size} bytes, the journal says {seen}")
 
 
-def _all_tries(run: RunDir, spec: RunSpec, facts: list[Fact]) -> Iterator[Violation]:
-    """The logs of all tries of a stage keep the limit of its streams together.
+def _logs_of_all_tries(run: RunDir, spec: RunSpec, facts: list[Fact]) -> Iterator[Violation]:
+    """The logs of all tries of a stage together are within the limit of its streams.
 
-    Version 0.1.0 gave the limit to each try and recorded no ``log_limit_bytes``.
+    Version 0.1.0 applied the limit to each try and recorded no ``log_limit_bytes``.
     """
     limit = spec.limits.stream_limit_bytes
     shared = {fact.data.get("stage") for fact in facts if "log_limit_bytes" in fact.data}
@@ -288,13 +281,13 @@ def _all_tries(run: RunDir, spec: RunSpec, facts: list[Fact]) -> Iterator[Violat
                 yield Violation(path, f"has {size} bytes with earlier tries, more than {limit}")
 
 
-def _errors(run: RunDir, spec: RunSpec, manifest: dict[str, Any]) -> Iterator[Violation]:
-    """Every failed command has its error file, which is of it and within its limits."""
+def _error_files(run: RunDir, spec: RunSpec, manifest: dict[str, Any]) -> Iterator[Violation]:
+    """Each failed command has an error file that belongs to it and is within its limits."""
     warned = {warning.get("code") for warning in manifest["extensions"]["warnings"]}
     for command in manifest["commands"]:
         if not command["error_file"]:
-            told = command["status"] in ("failed", "skipped") and command.get("completed_at")
-            if command.get("kind") == "command" and told and "error_file_failed" not in warned:
+            needs_one = command["status"] in ("failed", "skipped") and command.get("completed_at")
+            if needs_one and command.get("kind") == "command" and "error_file_failed" not in warned:
                 yield Violation(run.manifest, f"names no error file of stage {command['id']}")
             continue
         path = run.error_file(command["index"], command["id"])
@@ -304,15 +297,15 @@ def _errors(run: RunDir, spec: RunSpec, manifest: dict[str, Any]) -> Iterator[Vi
             yield Violation(path, "is missing, although the manifest names it")
             continue
         except TypedError as error:
-            yield Violation(path, str(error).removeprefix(f"{path}: "))
+            yield violation_of(path, error)
             continue
         details = record.get("details")
         if not isinstance(details, dict):
             yield Violation(path, "has no details")
             continue
-        of = (record.get("run_id"), record.get("task_id"), record.get("command_id"))
-        if of != (run.run_id, spec.task_id, command["id"]):
-            yield Violation(path, f"is of stage {of[2]} of run {of[0]}")
+        owner = (record.get("run_id"), record.get("task_id"), record.get("command_id"))
+        if owner != (run.run_id, spec.task_id, command["id"]):
+            yield Violation(path, f"is of stage {owner[2]} of run {owner[0]}")
         if details.get("exit_code") != command.get("exit_code"):
             yield Violation(path, "has another exit code than the manifest")
         limit = spec.limits.error_detail_limit_bytes
