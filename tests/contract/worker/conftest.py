@@ -1,4 +1,4 @@
-"""Nothing that a test starts outlives it."""
+"""No process outlives the test that started it."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""A worker that an engine has placed: claimed once, kept, and silent when its claim is gone."""
+"""A worker that an engine placed: one claim, a keeper, and no writes after the claim is revoked."""
 
 import fcntl
 import os
@@ -30,7 +30,7 @@ def worker_of(run: Run) -> int:
     return int(started["identity"]["pid"])
 
 
-def test_the_claim_tells_who_has_begun_and_that_the_worker_has_ended(tmp_path: Path) -> None:
+def test_claim_records_its_holder_and_the_end_of_the_worker(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("true")])
     keeper = run.start("--claim", "3")
     _, err = keeper.communicate(timeout=60)
@@ -49,7 +49,7 @@ def test_the_claim_tells_who_has_begun_and_that_the_worker_has_ended(tmp_path: P
     assert not [name for name in os.listdir(run.run.path) if name.endswith(".tmp")]
 
 
-def test_of_many_placements_one_begins_and_the_others_say_so(tmp_path: Path) -> None:
+def test_only_one_of_many_placements_begins(tmp_path: Path) -> None:
     run = make(tmp_path, [shell(f"echo ran >> {tmp_path}/ran")])
     keepers = [run.start("--claim", "1") for _ in range(6)]
     ends = [(k.communicate(timeout=60)[1], k.returncode) for k in keepers]
@@ -58,7 +58,7 @@ def test_of_many_placements_one_begins_and_the_others_say_so(tmp_path: Path) -> 
     assert (tmp_path / "ran").read_text() == "ran\n"
 
 
-def test_an_attempt_that_was_taken_back_never_begins(tmp_path: Path) -> None:
+def test_revoked_attempt_never_begins(tmp_path: Path) -> None:
     run = make(tmp_path, [shell(f"touch {tmp_path}/ran")])
     fd = take_claim(run.run, 1, by=SUPERVISOR, at_epoch_s=0.0)
     assert fd is not None
@@ -70,7 +70,7 @@ def test_an_attempt_that_was_taken_back_never_begins(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_killed_worker_leaves_nothing_and_its_keeper_tells(tmp_path: Path) -> None:
+def test_killed_worker_leaves_nothing_and_its_keeper_records_it(tmp_path: Path) -> None:
     run = make(tmp_path, [shell(f"cd {tmp_path}; setsid sleep 300 & {HOLD}")])
     keeper = run.start("--claim", "1")
     wait_until((tmp_path / "begun").exists, "the stage runs")
@@ -83,7 +83,7 @@ def test_a_killed_worker_leaves_nothing_and_its_keeper_tells(tmp_path: Path) -> 
     assert (ended.exit_code, ended.signal, ended.leftover_pids) == (None, "SIGKILL", ())
 
 
-def test_a_keeper_that_is_told_to_end_passes_it_on(tmp_path: Path) -> None:
+def test_keeper_passes_sigterm_on_to_the_worker(tmp_path: Path) -> None:
     run = hold(tmp_path)
     keeper = run.start("--claim", "1")
     wait_until((tmp_path / "begun").exists, "the stage runs")
@@ -93,7 +93,7 @@ def test_a_keeper_that_is_told_to_end_passes_it_on(tmp_path: Path) -> None:
     assert run.verdict["detail"] == "stopped"
 
 
-def test_a_killed_keeper_does_not_cost_the_run(tmp_path: Path) -> None:
+def test_run_survives_its_killed_keeper(tmp_path: Path) -> None:
     run = hold(tmp_path)
     keeper = run.start("--claim", "1")
     wait_until((tmp_path / "begun").exists, "the stage runs")
@@ -105,9 +105,7 @@ def test_a_killed_keeper_does_not_cost_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["renamed", "replaced"])
-def test_a_worker_whose_claim_is_taken_away_ends_and_tells_nothing(
-    tmp_path: Path, how: str
-) -> None:
+def test_worker_with_a_revoked_claim_ends_and_writes_nothing(tmp_path: Path, how: str) -> None:
     run = hold(tmp_path)
     keeper = run.start("--claim", "1")
     wait_until((tmp_path / "begun").exists, "the stage runs")
@@ -121,7 +119,7 @@ def test_a_worker_whose_claim_is_taken_away_ends_and_tells_nothing(
     assert not alive(f"SUPERVISED_ROOT={tmp_path}")
 
 
-def test_a_worker_that_wants_to_speak_looks_for_its_claim_first(tmp_path: Path) -> None:
+def test_worker_checks_its_claim_before_it_writes(tmp_path: Path) -> None:
     run = make(tmp_path, [shell(f"mv {tmp_path}/.runs/t/cli/*/.claim.1 {tmp_path}/away")])
     keeper = run.start("--claim", "1")
     keeper.communicate(timeout=60)
@@ -129,7 +127,7 @@ def test_a_worker_that_wants_to_speak_looks_for_its_claim_first(tmp_path: Path) 
     assert run.of("stage_ended") == run.of("verdict") == []
 
 
-def test_a_claimed_worker_takes_the_owner_lock_though_somebody_looks_at_it(
+def test_claimed_worker_waits_for_an_owner_lock_that_is_held_briefly(
     tmp_path: Path,
 ) -> None:
     run = hold(tmp_path)
@@ -156,7 +154,7 @@ sys.exit(main(["workers", *sys.argv[1:]]))
 
 
 @pytest.mark.parametrize("name", ["ENOLCK", "EOPNOTSUPP", "EINVAL", "ENOSYS"])
-def test_where_the_folder_has_no_locks_the_claim_does(tmp_path: Path, name: str) -> None:
+def test_claim_is_enough_if_the_folder_has_no_locks(tmp_path: Path, name: str) -> None:
     run = make(tmp_path, [shell("true")])
     keeper = run.start_script(NO_LOCKS.format(name=name), "--claim", "1")
     _, err = keeper.communicate(timeout=60)
@@ -174,7 +172,7 @@ sys.exit(main(["workers", *sys.argv[1:]]))
 """
 
 
-def test_where_the_folder_has_no_links_a_claim_is_made_once_all_the_same(tmp_path: Path) -> None:
+def test_claim_is_created_once_if_the_folder_has_no_links(tmp_path: Path) -> None:
     run = make(tmp_path, [shell(f"echo ran >> {tmp_path}/ran")])
     keepers = [run.start_script(NO_LINKS, "--claim", "1") for _ in range(4)]
     for keeper in keepers:
@@ -201,7 +199,7 @@ from workers""",
 
 
 @pytest.mark.fault("R1")
-def test_full_disk_under_a_claim_without_links_loses_no_end_of_its_worker(tmp_path: Path) -> None:
+def test_full_disk_without_links_still_records_the_end_of_the_worker(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("true")])
     keeper = run.start_script(FULL_DISK, "--claim", "1")
     _, err = keeper.communicate(timeout=60)
@@ -212,7 +210,7 @@ def test_full_disk_under_a_claim_without_links_loses_no_end_of_its_worker(tmp_pa
     assert claim.ended.exit_code == 0
 
 
-def test_a_claim_in_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_claim_in_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
     from workers.records.layout import RunDir
 
     run = Run(tmp_path, RunDir(str(tmp_path)))
@@ -233,7 +231,7 @@ def test_a_claim_in_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> Non
         ('{"by": "wor{"ended_at": "x", "exit_code": 3}\n', WORKER, False),
     ],
 )
-def test_a_damaged_claim_is_a_claim_all_the_same(
+def test_damaged_claim_is_still_a_claim(
     tmp_path: Path, text: str, by: str, has_ended: bool
 ) -> None:
     path = tmp_path / ".claim.1"

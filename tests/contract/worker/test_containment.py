@@ -1,4 +1,4 @@
-"""What tries to get away from a stage, and does not. Shapes: fault P12 to P15, P28, P29."""
+"""Processes that try to escape from a stage. Faults P12 to P15, P28, P29."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ LIMITS = Limits(heartbeat_interval_s=0.1, grace_s=0.2)
 @pytest.mark.fault("P12", "P14")
 @pytest.mark.parametrize("group", ["shared", "own"])
 @pytest.mark.parametrize("script", [CHAIN, TREE], ids=["chain", "tree"])
-def test_a_fork_storm_is_ended_by_the_timeout(tmp_path: Path, script: str, group: str) -> None:
+def test_timeout_ends_a_fork_storm(tmp_path: Path, script: str, group: str) -> None:
     storm = stage("storm", command=(sys.executable, "-c", script, group), timeout_s=1.0)
     run = work(tmp_path, storm, limits=LIMITS)
     assert run.verdict["detail"] == "stage:storm:timed-out"
@@ -32,7 +32,7 @@ def test_a_fork_storm_is_ended_by_the_timeout(tmp_path: Path, script: str, group
 
 @pytest.mark.alone  # with other tests it could use up the pids of a machine
 @pytest.mark.fault("P12", "P13")
-def test_a_storm_left_behind_is_over_before_the_next_stage(tmp_path: Path) -> None:
+def test_fork_storm_left_by_a_stage_is_over_before_the_next_stage(tmp_path: Path) -> None:
     grow = f": > grown; {sys.executable} -c '{TREE}' own &"
     left = stage("left", command=f"{grow} until test $(wc -c < grown) -eq 128; do :; done")
     run = work(tmp_path, left, shell("true", "next"), limits=LIMITS)
@@ -43,7 +43,7 @@ def test_a_storm_left_behind_is_over_before_the_next_stage(tmp_path: Path) -> No
 
 
 @pytest.mark.fault("P13")
-def test_a_daemon_that_ends_on_term_is_given_the_time_to(tmp_path: Path) -> None:
+def test_daemon_gets_time_to_end_on_sigterm(tmp_path: Path) -> None:
     script = (
         "(trap 'sleep 0.2; echo bye > bye; exit' TERM; while :; do sleep 0.05; done) & sleep 0.3"
     )
@@ -53,7 +53,7 @@ def test_a_daemon_that_ends_on_term_is_given_the_time_to(tmp_path: Path) -> None
     assert (tmp_path / "bye").read_text() == "bye\n"
 
 
-def test_output_after_term_is_still_kept(tmp_path: Path) -> None:
+def test_output_after_sigterm_is_captured(tmp_path: Path) -> None:
     script = "trap 'seq 1 200000; echo swan; exit 0' TERM; echo begun; while :; do sleep 0.05; done"
     run = work(tmp_path, shell(script, timeout_s=0.4), limits=Limits(grace_s=20.0))
     assert run.log(1, "s").endswith(b"swan\n")
@@ -61,7 +61,7 @@ def test_output_after_term_is_still_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("P23")
-def test_a_pipe_that_a_stranger_holds_open_is_closed_and_told(tmp_path: Path) -> None:
+def test_pipe_held_open_by_a_stranger_is_closed_and_reported(tmp_path: Path) -> None:
     holder = (
         "import os, sys, time; fd = os.open(sys.argv[1], os.O_WRONLY); "
         "open('held', 'w').close(); time.sleep(600)"
@@ -99,7 +99,7 @@ sys.exit(program.main(["workers", sys.argv[1]]))
 
 
 @pytest.mark.fault("P28")
-def test_what_survives_the_kill_is_listed_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_process_that_survives_the_kill_is_recorded_and_the_run_continues(tmp_path: Path) -> None:
     stages = [shell("sleep 600 >&- 2>&- & echo $! > pid", "bad"), shell("true", "next")]
     run = make(tmp_path, stages, limits=LIMITS)
     process = run.start_script(UNKILLABLE)

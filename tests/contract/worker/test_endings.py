@@ -1,4 +1,4 @@
-"""How a run is ended from outside, by the clock, or by a mistake of ours."""
+"""Runs ended by a signal, a deadline, or a bug in the worker."""
 
 import contextlib
 import signal
@@ -20,7 +20,7 @@ def cancelled(run: Run) -> None:
 
 
 @pytest.mark.fault("P19", "P20")
-def test_a_hangup_changes_nothing_and_stages_do_not_ignore_it(tmp_path: Path) -> None:
+def test_sighup_changes_nothing_and_is_not_ignored_by_stages(tmp_path: Path) -> None:
     script = "touch begun; while ! test -e go; do sleep 0.02; done; grep SigIgn /proc/self/status"
     run = make(tmp_path, [shell(script)])
     process = run.start()
@@ -32,7 +32,7 @@ def test_a_hangup_changes_nothing_and_stages_do_not_ignore_it(tmp_path: Path) ->
     assert int(run.log(1, "s").split()[1], 16) & ~SPAWN_IGNORES == 0
 
 
-def test_an_interrupt_cancels_like_a_terminate(tmp_path: Path) -> None:
+def test_sigint_cancels_like_sigterm(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("touch begun; sleep 600")])
     process = run.start()
     wait_until((tmp_path / "begun").exists, "the stage runs")
@@ -42,7 +42,7 @@ def test_an_interrupt_cancels_like_a_terminate(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("P8")
-def test_a_storm_of_signals_gives_one_verdict(tmp_path: Path) -> None:
+def test_many_signals_give_one_verdict(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("trap '' TERM; touch begun; while :; do sleep 0.1; done")])
     process = run.start()
     wait_until((tmp_path / "begun").exists, "the stage runs")
@@ -54,7 +54,7 @@ def test_a_storm_of_signals_gives_one_verdict(tmp_path: Path) -> None:
     cancelled(run)
 
 
-def test_a_run_cancelled_before_it_began_starts_no_stage(tmp_path: Path) -> None:
+def test_run_cancelled_before_it_began_starts_no_stage(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("touch ran")])
     Path(run.run.cancel).write_text('{"detail": "cancelled-by-user"}')
     run.start().communicate(timeout=60)
@@ -63,7 +63,7 @@ def test_a_run_cancelled_before_it_began_starts_no_stage(tmp_path: Path) -> None
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_cancel_ends_the_wait_between_two_tries_and_the_log_stays(tmp_path: Path) -> None:
+def test_cancellation_ends_the_wait_between_two_tries_and_keeps_the_log(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("echo x; exit 1", retries=FOREVER)])
     process = run.start()
     wait_until(lambda: run.of("stage_retried"), "it waits for the next try")
@@ -75,19 +75,19 @@ def test_a_cancel_ends_the_wait_between_two_tries_and_the_log_stays(tmp_path: Pa
     assert run.log(1, "s") == b"x\n"
 
 
-def test_a_wait_that_outlasts_the_pipeline_is_not_begun(tmp_path: Path) -> None:
+def test_wait_beyond_the_pipelines_deadline_does_not_begin(tmp_path: Path) -> None:
     run = work(tmp_path, shell("exit 1", retries=FOREVER), timeout_s=30.0)
     assert run.verdict["detail"] == "stage:s:failed"
     assert not run.of("stage_retried")
 
 
-def test_a_pipeline_that_times_out_in_a_stage_that_may_fail_is_timed_out(tmp_path: Path) -> None:
+def test_pipeline_that_times_out_in_an_optional_stage_is_timed_out(tmp_path: Path) -> None:
     run = work(tmp_path, shell("sleep 600", allow_failure=True), timeout_s=0.3)
     assert (run.verdict["status"], run.verdict["detail"]) == ("failed", "timed-out")
     assert run.of("stage_ended")[0]["status"] == "failed"
 
 
-def test_a_timed_out_try_is_made_again(tmp_path: Path) -> None:
+def test_timed_out_try_is_retried(tmp_path: Path) -> None:
     script = "test $SUPERVISED_TRY = 2 || sleep 600"
     retries = RetrySpec(attempts=2, delay_s=0.01)
     run = work(tmp_path, shell(script, timeout_s=3.0, retries=retries))
@@ -95,7 +95,7 @@ def test_a_timed_out_try_is_made_again(tmp_path: Path) -> None:
     assert run.of("stage_retried")[0]["reason"] == "timed-out"
 
 
-# One place of the worker is broken on purpose: a bug must still end in a verdict.
+# A bug in the worker must still end in a verdict.
 BROKEN = """
 import os, sys
 HERE = os.getcwd()
@@ -112,7 +112,7 @@ sys.exit(program.main(["workers", sys.argv[1]]))
 """
 
 
-def test_a_bug_ends_everything_and_becomes_the_verdict(
+def test_bug_ends_everything_and_becomes_the_verdict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
@@ -130,7 +130,7 @@ def test_a_bug_ends_everything_and_becomes_the_verdict(
     assert not alive(f"SUPERVISED_ROOT={tmp_path}")
 
 
-# As above, in the second of two stages that are on.
+# As above, in the second of two running stages.
 BROKEN_BESIDE = """
 import os, sys
 HERE = os.getcwd()
@@ -147,7 +147,7 @@ sys.exit(program.main(["workers", sys.argv[1]]))
 """
 
 
-def test_a_bug_beside_another_stage_is_told_of_the_stage_where_it_was(
+def test_bug_among_several_stages_names_the_right_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
@@ -166,7 +166,7 @@ def test_a_bug_beside_another_stage_is_told_of_the_stage_where_it_was(
     assert not alive(f"SUPERVISED_ROOT={tmp_path}")
 
 
-# Somebody else in the worker waits for any child, as a careless library does.
+# Another thread of the worker waits for any child, like a careless library.
 THIEF = """
 import contextlib, os, sys, threading, time
 from workers import __main__ as program
@@ -181,9 +181,7 @@ sys.exit(program.main(["workers", sys.argv[1]]))
 
 
 @pytest.mark.fault("P18")
-def test_an_exit_status_that_somebody_stole_is_no_success(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stolen_exit_status_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     run = make(tmp_path, [shell("exit 7")])
     _, err = run.start_script(THIEF).communicate(timeout=60)
@@ -217,15 +215,13 @@ def full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return make(tmp_path, [shell("touch ran"), shell("touch ran2", "b")])
 
 
-def test_a_full_disk_costs_time_and_no_fact(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_costs_time_but_no_fact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = full_disk(tmp_path, monkeypatch)
     process = run.start_script(FULL)
     wait_until((tmp_path / "ran2").exists, "both stages run")
     beats = Path(run.run.heartbeat)
     before = beats.read_bytes()
-    wait_until(lambda: beats.read_bytes() != before, "the heart goes on")
+    wait_until(lambda: beats.read_bytes() != before, "heartbeats continue")
     (tmp_path / "room").touch()
     process.communicate(timeout=60)
     told = [e["event"] for e in run.events()]
@@ -235,7 +231,7 @@ def test_a_full_disk_costs_time_and_no_fact(
     assert run.of("warning")[0]["code"] == "journal_refused"
 
 
-def test_a_verdict_that_finds_no_room_is_given_up_when_told_to_stop(
+def test_stop_signal_ends_the_tries_to_write_the_verdict_on_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = full_disk(tmp_path, monkeypatch)
@@ -250,7 +246,7 @@ def test_a_verdict_that_finds_no_room_is_given_up_when_told_to_stop(
     assert not run.of("verdict")
 
 
-# The system has no thread for the heartbeat: sys.argv[2] times, then it has.
+# The system refuses a thread for the heartbeat sys.argv[2] times.
 NO_THREAD = """
 import sys, _thread
 from workers import __main__ as program
@@ -269,7 +265,7 @@ sys.exit(program.main(["workers", sys.argv[1]]))
 
 @pytest.mark.fault("M7")
 @pytest.mark.parametrize(("refusals", "code"), [(3, 0), (4, 71)])
-def test_a_worker_tries_for_a_thread_a_few_times_before_anything_begins(
+def test_worker_retries_its_heartbeat_thread_before_anything_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, code: int
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
@@ -285,7 +281,7 @@ def test_a_worker_tries_for_a_thread_a_few_times_before_anything_begins(
         assert run.verdict["status"] == "succeeded"
 
 
-# The system has no process for a stage: sys.argv[2] times, then it has.
+# The system refuses a process for a stage sys.argv[2] times.
 NO_PROCESS = """
 import errno, os, sys
 from workers import __main__ as program
@@ -304,7 +300,7 @@ sys.exit(program.main(["workers", sys.argv[1]]))
 
 @pytest.mark.fault("M7")
 @pytest.mark.parametrize(("refusals", "status"), [(3, "succeeded"), (4, "failed")])
-def test_a_stage_whose_process_is_refused_is_started_again(
+def test_stage_whose_process_is_refused_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, status: str
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))

@@ -13,7 +13,7 @@ GAP = re.compile(rb"\[supervisor: (\d+) bytes dropped #[0-9a-f]{8}\]\n")
 
 
 @pytest.mark.fault("V5")
-def test_a_flood_is_kept_at_both_ends_and_counted_exactly(tmp_path: Path) -> None:
+def test_both_ends_of_a_flood_are_kept_and_it_is_counted_exactly(tmp_path: Path) -> None:
     run = work(tmp_path, shell("seq 1 1000000"))
     whole = b"".join(b"%d\n" % n for n in range(1, 1_000_001))
     log = run.log(1, "s")
@@ -39,9 +39,7 @@ def test_a_flood_is_kept_at_both_ends_and_counted_exactly(tmp_path: Path) -> Non
         "printf ''",
     ],
 )
-def test_one_endless_line_noise_and_nothing_at_all_stay_within_64_kib(
-    tmp_path: Path, command: str
-) -> None:
+def test_endless_line_noise_and_silence_stay_within_64_kib(tmp_path: Path, command: str) -> None:
     run = work(tmp_path, shell(f"{command}; {command} >&2"))
     for stream in ("stdout", "stderr"):
         log = run.log(1, "s", stream)
@@ -62,7 +60,7 @@ def test_one_endless_line_noise_and_nothing_at_all_stay_within_64_kib(
         pytest.param("head -c 200000000 /dev/urandom", marks=pytest.mark.slow),
     ],
 )
-def test_a_gigabyte_does_not_grow_the_worker(tmp_path: Path, command: str) -> None:
+def test_gigabyte_of_output_does_not_grow_the_worker(tmp_path: Path, command: str) -> None:
     peak = r"grep -h VmHWM /proc/$PPID/status | tr -dc 0-9; echo"
     run = work(tmp_path, shell(peak, "before"), shell(command, "flood"), shell(peak, "after"))
     growth_kib = int(run.log(3, "after")) - int(run.log(1, "before"))
@@ -70,7 +68,7 @@ def test_a_gigabyte_does_not_grow_the_worker(tmp_path: Path, command: str) -> No
     assert len(run.log(2, "flood")) <= 65_536
 
 
-def test_the_log_of_a_running_stage_is_at_most_a_beat_behind(tmp_path: Path) -> None:
+def test_log_of_a_running_stage_is_at_most_one_heartbeat_behind(tmp_path: Path) -> None:
     script = "seq 1 50000; echo marker; while ! test -e go; do sleep 0.05; done"
     run = make(tmp_path, [shell(script)])
     process = run.start()
@@ -92,7 +90,7 @@ def test_the_log_of_a_running_stage_is_at_most_a_beat_behind(tmp_path: Path) -> 
         "seq 1 100000; printf 'last' >&2",
     ],
 )
-def test_hostile_output_makes_a_small_error_file_that_holds_the_last_line(
+def test_hostile_output_gives_a_small_error_file_with_the_last_line(
     tmp_path: Path, script: str
 ) -> None:
     run = work(tmp_path, shell(f"{script}; exit 1"))
@@ -102,16 +100,14 @@ def test_hostile_output_makes_a_small_error_file_that_holds_the_last_line(
         assert len(details[stream].encode()) <= 8_192
 
 
-def test_a_silent_failure_still_has_an_error_file(tmp_path: Path) -> None:
+def test_silent_failure_still_has_an_error_file(tmp_path: Path) -> None:
     run = work(tmp_path, shell("exit 1"))
     details = run.error(1, "s")["details"]
     assert (details["stdout"], details["stderr"], details["stderr_dropped_bytes"]) == ("", "", 0)
 
 
 @pytest.mark.fault("S1")
-def test_secrets_are_nowhere_in_the_records(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_record_contains_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "canary-4711-canary")
     script = "echo a$SECRET; printf canary-47; sleep 0.2; echo 11-canary; echo $SECRET >&2; exit 1"
     run = work(tmp_path, shell(script))
@@ -122,7 +118,7 @@ def test_secrets_are_nowhere_in_the_records(
     assert run.error(1, "s")["details"]["stderr"] == "***\n"
 
 
-def test_the_heartbeat_beats_while_a_stage_runs(tmp_path: Path) -> None:
+def test_heartbeats_continue_while_a_stage_runs(tmp_path: Path) -> None:
     limits = Limits(heartbeat_interval_s=0.05, grace_s=0.5)
     run = work(tmp_path, shell("sleep 1"), limits=limits)
     beats = Path(run.run.heartbeat).read_text().splitlines()
@@ -132,7 +128,7 @@ def test_the_heartbeat_beats_while_a_stage_runs(tmp_path: Path) -> None:
     assert run.verdict["heartbeat"]["ok"] == len(beats)
 
 
-def test_a_log_that_cannot_be_written_is_warned_of_and_stops_nothing(tmp_path: Path) -> None:
+def test_log_that_cannot_be_written_causes_a_warning_and_stops_nothing(tmp_path: Path) -> None:
     block = 'mkdir "$SUPERVISED_RUN_DIR/commands/02-b.stdout.log"'
     run = make(tmp_path, [shell(block), shell("echo hello; exit 0", "b")])
     process = run.start()
@@ -144,7 +140,7 @@ def test_a_log_that_cannot_be_written_is_warned_of_and_stops_nothing(tmp_path: P
 
 
 @pytest.mark.fault("S1")
-def test_secrets_in_a_command_line_are_hidden_in_what_is_told_of_it(
+def test_secrets_in_a_command_line_are_hidden_in_its_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", "canary-4711-canary")
@@ -154,7 +150,7 @@ def test_secrets_in_a_command_line_are_hidden_in_what_is_told_of_it(
     assert "canary" not in Path(run.run.journal).read_text()
 
 
-def test_a_command_that_no_system_call_takes_fails_the_stage_only(tmp_path: Path) -> None:
+def test_command_that_no_system_call_accepts_fails_only_its_stage(tmp_path: Path) -> None:
     run = make(tmp_path, [stage("s", command="echo \0", allow_failure=True), shell("true", "b")])
     run.start().communicate(timeout=60)
     assert run.verdict["status"] == "succeeded"

@@ -1,4 +1,4 @@
-"""Who may run a run, and how the program is called."""
+"""Which process may run a run, and the arguments of the program."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ def finish(run: Run, *words: str, fd: int | None = None) -> bytes:
 
 
 @pytest.mark.fault("P2", "P27")
-def test_a_passed_lock_is_used_and_no_stage_gets_it(tmp_path: Path) -> None:
+def test_passed_lock_is_used_and_no_stage_inherits_it(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("ls -l /proc/$$/fd")])
     fd = os.open(run.run.owner, os.O_RDWR)
     fcntl.flock(fd, fcntl.LOCK_EX)
@@ -30,7 +30,7 @@ def test_a_passed_lock_is_used_and_no_stage_gets_it(tmp_path: Path) -> None:
     assert b".owner" not in run.log(1, "s")
 
 
-def test_the_lock_is_free_when_the_worker_is_gone_and_held_before(tmp_path: Path) -> None:
+def test_lock_is_held_until_the_worker_ends(tmp_path: Path) -> None:
     script = f"flock -n {tmp_path}/.runs/t/cli/*/.owner true && echo free || echo held"
     run = make(tmp_path, [shell(script)])
     finish(run)
@@ -40,7 +40,7 @@ def test_the_lock_is_free_when_the_worker_is_gone_and_held_before(tmp_path: Path
 
 
 @pytest.mark.parametrize("which", ["another file", "closed"])
-def test_a_descriptor_that_is_not_the_owner_file_is_refused(tmp_path: Path, which: str) -> None:
+def test_descriptor_of_another_file_is_refused(tmp_path: Path, which: str) -> None:
     run = make(tmp_path, [shell("touch ran")])
     fd = os.open(run.run.spec, os.O_RDONLY)
     words = ("--owner-fd", str(fd) if which == "another file" else "900")
@@ -53,7 +53,7 @@ def test_a_descriptor_that_is_not_the_owner_file_is_refused(tmp_path: Path, whic
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_second_placement_does_nothing_and_appends_nothing(tmp_path: Path) -> None:
+def test_second_placement_does_nothing_and_appends_nothing(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("touch ran")])
     started = {"seq": 2, "at": "x", "mono_s": 1.0, "event": "run_started", "by": "worker"}
     with open(run.run.journal, "a", encoding="utf-8") as file:
@@ -69,7 +69,7 @@ def test_a_second_placement_does_nothing_and_appends_nothing(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "words", [("--owner-fd",), ("--owner-fd", "x"), ("--owner-fd", "-1"), ("--else", "3"), ("a",)]
 )
-def test_wrong_words_are_a_usage_error_that_starts_nothing(
+def test_wrong_arguments_are_a_usage_error_that_starts_nothing(
     tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     run = make(tmp_path, [shell("touch ran")])
@@ -79,7 +79,7 @@ def test_wrong_words_are_a_usage_error_that_starts_nothing(
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_directory_that_is_no_run_is_left_as_it_is(tmp_path: Path) -> None:
+def test_directory_that_is_no_run_stays_unchanged(tmp_path: Path) -> None:
     from workers.records.layout import RunDir
 
     run = Run(tmp_path, RunDir(str(tmp_path)))
@@ -89,7 +89,7 @@ def test_a_directory_that_is_no_run_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"schema": "pipeline-supervisor/spec/1"}'])
-def test_a_bad_spec_becomes_a_failed_verdict(tmp_path: Path, content: str) -> None:
+def test_bad_spec_becomes_a_failed_verdict(tmp_path: Path, content: str) -> None:
     run = make(tmp_path, [shell("touch ran")])
     Path(run.run.spec).write_text(content)
     err = finish(run)

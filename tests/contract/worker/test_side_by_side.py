@@ -1,4 +1,4 @@
-"""Stages that say what they need: side by side where they can be, and each with what is its own."""
+"""Stages with needs: they run side by side, and each has its own processes, output and slots."""
 
 import contextlib
 import fcntl
@@ -23,7 +23,7 @@ from workers.records.proc import proc_stat
 from workers.records.spec import RetrySpec, load_spec
 from workers.stages import slots
 
-# Each of two stages goes on only when the other has begun: one after the other they never end.
+# Each of two stages waits for the other to begin: in sequence they would never end.
 MEET = "touch {mine}; while ! test -e {other}; do sleep 0.01; done"
 
 
@@ -44,7 +44,7 @@ def commands(run: Run) -> dict[str, dict[str, Any]]:
     return {command["id"]: command for command in found["commands"]}
 
 
-def test_the_middle_of_a_diamond_runs_side_by_side_and_its_end_waits_for_both(
+def test_middle_of_a_diamond_runs_side_by_side_and_its_end_waits_for_both(
     tmp_path: Path,
 ) -> None:
     run = work(
@@ -68,7 +68,7 @@ def test_the_middle_of_a_diamond_runs_side_by_side_and_its_end_waits_for_both(
     assert run.log(4, "bottom") == b"end\n"
 
 
-def test_a_failure_cancels_what_needs_it_says_why_and_lets_the_rest_go_on(tmp_path: Path) -> None:
+def test_failure_stops_only_dependent_stages_and_names_the_reason(tmp_path: Path) -> None:
     run = work(
         tmp_path,
         shell("exit 3", "bad", needs=()),
@@ -90,7 +90,7 @@ def test_a_failure_cancels_what_needs_it_says_why_and_lets_the_rest_go_on(tmp_pa
     assert told["last"]["summary"] == "not begun: it needs after, which did not run"
 
 
-def test_no_more_stages_are_on_than_max_parallel_allows(tmp_path: Path) -> None:
+def test_max_parallel_limits_running_stages(tmp_path: Path) -> None:
     stages = [shell("sleep 0.05", f"s{n}", needs=()) for n in range(6)]
     run = work(tmp_path, *stages, max_parallel=2)
     on, most = 0, 0
@@ -101,7 +101,7 @@ def test_no_more_stages_are_on_than_max_parallel_allows(tmp_path: Path) -> None:
     assert run.verdict["status"] == "succeeded"
 
 
-def test_a_stage_ends_beside_another_and_takes_only_its_own_leftovers_along(tmp_path: Path) -> None:
+def test_ending_stage_kills_only_its_own_leftovers(tmp_path: Path) -> None:
     daemon = "setsid sh -c 'echo $$ > {0}.pid; exec sleep 600' > /dev/null 2>&1 < /dev/null &"
     wait = "while ! test -s {0}.pid; do sleep 0.01; done; "
     run = work(
@@ -123,7 +123,7 @@ def test_a_stage_ends_beside_another_and_takes_only_its_own_leftovers_along(tmp_
         assert not alive(tmp_path / f"{name}.pid")
 
 
-def test_a_timed_out_stage_is_killed_and_the_other_is_left_alone(tmp_path: Path) -> None:
+def test_timed_out_stage_is_killed_and_the_other_continues(tmp_path: Path) -> None:
     run = work(
         tmp_path,
         shell("sleep 600", "slow", needs=(), timeout_s=0.2),
@@ -138,7 +138,7 @@ def test_a_timed_out_stage_is_killed_and_the_other_is_left_alone(tmp_path: Path)
     assert run.log(2, "other") == b"there\n"
 
 
-def test_a_cancelled_run_ends_every_stage_that_is_on(tmp_path: Path) -> None:
+def test_cancelled_run_ends_every_running_stage(tmp_path: Path) -> None:
     run = make(tmp_path, [shell(f"echo $$ > {n}.pid; sleep 600", n, needs=()) for n in "abc"])
     process = run.start()
     pids = [tmp_path / f"{n}.pid" for n in "abc"]
@@ -150,7 +150,7 @@ def test_a_cancelled_run_ends_every_stage_that_is_on(tmp_path: Path) -> None:
     assert not any(map(alive, pids))
 
 
-def test_a_pipelines_deadline_ends_every_stage_that_is_on(tmp_path: Path) -> None:
+def test_pipeline_deadline_ends_every_running_stage(tmp_path: Path) -> None:
     stages = [shell("sleep 600", n, needs=()) for n in "ab"]
     run = work(tmp_path, *stages, shell("true", "c", needs=("a",)), timeout_s=0.3)
     assert (run.verdict["status"], run.verdict["detail"]) == ("failed", "timed-out")
@@ -166,7 +166,7 @@ def test_output_of_stages_side_by_side_is_never_mixed(tmp_path: Path) -> None:
         assert len(run.log(index, name).split()) == 2000
 
 
-def test_retries_of_one_stage_do_not_hold_up_another(tmp_path: Path) -> None:
+def test_retries_of_one_stage_do_not_delay_another(tmp_path: Path) -> None:
     flaky = "test -e other-was-here || exit 1"
     run = work(
         tmp_path,
@@ -177,13 +177,13 @@ def test_retries_of_one_stage_do_not_hold_up_another(tmp_path: Path) -> None:
     assert run.of("stage_retried")
 
 
-def test_needs_that_lead_in_a_circle_are_a_failure_and_never_a_success(tmp_path: Path) -> None:
+def test_circular_needs_are_a_failure_never_a_success(tmp_path: Path) -> None:
     run = work(tmp_path, shell("true", "a", needs=("b",)), shell("true", "b", needs=("a",)))
     assert (run.verdict["status"], run.verdict["detail"]) == ("failed", "stage:worker:error")
     assert "never begins" in run.verdict["reason"]
 
 
-def test_a_need_that_the_spec_does_not_hold_is_a_bad_spec(tmp_path: Path) -> None:
+def test_need_that_the_spec_does_not_contain_is_a_bad_spec(tmp_path: Path) -> None:
     run = make(tmp_path, [stage("a", command=("true",), needs=("b",))])
     process = run.start()
     _, err = process.communicate(timeout=DEADLINE_S)
@@ -200,7 +200,7 @@ def slotted(root: Path, *stages: Any, count: int, priority: int = 0, **values: A
     return run
 
 
-def test_runs_share_slots_and_a_killed_worker_has_given_its_own_back(tmp_path: Path) -> None:
+def test_runs_share_slots_and_a_killed_worker_releases_its_own(tmp_path: Path) -> None:
     hold = slotted(tmp_path, shell("touch held; sleep 600", "s", uses=("gpu",)), count=1)
     other = slotted(tmp_path, shell("echo mine", "s", uses=("gpu",)), count=1)
     holder = hold.start()
@@ -217,7 +217,7 @@ def test_runs_share_slots_and_a_killed_worker_has_given_its_own_back(tmp_path: P
     assert other.verdict["status"] == "succeeded"
 
 
-def test_never_more_hold_a_slot_than_there_are(tmp_path: Path) -> None:
+def test_no_more_stages_hold_slots_than_there_are(tmp_path: Path) -> None:
     busy = "echo + >> log; sleep 0.05; echo - >> log"
     stages = [shell(busy, f"s{n}", needs=(), uses=("gpu",)) for n in range(8)]
     run = slotted(tmp_path, *stages, count=2)
@@ -230,7 +230,7 @@ def test_never_more_hold_a_slot_than_there_are(tmp_path: Path) -> None:
     assert most == 2
 
 
-def test_who_waits_for_a_slot_can_be_cancelled_and_is_timed_out(tmp_path: Path) -> None:
+def test_stage_that_waits_for_a_slot_can_be_cancelled_or_timed_out(tmp_path: Path) -> None:
     hold = slotted(tmp_path, shell("touch held; sleep 600", "s", uses=("gpu",)), count=1)
     holder = hold.start()
     wait_until((tmp_path / "held").exists, "the slot is held")
@@ -305,7 +305,7 @@ def test_slot_file_that_names_no_stage_is_free(tmp_path: Path, content: bytes) -
 
 
 @pytest.mark.fault("R8")
-def test_slots_go_by_priority_and_then_in_the_order_of_acceptance(tmp_path: Path) -> None:
+def test_slots_are_given_by_priority_then_by_order_of_acceptance(tmp_path: Path) -> None:
     hold = slotted(tmp_path, shell("touch held; sleep 600", "s", uses=("gpu",)), count=1)
     holder = hold.start()
     wait_until((tmp_path / "held").exists, "the slot is held")
@@ -327,7 +327,7 @@ def test_slots_go_by_priority_and_then_in_the_order_of_acceptance(tmp_path: Path
 
 
 @pytest.mark.fault("R8")
-def test_ticket_of_a_dead_or_silent_worker_holds_up_nobody(
+def test_ticket_of_a_dead_or_silent_worker_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slots, "_SILENT_S", 0.0)
@@ -355,7 +355,7 @@ def test_ticket_of_a_dead_or_silent_worker_holds_up_nobody(
 
 
 @pytest.mark.fault("R8")
-def test_stage_that_waits_for_a_slot_takes_no_place_and_no_slot_that_it_cannot_use(
+def test_waiting_stage_takes_no_place_and_no_slot_that_it_cannot_use(
     tmp_path: Path,
 ) -> None:
     hold = slotted(tmp_path, shell("touch held; sleep 600", "s", uses=("gpu",)), count=1)

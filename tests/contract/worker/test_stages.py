@@ -18,7 +18,7 @@ from workers.records.spec import RetrySpec
 REPOSITORY = Path(__file__).parents[3]
 
 
-def test_stages_run_in_order_and_each_fact_is_journalled(tmp_path: Path) -> None:
+def test_stages_run_in_order_and_each_fact_is_in_the_journal(tmp_path: Path) -> None:
     run = work(tmp_path, shell("echo 1", "one"), stage("two", command=("echo", "2")))
     assert run.code == 0
     assert [e["event"] for e in run.events()] == [
@@ -50,7 +50,7 @@ def test_cwd_and_env_come_from_supervisor_pipeline_and_stage_in_that_order(
     assert run.log(1, "s").decode() == f"{tmp_path}/sub\noutside pipeline stage\n"
 
 
-def test_nice_is_added_for_the_stage_alone(tmp_path: Path) -> None:
+def test_nice_applies_to_its_stage_only(tmp_path: Path) -> None:
     stages = (shell("nice", "one"), shell("nice; (nice)", "two", nice=3), shell("nice", "three"))
     run = work(tmp_path, *stages)
     assert run.verdict["status"] == "succeeded"
@@ -59,14 +59,14 @@ def test_nice_is_added_for_the_stage_alone(tmp_path: Path) -> None:
     assert [log.decode().split() for log in logs] == [[str(ours)], [str(raised)] * 2, [str(ours)]]
 
 
-def test_a_failure_stops_the_run_and_leaves_the_rest_pending(tmp_path: Path) -> None:
+def test_failure_stops_the_run_and_leaves_the_rest_pending(tmp_path: Path) -> None:
     run = work(tmp_path, shell("exit 3", "bad"), shell("touch ran", "next"))
     assert (run.verdict["status"], run.verdict["detail"]) == ("failed", "stage:bad:failed")
     assert not (tmp_path / "ran").exists()
     assert run.error(1, "bad")["details"]["exit_code"] == 3
 
 
-def test_a_stage_that_may_fail_is_skipped_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_failed_optional_stage_is_skipped_and_the_run_continues(tmp_path: Path) -> None:
     run = work(tmp_path, shell("exit 3", "bad", allow_failure=True), shell("true", "next"))
     assert run.verdict["status"] == "succeeded"
     assert [e["status"] for e in run.of("stage_ended")] == ["skipped", "succeeded"]
@@ -80,7 +80,7 @@ def test_other_exit_codes_may_mean_success(tmp_path: Path) -> None:
 
 @pytest.mark.fault("P22", "P24")
 @pytest.mark.parametrize(("name", "core"), [("SEGV", True), ("KILL", False), ("TERM", False)])
-def test_a_stage_ended_by_a_signal_is_failed_and_the_signal_is_named(
+def test_stage_ended_by_a_signal_is_failed_and_the_signal_is_named(
     tmp_path: Path, name: str, core: bool
 ) -> None:
     del core
@@ -92,7 +92,7 @@ def test_a_stage_ended_by_a_signal_is_failed_and_the_signal_is_named(
 
 
 @pytest.mark.fault("P24")
-def test_a_128_plus_n_of_a_shell_stays_an_exit_code(tmp_path: Path) -> None:
+def test_exit_code_128_plus_n_of_a_shell_stays_an_exit_code(tmp_path: Path) -> None:
     run = work(tmp_path, shell("sh -c 'kill -SEGV $$'; exit $?"))
     (ended,) = run.of("stage_ended")
     assert (ended["exit_code"], ended["signal"]) == (139, None)
@@ -111,7 +111,7 @@ def test_a_128_plus_n_of_a_shell_stays_an_exit_code(tmp_path: Path) -> None:
         (("true", "x" * 3_000_000), {}, "argument-list-too-long"),
     ],
 )
-def test_why_a_stage_could_not_be_started_is_told_apart(
+def test_reasons_for_not_starting_a_stage_are_distinct(
     tmp_path: Path, command: tuple[str, ...], values: dict[str, str], reason: str
 ) -> None:
     (tmp_path / "plain").write_text("text")
@@ -125,20 +125,20 @@ def test_why_a_stage_could_not_be_started_is_told_apart(
     assert run.error(1, "s")["reason"] == reason
 
 
-def test_a_timed_out_stage_is_terminated_and_named(tmp_path: Path) -> None:
+def test_timed_out_stage_is_terminated_and_named(tmp_path: Path) -> None:
     run = work(tmp_path, shell("echo begun; sleep 60", timeout_s=0.2))
     assert run.verdict["detail"] == "stage:s:timed-out"
     assert run.log(1, "s") == b"begun\n"
     assert not alive(f"SUPERVISED_ROOT={tmp_path}")
 
 
-def test_a_timed_out_pipeline_is_told_apart_from_a_timed_out_stage(tmp_path: Path) -> None:
+def test_timed_out_pipeline_differs_from_a_timed_out_stage(tmp_path: Path) -> None:
     run = work(tmp_path, shell("sleep 60", timeout_s=50.0), timeout_s=0.3)
     assert (run.verdict["status"], run.verdict["detail"]) == ("failed", "timed-out")
 
 
 @pytest.mark.fault("P15")
-def test_a_stage_that_ignores_term_is_killed_after_the_grace(tmp_path: Path) -> None:
+def test_stage_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
     run = work(tmp_path, shell("trap '' TERM HUP INT; while :; do sleep 1; done", timeout_s=0.2))
     assert run.verdict["detail"] == "stage:s:timed-out"
     assert run.of("stage_ended")[0]["signal"] == "SIGKILL"
@@ -146,12 +146,12 @@ def test_a_stage_that_ignores_term_is_killed_after_the_grace(tmp_path: Path) -> 
 
 
 @pytest.mark.fault("P29")
-def test_a_stage_that_stops_itself_is_still_ended(tmp_path: Path) -> None:
+def test_stopped_stage_is_still_ended(tmp_path: Path) -> None:
     run = work(tmp_path, shell("kill -STOP $$", timeout_s=0.2))
     assert run.verdict["detail"] == "stage:s:timed-out"
 
 
-def test_a_failed_try_is_made_again_and_its_logs_are_kept(tmp_path: Path) -> None:
+def test_failed_try_is_retried_and_its_logs_are_kept(tmp_path: Path) -> None:
     script = "echo try $SUPERVISED_TRY; test $SUPERVISED_TRY = 3"
     retries = RetrySpec(attempts=5, delay_s=0.01, factor=1.0)
     run = work(tmp_path, shell(script, retries=retries))
@@ -184,7 +184,7 @@ def test_all_tries_of_a_stage_share_the_limit_of_its_streams(tmp_path: Path) -> 
 
 
 @pytest.mark.fault("V4")
-def test_followers_say_what_is_missing_of_removed_tries(tmp_path: Path) -> None:
+def test_followers_report_missing_bytes_of_removed_tries(tmp_path: Path) -> None:
     script = "head -c 70000 /dev/zero | tr '\\0' $SUPERVISED_TRY; exit 1"
     run = work(tmp_path, shell(script, retries=RetrySpec(attempts=3, delay_s=0.0)))
     head_bytes = Limits().stream_limit_bytes // 2
@@ -196,7 +196,7 @@ def test_followers_say_what_is_missing_of_removed_tries(tmp_path: Path) -> None:
     assert {piece.data[:1] for piece in pieces if piece.data} == {b"2", b"3"}
 
 
-def test_only_the_named_exit_codes_are_tried_again(tmp_path: Path) -> None:
+def test_only_the_named_exit_codes_are_retried(tmp_path: Path) -> None:
     retries = RetrySpec(attempts=3, delay_s=0.01, on_exit_codes=(75,))
     assert not work(tmp_path / "a", shell("exit 1", retries=retries)).of("stage_retried")
     assert len(work(tmp_path / "b", shell("exit 75", retries=retries)).of("stage_retried")) == 2
@@ -245,13 +245,13 @@ def test_nothing_of_a_stage_is_alive_when_the_next_begins(tmp_path: Path, kind: 
 
 
 @pytest.mark.fault("P23")
-def test_a_grandchild_that_holds_the_pipe_does_not_hold_the_run(tmp_path: Path) -> None:
+def test_grandchild_that_holds_the_pipe_does_not_delay_the_run(tmp_path: Path) -> None:
     run = work(tmp_path, shell("(trap '' TERM; sleep 60; sleep 60) & echo x"))
     assert run.log(1, "s") == b"x\n"
     assert run.of("stage_ended")[0]["duration_s"] < 10
 
 
-def test_term_cancels_with_the_detail_of_the_cancel_file(tmp_path: Path) -> None:
+def test_sigterm_cancels_with_the_detail_of_the_cancel_file(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("touch begun; sleep 60", "a"), shell("true", "b")])
     process = run.start()
     wait_until((tmp_path / "begun").exists, "the stage runs")
@@ -265,7 +265,7 @@ def test_term_cancels_with_the_detail_of_the_cancel_file(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{", '{"detail": 5}'])
-def test_term_without_a_readable_cancel_file_means_stopped(
+def test_sigterm_without_a_readable_cancel_file_means_stopped(
     tmp_path: Path, content: str | None
 ) -> None:
     run = make(tmp_path, [shell("touch begun; sleep 60")])
@@ -278,7 +278,7 @@ def test_term_without_a_readable_cancel_file_means_stopped(
     assert (run.verdict["status"], run.verdict["detail"]) == ("cancelled", "stopped")
 
 
-def test_a_cancel_file_alone_is_seen_at_the_next_beat(tmp_path: Path) -> None:
+def test_cancel_file_alone_is_seen_at_the_next_heartbeat(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("touch begun; sleep 60")])
     process = run.start()
     wait_until((tmp_path / "begun").exists, "the stage runs")
@@ -287,7 +287,7 @@ def test_a_cancel_file_alone_is_seen_at_the_next_beat(tmp_path: Path) -> None:
     assert run.verdict["detail"] == "cancelled-by-user"
 
 
-def test_a_second_worker_of_a_run_does_nothing(tmp_path: Path) -> None:
+def test_second_worker_of_a_run_does_nothing(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("echo x >> ran; while ! test -e go; do sleep 0.05; done")])
     first = run.start()
     wait_until((tmp_path / "ran").exists, "the stage runs")
@@ -320,7 +320,7 @@ def test_ignored_and_blocked_signals_are_not_inherited_by_stages(tmp_path: Path)
 
 
 @pytest.mark.fault("P27")
-def test_a_stage_has_only_its_three_descriptors(tmp_path: Path) -> None:
+def test_stage_has_only_its_three_descriptors(tmp_path: Path) -> None:
     run = work(tmp_path, shell("ls /proc/$$/fd"))
     assert run.log(1, "s").split() == [b"0", b"1", b"2"]
 
@@ -336,7 +336,7 @@ def test_bad_usage_creates_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_a_worker_started_by_posix_spawn_works(tmp_path: Path) -> None:
+def test_worker_started_by_posix_spawn_works(tmp_path: Path) -> None:
     run = make(tmp_path, [shell("true")])  # which ignores two signals that nobody may touch
     words = [sys.executable, "-m", "workers", run.run.path]
     pid = os.posix_spawn(sys.executable, words, {**os.environ, "PYTHONPATH": str(REPOSITORY)})

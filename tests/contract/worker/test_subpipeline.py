@@ -1,4 +1,4 @@
-"""A stage that is a pipeline, with a supervisor played by the test."""
+"""A sub-pipeline stage; the test plays the supervisor."""
 
 import json
 import signal
@@ -57,7 +57,7 @@ def finish(process: "subprocess.Popen[bytes]") -> None:
     assert err == b"", err.decode()
 
 
-def test_a_child_is_told_of_before_it_is_asked_for_and_awaited(tmp_path: Path) -> None:
+def test_child_is_recorded_before_it_is_submitted_and_awaited(tmp_path: Path) -> None:
     run = parent(tmp_path)
     process = run.start()
     (child,) = next_request(run, RequestKind.RUNS).runs
@@ -75,7 +75,7 @@ def test_a_child_is_told_of_before_it_is_asked_for_and_awaited(tmp_path: Path) -
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 @pytest.mark.parametrize("optional", [False, True])
-def test_a_child_that_fails_fails_the_stage_or_skips_it(
+def test_failed_child_fails_its_stage_or_skips_it(
     tmp_path: Path, status: str, optional: bool
 ) -> None:
     run = parent(tmp_path, allow_failure=optional)
@@ -90,7 +90,7 @@ def test_a_child_that_fails_fails_the_stage_or_skips_it(
     assert run.of("child_ended")[0]["status"] == status
 
 
-def test_a_cancel_is_passed_on_and_the_end_of_the_child_awaited(tmp_path: Path) -> None:
+def test_cancellation_is_passed_on_and_the_end_of_the_child_is_awaited(tmp_path: Path) -> None:
     run = parent(tmp_path)
     process = run.start()
     (child,) = next_request(run, RequestKind.RUNS).runs
@@ -105,7 +105,7 @@ def test_a_cancel_is_passed_on_and_the_end_of_the_child_awaited(tmp_path: Path) 
     assert not (tmp_path / "after").exists()
 
 
-def test_a_child_that_takes_too_long_is_cancelled(tmp_path: Path) -> None:
+def test_child_that_takes_too_long_is_cancelled(tmp_path: Path) -> None:
     run = parent(tmp_path, timeout_s=0.2)
     process = run.start()
     (child,) = next_request(run, RequestKind.RUNS).runs
@@ -115,7 +115,7 @@ def test_a_child_that_takes_too_long_is_cancelled(tmp_path: Path) -> None:
     assert run.verdict["detail"] == "stage:docs:timed-out"
 
 
-def test_a_child_that_never_ends_is_waited_for_no_longer_than_promised(tmp_path: Path) -> None:
+def test_child_that_never_ends_is_awaited_no_longer_than_promised(tmp_path: Path) -> None:
     run = parent(tmp_path, timeout_s=0.1)
     script = """
 import sys
@@ -129,7 +129,7 @@ sys.exit(program.main(["workers", sys.argv[1]]))
     assert run.verdict["detail"] == "stage:docs:timed-out"
 
 
-def test_a_request_that_cannot_be_handed_in_fails_the_stage(tmp_path: Path) -> None:
+def test_request_that_cannot_be_submitted_fails_the_stage(tmp_path: Path) -> None:
     run = parent(tmp_path)
     layout = Layout(str(tmp_path))
     Path(layout.inbox).rmdir()
@@ -139,7 +139,7 @@ def test_a_request_that_cannot_be_handed_in_fails_the_stage(tmp_path: Path) -> N
     assert run.of("stage_ended")[0]["reason"] == "spawn-failed"
 
 
-def test_a_pipeline_that_the_spec_does_not_hold_fails_the_stage(tmp_path: Path) -> None:
+def test_pipeline_that_the_spec_does_not_contain_fails_the_stage(tmp_path: Path) -> None:
     run = parent(tmp_path, pipelines=())
     finish(run.start())
     assert run.verdict["detail"] == "stage:docs:error"

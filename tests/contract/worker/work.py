@@ -1,4 +1,4 @@
-"""The worker as a program of its own: no supervisor anywhere."""
+"""Running the worker program without a supervisor."""
 
 import json
 import os

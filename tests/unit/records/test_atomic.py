@@ -10,7 +10,7 @@ from workers.records.proc import proc_stat
 from workers.records.typed_errors import BadFileError
 
 
-def test_a_replaced_file_is_whole_private_and_has_a_receipt(tmp_path: Path) -> None:
+def test_replaced_file_is_whole_and_private_and_its_cost_is_measured(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     old = os.umask(0)
     try:
@@ -24,7 +24,7 @@ def test_a_replaced_file_is_whole_private_and_has_a_receipt(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "rename"])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+def test_failed_write_leaves_only_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     path = tmp_path / "a.json"
@@ -42,7 +42,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
 
 
 @pytest.mark.fault("F19")
-def test_a_short_write_is_continued_until_all_is_written(
+def test_short_write_is_continued_until_everything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.write
@@ -51,7 +51,7 @@ def test_a_short_write_is_continued_until_all_is_written(
     assert (tmp_path / "a").read_bytes() == b"0123456789" * 10
 
 
-def test_readers_see_the_old_or_the_new_record_and_never_a_mixture(tmp_path: Path) -> None:
+def test_readers_see_the_old_or_the_new_record_never_a_mixture(tmp_path: Path) -> None:
     path = str(tmp_path / "a.json")
     replace_file(path, b'{"n": 0}')
     stop = threading.Event()
@@ -71,7 +71,7 @@ def test_readers_see_the_old_or_the_new_record_and_never_a_mixture(tmp_path: Pat
     assert seen
 
 
-def test_a_directory_appears_whole_and_a_taken_place_is_kept(tmp_path: Path) -> None:
+def test_directory_appears_whole_and_never_replaces_another(tmp_path: Path) -> None:
     built = tmp_path / "building"
     built.mkdir()
     create_file(str(built / "spec.json"), b"{}")
@@ -85,13 +85,13 @@ def test_a_directory_appears_whole_and_a_taken_place_is_kept(tmp_path: Path) -> 
     assert (target / "spec.json").exists()
 
 
-def test_a_file_where_a_directory_should_be_is_named(tmp_path: Path) -> None:
+def test_file_in_place_of_a_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with pytest.raises(BadFileError, match="is not a directory"):
         make_dir(str(tmp_path / "x" / "y"))
 
 
-def test_a_temporary_file_is_abandoned_when_its_writer_is_dead() -> None:
+def test_temporary_file_is_abandoned_when_its_writer_is_dead() -> None:
     mine = proc_stat(os.getpid())
     assert mine is not None
     assert is_abandoned(".a.json.999999999-1-1.tmp")
@@ -102,7 +102,7 @@ def test_a_temporary_file_is_abandoned_when_its_writer_is_dead() -> None:
     assert not is_abandoned("a.json")
 
 
-def test_a_zombie_writes_no_more() -> None:
+def test_zombie_counts_as_a_dead_writer() -> None:
     child = os.fork()
     if child == 0:
         os._exit(0)

@@ -1,4 +1,4 @@
-"""Our dataclass behaves as the one of the standard library."""
+"""Our dataclass behaves like that of the standard library."""
 
 import dataclasses
 from collections.abc import Callable
@@ -54,7 +54,9 @@ def values(cls: type) -> list[object]:
 
 
 @pytest.mark.parametrize("options", [{}, {"kw_only": True}])
-def test_ours_compares_hashes_shows_and_replaces_as_the_original(options: dict[str, bool]) -> None:
+def test_our_dataclass_compares_hashes_shows_and_replaces_like_the_original(
+    options: dict[str, bool],
+) -> None:
     for original, ours in zip(made(ORIGINAL, **options), made(OURS, **options), strict=True):
         theirs, mine = values(original), values(ours)
         assert [[x == y for y in mine] for x in mine] == [[x == y for y in theirs] for x in theirs]
@@ -77,7 +79,7 @@ def test_ours_compares_hashes_shows_and_replaces_as_the_original(options: dict[s
     [lambda x: setattr(x, "a", 5), lambda x: delattr(x, "a")],
     ids=["assignment", "deletion"],
 )
-def test_ours_refuses_what_the_original_refuses(
+def test_our_dataclass_refuses_what_the_original_refuses(
     options: dict[str, bool], change: Callable[[object], None]
 ) -> None:
     for original, ours in zip(made(ORIGINAL, **options), made(OURS, **options), strict=True):
@@ -103,7 +105,7 @@ def test_ours_refuses_what_the_original_refuses(
     ],
 )
 @pytest.mark.parametrize("options", [{}, {"kw_only": True}])
-def test_ours_refuses_arguments_with_the_words_of_the_original(
+def test_our_dataclass_refuses_arguments_with_the_original_message(
     options: dict[str, bool], arguments: tuple[object, ...], named: dict[str, object]
 ) -> None:
     messages = []

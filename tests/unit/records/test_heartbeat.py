@@ -4,7 +4,7 @@ from workers.records.clock import utc_text
 from workers.records.heartbeat import HeartbeatWriter, last_beat
 
 
-def test_the_newest_beat_is_the_last_line_and_the_file_never_needs_a_second_block(
+def test_newest_heartbeat_is_the_last_line_and_the_file_stays_in_one_block(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / ".heartbeat"
@@ -20,7 +20,7 @@ def test_the_newest_beat_is_the_last_line_and_the_file_never_needs_a_second_bloc
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_beat_says_any_instant_as_every_record_does(tmp_path: Path) -> None:
+def test_heartbeat_formats_every_instant_like_other_records(tmp_path: Path) -> None:
     path = tmp_path / ".heartbeat"
     writer = HeartbeatWriter(str(path))
     for millis in (0, 999, 59_999, 60_000, 60_001, 1_761_951_395_120, 59_999, 253_402_300_799_000):
@@ -32,7 +32,7 @@ def test_a_beat_says_any_instant_as_every_record_does(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_a_missing_or_torn_heartbeat_is_no_error(tmp_path: Path) -> None:
+def test_missing_or_torn_heartbeat_is_no_error(tmp_path: Path) -> None:
     path = tmp_path / ".heartbeat"
     assert last_beat(str(path)) is None
     path.write_text(f"{utc_text(1)}\n{utc_text(2)[:5]}")

@@ -20,7 +20,7 @@ def journal(tmp_path: Path) -> Path:
     return path
 
 
-def test_facts_come_back_in_order_and_each_once(journal: Path) -> None:
+def test_facts_are_read_in_order_and_each_once(journal: Path) -> None:
     reader = JournalReader(str(journal))
     pen = writer(journal)
     pen.append(Event.RUN_STARTED, {"attempt": 1})
@@ -33,7 +33,7 @@ def test_facts_come_back_in_order_and_each_once(journal: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 60))
-def test_a_torn_last_line_is_ignored_and_never_joined_nor_revived(journal: Path, cut: int) -> None:
+def test_torn_last_line_is_ignored_and_never_joined_or_revived(journal: Path, cut: int) -> None:
     pen = writer(journal)
     pen.append(Event.RUN_STARTED, {})
     pen.append(Event.VERDICT, {"status": "succeeded"})
@@ -51,7 +51,7 @@ def test_a_torn_last_line_is_ignored_and_never_joined_nor_revived(journal: Path,
     assert (verdict.data["status"], verdict.seq) == ("failed", 2)
 
 
-def test_a_refused_write_spoils_no_later_fact(
+def test_refused_write_does_not_damage_later_facts(
     journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pen = writer(journal)
@@ -76,7 +76,7 @@ def test_a_refused_write_spoils_no_later_fact(
     assert reader.bad_lines_count == 1
 
 
-def test_the_first_verdict_stands(journal: Path) -> None:
+def test_first_verdict_is_final(journal: Path) -> None:
     pen = writer(journal)
     pen.append(Event.VERDICT, {"status": "succeeded"})
     pen.append(Event.VERDICT, {"status": "failed"})
@@ -86,7 +86,7 @@ def test_the_first_verdict_stands(journal: Path) -> None:
     assert verdict.data["status"] == "succeeded"
 
 
-def test_a_link_or_a_fifo_in_the_journals_place_is_refused_at_once(tmp_path: Path) -> None:
+def test_link_or_fifo_in_place_of_the_journal_is_refused_at_once(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("secret\n")
     link, fifo = tmp_path / "link", tmp_path / "fifo"
@@ -98,7 +98,7 @@ def test_a_link_or_a_fifo_in_the_journals_place_is_refused_at_once(tmp_path: Pat
 
 
 @pytest.mark.fault("F6")
-def test_a_journal_whose_flush_failed_is_written_anew_and_never_flushed_again_there(
+def test_journal_whose_flush_failed_is_replaced_and_not_flushed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "journal.ndjson"

@@ -1,4 +1,4 @@
-"""A journal's line counts as a fact only if it has the shape that its event has."""
+"""A journal's line counts as a fact only if it has data of the types of its event."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ def line(data: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize("data", [VERDICT, ENDED, CHILD, {"event": "invented", "status": [1]}])
-def test_a_fact_of_the_right_shape_or_of_an_unknown_event_is_one(data: dict[str, Any]) -> None:
+def test_valid_data_or_an_unknown_event_is_a_fact(data: dict[str, Any]) -> None:
     assert parse_fact(line(data), "j").event == data["event"]
 
 
@@ -41,8 +41,6 @@ def test_a_fact_of_the_right_shape_or_of_an_unknown_event_is_one(data: dict[str,
         ({"event": "run_started", "identity": 5}, "identity"),
     ],
 )
-def test_a_fact_of_another_shape_is_none_and_its_key_is_named(
-    data: dict[str, Any], key: str
-) -> None:
+def test_invalid_data_is_no_fact_and_its_key_is_named(data: dict[str, Any], key: str) -> None:
     with pytest.raises(BadRecordError, match=key):
         parse_fact(line(data), "j")

@@ -15,17 +15,17 @@ values = st.recursive(
 
 
 @given(values)
-def test_every_value_is_written_as_the_library_writes_it(value: object) -> None:
+def test_indent_json_writes_every_value_like_the_standard_library(value: object) -> None:
     assert indent_json(value) == json.dumps(value, indent=2)
 
 
-def test_a_word_of_an_enumeration_is_written_as_its_text() -> None:
+def test_indent_json_writes_an_enumeration_as_text() -> None:
     class Word(StrEnum):
         ONE = "one"
 
     assert indent_json({Word.ONE: [Word.ONE]}) == json.dumps({Word.ONE: [Word.ONE]}, indent=2)
 
 
-def test_what_json_cannot_write_is_refused() -> None:
+def test_indent_json_refuses_values_that_json_cannot_write() -> None:
     with pytest.raises(TypeError):
         indent_json({"a": object()})

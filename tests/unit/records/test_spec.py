@@ -13,7 +13,7 @@ def as_read(spec: RunSpec) -> dict[str, Any]:
     return value
 
 
-def test_a_spec_survives_its_json() -> None:
+def test_spec_survives_a_round_trip() -> None:
     spec = run_spec()
     assert parse_spec(as_read(spec), "spec.json") == spec
 
@@ -57,7 +57,7 @@ def _at(data: dict[str, Any], path: str) -> tuple[Any, Any]:
         ("secrets", [1], "secrets"),
     ],
 )
-def test_damage_is_named_by_file_and_key(path: str, value: object, key: str) -> None:
+def test_damaged_spec_is_reported_by_file_and_key(path: str, value: object, key: str) -> None:
     data = as_read(run_spec())
     place, last = _at(data, path)
     place[last] = value

@@ -87,7 +87,7 @@ SECRET = b"s3cr3t-value"
     ),
     st.lists(st.integers(0, 60), max_size=10),
 )
-def test_a_secret_is_hidden_however_the_stream_is_cut(parts: list[bytes], cuts: list[int]) -> None:
+def test_secret_is_hidden_however_the_stream_is_split(parts: list[bytes], cuts: list[int]) -> None:
     whole = b"".join(parts)
     mask = Mask((SECRET,))
     out, at = b"", 0
@@ -98,7 +98,7 @@ def test_a_secret_is_hidden_however_the_stream_is_cut(parts: list[bytes], cuts: 
     assert out == whole.replace(SECRET, b"***")
 
 
-def test_a_log_that_fails_in_the_middle_is_written_anew_at_the_end(tmp_path: Path) -> None:
+def test_log_whose_write_failed_is_written_again_at_the_end(tmp_path: Path) -> None:
     import os
 
     path = tmp_path / "log"
@@ -116,7 +116,7 @@ def test_a_log_that_fails_in_the_middle_is_written_anew_at_the_end(tmp_path: Pat
     assert path.read_bytes() == b"lost for now\nmore\n"
 
 
-def test_the_capture_of_a_stage_takes_at_most_256_kib(tmp_path: Path) -> None:
+def test_capture_of_a_stage_takes_at_most_256_kib(tmp_path: Path) -> None:
     import tracemalloc
 
     from workers.records.limits import READ_BUFFER_BYTES
@@ -140,7 +140,7 @@ def test_the_capture_of_a_stage_takes_at_most_256_kib(tmp_path: Path) -> None:
     assert len(buffer) == READ_BUFFER_BYTES
 
 
-def test_a_closed_log_stays_as_it_is_when_it_is_closed_again(tmp_path: Path) -> None:
+def test_closing_a_log_twice_changes_nothing(tmp_path: Path) -> None:
     log = BoundedLog(str(tmp_path / "log"), 4096, None)
     log.feed(b"hello\n")
     log.close()
@@ -148,7 +148,7 @@ def test_a_closed_log_stays_as_it_is_when_it_is_closed_again(tmp_path: Path) -> 
     assert (tmp_path / "log").read_bytes() == b"hello\n"
 
 
-def test_a_log_that_cannot_be_made_keeps_counting_and_keeps_its_end(tmp_path: Path) -> None:
+def test_log_that_cannot_be_created_still_counts_and_keeps_its_end(tmp_path: Path) -> None:
     log = BoundedLog(str(tmp_path / "none" / "log"), 4096, None)
     log.feed(b"hello\n")
     log.close()
@@ -162,7 +162,7 @@ def test_a_log_that_cannot_be_made_keeps_counting_and_keeps_its_end(tmp_path: Pa
     st.lists(st.integers(0, 3), max_size=20),
     st.lists(st.integers(0, 90), max_size=10),
 )
-def test_a_masked_stream_equals_the_whole_masked_at_once(
+def test_masked_stream_equals_the_whole_masked_at_once(
     secrets: list[bytes], order: list[int], cuts: list[int]
 ) -> None:
     parts = [*secrets, b"-"]
@@ -180,7 +180,9 @@ def test_a_masked_stream_equals_the_whole_masked_at_once(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=40_000), min_size=1, max_size=60), st.integers(0, 3))
-def test_what_the_kernel_discards_changes_no_byte_of_the_log(chunks: list[bytes], lag: int) -> None:
+def test_bytes_discarded_by_the_kernel_change_nothing_in_the_log(
+    chunks: list[bytes], lag: int
+) -> None:
     """The same stream through a pipe, once skipped where it can be and once read whole."""
     logs = []
     for splices in (True, False):
@@ -212,7 +214,7 @@ def room(fd: int) -> int:
     return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) - int(waiting[0])
 
 
-def test_a_flood_is_discarded_in_the_kernel(tmp_path: Path) -> None:
+def test_flood_is_discarded_in_the_kernel(tmp_path: Path) -> None:
     log = BoundedLog(str(tmp_path / "log"), 2048, None)
     pipe = Pipe(log)
     if not pipe._splices:

@@ -34,7 +34,7 @@ def failure(command: str = "make", message: str | None = "m") -> StageFailure:
 @pytest.mark.fault("V8")
 @settings(max_examples=300, deadline=None)
 @given(HOSTILE, HOSTILE, st.text(max_size=3000), st.text(max_size=3000))
-def test_an_error_file_stays_small_whatever_it_is_given(
+def test_error_file_stays_small_for_any_input(
     stdout: bytes, stderr: bytes, command: str, message: str
 ) -> None:
     data = error_bytes(
@@ -52,7 +52,7 @@ def test_an_error_file_stays_small_whatever_it_is_given(
     assert details["stdout_truncated"] is True
 
 
-def test_it_keeps_the_end_and_gives_up_stdout_first() -> None:
+def test_error_file_keeps_the_end_and_cuts_stdout_first() -> None:
     data = error_bytes(
         failure(),
         stdout=b"\x01" * 8000 + b"end of out",

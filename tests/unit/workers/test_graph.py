@@ -42,7 +42,7 @@ def graphs(draw: st.DrawFn) -> tuple[PipelineSpec, dict[str, str]]:
 
 
 @given(graphs(), st.randoms(use_true_random=False))
-def test_every_stage_runs_after_its_needs_or_is_told_why_it_did_not(
+def test_every_stage_runs_after_its_needs_or_has_an_unmet_need(
     made: tuple[PipelineSpec, dict[str, str]], chance: object
 ) -> None:
     spec, ends = made

@@ -6,17 +6,17 @@ def test_only_long_enough_values_of_named_variables_are_secrets() -> None:
     assert secret_values(["A", "B", "C", "D", "MISSING"], environ) == (b"longest-one", b"four")
 
 
-def test_a_longer_secret_wins_over_one_that_it_begins_with() -> None:
+def test_longer_secret_wins_over_its_prefix() -> None:
     mask = Mask(secret_values(["A", "B"], {"A": "pass", "B": "password"}))
     assert mask.feed(b"password pass passwor") + mask.finish() == b"*** *** ***wor"
 
 
-def test_bytes_that_are_no_text_are_hidden_and_kept() -> None:
+def test_bytes_that_are_not_text_are_masked_and_preserved() -> None:
     secret = secret_values(["A"], {"A": "se\udcffcret"})
     assert secret == (b"se\xffcret",)
     assert Mask(secret).text("x se\udcffcret \udc80") == "x *** \udc80"
 
 
-def test_half_a_character_spoils_nothing() -> None:
+def test_half_a_character_does_no_harm() -> None:
     values = secret_values(["A"], {"A": "\ud800half"})
     assert Mask(values).text("a \ud800half b") == "a *** b"

@@ -40,22 +40,22 @@ def tried(tmp_path: Path, stdout: bytes, stderr: bytes, **values: object) -> Try
         (b"", "\u202etxt.exe\u0000".encode(), "exit code 1: txt.exe"),
     ],
 )
-def test_a_summary_is_the_code_and_the_last_line_that_says_something(
+def test_summary_is_the_exit_code_and_the_last_visible_line(
     tmp_path: Path, stdout: bytes, stderr: bytes, said: str
 ) -> None:
     assert failure_message(tried(tmp_path, stdout, stderr, exit_code=1), None) == said
 
 
-def test_a_summary_has_at_most_240_characters(tmp_path: Path) -> None:
+def test_summary_has_at_most_240_characters(tmp_path: Path) -> None:
     long = tried(tmp_path, b"", b"x" * 3000, exit_code=1)
     facts = stage_facts(long, "failed", summary=failure_message(long, None))
     assert len(facts["summary"]) == 240
 
 
-def test_a_summary_hides_secrets_in_what_could_not_be_started(tmp_path: Path) -> None:
+def test_summary_hides_secrets_of_a_command_that_did_not_start(tmp_path: Path) -> None:
     failed = tried(tmp_path, b"", b"", message="hunter2-x: command not found")
     assert failure_message(failed, Mask((b"hunter2-x",))) == "***: command not found"
 
 
-def test_a_clean_text_is_one_line_of_printable_characters() -> None:
+def test_clean_text_is_one_line_of_printable_characters() -> None:
     assert clean("a\nb\x9bc\x7f\u2028d") == "a b c  d"

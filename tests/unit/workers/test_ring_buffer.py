@@ -5,7 +5,7 @@ from workers.output.capture import RingBuffer
 
 
 @given(st.integers(1, 40), st.lists(st.binary(max_size=100), max_size=20), st.integers(0, 60))
-def test_a_ring_holds_the_last_bytes_however_they_come(
+def test_ring_buffer_holds_the_last_bytes_however_they_arrive(
     size: int, chunks: list[bytes], asked: int
 ) -> None:
     ring = RingBuffer(size)

@@ -1,4 +1,4 @@
-"""A cut splits neither a character nor an escape sequence, wherever it falls."""
+"""No cut splits a character or an escape sequence."""
 
 import re
 import tempfile
@@ -49,7 +49,7 @@ def boundaries(units: list[str]) -> set[int]:
 
 @settings(max_examples=300, deadline=None)
 @given(TEXTS, st.integers(0, 2000))
-def test_a_head_and_a_tail_end_and_begin_at_a_boundary(units: list[str], at: int) -> None:
+def test_head_ends_and_tail_begins_at_a_boundary(units: list[str], at: int) -> None:
     data = "".join(units).encode()
     at = min(at, len(data))
     head, tail = head_end(data[:at]), tail_start(data, at)
@@ -59,9 +59,7 @@ def test_a_head_and_a_tail_end_and_begin_at_a_boundary(units: list[str], at: int
 
 @settings(max_examples=300, deadline=None)
 @given(TEXTS, st.integers(1, 300), st.integers(1, 400))
-def test_an_error_detail_begins_at_a_boundary(
-    units: list[str], limit: int, json_limit: int
-) -> None:
+def test_error_detail_begins_at_a_boundary(units: list[str], limit: int, json_limit: int) -> None:
     data = "".join(units).encode()
     end = tail_of(data, is_cut=False, limit_bytes=limit, json_limit_bytes=json_limit)
     assert len(data) - end.stream_bytes in boundaries(units)
@@ -70,7 +68,7 @@ def test_an_error_detail_begins_at_a_boundary(
 
 @settings(max_examples=200, deadline=None)
 @given(TEXTS, st.integers(1, 30), st.integers(1024, 1400), st.integers(1, 97))
-def test_a_log_is_cut_at_boundaries_and_counted_exactly(
+def test_log_is_cut_at_boundaries_and_counted_exactly(
     units: list[str], repeats: int, limit: int, step: int
 ) -> None:
     units = units * repeats
@@ -107,7 +105,7 @@ def test_garbage_costs_no_more_than_the_limit(data: bytes, at: int, limit: int) 
     assert at <= tail_start(data, at, limit) <= at + limit
 
 
-def test_the_end_of_a_log_that_dropped_bytes_is_not_joined_to_its_beginning(
+def test_end_of_a_log_with_dropped_bytes_is_not_joined_to_its_head(
     tmp_path: Path,
 ) -> None:
     log = BoundedLog(str(tmp_path / "log"), 1024, None)

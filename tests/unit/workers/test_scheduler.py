@@ -1,4 +1,4 @@
-"""Who waits for what is given his turn in time, whatever the number of descriptors and theirs."""
+"""Stages are resumed in time, whatever their number of descriptors."""
 
 import fcntl
 import os
@@ -29,12 +29,12 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 def waits(*fds: int, s: float) -> StageTask[bool]:
-    """Wait once; whether one of the descriptors was why it went on."""
+    """Wait once; returns whether a descriptor was the reason to continue."""
     wakeup = yield WaitUntil(time.monotonic() + s, fds)
     return bool(wakeup.fds)
 
 
-def test_a_descriptor_beyond_what_select_takes_is_waited_for(
+def test_descriptor_above_the_limit_of_select_is_polled(
     control: Control, pipe: tuple[int, int]
 ) -> None:
     high = fcntl.fcntl(pipe[0], fcntl.F_DUPFD_CLOEXEC, 1100)
@@ -49,7 +49,7 @@ def test_a_descriptor_beyond_what_select_takes_is_waited_for(
         os.close(high)
 
 
-def test_what_is_overdue_is_not_waited_for_where_select_is_no_choice(
+def test_overdue_stage_does_not_wait_if_select_cannot_be_used(
     control: Control, pipe: tuple[int, int]
 ) -> None:
     high = fcntl.fcntl(pipe[0], fcntl.F_DUPFD_CLOEXEC, 1100)
@@ -59,7 +59,7 @@ def test_what_is_overdue_is_not_waited_for_where_select_is_no_choice(
         import signal
 
         def ring(*_: object) -> None:
-            raise AssertionError("it waited for what was overdue")
+            raise AssertionError("it waited for an overdue stage")
 
         old = signal.signal(signal.SIGALRM, ring)
         signal.setitimer(signal.ITIMER_REAL, DEADLINE_S)

@@ -18,11 +18,11 @@ def refused(argv: list[str], cwd: Path, **env: str) -> str:
 
 
 @pytest.mark.parametrize("argv", [[], [""], ["no-such-program"], ["./missing"], ["/no/such"]])
-def test_a_command_that_is_not_there_is_not_found(tmp_path: Path, argv: list[str]) -> None:
+def test_missing_command_is_not_found(tmp_path: Path, argv: list[str]) -> None:
     assert refused(argv, tmp_path, PATH="/usr/bin:/bin") == "command-not-found"
 
 
-def test_a_script_of_the_path_without_its_interpreter_is_not_executable(tmp_path: Path) -> None:
+def test_script_with_a_missing_interpreter_is_not_executable(tmp_path: Path) -> None:
     script = tmp_path / "tool"
     script.write_text("#!/no/such/interpreter\n")
     script.chmod(stat.S_IRWXU)
@@ -33,7 +33,7 @@ def test_a_script_of_the_path_without_its_interpreter_is_not_executable(tmp_path
     ("argv", "env"),
     [(["true", "a\0b"], {}), (["true"], {"A": "a\0b"}), (["true", "\ud800"], {})],
 )
-def test_what_no_system_call_takes_is_told_and_never_raised(
+def test_argument_that_no_system_call_accepts_is_reported_and_never_raised(
     tmp_path: Path, argv: list[str], env: dict[str, str]
 ) -> None:
     assert refused(argv, tmp_path, PATH="/usr/bin:/bin", **env) == "spawn-failed"

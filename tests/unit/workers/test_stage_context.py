@@ -7,7 +7,7 @@ import pytest
 
 from workers.records.clock import SystemClock
 from workers.records.journal import Event, JournalWriter
-from workers.stages import stage_context as recorder_module
+from workers.stages import stage_context as context_module
 from workers.stages.control import Control
 from workers.stages.stage_context import Recorder
 
@@ -26,7 +26,7 @@ class FullDisk(JournalWriter):
 
 @pytest.fixture
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FullDisk]:
-    monkeypatch.setattr(recorder_module, "WRITE_DELAY_S", 0.001)
+    monkeypatch.setattr(context_module, "WRITE_DELAY_S", 0.001)
     (tmp_path / "journal").touch()
     made = FullDisk(str(tmp_path / "journal"), by="worker", clock=SystemClock())
     yield made
@@ -42,7 +42,7 @@ def events(tmp_path: Path) -> list[str]:
     return [json.loads(x)["event"] for x in (tmp_path / "journal").read_text().splitlines()]
 
 
-def test_facts_refused_for_long_are_written_in_order_when_there_is_room_again(
+def test_refused_facts_are_written_in_order_once_there_is_room(
     tmp_path: Path, journal: FullDisk, control: Control
 ) -> None:
     recorder = Recorder(journal, control)
@@ -56,7 +56,7 @@ def test_facts_refused_for_long_are_written_in_order_when_there_is_room_again(
     assert events(tmp_path) == told
 
 
-def test_the_verdict_waits_for_room_and_the_heart_beats_meanwhile(
+def test_heartbeats_continue_while_the_verdict_waits_for_room(
     tmp_path: Path, journal: FullDisk, control: Control
 ) -> None:
     beats: list[int] = []
@@ -66,7 +66,7 @@ def test_the_verdict_waits_for_room_and_the_heart_beats_meanwhile(
     assert len(beats) == 4
 
 
-def test_a_new_wish_to_stop_ends_the_patience_for_the_verdict_and_an_old_one_does_not(
+def test_only_a_new_stop_signal_ends_the_tries_to_write_the_verdict(
     journal: FullDisk, control: Control
 ) -> None:
     journal.refuse = 10**9

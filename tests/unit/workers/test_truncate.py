@@ -14,7 +14,7 @@ STREAMS = st.one_of(
 
 @settings(max_examples=400)
 @given(STREAMS, st.booleans(), st.integers(0, 300), st.integers(0, 300))
-def test_an_end_keeps_both_limits_and_counts_what_it_tells(
+def test_tail_respects_both_limits_and_counts_its_bytes(
     data: bytes, is_cut: bool, limit: int, json_limit: int
 ) -> None:
     end = tail_of(data, is_cut=is_cut, limit_bytes=limit, json_limit_bytes=json_limit)
@@ -31,13 +31,13 @@ def test_an_end_keeps_both_limits_and_counts_what_it_tells(
 
 
 @given(STREAMS)
-def test_without_limits_nothing_is_missing(data: bytes) -> None:
+def test_tail_without_limits_is_complete(data: bytes) -> None:
     end = tail_of(data, is_cut=False, limit_bytes=9_999, json_limit_bytes=9_999)
     assert end.stream_bytes == len(data)
 
 
 @given(st.text(alphabet=st.characters(), max_size=100), st.integers(0, 200))
-def test_a_beginning_fits_and_is_one(text: str, limit: int) -> None:
+def test_head_fits_and_is_a_prefix(text: str, limit: int) -> None:
     begin = head_of(text, limit)
     assert len(json.dumps(begin, ensure_ascii=False).encode()) - 2 <= limit
     assert text.encode("utf-8", "backslashreplace").decode().startswith(begin)

@@ -40,7 +40,7 @@ def test_spec_keeps_the_bytes_that_a_command_needs(command: str | tuple[str, ...
     assert shown["env"] == {"A": "caf\\xe9", "B": "b"}
 
 
-def test_spec_that_is_utf_8_has_no_more_keys() -> None:
+def test_spec_in_utf_8_has_no_additional_keys() -> None:
     text = to_bytes(run_spec().to_json())
     assert b'_bytes": [' not in text
     assert b"command_bytes" not in text
