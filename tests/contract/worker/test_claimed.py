@@ -20,9 +20,9 @@ def hold(tmp_path: Path) -> Run:
 
 
 def claim_of(run: Run, attempt: int = 1) -> Claim:
-    found = read_claim(run.run.claim(attempt))
-    assert found is not None
-    return found
+    claim = read_claim(run.run.claim(attempt))
+    assert claim is not None
+    return claim
 
 
 def worker_of(run: Run) -> int:
@@ -35,13 +35,13 @@ def test_claim_records_its_holder_and_the_end_of_the_worker(tmp_path: Path) -> N
     keeper = run.start("--claim", "3")
     _, err = keeper.communicate(timeout=60)
     assert (keeper.returncode, err) == (0, b"")
-    found = claim_of(run, 3)
-    assert found.by == WORKER
-    assert found.holder is not None
-    assert (found.holder.host, found.holder.boot_id) == (host_name(), boot_id())
-    assert found.holder.pid == keeper.pid
-    assert found.ended is not None
-    assert (found.ended.exit_code, found.ended.signal) == (0, None)
+    claim = claim_of(run, 3)
+    assert claim.by == WORKER
+    assert claim.holder is not None
+    assert (claim.holder.host, claim.holder.boot_id) == (host_name(), boot_id())
+    assert claim.holder.pid == keeper.pid
+    assert claim.ended is not None
+    assert (claim.ended.exit_code, claim.ended.signal) == (0, None)
     (started,) = run.of("run_started")
     assert started["attempt"] == 3
     assert started["identity"]["pid"] != keeper.pid
@@ -236,6 +236,6 @@ def test_damaged_claim_is_still_a_claim(
 ) -> None:
     path = tmp_path / ".claim.1"
     path.write_text(text)
-    found = read_claim(str(path))
-    assert found is not None
-    assert (found.by, found.ended is not None) == (by, has_ended)
+    claim = read_claim(str(path))
+    assert claim is not None
+    assert (claim.by, claim.ended is not None) == (by, has_ended)

@@ -187,8 +187,8 @@ def test_stolen_exit_status_is_no_success(tmp_path: Path, monkeypatch: pytest.Mo
     _, err = run.start_script(THIEF).communicate(timeout=60)
     assert err == b""
     (ended,) = run.of("stage_ended")
-    told = (ended["reason"], ended["exit_code"])
-    assert told in [("exit-status-unknown", None), ("command-failed", 7)], "who was quicker"
+    recorded = (ended["reason"], ended["exit_code"])
+    assert recorded in [("exit-status-unknown", None), ("command-failed", 7)], "who was quicker"
     assert run.verdict["status"] == "failed"
 
 
@@ -224,9 +224,9 @@ def test_full_disk_costs_time_but_no_fact(tmp_path: Path, monkeypatch: pytest.Mo
     wait_until(lambda: beats.read_bytes() != before, "heartbeats continue")
     (tmp_path / "room").touch()
     process.communicate(timeout=60)
-    told = [e["event"] for e in run.events()]
+    recorded = [e["event"] for e in run.events()]
     stages = ["stage_started", "stage_ended"] * 2
-    assert told == ["run_accepted", "run_started", *stages, "warning", "verdict"]
+    assert recorded == ["run_accepted", "run_started", *stages, "warning", "verdict"]
     assert run.verdict["status"] == "succeeded"
     assert run.of("warning")[0]["code"] == "journal_refused"
 

@@ -10,8 +10,8 @@ import pytest
 from tests.contract.worker.work import Run, make, shell
 
 
-def finish(run: Run, *words: str, fd: int | None = None) -> bytes:
-    process = run.start(*words, pass_fds=() if fd is None else (fd,))
+def finish(run: Run, *arguments: str, fd: int | None = None) -> bytes:
+    process = run.start(*arguments, pass_fds=() if fd is None else (fd,))
     _, err = process.communicate(timeout=60)
     run.code = process.returncode
     return err
@@ -43,9 +43,9 @@ def test_lock_is_held_until_the_worker_ends(tmp_path: Path) -> None:
 def test_descriptor_of_another_file_is_refused(tmp_path: Path, which: str) -> None:
     run = make(tmp_path, [shell("touch ran")])
     fd = os.open(run.run.spec, os.O_RDONLY)
-    words = ("--owner-fd", str(fd) if which == "another file" else "900")
+    arguments = ("--owner-fd", str(fd) if which == "another file" else "900")
     try:
-        err = finish(run, *words, fd=fd)
+        err = finish(run, *arguments, fd=fd)
     finally:
         os.close(fd)
     assert run.code == 73
@@ -67,13 +67,14 @@ def test_second_placement_does_nothing_and_appends_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "words", [("--owner-fd",), ("--owner-fd", "x"), ("--owner-fd", "-1"), ("--else", "3"), ("a",)]
+    "arguments",
+    [("--owner-fd",), ("--owner-fd", "x"), ("--owner-fd", "-1"), ("--else", "3"), ("a",)],
 )
 def test_wrong_arguments_are_a_usage_error_that_starts_nothing(
-    tmp_path: Path, words: tuple[str, ...]
+    tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     run = make(tmp_path, [shell("touch ran")])
-    err = finish(run, *words)
+    err = finish(run, *arguments)
     assert run.code == 2
     assert b"usage" in err
     assert not (tmp_path / "ran").exists()

@@ -79,15 +79,15 @@ def test_failure_stops_only_dependent_stages_and_names_the_reason(tmp_path: Path
     )
     assert (run.verdict["status"], run.verdict["detail"]) == ("failed", "stage:bad:failed")
     assert run.verdict["unmet"] == {"after": "bad", "last": "after"}
-    told = commands(run)
-    assert [told[name]["status"] for name in ("bad", "good", "more")] == [
+    stages_by_id = commands(run)
+    assert [stages_by_id[name]["status"] for name in ("bad", "good", "more")] == [
         "failed",
         "succeeded",
         "succeeded",
     ]
-    assert told["after"]["status"] == told["last"]["status"] == "pending"
-    assert told["after"]["summary"] == "not begun: it needs bad, which failed"
-    assert told["last"]["summary"] == "not begun: it needs after, which did not run"
+    assert stages_by_id["after"]["status"] == stages_by_id["last"]["status"] == "pending"
+    assert stages_by_id["after"]["summary"] == "not begun: it needs bad, which failed"
+    assert stages_by_id["last"]["summary"] == "not begun: it needs after, which did not run"
 
 
 def test_max_parallel_limits_running_stages(tmp_path: Path) -> None:

@@ -202,8 +202,8 @@ def test_only_the_named_exit_codes_are_retried(tmp_path: Path) -> None:
     assert len(work(tmp_path / "b", shell("exit 75", retries=retries)).of("stage_retried")) == 2
 
 
-def _daemon(words: str) -> str:
-    return f'python3 -c "{words}"'
+def _daemon(code: str) -> str:
+    return f'python3 -c "{code}"'
 
 
 ESCAPES = {
@@ -337,9 +337,9 @@ def test_bad_usage_creates_nothing(tmp_path: Path) -> None:
 
 
 def test_worker_started_by_posix_spawn_works(tmp_path: Path) -> None:
-    run = make(tmp_path, [shell("true")])  # which ignores two signals that nobody may touch
-    words = [sys.executable, "-m", "workers", run.run.path]
-    pid = os.posix_spawn(sys.executable, words, {**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    run = make(tmp_path, [shell("true")])  # ignores two signals that glibc reserves
+    argv = [sys.executable, "-m", "workers", run.run.path]
+    pid = os.posix_spawn(sys.executable, argv, {**os.environ, "PYTHONPATH": str(REPOSITORY)})
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert run.verdict["status"] == "succeeded"

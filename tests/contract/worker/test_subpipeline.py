@@ -67,8 +67,8 @@ def test_child_is_recorded_before_it_is_submitted_and_awaited(tmp_path: Path) ->
     assert child.pipeline == CHILD
     give_verdict(run, child, "succeeded")
     finish(process)
-    told = [e["event"] for e in run.events()][2:6]
-    assert told == ["stage_started", "child_started", "child_ended", "stage_ended"]
+    recorded = [e["event"] for e in run.events()][2:6]
+    assert recorded == ["stage_started", "child_started", "child_ended", "stage_ended"]
     assert run.verdict["status"] == "succeeded"
     assert (tmp_path / "after").exists()
 

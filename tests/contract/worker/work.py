@@ -51,16 +51,16 @@ class Run:
         value: dict[str, Any] = json.loads(data)
         return value
 
-    def start(self, *words: str, pass_fds: tuple[int, ...] = ()) -> "subprocess.Popen[bytes]":
-        return self._start(["-m", "workers", self.run.path, *words], pass_fds)
+    def start(self, *arguments: str, pass_fds: tuple[int, ...] = ()) -> "subprocess.Popen[bytes]":
+        return self._start(["-m", "workers", self.run.path, *arguments], pass_fds)
 
-    def start_script(self, script: str, *words: str) -> "subprocess.Popen[bytes]":
+    def start_script(self, script: str, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start a worker that a script has broken in one place; its argument is the run."""
-        return self._start(["-c", script, self.run.path, *words], ())
+        return self._start(["-c", script, self.run.path, *arguments], ())
 
-    def _start(self, words: list[str], pass_fds: tuple[int, ...]) -> "subprocess.Popen[bytes]":
+    def _start(self, arguments: list[str], pass_fds: tuple[int, ...]) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(
-            [sys.executable, *words],
+            [sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             pass_fds=pass_fds,

@@ -12,7 +12,7 @@ ORIGINAL: Any = dataclasses.dataclass
 OURS: Any = dataclass
 
 
-def made(by: Any, **options: bool) -> list[type]:
+def classes(by: Any, **options: bool) -> list[type]:
     @by(frozen=True, slots=True, **options)
     class Pair:
         a: int
@@ -54,10 +54,10 @@ def values(cls: type) -> list[object]:
 
 
 @pytest.mark.parametrize("options", [{}, {"kw_only": True}])
-def test_our_dataclass_compares_hashes_shows_and_replaces_like_the_original(
+def test_our_dataclass_compares_hashes_and_shows_like_the_original(
     options: dict[str, bool],
 ) -> None:
-    for original, ours in zip(made(ORIGINAL, **options), made(OURS, **options), strict=True):
+    for original, ours in zip(classes(ORIGINAL, **options), classes(OURS, **options), strict=True):
         theirs, mine = values(original), values(ours)
         assert [[x == y for y in mine] for x in mine] == [[x == y for y in theirs] for x in theirs]
         assert [hash(x) == hash(mine[0]) for x in mine] == [
@@ -82,7 +82,7 @@ def test_our_dataclass_compares_hashes_shows_and_replaces_like_the_original(
 def test_our_dataclass_refuses_what_the_original_refuses(
     options: dict[str, bool], change: Callable[[object], None]
 ) -> None:
-    for original, ours in zip(made(ORIGINAL, **options), made(OURS, **options), strict=True):
+    for original, ours in zip(classes(ORIGINAL, **options), classes(OURS, **options), strict=True):
         if not dataclasses.fields(ours):
             continue  # the original fails differently for a slotted class
         messages = []
@@ -111,7 +111,7 @@ def test_our_dataclass_refuses_arguments_with_the_original_message(
     messages = []
     for by in (ORIGINAL, OURS):
         with pytest.raises(TypeError) as refused:
-            made(by, **options)[0](*arguments, **named)
+            classes(by, **options)[0](*arguments, **named)
         messages.append(str(refused.value))
     assert messages[0] == messages[1]
 

@@ -26,7 +26,7 @@ CHUNKS = st.lists(
 
 
 def feed(log: BoundedLog, chunk: bytes, *, directly: bool) -> None:
-    """Feed it, or read it into the log's own room, where there is some."""
+    """Feed a chunk, or read it into the log's own buffer if possible."""
     while directly and chunk and (room := log.room()) is not None:
         for view in room:
             part, chunk = chunk[: len(view)], chunk[len(view) :]
@@ -180,10 +180,8 @@ def test_masked_stream_equals_the_whole_masked_at_once(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=40_000), min_size=1, max_size=60), st.integers(0, 3))
-def test_bytes_discarded_by_the_kernel_change_nothing_in_the_log(
-    chunks: list[bytes], lag: int
-) -> None:
-    """The same stream through a pipe, once skipped where it can be and once read whole."""
+def test_bytes_discarded_unread_change_nothing_in_the_log(chunks: list[bytes], lag: int) -> None:
+    """The same stream through a pipe, once with skipping and once read whole."""
     logs = []
     for splices in (True, False):
         with tempfile.TemporaryDirectory() as directory:

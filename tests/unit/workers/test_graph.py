@@ -16,15 +16,15 @@ def one(stage_id: str, *needs: str) -> StageSpec:
 
 def test_without_needs_each_stage_waits_for_the_one_before_it() -> None:
     graph = Graph(pipeline(stage("a", command=("true",)), stage("b", command=("true",))))
-    found = graph.next()
-    assert found is not None
-    assert found[1].id == "a"
+    ready = graph.next()
+    assert ready is not None
+    assert ready[1].id == "a"
     graph.start("a")
     assert graph.next() is None
     graph.end("a", "skipped")
-    found = graph.next()
-    assert found is not None
-    assert found[1].id == "b"
+    ready = graph.next()
+    assert ready is not None
+    assert ready[1].id == "b"
 
 
 @st.composite
@@ -43,14 +43,14 @@ def graphs(draw: st.DrawFn) -> tuple[PipelineSpec, dict[str, str]]:
 
 @given(graphs(), st.randoms(use_true_random=False))
 def test_every_stage_runs_after_its_needs_or_has_an_unmet_need(
-    made: tuple[PipelineSpec, dict[str, str]], chance: object
+    example: tuple[PipelineSpec, dict[str, str]], chance: object
 ) -> None:
-    spec, ends = made
+    spec, ends = example
     graph, on, ended = Graph(spec), list[str](), dict[str, str]()
     needs = {s.id: s.needs or () for s in spec.stages}
     while True:
-        while (found := graph.next()) is not None:
-            name = found[1].id
+        while (ready := graph.next()) is not None:
+            name = ready[1].id
             assert all(ended.get(need) in ("succeeded", "skipped") for need in needs[name])
             graph.start(name)
             on.append(name)

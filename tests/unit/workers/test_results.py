@@ -14,10 +14,10 @@ from workers.stages.results import (
 
 
 def log(path: Path, data: bytes) -> BoundedLog:
-    made = BoundedLog(str(path), 4096, None)
-    made.feed(data)
-    made.close()
-    return made
+    written = BoundedLog(str(path), 4096, None)
+    written.feed(data)
+    written.close()
+    return written
 
 
 def tried(tmp_path: Path, stdout: bytes, stderr: bytes, **values: object) -> TryResult:

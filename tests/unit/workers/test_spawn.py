@@ -10,11 +10,11 @@ from workers.processes.spawn import NotStarted, spawn
 def refused(argv: list[str], cwd: Path, **env: str) -> str:
     null = os.open(os.devnull, os.O_WRONLY)
     try:
-        found = spawn(argv, cwd=str(cwd), env=env, stdout_fd=null, stderr_fd=null)
+        child = spawn(argv, cwd=str(cwd), env=env, stdout_fd=null, stderr_fd=null)
     finally:
         os.close(null)
-    assert isinstance(found, NotStarted)
-    return found.reason
+    assert isinstance(child, NotStarted)
+    return child.reason
 
 
 @pytest.mark.parametrize("argv", [[], [""], ["no-such-program"], ["./missing"], ["/no/such"]])

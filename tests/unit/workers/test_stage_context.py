@@ -28,9 +28,9 @@ class FullDisk(JournalWriter):
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FullDisk]:
     monkeypatch.setattr(context_module, "WRITE_DELAY_S", 0.001)
     (tmp_path / "journal").touch()
-    made = FullDisk(str(tmp_path / "journal"), by="worker", clock=SystemClock())
-    yield made
-    made.close()
+    writer = FullDisk(str(tmp_path / "journal"), by="worker", clock=SystemClock())
+    yield writer
+    writer.close()
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def test_refused_facts_are_written_in_order_once_there_is_room(
     recorder.record(Event.STAGE_ENDED, {"stage": "a"})
     assert events(tmp_path) == []
     assert recorder.record_verdict({"status": "succeeded"}, on_wait=lambda: None)
-    told = ["run_started", "stage_started", "stage_ended", "warning", "verdict"]
-    assert events(tmp_path) == told
+    expected = ["run_started", "stage_started", "stage_ended", "warning", "verdict"]
+    assert events(tmp_path) == expected
 
 
 def test_heartbeats_continue_while_the_verdict_waits_for_room(

@@ -22,10 +22,10 @@ def test_tail_respects_both_limits_and_counts_its_bytes(
     assert end.json_bytes <= json_limit
     assert end.json_bytes == len(json.dumps(end.text, ensure_ascii=False).encode()) - 2
     assert data.endswith(data[len(data) - end.stream_bytes :])
-    told = data[len(data) - end.stream_bytes :]
+    kept = data[len(data) - end.stream_bytes :]
     spelled = "".join(
         f"\\x{ord(c) - 0xDC00:02x}" if 0xDC80 <= ord(c) <= 0xDCFF else c
-        for c in told.decode("utf-8", "surrogateescape")
+        for c in kept.decode("utf-8", "surrogateescape")
     )
     assert end.text == spelled
 
