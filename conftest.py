@@ -22,6 +22,27 @@ GROUPS = (
 )
 
 
+# What ``-m quick`` selects: an answer in less than a minute.
+QUICK = (
+    "tests/unit/",
+    "tests/architecture/",
+    "tests/contract/test_corpus.py",
+    "tests/contract/worker/test_stages.py",
+)
+NOT_QUICK = (  # thousands of examples, fresh interpreters, or processes that are waited for
+    "tests/architecture/test_alone.py",
+    "tests/unit/benches/",
+    "tests/unit/config/test_config_cache.py",
+    "tests/unit/records/test_json_indent.py",
+    "tests/unit/report/test_run_tree.py",
+    "tests/unit/report/test_timing.py",
+    "tests/unit/workers/test_capture.py",
+    "tests/unit/workers/test_error_file.py",
+    "tests/unit/workers/test_safe_boundaries.py",
+    "tests/unit/workers/test_truncate.py",
+)
+
+
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Gives a process one test at a time, or one group; large groups first."""
 
@@ -38,7 +59,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupSchedul
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the tests marked ``alone`` to the end, so that no other test waits for them."""
+    """Mark the quick tests; move those marked ``alone`` to the end, so that none waits for them."""
+    for item in items:
+        if item.nodeid.startswith(QUICK) and not item.nodeid.startswith(NOT_QUICK):
+            item.add_marker("quick")
     items.sort(key=_is_alone)
 
 
