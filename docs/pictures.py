@@ -87,7 +87,7 @@ class StyledScreen(Screen):
 
 
 def record() -> StyledScreen:
-    """Run a batch on a terminal and return the screen while three runs are done, four at work."""
+    """Run a batch on a terminal and return the screen while three runs are done and four in progress."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         (root / "config").mkdir()
@@ -142,7 +142,7 @@ def svg(screen: StyledScreen, theme: str) -> str:
                 )
         y = MARGIN + (number + 1) * LINE_HEIGHT - 5
         body.append(f'<text y="{y}" xml:space="preserve">{"".join(parts)}</text>')
-    label = "The live view of 'supervisor start': finished runs, then runs under way"
+    label = "The live view of 'supervisor start': finished runs, then runs in progress"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
