@@ -87,7 +87,7 @@ class StyledScreen(Screen):
 
 
 def record() -> StyledScreen:
-    """Run a batch on a terminal and return the screen while three runs are done and four in progress."""
+    """Run a batch on a terminal; return the screen with three finished runs and four running."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         (root / "config").mkdir()
