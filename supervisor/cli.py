@@ -7,7 +7,6 @@ needs.
 import contextlib
 import gc
 import importlib
-import io
 import os
 import sys
 from typing import Any, Final
@@ -17,7 +16,6 @@ import click
 from supervisor.config.suggest import near
 from supervisor.errors import CANNOT_WRITE
 from supervisor.report.text.output import print_error
-from supervisor.report.text.sanitize import bounded, clean
 from supervisor.report.text.std_streams import discard, open_streams
 from supervisor.version import VERSION
 from workers.records.typed_errors import TypedError
@@ -88,8 +86,8 @@ class LazyGroup(click.Group):
         """Suggest the nearest verb for an unknown one."""
         if args and not args[0].startswith("-") and args[0] not in VERBS:
             guess = near(args[0], VERBS)
-            hint = f"did you mean {guess!r}?" if guess else "'supervisor --help' lists them"
-            ctx.fail(f"there is no command {args[0]!r}; {hint}")
+            hint = f"; did you mean {guess!r}?" if guess else ""
+            ctx.fail(f"there is no command {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
@@ -150,11 +148,12 @@ def run(argv: list[str]) -> int:
         sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
-    except click.ClickException as error:
-        text = io.StringIO()
-        error.show(text)
+    except click.exceptions.NoArgsIsHelpError as error:
         with contextlib.suppress(OSError):
-            sys.stderr.write(bounded(clean(text.getvalue())))
+            sys.stderr.write(f"{error.format_message()}\n")
+        return 2
+    except click.ClickException as error:
+        _complain(_usage_error(error))
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130
@@ -174,6 +173,14 @@ def run(argv: list[str]) -> int:
         _complain(f"this is a bug in pipeline-supervisor {VERSION}; please report the lines above")
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _usage_error(error: click.ClickException) -> str:
+    """A usage error of click as one message of ours."""
+    text = error.format_message().rstrip(".").replace(". Did you", "; did you")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    verb = "supervisor" if context is None else context.command_path
+    return f"{text[:1].lower()}{text[1:]} (see '{verb} --help')"
 
 
 def _complete(instruction: str) -> int:

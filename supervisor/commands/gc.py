@@ -135,8 +135,8 @@ def _limits(
     )
     if not limits.any():
         raise UsageError(
-            reason="no limit: give --keep-runs, --keep-days or --keep-bytes, or set keep_runs, "
-            "keep_days or keep_bytes"
+            reason="no limit is set: give --keep-runs, --keep-days or --keep-bytes, or configure "
+            "keep_runs, keep_days or keep_bytes"
         )
     return limits
 

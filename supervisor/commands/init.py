@@ -42,7 +42,7 @@ def command(root: str | None) -> int:
     if taken:
         raise UsageError(
             reason=f"{' and '.join(taken)} already exist in {top} and were not changed; "
-            "'supervisor validate' checks it"
+            "'supervisor validate' checks them"
         )
     for name in ("config", "batch"):
         schema = json.dumps(generated_schema(name), indent=2) + "\n"
