@@ -3,7 +3,7 @@
 import click
 
 from supervisor.commands.ondemand_supervisor import OndemandSupervisor
-from supervisor.commands.options import json_option, root_options
+from supervisor.commands.options import RUN, json_option, root_options
 from supervisor.commands.run_waiter import RunRef, final_manifest, wait_for
 from supervisor.config.find_root import layout_of
 from supervisor.report.read.find_run import find_run
@@ -11,7 +11,7 @@ from supervisor.report.text.output import print_json, print_line
 from workers.records.request import Request, RequestKind, publish
 
 
-@click.command("cancel")
+@click.command("cancel", epilog=RUN)
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @root_options
 @json_option
@@ -20,8 +20,6 @@ def command(runs: tuple[str, ...], root: str | None, config: str | None, as_json
 
     The running stages get TERM, and KILL after the setting grace_s. A run that has already ended
     keeps its verdict. If no supervisor is running, a temporary one cancels the runs.
-
-    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
 
     Exit status: 0, 4 (unknown RUN).
 
@@ -33,8 +31,7 @@ def command(runs: tuple[str, ...], root: str | None, config: str | None, as_json
     if active:
         run_ids = tuple(run.run_id for run in active)
         publish(
-            layout,
-            Request(kind=RequestKind.CANCEL, run_ids=run_ids, detail="cancelled-by-user"),
+            layout, Request(kind=RequestKind.CANCEL, run_ids=run_ids, detail="cancelled-by-user")
         )
     supervisor = OndemandSupervisor(layout, config)
     ended = wait_for(layout, awaited, timeout_s=None, meanwhile=supervisor.ensure)

@@ -5,12 +5,7 @@ import time
 
 import click
 
-from supervisor.commands.control_requests import (
-    POLL_S,
-    change_pause,
-    check_group,
-    end_supervisor,
-)
+from supervisor.commands.control_requests import POLL_S, change_pause, check_group, end_supervisor
 from supervisor.commands.options import group_option, root_options
 from supervisor.commands.wait_notice import WaitNotice
 from supervisor.config.find_root import layout_of

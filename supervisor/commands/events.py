@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import click
 
-from supervisor.commands.options import root_options
+from supervisor.commands.options import RUN, root_options
 from supervisor.commands.wait_notice import FOLLOW_S, WaitNotice, sleep_while_stdout_open
 from supervisor.config.find_root import layout_of
 from supervisor.report.read.find_run import find_run
@@ -13,7 +13,7 @@ from supervisor.report.read.journal_follower import RootFacts, RunFact, RunFacts
 from supervisor.report.text.output import json_line
 
 
-@click.command("events")
+@click.command("events", epilog=RUN)
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
 @click.option("-f", "--follow", is_flag=True, help="Print new events until the RUNs have ended.")
 @root_options
@@ -22,8 +22,6 @@ def command(runs: tuple[str, ...], follow: bool, root: str | None, config: str |
 
     Prints the events of each RUN, or of all active runs, sorted by time: one JSON object per line,
     with task_id and run_id. With -f and without RUN, it follows all runs, new ones too, for ever.
-
-    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
 
     Example: supervisor events -f latest
     """

@@ -10,6 +10,7 @@ import click
 from supervisor.commands.options import json_option, root_options
 from supervisor.config.find_root import layout_of
 from supervisor.config.load import settings_of
+from supervisor.config.settings import Settings
 from supervisor.config.suggest import unknown_name
 from supervisor.core.policy.retention import Removal, RetentionLimits, RetentionPlan, decide
 from supervisor.errors import CANNOT_WRITE, UsageError
@@ -58,31 +59,21 @@ class _Result:
 
 @click.command("gc")
 @click.option("--keep-runs", type=click.IntRange(min=0), metavar="N", help="Runs to keep per task.")
+@click.option("--keep-days", type=click.FloatRange(min=0), metavar="D", help="Days to keep a run.")
 @click.option(
-    "--keep-days",
-    type=click.FloatRange(min=0),
-    metavar="D",
-    help="Days to keep a run.",
-)
-@click.option(
-    "--keep-bytes",
-    type=ByteCount(),
-    metavar="B",
-    help="Bytes to keep per task: 500M, 2G.",
+    "--keep-bytes", type=ByteCount(), metavar="B", help="Bytes to keep per task: 500M, 2G."
 )
 @click.option("--task", "only", multiple=True, metavar="ID", help="Only this task. Repeatable.")
 @click.option("--yes", is_flag=True, help="Remove the runs; the default is to list them.")
 @root_options
 @json_option
 def command(
-    keep_runs: int | None,
-    keep_days: float | None,
-    keep_bytes: int | None,
     only: tuple[str, ...],
     yes: bool,
     root: str | None,
     config: str | None,
     as_json: bool,
+    **keep: float | None,
 ) -> int:
     """Remove old runs.
 
@@ -99,7 +90,7 @@ def command(
     Example: supervisor gc --keep-runs 100 --keep-days 30 --yes
     """
     layout = layout_of(root, config, writes=yes)
-    limits = _limits(layout, config, keep_runs, keep_days, keep_bytes)
+    limits = _limits(settings_of(layout, config, **keep))
     known = tasks(layout)
     for task_id in only:
         if task_id not in known:
@@ -120,16 +111,7 @@ def command(
     return CANNOT_WRITE if result.refused else 0
 
 
-def _limits(
-    layout: Layout,
-    config: str | None,
-    keep_runs: int | None,
-    keep_days: float | None,
-    keep_bytes: int | None,
-) -> RetentionLimits:
-    settings = settings_of(
-        layout, config, keep_runs=keep_runs, keep_days=keep_days, keep_bytes=keep_bytes
-    )
+def _limits(settings: Settings) -> RetentionLimits:
     limits = RetentionLimits(
         keep_runs=settings.keep_runs, keep_days=settings.keep_days, keep_bytes=settings.keep_bytes
     )

@@ -7,7 +7,7 @@ from typing import TextIO
 
 import click
 
-from supervisor.commands.options import root_options
+from supervisor.commands.options import RUN, root_options
 from supervisor.commands.wait_notice import FOLLOW_S, WaitNotice, sleep_while_stdout_open
 from supervisor.config.find_root import layout_of
 from supervisor.errors import UsageError
@@ -93,7 +93,7 @@ def last_lines(chunks: Iterable[OutputChunk], count: int) -> list[OutputChunk]:
     return last[::-1]
 
 
-@click.command("logs")
+@click.command("logs", epilog=RUN)
 @click.argument("run")
 @click.argument("stage", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Print new output until the run has ended.")
@@ -116,8 +116,6 @@ def command(
     Prints the output of RUN, or only of one STAGE: stdout to stdout and stderr to stderr, earlier
     tries first. Up to 64 KiB of each stream are kept (setting stream_limit_bytes), the beginning
     and the end; a line marks the gap. The output of a sub-pipeline is in its own run.
-
-    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
 
     Exit status: 0, 2 (unknown STAGE), 4 (unknown RUN).
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 Decorated = Callable[..., Any]
+RUN: Final = 'RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".'
 
 root_option: Final[Callable[[Decorated], Decorated]] = click.option(
     "--root",
@@ -14,9 +15,7 @@ root_option: Final[Callable[[Decorated], Decorated]] = click.option(
     "upwards with config/supervisor.toml or .runs/.",
 )
 _config_option: Final[Callable[[Decorated], Decorated]] = click.option(
-    "--config",
-    metavar="FILE",
-    help="Configuration. Default: config/supervisor.toml in the root.",
+    "--config", metavar="FILE", help="Configuration. Default: config/supervisor.toml in the root."
 )
 param_option: Final[Callable[[Decorated], Decorated]] = click.option(
     "--param",

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from supervisor.commands.options import root_options
+from supervisor.commands.options import RUN, root_options
 from supervisor.config.find_root import absolute, layout_of
 from supervisor.config.suggest import unknown_name
 from supervisor.errors import UnknownTaskError, UsageError
@@ -18,7 +18,7 @@ from workers.records.ids import check_id
 from workers.records.typed_errors import BadRecordError
 
 
-@click.command("report")
+@click.command("report", epilog=RUN)
 @click.argument("run", required=False)
 @click.option("--task", metavar="ID", help="Show the newest runs of this task.")
 @click.option(
@@ -40,8 +40,6 @@ def command(
 
     A regular FILE is replaced as a whole and readable only by its owner. A device or FIFO is
     written to.
-
-    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
 
     Example: supervisor report latest -o report.html
     """

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from supervisor.commands.options import json_option, root_options
+from supervisor.commands.options import RUN, json_option, root_options
 from supervisor.commands.run_waiter import RunRef, ended_manifest
 from supervisor.config.find_root import layout_of
 from supervisor.config.run_specs import retry_spec
@@ -19,7 +19,7 @@ from workers.records.request import Request, RequestKind, publish
 from workers.records.spec import RunSpec, load_spec
 
 
-@click.command("retry")
+@click.command("retry", epilog=RUN)
 @click.argument("run")
 @click.option(
     "--from",
@@ -40,8 +40,6 @@ def command(
 
     Refused if RUN has not ended, if it succeeded (unless with --from), or if a run it depends on
     failed and was not retried.
-
-    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
 
     Exit status: 0, 2 (refused), 4 (unknown RUN).
 

@@ -46,9 +46,7 @@ def spec_options(function: Decorated) -> Decorated:
         help="Set or copy a variable for every stage. Repeatable. The value is recorded.",
     )
     cwd = click.option(
-        "--cwd",
-        metavar="DIR",
-        help="Directory of COMMAND. Default: the current directory.",
+        "--cwd", metavar="DIR", help="Directory of COMMAND. Default: the current directory."
     )
     priority = click.option(
         "--priority",
@@ -108,9 +106,7 @@ def build_spec(
         options = {**options, "cwd": _directory(given.layout.root, options["cwd"])}
     run_options = given.run_options(**options)
     builder = SpecBuilder(
-        settings=given.settings,
-        asked_by=asked_by,
-        nested_in=_outer_run(given.layout, os.environ),
+        settings=given.settings, asked_by=asked_by, nested_in=_outer_run(given.layout, os.environ)
     )
     if is_command:
         secrets = secrets_in(list(argv), given.settings.secrets, os.environ)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from supervisor.commands.options import json_option, root_options
+from supervisor.commands.options import RUN, json_option, root_options
 from supervisor.config.find_root import layout_of
 from supervisor.errors import RunRemovedError
 from supervisor.report.read.find_run import find_run
@@ -36,7 +36,7 @@ from workers.records.spec import load_spec
 from workers.records.typed_errors import TypedError
 
 
-@click.command("show")
+@click.command("show", epilog=RUN)
 @click.argument("run")
 @click.option("--timing", is_flag=True, help="Show how long each part took.")
 @root_options
@@ -47,8 +47,6 @@ def command(run: str, timing: bool, root: str | None, config: str | None, as_jso
     Prints verdict, stages, hooks, and the last lines of failed stages. With --timing, prints how
     long the run was queued, the times of stages, tries and sub-pipelines, the waits between tries,
     and the critical path: the chain of stages that determined the run's duration.
-
-    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
 
     Exit status: 0, 4 (unknown RUN).
 

@@ -24,9 +24,7 @@ from supervisor.launchers.zygote_client import ZygoteSpawner
 @click.option("--max-runs", type=int, metavar="N", help="Runs at once, at most.")
 @click.option("--launcher", type=click.Choice(get_args(Launcher)), help="How workers are started.")
 @click.option(
-    "--dask-scheduler",
-    metavar="ADDRESS",
-    help="Scheduler for --launcher dask: tcp://HOST:PORT.",
+    "--dask-scheduler", metavar="ADDRESS", help="Scheduler for --launcher dask: tcp://HOST:PORT."
 )
 @click.option("--lease-fd", type=int, hidden=True)
 @root_options

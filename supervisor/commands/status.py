@@ -2,7 +2,7 @@
 
 import click
 
-from supervisor.commands.options import json_option, root_options
+from supervisor.commands.options import RUN, json_option, root_options
 from supervisor.config.find_root import layout_of
 from supervisor.report.read.run_rows import recent_rows, status_json
 from supervisor.report.text.output import print_error, print_json
@@ -10,7 +10,7 @@ from supervisor.report.text.output import print_error, print_json
 FAILED_SHOWN = 3  # docs/reference/exit-codes.md
 
 
-@click.command("status")
+@click.command("status", epilog=RUN)
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
 @click.option("--watch", is_flag=True, help="Update until the RUNs have ended, or for ever.")
 @root_options
@@ -24,8 +24,6 @@ def command(
     sub-pipelines, with the last lines of errors and with failed hooks. A run of a later version
     has the status unknown_schema. With --watch, a terminal is redrawn in place; otherwise, and
     with --json, each change is a line.
-
-    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
 
     Exit status: 0, 3 (a run shown has failed), 4 (unknown RUN).
 

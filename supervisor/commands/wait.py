@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from supervisor.commands.options import json_option, root_options
+from supervisor.commands.options import RUN, json_option, root_options
 from supervisor.commands.run_waiter import RunRef, ended_manifest, outcome, wait_for
 from supervisor.config.find_root import layout_of
 from supervisor.core.policy.exit_codes import worst_exit_code
@@ -20,7 +20,7 @@ TIMED_OUT = 124  # docs/reference/exit-codes.md, as timeout(1)
 REMOVED_CHECK_S = 2.0  # how often to check whether a run's directory was removed
 
 
-@click.command("wait")
+@click.command("wait", epilog=RUN)
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option("--any", "first", is_flag=True, help="Wait until the first of them has ended.")
 @click.option(
@@ -42,8 +42,6 @@ def command(
     with that of the first. Works without a supervisor: a verdict then counts when the worker has
     written it.
 
-    RUN is a run id, a unique prefix of it, its last 8 characters, or "latest".
-
     Exit status: 0, 4 (unknown RUN), 10 (failed), 11 (cancelled), 12 (lost), 124 (timeout).
 
     Example: supervisor wait latest --timeout 600
@@ -51,11 +49,24 @@ def command(
     layout = layout_of(root, config, writes=False)
     removed: dict[RunRef, dict[str, Any]] = {}
     awaited = list(dict.fromkeys(_run_ref(layout, name, removed) for name in runs))
+    due_mono_s = time.monotonic() + REMOVED_CHECK_S
+
+    def find_removed() -> None:
+        nonlocal due_mono_s
+        if time.monotonic() < due_mono_s:
+            return
+        due_mono_s = time.monotonic() + REMOVED_CHECK_S
+        for run in awaited:
+            directory = layout.run_dir(run.task_id, run.run_id).path
+            # A run with a marker gets its verdict.
+            if not os.path.isdir(directory) and not os.path.lexists(layout.marker(run.run_id)):
+                _run_ref(layout, run.run_id, removed)
+
     ended = wait_for(
         layout,
         awaited,
         timeout_s=timeout,
-        meanwhile=_RemovalWatch(layout, awaited, removed).update,
+        meanwhile=find_removed,
         removed=removed,
         find=ended_manifest,
         enough=1 if first else None,
@@ -68,29 +79,6 @@ def command(
     if not shown or any(run not in ended for run in shown):
         return TIMED_OUT
     return worst_exit_code(outcome(ended[run]) for run in shown)
-
-
-class _RemovalWatch:
-    """Detects runs whose directory is removed during the wait."""
-
-    def __init__(
-        self, layout: Layout, awaited: list[RunRef], removed: dict[RunRef, dict[str, Any]]
-    ) -> None:
-        self._layout = layout
-        self._awaited = awaited
-        self._removed = removed
-        self._due_mono_s = time.monotonic() + REMOVED_CHECK_S
-
-    def update(self) -> None:
-        if time.monotonic() < self._due_mono_s:
-            return
-        self._due_mono_s = time.monotonic() + REMOVED_CHECK_S
-        for run in self._awaited:
-            directory = self._layout.run_dir(run.task_id, run.run_id).path
-            if not os.path.isdir(directory) and not os.path.lexists(
-                self._layout.marker(run.run_id)  # if it exists, the run will get its verdict
-            ):
-                _run_ref(self._layout, run.run_id, self._removed)
 
 
 def _run_ref(layout: Layout, name: str, removed: dict[RunRef, dict[str, Any]]) -> RunRef:
