@@ -23,12 +23,11 @@ _TOKEN = re.compile(
 
 
 class Screen:
-    """Draws what a terminal gets: enough of VT100 for what we send, and nothing is ignored.
+    """Draws what a terminal gets: the part of VT100 that we use; anything else is an error.
 
     Attributes:
-        lines: all that was ever written and not erased; a program that scrolls its screen full
-            makes more of them.
-        top: where the part that is in sight begins.
+        lines: all that was written and not erased; scrolling adds lines.
+        top: the first visible line.
     """
 
     def __init__(self, columns: int, rows: int) -> None:
@@ -66,7 +65,7 @@ class Screen:
             self.row += 1
             while len(self.lines) <= self.row:
                 self.lines.append([])
-            if self.alternate and len(self.lines) > self.rows:  # there it has no scrollback
+            if self.alternate and len(self.lines) > self.rows:  # it has no scrollback
                 del self.lines[0]
                 self.row -= 1
             self.top = max(self.top, len(self.lines) - self.rows)
@@ -99,8 +98,8 @@ class Screen:
             raise AssertionError(f"the screen does not know ESC [ {arguments} {letter}")
 
     def resize(self, columns: int, rows: int) -> None:
-        """Break what became too long anew, as tmux, VTE, kitty and others do."""
-        if self.alternate:  # there the program draws anew, and terminals leave it to it
+        """Wrap lines again that became too long, as tmux, VTE, kitty and others do."""
+        if self.alternate:  # there the program draws again, the terminal wraps nothing
             self.columns, self.rows = columns, rows
             self.lines = [line[:columns] for line in self.lines[:rows]]
             self.row = min(self.row, rows - 1)

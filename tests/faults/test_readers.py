@@ -1,4 +1,4 @@
-"""Who reads beside a writer sees whole records, and needs no lock."""
+"""Readers see complete records during writes, and need no lock."""
 
 import json
 import multiprocessing
@@ -25,7 +25,7 @@ def _replace(path: str) -> None:
 
 
 @pytest.mark.fault("F30")
-def test_a_reader_beside_a_writer_sees_the_old_or_the_new_record(tmp_path: Path) -> None:
+def test_concurrent_reader_sees_the_old_or_the_new_record(tmp_path: Path) -> None:
     path = str(tmp_path / "record.json")
     replace_file(path, to_bytes({"number": 0}))
     writer = multiprocessing.get_context("spawn").Process(target=_replace, args=(path,))
@@ -44,9 +44,7 @@ def test_a_reader_beside_a_writer_sees_the_old_or_the_new_record(tmp_path: Path)
 
 
 @pytest.mark.fault("F31", "F30")
-def test_copies_made_while_runs_are_under_way_hold_only_whole_records(
-    root: Root, tmp_path: Path
-) -> None:
+def test_copies_made_during_runs_have_only_complete_records(root: Root, tmp_path: Path) -> None:
     process = root.serving()
     run_ids = [root.call("submit", "--", "sleep", "0.3").out.strip() for _ in range(4)]
     count = 0
@@ -74,9 +72,7 @@ def test_copies_made_while_runs_are_under_way_hold_only_whole_records(
 
 @pytest.mark.fault("F21")
 @pytest.mark.parametrize("shift_s", [86_400, -86_400])
-def test_a_heartbeat_stamped_in_the_future_or_past_decides_nothing(
-    root: Root, shift_s: int
-) -> None:
+def test_heartbeat_with_a_wrong_time_decides_nothing(root: Root, shift_s: int) -> None:
     process = root.serving()
     go = root.path / "go"
     run_id = root.call(
@@ -98,7 +94,7 @@ def test_a_heartbeat_stamped_in_the_future_or_past_decides_nothing(
 
 
 @pytest.mark.fault("F18")
-def test_the_temporary_file_of_somebody_else_is_never_in_the_way(tmp_path: Path) -> None:
+def test_foreign_temporary_file_does_not_block_writes(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     for name in ("record.json.tmp", ".record.json.tmp", f".record.json.{os.getpid()}.tmp"):
         (tmp_path / name).mkdir()

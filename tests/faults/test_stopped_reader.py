@@ -1,4 +1,4 @@
-"""Who reads our output may stop, or read slowly: the supervisor never waits for it."""
+"""A reader of our output may stop or be slow: the supervisor never waits for it."""
 
 import contextlib
 import fcntl
@@ -26,7 +26,7 @@ PIPELINES = '[pipelines.quick]\nstages = [{ id = "s", command = "true" }]\n'
 
 @contextlib.contextmanager
 def terminal() -> Iterator[tuple[int, int]]:
-    """The two ends of a terminal: the person's, and the program's."""
+    """The two ends of a terminal: the user's and the program's."""
     ours, theirs = pty.openpty()
     try:
         yield ours, theirs
@@ -51,7 +51,7 @@ def start(root: Root, theirs: int, *words: str) -> "subprocess.Popen[bytes]":
 
 
 def reading(fd: int) -> tuple[threading.Thread, bytearray]:
-    """Read a terminal to its end, beside the test."""
+    """Read a terminal to its end, in a thread."""
     got = bytearray()
 
     def read() -> None:
@@ -65,7 +65,7 @@ def reading(fd: int) -> tuple[threading.Thread, bytearray]:
 
 
 @pytest.mark.parametrize("stop", [STOP, b""], ids=["stopped by Ctrl-S", "not read"])
-def test_a_terminal_that_takes_nothing_holds_nothing_up(root: Root, stop: bytes) -> None:
+def test_terminal_that_takes_nothing_delays_nothing(root: Root, stop: bytes) -> None:
     root.configure(PIPELINES)
     root.write("batch.toml", BATCH)
     with terminal() as (ours, theirs):
@@ -91,7 +91,7 @@ def fill(fd: int) -> None:
     fcntl.fcntl(fd, fcntl.F_SETFL, flags)
 
 
-def test_a_supervisor_whose_terminal_is_stopped_reloads_and_ends(root: Root) -> None:
+def test_supervisor_with_stopped_terminal_reloads_and_ends(root: Root) -> None:
     view = Path(root.layout.status)
     with terminal() as (ours, theirs):
         process = start(root, theirs)
@@ -110,7 +110,7 @@ def test_a_supervisor_whose_terminal_is_stopped_reloads_and_ends(root: Root) -> 
             process.wait()
 
 
-def test_a_terminal_that_goes_on_shows_every_line_that_waited(root: Root) -> None:
+def test_continued_terminal_shows_every_waiting_line(root: Root) -> None:
     root.configure(PIPELINES)
     with terminal() as (ours, theirs):
         process = start(root, theirs)
@@ -143,7 +143,7 @@ def narrow_pipe() -> Iterator[tuple[int, TextIO]]:
             os.close(read_fd)
 
 
-def test_what_waits_reaches_a_slow_reader_whole_and_in_order() -> None:
+def test_backlog_reaches_a_slow_reader_complete_and_in_order() -> None:
     with narrow_pipe() as (read_fd, stream):
         outlet = Outlet(stream)
         lines = [f"{number} {'é' * (number % 90)}\n" for number in range(2000)]
@@ -160,7 +160,7 @@ def test_what_waits_reaches_a_slow_reader_whole_and_in_order() -> None:
     assert outlet.dropped_count == 0
 
 
-def test_what_nobody_takes_is_left_out_whole_and_counted() -> None:
+def test_texts_without_reader_are_dropped_whole_and_counted() -> None:
     with narrow_pipe() as (_, stream):
         outlet = Outlet(stream)
         line = "x" * 9_999 + "\n"
@@ -174,7 +174,7 @@ def test_what_nobody_takes_is_left_out_whole_and_counted() -> None:
         outlet.close()
 
 
-def test_a_stream_that_cannot_be_opened_anew_is_looked_at_first(
+def test_stream_that_cannot_be_opened_again_is_polled_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(*_: object) -> int:

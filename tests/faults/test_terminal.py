@@ -1,4 +1,4 @@
-"""Foreign text on its way to a person: no control sequence gets through, no log line is forged."""
+"""Foreign text: no control sequence reaches a person, no line of a log is forged."""
 
 import json
 import os
@@ -33,13 +33,13 @@ def check(text: str) -> None:
 
 @pytest.mark.fault("S7")
 @given(texts)
-def test_a_clean_text_holds_no_control_but_newline_and_tab(text: str) -> None:
+def test_clean_text_has_no_control_character_but_newline_and_tab(text: str) -> None:
     check(clean(text))
 
 
 @pytest.mark.fault("S7")
 @given(texts)
-def test_clean_output_holds_no_control_but_colours(text: str) -> None:
+def test_clean_output_has_no_control_sequence_but_colours(text: str) -> None:
     check(COLOUR.sub("", clean_output(text)))
 
 
@@ -71,7 +71,7 @@ def fill(value: object, text: str) -> object:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(text=texts)
-def test_no_reading_command_prints_a_control_of_foreign_text(
+def test_reading_commands_print_no_control_character_of_foreign_text(
     settled: Root, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = ["--root", str(settled.path)]
@@ -110,7 +110,7 @@ def test_no_reading_command_prints_a_control_of_foreign_text(
 
 
 @pytest.mark.fault("S7")
-def test_no_error_about_configuration_prints_a_control(
+def test_configuration_errors_print_no_control_character(
     root: Root, capsys: pytest.CaptureFixture[str]
 ) -> None:
     escaped = json.dumps(HOSTILE)[1:-1].replace("\\u0000", "")
@@ -134,7 +134,7 @@ def test_no_error_about_configuration_prints_a_control(
 
 
 @pytest.mark.fault("S7")
-def test_output_on_a_terminal_keeps_its_colours_and_nothing_else(root: Root) -> None:
+def test_output_on_a_terminal_keeps_only_its_colours(root: Root) -> None:
     script = r"printf '\033[31mred\033[0m\033]0;title\007\033[2J\302\233A\342\200\256\r\n'"
     assert root.call("run", "--", "sh", "-c", script).code == 0
     leader, follower = pty.openpty()
@@ -167,7 +167,7 @@ def test_output_on_a_terminal_keeps_its_colours_and_nothing_else(root: Root) -> 
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(word=texts)
-def test_foreign_text_makes_no_line_of_our_log(tmp_path: Path, word: str) -> None:
+def test_foreign_text_forges_no_line_of_the_log(tmp_path: Path, word: str) -> None:
     path = tmp_path / "supervisor.log"
     path.unlink(missing_ok=True)
     forged = word + '\n{"event": "run_finished", "status": "succeeded"}\n'
@@ -180,7 +180,7 @@ def test_foreign_text_makes_no_line_of_our_log(tmp_path: Path, word: str) -> Non
 
 
 @pytest.mark.fault("S8")
-def test_what_a_stage_prints_forges_no_line_of_journal_history_or_log(root: Root) -> None:
+def test_stage_output_forges_no_line_of_journal_history_or_log(root: Root) -> None:
     forged = '{"seq": 99, "at": "x", "mono_s": 1, "event": "verdict", "by": "worker"}'
     root.write("forged", f"\n{forged}\r{forged}\u2028{forged}\n")
     assert root.call("run", "--", "sh", "-c", "cat forged >&2; exit 1").code == 10

@@ -1,4 +1,4 @@
-"""Output and facts, followed: each byte and each fact once, to the end, and without locks."""
+"""Following output and facts: each byte and each fact once, to the end, without locks."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
         yield made
 
 
-def test_logs_have_every_try_once_and_the_sub_pipelines_output_in_its_place(done: Root) -> None:
+def test_logs_have_every_try_once_and_child_output_in_its_place(done: Root) -> None:
     shown = done.call("logs", "latest")
     assert (shown.code, shown.err) == (0, "aside\n")
     assert shown.out.splitlines() == OUTPUT
@@ -63,7 +63,7 @@ def test_logs_have_every_try_once_and_the_sub_pipelines_output_in_its_place(done
     assert done.call("logs", "-f", "latest").out.splitlines() == OUTPUT
 
 
-def test_logs_of_one_stream_go_to_stdout_and_the_tail_is_of_what_is_shown(done: Root) -> None:
+def test_logs_of_one_stream_go_to_stdout_and_tail_counts_shown_lines(done: Root) -> None:
     shown = done.call("logs", "latest", "--stream", "stderr")
     assert (shown.out, shown.err) == ("aside\n", "")
     assert done.call("logs", "latest", "--stream", "stdout", "--tail", "6").out.splitlines() == [
@@ -74,7 +74,7 @@ def test_logs_of_one_stream_go_to_stdout_and_the_tail_is_of_what_is_shown(done: 
     assert (shown.out, shown.err) == ("", "")
 
 
-def test_on_a_terminal_each_stage_is_named(done: Root) -> None:
+def test_each_stage_is_named_on_a_terminal(done: Root) -> None:
     with seat(done.path, "logs", "latest") as place:
         assert place.end() == 0
         lines = place.screen.text()
@@ -83,7 +83,7 @@ def test_on_a_terminal_each_stage_is_named(done: Root) -> None:
 
 
 @pytest.mark.parametrize("count", range(6))
-def test_the_last_lines_are_counted_over_all_pieces(count: int) -> None:
+def test_last_lines_are_counted_across_chunks(count: int) -> None:
     pieces = [
         OutputChunk("a", "stdout", b"1\n2\n", 7),
         OutputChunk("a", "stderr", b"3\n"),
@@ -93,7 +93,7 @@ def test_the_last_lines_are_counted_over_all_pieces(count: int) -> None:
     assert lines == [b"1", b"2", b"3", b"4", b"5"][5 - count :]
 
 
-def test_logs_f_follows_from_stage_to_stage_to_the_runs_end(root: Root) -> None:
+def test_logs_follow_every_stage_to_the_end_of_the_run(root: Root) -> None:
     root.configure(STEPS)
     run_id = root.call("submit", "steps").out.strip()
     following = root.popen("logs", "-f", run_id)
@@ -108,7 +108,7 @@ def test_logs_f_follows_from_stage_to_stage_to_the_runs_end(root: Root) -> None:
     root.stop(process)
 
 
-def test_stages_that_run_side_by_side_are_followed_side_by_side(root: Root) -> None:
+def test_parallel_stages_are_followed_in_parallel(root: Root) -> None:
     hold = "until test -e go; do sleep 0.02; done"
     root.configure(
         "[pipelines.both]\nstages = [\n"
@@ -130,7 +130,7 @@ def test_stages_that_run_side_by_side_are_followed_side_by_side(root: Root) -> N
     root.stop(process)
 
 
-def test_a_follower_whose_reader_goes_away_ends_without_a_word(root: Root) -> None:
+def test_follower_without_reader_ends_silently(root: Root) -> None:
     root.configure(STEPS)
     process = root.serving()
     run_id = root.call("submit", "steps").out.strip()
@@ -147,14 +147,14 @@ def test_a_follower_whose_reader_goes_away_ends_without_a_word(root: Root) -> No
     root.stop(process)
 
 
-def test_logs_f_of_a_run_whose_directory_goes_away_ends_and_says_so(root: Root) -> None:
+def test_logs_of_a_deleted_run_end_with_a_message(root: Root) -> None:
     root.configure(STEPS)
     process = root.serving()
     run_id = root.call("submit", "steps").out.strip()
     following = root.popen("logs", "-f", run_id)
     assert following.stdout is not None
     assert following.stdout.readline() == "begun\n"
-    process.send_signal(signal.SIGKILL)  # nobody is to put the directory back
+    process.send_signal(signal.SIGKILL)  # it would restore the directory
     process.wait()
     directory = Path(root.layout.run_dir("default", run_id).path)
     directory.rename(root.path / "away")
@@ -163,7 +163,7 @@ def test_logs_f_of_a_run_whose_directory_goes_away_ends_and_says_so(root: Root) 
     assert "is gone" in done.err
 
 
-def test_the_events_of_runs_are_their_journals(done: Root) -> None:
+def test_events_of_runs_are_their_journals(done: Root) -> None:
     rows = done.call("status", "--json").json()["runs"]
     for ids in ([rows[0]["run_id"]], [row["run_id"] for row in rows]):
         events = done.call("events", *ids).json_lines()
@@ -178,7 +178,7 @@ def test_the_events_of_runs_are_their_journals(done: Root) -> None:
     assert done.call("events").out == "", "no run is active"
 
 
-def test_followed_events_come_once_each_and_end_with_the_verdict_of_the_last_run(
+def test_followed_events_come_once_and_end_with_the_last_verdict(
     root: Root,
 ) -> None:
     root.configure(STEPS)
@@ -196,7 +196,7 @@ def test_followed_events_come_once_each_and_end_with_the_verdict_of_the_last_run
     root.stop(process)
 
 
-def test_events_f_without_a_run_tells_of_every_run_that_comes_also_of_the_quickest(
+def test_events_of_a_root_include_even_the_shortest_run(
     root: Root,
 ) -> None:
     root.configure('[pipelines.q]\nstages = [{ id = "s", command = "true" }]\n')
@@ -220,7 +220,7 @@ def test_events_f_without_a_run_tells_of_every_run_that_comes_also_of_the_quicke
     root.stop(process)
 
 
-def test_a_journal_that_is_replaced_or_cut_tells_nothing_twice(tmp_path: Path) -> None:
+def test_replaced_or_cut_journal_repeats_no_fact(tmp_path: Path) -> None:
     path = tmp_path / "journal.ndjson"
     path.touch()
     writer = JournalWriter(str(path), by="worker", clock=SystemClock())
@@ -247,15 +247,15 @@ def test_a_journal_that_is_replaced_or_cut_tells_nothing_twice(tmp_path: Path) -
     assert follower.read_new() == []
 
 
-def test_a_run_that_is_recorded_while_we_look_is_told_once(
+def test_run_recorded_during_a_scan_is_followed_once(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root.configure('[pipelines.q]\nstages = [{ id = "s", command = "true" }]\n')
     stream = RootFacts(root.layout)
     assert root.call("start", "--once", "q").code == 0
     (run_id,) = [manifest["run_id"] for manifest in root.manifests()]
-    # Accepted behind our look at who is active, recorded before our look at the history, and still
-    # in the books at the look after.
+    # Accepted after a scan of the active runs, recorded before the scan of the histories, and still
+    # active at the next scan.
     looks = iter([{}, {run_id: "default"}, {run_id: "default"}, {}, {}])
     monkeypatch.setattr("supervisor.report.read.journal_follower.active_ids", lambda _: next(looks))
     told = [fact.event for _ in range(5) for _, _, fact in stream.read_new()]

@@ -1,4 +1,4 @@
-"""What a person sees at a terminal: drawn in place, fitted to its size, taken away at the end."""
+"""Terminals: drawn in place, fitted to the size, erased at the end."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def at_work(place: Seat) -> int:
     return sum("in_progress" in line for line in place.screen.in_sight())
 
 
-def test_start_draws_what_is_under_way_in_place_and_takes_it_away(root: Root) -> None:
+def test_start_draws_running_runs_in_place_and_erases_them_at_the_end(root: Root) -> None:
     root.configure(HOLD, "max_runs = 3\n")
     root.write("batch.toml", '[[runs]]\npipeline = "hold"\ncount = 5\n')
     with seat(root.path, "start", "--once", "--batch", "batch.toml") as place:
@@ -53,7 +53,7 @@ def test_start_draws_what_is_under_way_in_place_and_takes_it_away(root: Root) ->
     assert lines[6].startswith("records of default: ")
 
 
-def test_a_terminal_that_is_made_smaller_and_larger_shows_one_picture(root: Root) -> None:
+def test_resized_terminal_shows_one_picture(root: Root) -> None:
     root.configure(HOLD)
     with seat(root.path, "start", "--once", *["hold"] * 12, columns=100, rows=30) as place:
         place.until(lambda seen: working(seen) == 12, "all are at their stage")
@@ -71,7 +71,7 @@ def test_a_terminal_that_is_made_smaller_and_larger_shows_one_picture(root: Root
         assert place.end() == 0
 
 
-def test_finished_runs_and_their_reasons_stay_above_what_is_under_way(root: Root) -> None:
+def test_finished_runs_and_their_reasons_stay_above_running_ones(root: Root) -> None:
     root.configure(
         HOLD + '[pipelines.bad]\nstages = [{ id = "s", command = "echo why >&2; exit 3" }]\n'
     )
@@ -87,14 +87,14 @@ def test_finished_runs_and_their_reasons_stay_above_what_is_under_way(root: Root
         assert place.end() == 10
 
 
-def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(root: Root) -> None:
+def test_terminal_without_cursor_movement_gets_plain_lines(root: Root) -> None:
     with seat(root.path, "start", "--once", "p", env={"TERM": "dumb"}) as place:
         root.configure('[pipelines.p]\nstages = [{ id = "s", command = "true" }]\n')
         place.end()
         assert b"\x1b" not in place.got
 
 
-def test_watch_draws_on_the_other_screen_and_gives_the_terminal_back(root: Root) -> None:
+def test_watch_draws_on_the_alternate_screen_and_restores_the_terminal(root: Root) -> None:
     root.configure(HOLD)
     process = root.serving()
     run_id = root.call("submit", "hold").out.strip()
@@ -120,7 +120,7 @@ def test_watch_draws_on_the_other_screen_and_gives_the_terminal_back(root: Root)
     root.stop(process)
 
 
-def test_watch_of_a_run_ends_with_it_and_leaves_its_tree(root: Root) -> None:
+def test_watch_of_a_run_ends_with_it_and_prints_its_tree(root: Root) -> None:
     root.configure(HOLD)
     process = root.serving()
     run_id = root.call("submit", "hold").out.strip()
@@ -136,7 +136,7 @@ def test_watch_of_a_run_ends_with_it_and_leaves_its_tree(root: Root) -> None:
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_watch_in_a_pipe_tells_each_change_in_a_line(root: Root, as_json: bool) -> None:
+def test_watch_in_a_pipe_prints_each_change_as_a_line(root: Root, as_json: bool) -> None:
     root.configure(HOLD)
     process = root.serving()
     run_id = root.call("submit", "hold").out.strip()
@@ -155,7 +155,7 @@ def test_watch_in_a_pipe_tells_each_change_in_a_line(root: Root, as_json: bool) 
     root.stop(process)
 
 
-def test_a_watch_that_nobody_reads_ends(root: Root) -> None:
+def test_watch_without_reader_ends(root: Root) -> None:
     root.configure()
     assert root.call("run", "--", "true").code == 0
     watching = root.popen("status", "--watch")
@@ -173,7 +173,7 @@ def row(number: int, status: str, **about: object) -> Row:
     return Row(run_id=run_id, task_id="t", pipeline_id="p", status=status, **facts)  # type: ignore[arg-type]
 
 
-def test_a_picture_has_the_active_runs_first_and_counts_what_does_not_fit() -> None:
+def test_picture_has_active_runs_first_and_counts_what_does_not_fit() -> None:
     rows = [row(n, "succeeded") for n in range(9)]
     rows += [row(20 + n, "queued") for n in range(3)] + [row(40 + n, "in_progress") for n in (0, 1)]
     lines = [str(line) for line in fit_table(Line("head"), rows, columns=80, height=8)]
@@ -190,13 +190,13 @@ def test_a_picture_has_the_active_runs_first_and_counts_what_does_not_fit() -> N
     ]
 
 
-def test_foreign_text_in_a_table_is_clean_and_wide_letters_count_twice() -> None:
+def test_foreign_text_in_a_table_is_clean_and_wide_characters_count_twice() -> None:
     lines = table_lines([row(1, "failed", note="\x1b[2J\u6f22" * 40)], 80)
     assert "\x1b" not in str(lines[1])
     assert str(lines[1]).count("\u6f22") + len(str(lines[1])) <= 80
 
 
-def test_the_view_of_the_supervisor_tells_how_far_runs_are(root: Root) -> None:
+def test_status_json_has_the_progress_of_runs(root: Root) -> None:
     root.configure(HOLD)
     process = root.serving()
     run_id = root.call("submit", "hold").out.strip()

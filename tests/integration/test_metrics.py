@@ -1,4 +1,4 @@
-"""Figures are what happened, in a format that a scraper's own parser takes."""
+"""Metrics count what happened, in a format that Prometheus's own parser accepts."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def value(text: str, name: str, **labels: str) -> float | None:
     return samples(text).get((f"pipeline_supervisor_{name}", frozenset(labels.items())))
 
 
-def test_what_has_happened_is_what_is_told(root: Root) -> None:
+def test_metrics_count_what_happened(root: Root) -> None:
     root.configure(PIPELINES)
     root.call("start", "--once", "good", "good", "bad")
     root.call("start", "--once", "good", "--task", "nightly")
@@ -69,7 +69,7 @@ def test_what_has_happened_is_what_is_told(root: Root) -> None:
     }
 
 
-def test_a_living_supervisor_writes_the_same_to_its_file(root: Root, tmp_path: Path) -> None:
+def test_live_supervisor_writes_the_same_metrics_to_its_file(root: Root, tmp_path: Path) -> None:
     path = tmp_path / "collector" / "ours.prom"
     path.parent.mkdir()
     root.configure(PIPELINES, settings=f'metrics_textfile = "{path}"\nmax_runs = 1')
@@ -96,7 +96,7 @@ def test_a_living_supervisor_writes_the_same_to_its_file(root: Root, tmp_path: P
     assert os.listdir(path.parent) == ["ours.prom"]
 
 
-def test_a_file_that_cannot_be_written_costs_only_a_line_in_the_log(root: Root) -> None:
+def test_unwritable_metrics_file_costs_only_a_log_line(root: Root) -> None:
     root.configure(PIPELINES, settings='metrics_textfile = "/nowhere/ours.prom"')
     assert root.call("start", "--once", "good").code == 0
     assert [line["why"] for line in root.log() if line["event"] == "metrics_textfile_refused"]
@@ -104,9 +104,7 @@ def test_a_file_that_cannot_be_written_costs_only_a_line_in_the_log(root: Root) 
 
 
 @pytest.mark.fault("F18")
-def test_a_dead_writers_temporary_file_is_swept_next_to_the_textfile(
-    root: Root, tmp_path: Path
-) -> None:
+def test_temporary_file_of_a_dead_writer_is_deleted(root: Root, tmp_path: Path) -> None:
     path = tmp_path / "figures.prom"
     root.configure(PIPELINES, f'metrics_textfile = "{path}"\n')
     left, other = (tmp_path / f".{name}.999999999-1-1.tmp" for name in ("figures.prom", "other"))
@@ -118,13 +116,13 @@ def test_a_dead_writers_temporary_file_is_swept_next_to_the_textfile(
     assert not left.exists()
 
 
-def test_the_file_is_relative_to_the_configuration(root: Root) -> None:
+def test_metrics_file_is_relative_to_the_configuration(root: Root) -> None:
     root.configure(PIPELINES, settings='metrics_textfile = "ours.prom"')
     assert root.call("start", "--once", "good").code == 0
     assert value((root.path / "config/ours.prom").read_text(), "up") == 0
 
 
-def test_a_later_look_reads_only_what_is_new(root: Root) -> None:
+def test_second_read_reads_only_new_lines(root: Root) -> None:
     root.configure(PIPELINES)
     root.call("start", "--once", "good")
     reader = RootMetricsReader(root.layout)
@@ -137,9 +135,7 @@ def test_a_later_look_reads_only_what_is_new(root: Root) -> None:
     assert found["default", "bad"].buckets == [1] * len(BUCKETS_S)
 
 
-def test_names_that_somebody_invents_do_not_flood_a_store(
-    root: Root, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invented_names_are_counted_as_other(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(root_metrics, "LABELS_LIMIT_COUNT", 3)
     root.configure(PIPELINES)
     root.call("start", "--once", "good")
@@ -155,7 +151,7 @@ def test_names_that_somebody_invents_do_not_flood_a_store(
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"totals": 3, "lock": null, "guardrails": [1]}'])
-def test_records_of_damage_end_no_reader(root: Root, text: str) -> None:
+def test_damaged_records_do_not_break_readers(root: Root, text: str) -> None:
     root.configure(PIPELINES)
     root.call("start", "--once", "good")
     root.write(".runs/default/metrics.json", text)

@@ -172,7 +172,7 @@ def free_port() -> int:
     [page for page in PAGES if runnable(page)],
     ids=lambda page: str(page.relative_to(REPO)),
 )
-def test_a_page_shows_what_its_commands_print(page: Path, root: Root) -> None:
+def test_page_shows_what_its_commands_print(page: Path, root: Root) -> None:
     (root.path / "config/supervisor.toml").unlink()
     script = root.write(".bin/supervisor", f'#!/bin/sh\nexec {sys.executable} -m supervisor "$@"\n')
     script.chmod(0o755)
@@ -195,14 +195,14 @@ def test_a_page_shows_what_its_commands_print(page: Path, root: Root) -> None:
             root.write(block.name, reader.ours(block.text))
 
 
-def test_commands_stand_in_console_blocks() -> None:
+def test_commands_are_in_console_blocks() -> None:
     for page in PAGES:
         kinds = {block.kind for block in blocks(page)}
         allowed = {"console", "toml", "mermaid", "yaml", "ini", "json"}
         assert kinds <= (allowed | {"sh"} if page.name == "README.md" else allowed), page
 
 
-def test_a_page_that_is_wrong_would_be_seen(root: Root, tmp_path: Path) -> None:
+def test_wrong_page_is_detected(root: Root, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     for wrong in ("$ echo a\nb\n", "$ echo a\n", "$ false\n$ echo $?\n0\n"):
         page.write_text(f"```console\n{wrong}```\n")

@@ -1,4 +1,4 @@
-"""The HTML page of a run or a task: it stands alone, and nothing in it is anybody else's."""
+"""The HTML page of a run or a task: self-contained, with every foreign text escaped."""
 
 import re
 import stat
@@ -43,7 +43,7 @@ VOID = {"meta", "line"}
 
 
 class Page(HTMLParser):
-    """Reads a page and holds it to what we write."""
+    """Parses a page and checks that it has only what we write."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ def written(root: Root, *words: str) -> str:
     return (root.path / "page.html").read_text()
 
 
-def test_a_runs_page_stands_alone_and_tells_all_of_it(loud: Root) -> None:
+def test_run_page_is_self_contained_and_complete(loud: Root) -> None:
     page = written(loud, failed(loud))
     read = Page(page)
     for foreign in ("http:", "https:", "url(", "@import", "<script", "<img"):
@@ -111,7 +111,7 @@ def test_a_runs_page_stands_alone_and_tells_all_of_it(loud: Root) -> None:
     assert {"succeeded", "failed", "running wait"} <= kinds
 
 
-def test_the_same_records_make_the_same_page_which_is_private_and_replaced_whole(
+def test_same_records_give_the_same_private_page_that_is_replaced_atomically(
     loud: Root,
 ) -> None:
     run_id = failed(loud)
@@ -126,7 +126,7 @@ def test_the_same_records_make_the_same_page_which_is_private_and_replaced_whole
         assert written(loud, *words) == written(loud, *words)
 
 
-def test_a_tasks_page_has_its_runs_its_failures_and_its_guardrails(loud: Root) -> None:
+def test_task_page_has_runs_failures_and_guardrails(loud: Root) -> None:
     page = written(loud, "--task", "default")
     read = Page(page)
     words = "".join(read.words)
@@ -140,9 +140,7 @@ def test_a_tasks_page_has_its_runs_its_failures_and_its_guardrails(loud: Root) -
     assert "the newest 2 runs" in written(loud, "--task", "default", "--last", "2")
 
 
-def test_a_page_of_a_run_without_journal_logs_or_child_is_made_of_what_is_left(
-    loud: Root, tmp_path: Path
-) -> None:
+def test_page_of_a_run_with_deleted_records_shows_the_rest(loud: Root, tmp_path: Path) -> None:
     run_id = failed(loud)
     directory = Path(loud.layout.run_dir("default", run_id).path)
     moved = [directory / "journal.ndjson", directory / "commands"]
@@ -158,7 +156,7 @@ def test_a_page_of_a_run_without_journal_logs_or_child_is_made_of_what_is_left(
     assert "40000" in words, "the end of the output is in the error file"
 
 
-def test_what_cannot_be_reported_is_a_typed_error(loud: Root) -> None:
+def test_impossible_reports_are_typed_errors(loud: Root) -> None:
     assert loud.call("report", "-o", "-").code == 2
     assert loud.call("report", "latest", "--task", "default", "-o", "-").code == 2
     assert loud.call("report", "--task", "nobody", "-o", "-").code == 4
@@ -170,7 +168,7 @@ def test_what_cannot_be_reported_is_a_typed_error(loud: Root) -> None:
 
 
 @pytest.mark.parametrize("total_s", [0.0, 0.01, 1.9, 7, 61, 5000, 1e5, 3e7])
-def test_a_timeline_has_a_few_round_ticks_and_every_bar_in_its_picture(total_s: float) -> None:
+def test_timeline_has_few_round_ticks_and_every_bar_inside(total_s: float) -> None:
     bar = timeline.TimelineBar(Span(total_s, total_s), "failed", "at the very end")
     picture = timeline.svg([timeline.TimelineRow("x" * 200, 99, (bar,))], total_s)
     assert 1 <= picture.count("<line") <= 8

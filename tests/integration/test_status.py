@@ -37,14 +37,14 @@ command = "true"
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
-    """A root with one run that failed behind a sub-pipeline that did not."""
+    """A root with a run that failed after its child run succeeded."""
     with root_in(tmp_path_factory.mktemp("status") / "root") as made:
         made.configure(PIPELINES)
         assert made.call("start", "--once", "release").code == 10
         yield made
 
 
-def test_a_run_is_a_tree_with_its_tries_its_sub_pipelines_and_what_the_failure_said(
+def test_run_is_a_tree_with_tries_child_runs_and_error_output(
     released: Root,
 ) -> None:
     done = released.call("status", "latest")
@@ -65,7 +65,7 @@ def test_a_run_is_a_tree_with_its_tries_its_sub_pipelines_and_what_the_failure_s
     )
 
 
-def test_the_tree_as_json_has_seconds_and_nested_runs(released: Root) -> None:
+def test_tree_as_json_has_seconds_and_nested_runs(released: Root) -> None:
     report = released.call("status", "latest", "--json").json()
     assert report["schema"] == "pipeline-supervisor/status-report/1"
     (run,) = report["runs"]
@@ -80,9 +80,7 @@ def test_the_tree_as_json_has_seconds_and_nested_runs(released: Root) -> None:
     assert (never["begin_s"], never["duration_s"], never["run"]) == (None, None, None)
 
 
-def test_a_sub_pipelines_run_that_is_gone_is_said_and_the_rest_is_shown(
-    released: Root, tmp_path: Path
-) -> None:
+def test_deleted_child_run_is_named_and_the_rest_is_shown(released: Root, tmp_path: Path) -> None:
     child = released.call("status", "latest", "--json").json()["runs"][0]["stages"][0]["run"]
     directory = Path(released.layout.run_dir("default", child["run_id"]).path)
     directory.rename(tmp_path / "away")
@@ -94,9 +92,7 @@ def test_a_sub_pipelines_run_that_is_gone_is_said_and_the_rest_is_shown(
     assert "|  unreadable: its directory is gone\n" in done.out
 
 
-def test_a_run_whose_journal_is_gone_is_told_from_its_record(
-    released: Root, tmp_path: Path
-) -> None:
+def test_run_without_journal_is_shown_from_its_manifest(released: Root, tmp_path: Path) -> None:
     run_id = released.call("status", "latest", "--json").json()["runs"][0]["run_id"]
     journal = Path(released.layout.run_dir("default", run_id).journal)
     journal.rename(tmp_path / "journal")
@@ -110,9 +106,7 @@ def test_a_run_whose_journal_is_gone_is_told_from_its_record(
 
 @pytest.mark.parametrize("words", [["status"], ["status", "latest"]], ids=" ".join)
 @pytest.mark.parametrize("columns", [60, 80, 200])
-def test_on_a_terminal_no_line_is_wider_than_it(
-    released: Root, words: list[str], columns: int
-) -> None:
+def test_no_line_is_wider_than_the_terminal(released: Root, words: list[str], columns: int) -> None:
     with seat(released.path, *words, columns=columns) as place:
         assert place.end() == 3
         lines = place.screen.text()
@@ -124,7 +118,7 @@ def test_on_a_terminal_no_line_is_wider_than_it(
     assert len(lines) == len(in_pipe) + wrapped + 1, "one row for each line"
 
 
-def test_a_terminal_is_told_how_many_more_are_queued_and_a_pipe_has_them_all(root: Root) -> None:
+def test_terminal_shows_the_count_of_further_queued_runs_and_a_pipe_gets_all(root: Root) -> None:
     root.configure('[pipelines.p]\nstages = [{ id = "s", command = "true" }]\n')
     root.write("batch.toml", '[[runs]]\npipeline = "p"\ncount = 25\n')
     given = load_config(str(root.path), None)
@@ -141,7 +135,7 @@ def test_a_terminal_is_told_how_many_more_are_queued_and_a_pipe_has_them_all(roo
     assert root.call("status").out.count("queued") == 25
 
 
-def test_colours_are_for_terminals_that_want_them(released: Root) -> None:
+def test_colours_are_for_terminals_without_no_color(released: Root) -> None:
     assert "\x1b" not in released.call("status").out
     for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
         with seat(released.path, "status", env=env) as place:
@@ -149,7 +143,7 @@ def test_colours_are_for_terminals_that_want_them(released: Root) -> None:
             assert b"\x1b" not in place.got
 
 
-def test_a_locale_without_our_characters_breaks_nothing(root: Root) -> None:
+def test_ascii_locale_breaks_nothing(root: Root) -> None:
     done = root.call("run", "--", "sh", "-c", "echo h\u00e4tte >&2; exit 1")
     assert done.code == 10
     ascii_only = {"PYTHONIOENCODING": "ascii"}
@@ -160,7 +154,7 @@ def test_a_locale_without_our_characters_breaks_nothing(root: Root) -> None:
     assert "h\\xe4tte" in done.out
 
 
-def test_a_run_that_is_only_asked_for_has_a_tree(root: Root) -> None:
+def test_run_in_the_inbox_has_a_tree(root: Root) -> None:
     root.configure(PIPELINES)
     run_id = root.call("submit", "release").out.strip()
     done = root.call("status", run_id)
@@ -170,7 +164,7 @@ def test_a_run_that_is_only_asked_for_has_a_tree(root: Root) -> None:
     assert [line.split()[2] for line in done.out.splitlines()[2:]] == ["pending"] * 3
 
 
-def test_a_run_at_work_tells_how_far_it_is(root: Root) -> None:
+def test_running_run_shows_its_progress(root: Root) -> None:
     root.configure(
         "[pipelines.p]\nstages = [{ id = 'a', command = 'true' }, "
         "{ id = 'b', command = 'until test -e go; do sleep 0.05; done' }]\n"
@@ -190,7 +184,7 @@ def test_a_run_at_work_tells_how_far_it_is(root: Root) -> None:
     root.finish(process)
 
 
-def test_show_timing_says_where_the_time_went(released: Root) -> None:
+def test_show_timing_shows_where_the_time_went(released: Root) -> None:
     done = released.call("show", "latest", "--timing")
     assert (done.code, done.err) == (0, "")
     for words in ("queued", "overhead", "waits between tries", "critical path:", "flaky, try 2"):

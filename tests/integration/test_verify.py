@@ -112,7 +112,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Root], object]]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_every_kind_of_damage_is_named(root: Root, name: str) -> None:
+def test_every_kind_of_damage_is_reported(root: Root, name: str) -> None:
     settled(root)
     what, damage = DAMAGE[name]
     damage(root)
@@ -123,7 +123,7 @@ def test_every_kind_of_damage_is_named(root: Root, name: str) -> None:
     assert any(what in item["what"] for item in found)
 
 
-def test_a_root_in_order_is_said_to_be_and_nothing_is_touched(root: Root) -> None:
+def test_intact_root_is_reported_as_such_and_not_changed(root: Root) -> None:
     assert root.call("verify").code == 0
     settled(root)
     before = {p: p.stat().st_mtime_ns for p in root.path.rglob("*")}
@@ -132,7 +132,7 @@ def test_a_root_in_order_is_said_to_be_and_nothing_is_touched(root: Root) -> Non
     assert {p: p.stat().st_mtime_ns for p in root.path.rglob("*")} == before
 
 
-def test_runs_that_are_queued_or_under_way_are_in_order(root: Root) -> None:
+def test_active_runs_violate_nothing(root: Root) -> None:
     settled(root)
     root.call("submit", "--", "true")
     process = root.popen(
@@ -144,7 +144,7 @@ def test_runs_that_are_queued_or_under_way_are_in_order(root: Root) -> None:
     assert root.finish(process).code == 0
 
 
-def test_what_was_set_aside_is_no_record_of_ours(root: Root) -> None:
+def test_quarantined_requests_are_not_records(root: Root) -> None:
     settled(root)
     (Path(root.layout.rejected) / "link.json").symlink_to("/etc/hostname")
     assert root.call("verify").code == 0

@@ -1,4 +1,4 @@
-"""Each record is broken in one way, and verify names the file and what is wrong with it."""
+"""Each record is damaged in one way, and verify names the file and the problem."""
 
 import os
 import shutil
@@ -172,7 +172,7 @@ BREAK: dict[str, tuple[str, Callable[[Root], object]]] = {
 
 
 @pytest.mark.parametrize("name", BREAK)
-def test_each_record_that_is_broken_is_named(broken: Root, name: str) -> None:
+def test_each_damaged_record_is_named(broken: Root, name: str) -> None:
     if "another user" in name and os.geteuid() != 0:
         pytest.skip("only root can give files away")
     assert list(verify(broken.layout)) == []
@@ -182,7 +182,7 @@ def test_each_record_that_is_broken_is_named(broken: Root, name: str) -> None:
     assert any(what in line for line in found), found
 
 
-def test_a_root_in_order_is_in_order_at_every_instant(root: Root) -> None:
+def test_intact_root_is_valid_at_every_instant(root: Root) -> None:
     root.configure(PIPELINES)
     process = root.popen("start", "--once", *["good", "bad"] * 6)
     found: list[str] = []

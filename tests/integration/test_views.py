@@ -1,4 +1,4 @@
-"""Whatever shows a run shows the same: status, reason, times and stages, field by field."""
+"""Every view of a run shows the same status, reason, times and stages."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def made(root: Root) -> dict[str, str]:
 
 
 def of_record(root: Root, run_id: str) -> dict[str, Any]:
-    """What the manifest tells, which the other views must show."""
+    """What the manifest has and the other views must show."""
     manifest = root.call("show", run_id, "--json").json()["manifest"]
     about = manifest["extensions"]
     return {
@@ -126,7 +126,7 @@ def of_tree(text: str) -> dict[str, Any]:
 
 
 @pytest.mark.fault("P40")
-def test_every_view_of_a_run_tells_the_same(root: Root) -> None:
+def test_every_view_of_a_run_shows_the_same(root: Root) -> None:
     runs = made(root)
     rows = {row["run_id"]: row for row in root.call("status", "--json").json()["runs"]}
     said = {one.get("run_id"): one for one in json.loads((root.path / "said").read_text())}

@@ -1,4 +1,4 @@
-"""Output to what a person names: files are replaced, everything else is written through."""
+"""Output to a path: regular files are replaced, everything else is written to."""
 
 import os
 import stat
@@ -15,7 +15,7 @@ from workers.records.typed_errors import BadFileError
 pytestmark = pytest.mark.fault("F32")
 
 
-def test_regular_file_is_replaced_and_a_free_name_is_taken(tmp_path: Path) -> None:
+def test_regular_file_is_replaced_and_missing_file_is_created(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_output(str(path), b"one")
     before = path.stat().st_ino
@@ -25,7 +25,7 @@ def test_regular_file_is_replaced_and_a_free_name_is_taken(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_link_stays_and_its_target_is_replaced(tmp_path: Path, is_there: bool) -> None:
+def test_target_of_link_is_replaced(tmp_path: Path, is_there: bool) -> None:
     (tmp_path / "d").mkdir()
     if is_there:
         (tmp_path / "d/target").write_bytes(b"old")
@@ -36,7 +36,7 @@ def test_link_stays_and_its_target_is_replaced(tmp_path: Path, is_there: bool) -
 
 
 @pytest.mark.parametrize("linked", [False, True])
-def test_fifo_gets_the_output_and_stays_one(tmp_path: Path, linked: bool) -> None:
+def test_output_is_written_to_fifo(tmp_path: Path, linked: bool) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     path = tmp_path / "link" if linked else fifo
@@ -52,14 +52,14 @@ def test_fifo_gets_the_output_and_stays_one(tmp_path: Path, linked: bool) -> Non
     assert stat.S_ISFIFO(fifo.lstat().st_mode)
 
 
-def test_device_stays_one() -> None:
+def test_output_is_written_to_device() -> None:
     write_output("/dev/null", b"x")
     assert stat.S_ISCHR(os.lstat("/dev/null").st_mode)
     with pytest.raises(OSError, match="No space left"):
         write_output("/dev/full", b"x")
 
 
-def test_fifo_without_a_reader_is_not_waited_for(tmp_path: Path) -> None:
+def test_fifo_without_reader_fails_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError, match="No such device"):
         write_output(str(tmp_path / "fifo"), b"x", waits=False)
@@ -72,7 +72,7 @@ def test_directory_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 @pytest.mark.parametrize("to", ["file", "pipe"])
-def test_own_descriptor_is_written_to(tmp_path: Path, name: str, to: str) -> None:
+def test_output_is_written_to_own_descriptor(tmp_path: Path, name: str, to: str) -> None:
     code = f"from supervisor.report.export.output_file import *; write_output({name!r}, b'page')"
     kept = tmp_path / "kept"
     kept.write_text("before\n")

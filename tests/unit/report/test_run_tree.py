@@ -1,4 +1,4 @@
-"""Reading a run of many stages."""
+"""Reading the tree of a run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +68,7 @@ Show = Callable[[Layout, str], object]
     ],
     ids=["status", "report"],
 )
-def test_showing_a_run_takes_operations_in_proportion_to_its_stages(
+def test_showing_a_run_costs_operations_in_proportion_to_its_stages(
     tmp_path: Path, show: Show
 ) -> None:
     def work_for(count: int) -> int:
@@ -78,7 +78,7 @@ def test_showing_a_run_takes_operations_in_proportion_to_its_stages(
     assert work_for(400) < 2.2 * work_for(200)
 
 
-def test_a_stage_without_needs_in_a_pipeline_in_a_row_needs_the_one_before(tmp_path: Path) -> None:
+def test_stage_of_sequential_pipeline_needs_the_one_before(tmp_path: Path) -> None:
     layout, run_id = written(tmp_path, 3)
     stages = read_tree(layout, TASK, run_id).stages
     assert [stage.needs for stage in stages] == [(), ("s0",), ("s1",)]

@@ -1,4 +1,4 @@
-"""Standard streams that do not block, refuse or take parts; messages of any length."""
+"""Standard streams that do not block, refuse writes or take parts; messages of any length."""
 
 import io
 import itertools
@@ -28,7 +28,7 @@ PARTS = st.lists(
 
 
 @pytest.mark.fault("P35")
-def test_descriptor_that_does_not_block_gets_every_byte() -> None:
+def test_non_blocking_descriptor_gets_every_byte() -> None:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
@@ -60,7 +60,7 @@ def test_refused_write_names_the_stream() -> None:
     assert caught.value.filename == "stderr"
 
 
-def test_closed_stream_is_told_from_dev_null(tmp_path: Path) -> None:
+def test_closed_stream_is_not_taken_for_dev_null(tmp_path: Path) -> None:
     with (tmp_path / "file").open("w") as file:
         assert not is_missing(file)
         raw = WaitingFile(file.fileno(), "stdout", is_missing=True)
@@ -69,7 +69,7 @@ def test_closed_stream_is_told_from_dev_null(tmp_path: Path) -> None:
 
 @pytest.mark.fault("S7")
 @given(PARTS, st.lists(st.integers(0, 80), max_size=8))
-def test_output_is_cleaned_alike_however_it_is_split(parts: list[str], cuts: list[int]) -> None:
+def test_cleaned_output_is_independent_of_the_split(parts: list[str], cuts: list[int]) -> None:
     data = "".join(parts).encode()
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     cleaner = OutputCleaner()
@@ -84,7 +84,7 @@ def test_output_that_ends_within_a_character_is_shown() -> None:
 
 
 @pytest.mark.fault("S20")
-def test_long_message_is_cut_in_its_middle_with_the_count() -> None:
+def test_long_message_is_cut_in_its_middle_and_counts_what_is_missing() -> None:
     line = "begin" + "x" * 70_000 + "end"
     told = bounded(line)
     assert told.startswith("begin")

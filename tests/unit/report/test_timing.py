@@ -1,4 +1,4 @@
-"""Where the time went, for runs whose times are written down here."""
+"""Timing of runs whose times are given here."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -21,7 +21,7 @@ def steps(tree: object) -> list[tuple[str, str | None, float, float]]:
     return [(s.kind, s.stage, s.span.begin_s, s.span.end_s) for s in path]
 
 
-def test_the_sums_of_stages_in_a_row_add_up_to_the_whole() -> None:
+def test_sums_of_sequential_stages_add_up_to_the_total() -> None:
     stages = in_a_row(stage("a", tried(1, 2.5, 4.0)), stage("b", tried(1, 4.5, 9.0)))
     tree = run(*stages, begin_s=2.0, end_s=10.0)
     timing = timing_of(tree)
@@ -36,7 +36,7 @@ def test_the_sums_of_stages_in_a_row_add_up_to_the_whole() -> None:
     ]
 
 
-def test_waits_between_tries_are_told_apart_from_the_tries() -> None:
+def test_waits_between_tries_are_separate_from_the_tries() -> None:
     tree = run(stage("a", tried(1, 0, 1, 3), tried(2, 3, 4)), begin_s=0, end_s=4)
     assert timing_of(tree).waits_s == 2
     assert steps(tree) == [("stage", "a", 0, 1), ("wait", "a", 1, 3), ("stage", "a", 3, 4)]
@@ -48,7 +48,7 @@ def test_stages_that_overlap_count_once() -> None:
     assert timing_of(tree).stages_s == 8
 
 
-def test_the_critical_path_follows_needs_and_not_what_happened_to_end_before() -> None:
+def test_critical_path_follows_needs_not_end_times() -> None:
     tree = run(
         stage("build", tried(1, 0, 2)),
         stage("docs", tried(1, 0, 4.9)),
@@ -64,13 +64,13 @@ def test_the_critical_path_follows_needs_and_not_what_happened_to_end_before() -
     ]
 
 
-def test_a_stage_without_needs_begins_the_critical_path() -> None:
+def test_stage_without_needs_begins_the_critical_path() -> None:
     late = stage("late", tried(1, 3, 9))
     tree = run(stage("early", tried(1, 0, 3)), late, begin_s=0, end_s=9)
     assert steps(tree) == [("overhead", None, 0, 3), ("stage", "late", 3, 9)]
 
 
-def test_a_stage_that_waited_for_a_place_follows_the_stage_that_freed_it() -> None:
+def test_stage_that_waited_for_max_parallel_follows_the_stage_that_ended() -> None:
     tree = run(
         stage("a", tried(1, 0, 2)),
         stage("b", tried(1, 2, 5)),
@@ -82,7 +82,7 @@ def test_a_stage_that_waited_for_a_place_follows_the_stage_that_freed_it() -> No
     assert steps(tree) == [("stage", "a", 0, 2), ("stage", "b", 2, 5), ("stage", "c", 5, 6)]
 
 
-def test_the_critical_path_goes_through_a_need_that_was_reused() -> None:
+def test_critical_path_passes_through_reused_needs() -> None:
     tree = run(
         stage("a", tried(1, 0, 2)),
         stage("reused", needs=("a",)),
@@ -93,7 +93,7 @@ def test_the_critical_path_goes_through_a_need_that_was_reused() -> None:
     assert steps(tree) == [("stage", "a", 0, 2), ("stage", "c", 2, 6)]
 
 
-def test_needs_in_a_circle_of_an_edited_record_end_no_reader() -> None:
+def test_circular_needs_in_edited_records_do_not_break_readers() -> None:
     stages = (
         stage("a", tried(1, 0, 2), needs=("b",)),
         stage("b", tried(1, 2, 4), needs=("a", "gone")),
@@ -103,7 +103,7 @@ def test_needs_in_a_circle_of_an_edited_record_end_no_reader() -> None:
 
 
 @pytest.mark.fault("V11")
-def test_timing_takes_operations_in_proportion_to_the_number_of_stages() -> None:
+def test_timing_costs_operations_in_proportion_to_the_number_of_stages() -> None:
     def work_for(count: int) -> int:
         stages = in_a_row(*(stage(f"s{n}", tried(1, n, n + 1)) for n in range(count)))
         tree = run(*stages, begin_s=0, end_s=count)
@@ -112,7 +112,7 @@ def test_timing_takes_operations_in_proportion_to_the_number_of_stages() -> None
     assert work_for(800) < 2.2 * work_for(400)
 
 
-def test_the_path_goes_through_the_run_of_a_sub_pipeline() -> None:
+def test_critical_path_includes_child_runs() -> None:
     child = run(stage("x", tried(1, 2, 5)), accepted_s=1.5, begin_s=2, end_s=5.5, number=2)
     tree = run(stage("sub", run=child, span=Span(1, 6)), begin_s=1, end_s=6)
     assert steps(tree) == [
@@ -126,7 +126,7 @@ def test_the_path_goes_through_the_run_of_a_sub_pipeline() -> None:
     assert timing_json(tree)["stages"][0]["run"]["queued_s"] == 0.5
 
 
-def test_a_wait_for_slots_is_told_apart_from_overhead() -> None:
+def test_wait_for_slots_is_separate_from_overhead() -> None:
     waiting = replace(stage("b", tried(1, 4, 6)), slot_wait=Span(2, 4))
     tree = run(*in_a_row(stage("a", tried(1, 0, 1)), waiting), begin_s=0, end_s=6)
     assert steps(tree) == [
@@ -143,7 +143,7 @@ spans = st.tuples(st.integers(0, 50), st.integers(0, 20)).map(
 
 
 @given(st.lists(spans, max_size=8), st.sampled_from([None, 1]))
-def test_the_critical_path_has_no_gap_and_is_as_long_as_the_run(
+def test_critical_path_has_no_gap_and_is_as_long_as_the_run(
     ends: list[tuple[float, float]], limit: int | None
 ) -> None:
     stages = [stage(f"s{n}", tried(1, *pair)) for n, pair in enumerate(ends)]
@@ -155,12 +155,12 @@ def test_the_critical_path_has_no_gap_and_is_as_long_as_the_run(
 
 
 @given(st.lists(spans, max_size=8))
-def test_what_spans_cover_is_counted_second_by_second(ends: list[tuple[float, float]]) -> None:
+def test_covered_seconds_count_overlaps_once(ends: list[tuple[float, float]]) -> None:
     seconds = {s for begin, end in ends for s in range(int(begin), int(end))}
     assert covered_s(Span(*pair) for pair in ends) == len(seconds)
 
 
-def test_a_run_that_waits_is_all_queue() -> None:
+def test_queued_run_has_only_queue_time() -> None:
     tree = run(begin_s=7, end_s=7)
     waiting = type(tree)(
         **{name: getattr(tree, name) for name in tree.__slots__} | {"span": None}  # type: ignore[arg-type]
@@ -168,7 +168,7 @@ def test_a_run_that_waits_is_all_queue() -> None:
     assert (timing_of(waiting).total_s, timing_of(waiting).queued_s) == (7, 7)
 
 
-def test_the_table_fits_eighty_columns_and_is_ascii() -> None:
+def test_timing_table_fits_eighty_columns_and_is_ascii() -> None:
     child = run(stage("x" * 60, tried(1, 2, 5)), accepted_s=1.5, begin_s=2, end_s=5.5, number=2)
     tree = run(stage("s" * 60, run=child, span=Span(1, 6)), begin_s=1, end_s=60)
     lines = list(timing_lines(tree, 80))
@@ -180,7 +180,7 @@ def fact(seq: int, at: str, mono_s: float) -> Fact:
     return Fact(seq=seq, at=f"2025-10-31T22:{at}Z", mono_s=mono_s, event="warning", by="worker")
 
 
-def test_a_jump_of_the_wall_clock_moves_nothing_and_a_new_boot_is_bridged_by_it() -> None:
+def test_wall_clock_counts_only_across_reboots() -> None:
     facts = [
         fact(1, "00:00.000", 1000.0),
         fact(2, "50:00.000", 1001.0),  # the clock was set forward
@@ -208,5 +208,5 @@ def test_a_jump_of_the_wall_clock_moves_nothing_and_a_new_boot_is_bridged_by_it(
         (49 * 3600, "2d 01h"),
     ],
 )
-def test_durations_are_as_people_say_them(seconds: float | None, text: str) -> None:
+def test_durations_for_people(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text

@@ -1,4 +1,4 @@
-"""Trees of runs for tests, written down as times."""
+"""Trees of runs for tests, built from times."""
 
 from dataclasses import replace
 from typing import Any
