@@ -9,7 +9,7 @@ from supervisor.commands.control_requests import POLL_S, change_pause, check_gro
 from supervisor.commands.options import group_option, root_options
 from supervisor.commands.wait_notice import WaitNotice
 from supervisor.config.find_root import layout_of
-from supervisor.launchers.placement_record import may_be_at_work
+from supervisor.launchers.placement_record import may_have_worker
 from supervisor.report.text.output import print_error
 from supervisor.store.root_listing import active_ids
 from workers.records.flock import is_flocked
@@ -53,6 +53,6 @@ def _is_running(layout: Layout, group: str) -> bool:
         with contextlib.suppress(OSError, TypedError):  # it has ended, or is of a later version
             if load_spec(run.spec).group != group:
                 continue
-            if is_flocked(run.owner) or may_be_at_work(run):
+            if is_flocked(run.owner) or may_have_worker(run):
                 return True
     return False

@@ -36,7 +36,7 @@ def command(root: str | None, config: str | None, as_json: bool) -> int:
 
         with repair_for(layout, settings_of(layout, config)) as repair:
             done, left = list(repair.run()), list(verify(layout))
-            kept_in = repair.kept_in if os.path.isdir(repair.kept_in) else None
+            kept_in = repair.saved_in if os.path.isdir(repair.saved_in) else None
     if as_json:
         facts = {
             "root": layout.root,

@@ -29,7 +29,7 @@ from supervisor.launchers.zygote_client import ZygoteSpawner
 @click.option("--lease-fd", type=int, hidden=True)
 @root_options
 @json_option
-def command(**options: Any) -> int:  # noqa: ANN401 - main.Asked declares them
+def command(**options: Any) -> int:  # noqa: ANN401 - main.StartOptions declares them
     """Start the supervisor.
 
     Runs the PIPELINEs, or else the batch, and every submitted run, until it is stopped; with
@@ -47,9 +47,9 @@ def command(**options: Any) -> int:  # noqa: ANN401 - main.Asked declares them
     """
     notifier = notifier_of(os.environ, os.getpid())
     with _zygote(options["launcher"], is_temporary=options["lease_fd"] is not None) as zygote:
-        from supervisor.daemon.main import Asked, supervise
+        from supervisor.daemon.main import StartOptions, supervise
 
-        return supervise(Asked(**options), notifier, zygote)
+        return supervise(StartOptions(**options), notifier, zygote)
 
 
 @contextlib.contextmanager

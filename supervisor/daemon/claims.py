@@ -1,16 +1,15 @@
-"""Claims of placed runs: who has begun a run, on which host, and whether that one still lives.
+"""Claims of placed runs: which process has begun a run, on which host, and whether it lives.
 
-Nothing that an engine says is believed about a run. On another host, heartbeats and the keeper's
-claim tell; on ours, the owner lock and the process do, as for a worker of our own.
+What an engine reports about a run is never trusted. On another host, heartbeats and the keeper's
+claim are the witnesses; on ours, the owner lock and the process are, as for a local worker.
 """
 
 import contextlib
 import os
 
-from supervisor.daemon.process_table import living_pidfd
+from supervisor.daemon.local_launcher import watched
 from supervisor.daemon.run_handle import RunHandle
 from supervisor.launchers.placement_record import Placement
-from supervisor.launchers.spawner import LaunchedWorker
 from supervisor.store.log import Log
 from workers.records.claim import WorkerEnd
 from workers.records.flock import is_flocked
@@ -19,7 +18,7 @@ from workers.records.typed_errors import TypedError
 
 
 def claim_owner(handle: RunHandle, placement: Placement) -> Identity | None:
-    """Who has begun a run: as its claim says, else its journal, which may be seen earlier."""
+    """The process that has begun a run: as its claim says, else as its journal says."""
     claim = placement.claim
     return (None if claim is None else claim.holder) or handle.reader.worker
 
@@ -27,46 +26,37 @@ def claim_owner(handle: RunHandle, placement: Placement) -> Identity | None:
 def host_of(handle: RunHandle, placement: Placement) -> str:
     """The host on which a run was begun, for messages and records."""
     owner = claim_owner(handle, placement)
-    return "of an unknown name" if owner is None else owner.host
+    return "unknown" if owner is None else owner.host
 
 
 def is_local(handle: RunHandle, placement: Placement, mine: Identity) -> bool:
-    """Tell whether a run was begun on our host, since it booted, and its pids are ours.
-
-    Args:
-        handle: the run.
-        placement: its newest attempt.
-        mine: the supervisor's own identity.
-    """
+    """Tell whether a run was begun on our host, since it booted, in our pid namespace."""
     owner, claim = claim_owner(handle, placement), placement.claim
     if claim is not None and claim.pid_ns is not None and claim.pid_ns != pid_namespace():
-        return False  # a container of this machine, by whatever name
+        return False  # a container of this machine, whatever its host name
     return owner is not None and (owner.host, owner.boot_id) == (mine.host, mine.boot_id)
 
 
-def reason_of_end(handle: RunHandle, placement: Placement, mine: Identity, log: Log) -> str | None:
-    """How a run's worker ended; None as long as nothing says that it has."""
+def end_reason(handle: RunHandle, placement: Placement, mine: Identity, log: Log) -> str | None:
+    """How a run's worker ended; None if nothing shows that it has ended."""
     claim = placement.claim
     if claim is not None and claim.ended is not None:
-        return _how(claim.ended, claim_owner(handle, placement))
+        return _exit_reason(claim.ended, claim_owner(handle, placement))
     if is_local(handle, placement, mine) and not _lives_here(handle, placement, log):
         return "its worker is gone"
     return None
 
 
 def watch_keeper(handle: RunHandle, placement: Placement, mine: Identity) -> None:
-    """Watch the keeper of a run that its caller hosts, so that its end is seen at once."""
+    """Watch the keeper of a run that its caller hosts, so that its exit is noticed at once."""
     claim = placement.claim
     keeper = None if claim is None or claim.ended is not None else claim.holder
-    if handle.worker is not None or keeper is None or not is_local(handle, placement, mine):
-        return
-    pidfd = living_pidfd(keeper)
-    if pidfd is not None:
-        handle.worker = LaunchedWorker(pid=keeper.pid, start_ticks=keeper.start_ticks, pidfd=pidfd)
+    if handle.worker is None and keeper is not None and is_local(handle, placement, mine):
+        handle.worker = watched(keeper)
 
 
-def reopen(path: str) -> None:
-    """Make a shared folder ask its server for a file's size: it does when the file is opened."""
+def refresh_size(path: str) -> None:
+    """Open a file once: a shared folder's client asks its server for the size at an open."""
     with contextlib.suppress(OSError):
         os.close(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
 
@@ -80,12 +70,12 @@ def _lives_here(handle: RunHandle, placement: Placement, log: Log) -> bool:
     try:
         if is_flocked(reader.run.owner):
             return True
-    except (OSError, TypedError) as error:  # the process itself is the witness that is left
+    except (OSError, TypedError) as error:  # only the process can be checked
         log.write("owner_unreadable", run_id=handle.run_id, why=str(error))
     return reader.worker is not None and is_alive(reader.worker)
 
 
-def _how(end: WorkerEnd, keeper: Identity | None) -> str:
+def _exit_reason(end: WorkerEnd, keeper: Identity | None) -> str:
     host = "" if keeper is None else f" on {keeper.host}"
     if end.signal is not None:
         hint = " (out of memory?)" if end.signal == "SIGKILL" else ""

@@ -1,17 +1,14 @@
-"""What the daemon works with: the effects, and a handle for each live run."""
+"""What the daemon works with: its effects, and a handle for each live run."""
 
-from collections.abc import Iterable
 from dataclasses import field
-from typing import Protocol
 
-from supervisor.core.policy.exit_codes import FinishedRun
 from supervisor.daemon.hooks.runner import Hooks
 from supervisor.daemon.metrics_textfile import MetricsTextfile
 from supervisor.daemon.run_handle import Launcher, RunHandle
 from supervisor.daemon.sd_notify import Notifier
 from supervisor.daemon.watcher import Watcher
 from supervisor.launchers.spawner import LaunchedWorker
-from supervisor.report.read.run_rows import Row
+from supervisor.report.terminal.reporters import CountingReporter
 from supervisor.store.intake import Intake
 from supervisor.store.lease import Lease
 from supervisor.store.log import Log
@@ -30,34 +27,9 @@ from workers.records.request import Request
 from workers.records.spec import RunSpec
 
 
-class Reporter(Protocol):
-    """Reports to the operator. Every method must return at once and must not raise."""
-
-    def accepted(self, spec: RunSpec) -> None:
-        """A run is queued."""
-
-    def launched(self, spec: RunSpec) -> None:
-        """A run has a worker."""
-
-    def adopted(self, spec: RunSpec) -> None:
-        """A run was found with the worker that an earlier supervisor started."""
-
-    def finished(self, run: FinishedRun) -> None:
-        """A run is in manifest and history."""
-
-    def note(self, text: str) -> None:
-        """Something that a person should know."""
-
-    def update_rows(self, rows: Iterable[Row]) -> None:
-        """The progress of running runs; after every scan."""
-
-    def tick(self) -> None:
-        """A turn of the loop has ended."""
-
-
 @dataclass(frozen=True, slots=True)
-class HalfTaken:
-    """A request of the inbox with more runs than one turn accepts; it goes on at the next turn."""
+class PartialRequest:
+    """A request with more runs than one turn accepts; the next turn continues it."""
 
     path: str
     request: Request
@@ -71,7 +43,7 @@ class Launchers:
     Attributes:
         local: starts workers on this host.
         callers: places runs with the callers that host them.
-        configured: what the settings say: ``local``, or an engine.
+        configured: ``local``, or the engine of the settings.
         others: observes runs that were placed with an engine that is no longer configured.
     """
 
@@ -81,11 +53,11 @@ class Launchers:
     others: Launcher
 
     def of(self, spec: RunSpec) -> Launcher:
-        """What starts the worker of a run."""
+        """The launcher that starts the worker of a run."""
         return self.callers if spec.launcher == CALLER else self.configured
 
     def adopters(self, spec: RunSpec) -> tuple[Launcher, ...]:
-        """What may have started the worker of a run under an earlier supervisor, in this order."""
+        """The launchers that may know the worker of an earlier supervisor's run, in this order."""
         placed = (one for one in (self.of(spec), self.others) if one is not self.local)
         return (*placed, self.local)
 
@@ -102,19 +74,13 @@ class DaemonContext:
         runs: every run of the fleet, by run id.
         exiting: workers whose run has left the fleet before they exited, by run id.
         launchers: the ways to start workers; set once, by ``build``.
-        strangers: children that we had before we started anything; of no run.
-        unreadable: accepted runs that could not be taken up, by run id, and the reasons.
-        quarantine: makes room if something else is in a record's place.
-        lease: our claim to the root.
-        pause_file: what the operator has paused.
-        hooks: starts hooks when runs have ended.
-        textfile: writes figures for a collector.
-        notifier: informs the service manager that started us.
-        durability: "full", or what of it this file system cannot give.
-        glance: finds the journals that have grown.
-        news_count: how often new facts of a run were read.
-        kept_requests: requests of a later version that stay in the inbox and were reported.
-        half_taken: the request that is accepted a few runs at a time; None if there is none.
+        inherited_children: children that this process had before it started any; of no run.
+        unreadable: accepted runs that could not be recovered, by run id, and the reasons.
+        durability: "full", or the part of it that this file system provides.
+        size_poller: finds the journals that have grown.
+        news_count: number of reads that found new facts.
+        newer_requests: requests of a later version that stay in the inbox and were reported.
+        partial_request: the request that is accepted a few runs per turn; None if there is none.
     """
 
     layout: Layout
@@ -123,7 +89,7 @@ class DaemonContext:
     persistence: PersistenceCoordinator
     watcher: Watcher
     log: Log
-    reporter: Reporter
+    reporter: CountingReporter
     quarantine: Quarantine
     lease: Lease
     pause_file: PauseFile
@@ -131,27 +97,37 @@ class DaemonContext:
     textfile: MetricsTextfile
     notifier: Notifier = field(default_factory=Notifier)
     durability: str = "full"
-    strangers: frozenset[Process] = frozenset()
-    glance: SizePoller = field(default_factory=SizePoller)
+    inherited_children: frozenset[Process] = frozenset()
+    size_poller: SizePoller = field(default_factory=SizePoller)
     news_count: int = 0
-    half_taken: HalfTaken | None = None
-    kept_requests: set[str] = field(default_factory=set)
+    partial_request: PartialRequest | None = None
+    newer_requests: set[str] = field(default_factory=set)
     unreadable: dict[str, str] = field(default_factory=dict)
     runs: dict[str, RunHandle] = field(default_factory=dict)
     exiting: dict[str, LaunchedWorker] = field(default_factory=dict)
     launchers: Launchers = field(init=False)
 
     @property
-    def mine(self) -> Identity:
-        """Our own identity."""
+    def identity(self) -> Identity:
+        """This supervisor's process."""
         return self.lease.identity
 
     def add(self, reader: RunReader) -> RunHandle:
-        """A run was accepted, or found accepted."""
+        """Create the handle of an accepted run."""
         spec = reader.spec
         handle = RunHandle(reader=reader, launcher=self.launchers.of(spec))
         self.runs[spec.run_id] = handle
         return handle
+
+    def remove(self, run_id: str) -> None:
+        """Close the handle of a run that has left the fleet."""
+        handle = self.runs.pop(run_id, None)
+        if handle is None:
+            return
+        handle.reader.close()
+        handle.launcher.release(handle)
+        if handle.worker is not None:
+            self.exiting[run_id] = handle.worker
 
     def workers(self) -> dict[str, LaunchedWorker]:
         """The processes that are watched, by run id."""
@@ -164,23 +140,19 @@ class DaemonContext:
         return {*of_launchers, *self.hooks.processes()}
 
     def known_pids(self) -> set[int]:
-        """The children whose end we see otherwise."""
-        return {
-            *(pid for pid, _ in self.helpers()),
-            *(worker.pid for worker in self.workers().values()),
-        }
+        """The children that are reaped by their owners."""
+        watched = (worker.pid for worker in self.workers().values())
+        return {*(pid for pid, _ in self.helpers()), *watched}
+
+    def close(self) -> None:
+        """End the helpers and release the lease; workers continue. Call once, at the end."""
+        for launcher in self.launchers.all():
+            launcher.close()
+        self.watcher.close()
+        self.persistence.close()
+        self.lease.release()
 
     def began_elsewhere(self, handle: RunHandle) -> bool:
         """Tell whether a run began in the root that this one is a copy of."""
         began_in = handle.reader.root_id
         return handle.is_of_this_boot() and began_in not in (None, self.lease.root_id)
-
-    def forget(self, run_id: str) -> None:
-        """A run has left the fleet."""
-        handle = self.runs.pop(run_id, None)
-        if handle is None:
-            return
-        handle.reader.close()
-        handle.launcher.release(handle)
-        if handle.worker is not None:
-            self.exiting[run_id] = handle.worker

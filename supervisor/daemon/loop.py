@@ -1,56 +1,61 @@
-"""The loop: wait, look, step, perform, until there is nothing left to do.
+"""The loop: wait, observe, step, perform, until there is nothing left to do.
 
-One thread, one value (the fleet), one place that waits. It wakes for a worker's exit (pidfd), a
-signal, a hint from the inbox, what an engine's agent says, the scan once a second, and whatever
-falls due in the core.
+One thread, one value (the fleet), one place that waits. It wakes up for a worker's exit (pidfd), a
+signal, a hint from the inbox, an answer of an engine's agent, the scan once a second, and the next
+instant at which something is due in the core.
 """
 
+import contextlib
 import random
 import selectors
 import signal
+import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from supervisor.core import stimuli
 from supervisor.core.fleet import Fleet, Mode, Rules
+from supervisor.core.lifecycle import LIVE
 from supervisor.core.step import step
 from supervisor.core.stimuli import Stimulus
 from supervisor.core.timers import next_due
 from supervisor.daemon import inbox, observe
+from supervisor.daemon.config_reloader import Reloaded, ReloadRefused
 from supervisor.daemon.context import DaemonContext
 from supervisor.daemon.executor import Executor
-from supervisor.daemon.lease_check import ensure_lease
-from supervisor.daemon.leftovers import reap_strangers
+from supervisor.daemon.process_table import reap_orphans
 from supervisor.daemon.recovery import recover
-from supervisor.daemon.reload import Reloaded, ReloadRefused
-from supervisor.daemon.shutdown import ExitCondition, ExitPolicy
-from supervisor.daemon.signals import Signals
+from supervisor.daemon.shutdown import ExitCondition, ExitPolicy, Signals
 from supervisor.daemon.status_file import StatusFile
+from supervisor.errors import RootGoneError
+from workers.records.typed_errors import TypedError
 
 SCAN_S: Final = 1.0  # measured: a scan at 1 Hz costs 1 us per worker, an event 250
-STALL_INTERVALS: Final = 2  # fault P7: after a gap of ours longer than this, ages start again
-
+STALL_INTERVALS: Final = 2  # fault P7: after a longer gap of the loop, ages start again
+KILL_POLL_S: Final = 0.05
+KILL_S: Final = 10.0  # a process that outlives SIGKILL this long waits for the kernel
 
 Round = tuple[str, str, str | None]
-# A batch's key, when its runs were asked for, and what its file said then.
+"""A batch's key, when its runs were requested, and the digest of its file at that time."""
 
 
 class Supervisor:
     """Supervises the runs of one root.
 
     Args:
-        context: the effects and the books.
+        context: the effects and the live runs.
         fleet: the empty fleet, with its limits.
         rules: the settings that decisions need.
-        errand: when to leave.
+        exit_condition: when to exit.
         reload: called on SIGHUP; reads the configuration again.
 
     Attributes:
+        fleet: all runs as they are now.
         outcomes: (status, detail) of every finished run without a parent, by run id; the caller
-            adds those of a batch that ended before this engine began.
+            adds those of a batch that finished before this supervisor started.
         tasks: the tasks of all finished runs.
-        ended_by: the signal that ended the engine, None where it left by itself.
-        refused_count: requests that asked for runs which could not be put on disk.
+        ended_by: the signal that ended the supervisor, None if it exited by itself.
+        refused_count: requests for runs that could not be put on disk.
     """
 
     def __init__(
@@ -59,18 +64,18 @@ class Supervisor:
         fleet: Fleet,
         *,
         rules: Rules,
-        errand: ExitCondition,
+        exit_condition: ExitCondition,
         reload: Callable[[], Reloaded | ReloadRefused],
     ) -> None:
         self._context = context
-        self._fleet = fleet
+        self.fleet = fleet
         self._rules = rules
-        self._leaving = ExitPolicy(context, errand)
+        self._exit_policy = ExitPolicy(context, exit_condition)
         self._reload = reload
-        self._performer = Executor(context)
-        self._view = StatusFile(context)
+        self._executor = Executor(context)
+        self._status_file = StatusFile(context)
         self._selector = selectors.DefaultSelector()
-        self._watched: dict[str, int] = {}
+        self._watched: set[str] = set()
         self._random = random.Random()  # noqa: S311 - jitter, not secrecy
         self._scan_s = min(SCAN_S, rules.ages.interval_s)
         self._scans_count = 0
@@ -81,154 +86,147 @@ class Supervisor:
         self.ended_by: int | None = None
         self.refused_count = 0
 
-    @property
-    def fleet(self) -> Fleet:
-        """All runs as they are now."""
-        return self._fleet
-
     def unfinished_rounds(self, batch: str) -> set[str]:
-        """The rounds of a batch with a run that is not in history and state, by their ``asked_at``.
-
-        Those that this engine has put on record since it began are among them.
-        """
+        """The rounds of a batch that were unfinished at startup or are now, by ``asked_at``."""
         return {at for key, at, _ in self._batches | self._batches_now() if key == batch}
 
     def unfinished_editions(self, batch: str) -> set[str | None]:
-        """What the file of a batch said when its unfinished rounds were asked for, as digests."""
+        """The digests that the file of a batch had when its unfinished rounds were requested."""
         return {edition for key, _, edition in self._batches | self._batches_now() if key == batch}
 
     def _batches_now(self) -> set[Round]:
         specs = [handle.spec for handle in self._context.runs.values()]
         return {(s.batch, s.asked_at, s.batch_edition) for s in specs if s.batch is not None}
 
-    def owed_tasks(self) -> list[str]:
-        """The tasks whose state on disk lacks a finished run."""
-        return sorted(self._fleet.snapshots)
-
     def unwritten(self) -> dict[str, str]:
-        """The runs whose result is not on disk, or that could not be read, and why."""
-        return {**self._context.unreadable, **self._fleet.unwritten()}
+        """The runs whose result is not on disk or that could not be read, and the reasons."""
+        return {**self._context.unreadable, **self.fleet.unwritten()}
 
     @property
     def postponed(self) -> str | None:
-        """Why a request is still in the inbox although we were ready to take it, else None."""
-        return self._postponed if self._fleet.mode is Mode.SERVING else None
+        """Why a request is still in the inbox although we serve, else None."""
+        return self._postponed if self.fleet.mode is Mode.SERVING else None
 
     def recover(self) -> None:
-        """Take up what earlier supervisors left, and the inbox. Call once, before ``run``."""
-        found = recover(self._context)
-        # Before anything is recorded: a batch whose last run only wants recording is continued.
+        """Take over what earlier supervisors left, and the inbox. Call once, before ``run``."""
+        events = recover(self._context)
+        # Before anything is recorded: a batch whose last run only needs recording is continued.
         self._batches = self._batches_now()
-        # One step for all: what is asked for first (a pause, a cancellation) holds what is found.
-        self._take_requests(found, whole=True)
+        # One step for all: a pause or a cancellation in the inbox applies to what was recovered.
+        self._take_requests(events, whole=True)
         self._context.hooks.recover()
-        pauses = self._fleet.pauses
+        pauses = self.fleet.pauses
         if pauses:
-            names = ", ".join(f"group {name}" for name, _ in pauses.groups)
-            what = names if pauses.since is None else f"everything since {pauses.since}"
+            groups = ", ".join(f"group {name}" for name, _ in pauses.groups)
+            what = groups if pauses.since is None else f"everything since {pauses.since}"
             self._context.reporter.note(f"paused: {what}; 'supervisor resume' lifts it")
 
     def run(self) -> None:
-        """Supervise until the errand is done or a signal ends it."""
+        """Supervise until the exit condition holds or a signal ends it."""
+        context = self._context
         with Signals() as signals:
             self._selector.register(signals.fd, selectors.EVENT_READ, None)
-            self._selector.register(self._context.watcher.fd, selectors.EVENT_READ, None)
-            for launcher in self._context.launchers.all():
+            self._selector.register(context.watcher.fd, selectors.EVENT_READ, None)
+            for launcher in context.launchers.all():
                 if launcher.fd is not None:
-                    self._selector.register(launcher.fd, selectors.EVENT_READ, launcher.hear)
-            last = next_scan = self._context.clock.mono_s()
-            self._context.notifier.ready()
-            while not self._finished():
-                now = self._context.clock.mono_s()
-                self._turn(signals, until=next_scan, now=now)
-                now = self._context.clock.mono_s()
+                    self._selector.register(launcher.fd, selectors.EVENT_READ, launcher.receive)
+            last = next_scan = context.clock.mono_s()
+            context.notifier.ready()
+            while not self._is_finished():
+                self._turn(signals, until=next_scan, now=context.clock.mono_s())
+                now = context.clock.mono_s()
                 if now >= next_scan:
                     if now - last > STALL_INTERVALS * self._rules.ages.interval_s:
                         self._feed([stimuli.Stalled()])
                     last, next_scan = now, now + self._scan_s
                     self._scan()
-                    self._context.notifier.alive(now, self._doing())
-                    self._context.textfile.look(now)
-                self._context.hooks.poll()
-                self._context.reporter.tick()
-            self._context.notifier.stopping()
+                    context.notifier.alive(now, self._summary())
+                    context.textfile.update(now)
+                context.hooks.poll()
+                context.reporter.tick()
+            context.notifier.stopping()
             self.ended_by = signals.ended_by
-        self._view.write(self._fleet)
-        self._context.textfile.finish()
+        self._status_file.write(self.fleet)
+        context.textfile.finish()
         self._selector.close()
 
-    def _doing(self) -> str:
-        """What we are doing, for the service manager."""
-        fleet = self._fleet
-        word = "" if fleet.mode is Mode.SERVING else f"{fleet.mode}: "
+    def _summary(self) -> str:
+        """The status line for the service manager."""
+        fleet = self.fleet
+        mode = "" if fleet.mode is Mode.SERVING else f"{fleet.mode}: "
         done_count = len(self.outcomes)
-        return f"{word}{len(fleet.active)} active, {len(fleet.queued)} queued, {done_count} done"
+        return f"{mode}{len(fleet.active)} active, {len(fleet.queued)} queued, {done_count} done"
 
-    def _finished(self) -> bool:
-        """Nothing is left to do, also after one more look into the inbox."""
-        if not self._done() or self._hooks_run():
+    def _is_finished(self) -> bool:
+        """Nothing is left to do, also after one more pass through the inbox."""
+        if not self._may_exit():
             return False
-        self._take_requests(whole=self._fleet.mode is not Mode.SERVING)
-        return self._done() and not self._hooks_run()
+        self._take_requests(whole=self.fleet.mode is not Mode.SERVING)
+        return self._may_exit()
 
-    def _hooks_run(self) -> bool:
-        """Hooks keep us here: all of them with ``--once``, else those that run, for a moment."""
-        if self._leaving.at_once or self._fleet.mode is not Mode.SERVING:
-            self._context.hooks.leave()
-        return self._context.hooks.is_busy
+    def _may_exit(self) -> bool:
+        """The exit policy allows it, and no hook prevents it.
+
+        With ``--once`` all hooks finish; at any other exit only the running ones, for a moment.
+        """
+        has_request = self.postponed is not None
+        if not self._exit_policy.is_time(self.fleet, has_request=has_request):
+            return False
+        if self._exit_policy.at_once or self.fleet.mode is not Mode.SERVING:
+            self._context.hooks.shut_down()
+        return not self._context.hooks.is_busy
 
     def _turn(self, signals: Signals, *, until: float, now: float) -> None:
-        core_due = next_due(self._fleet, self._rules)
-        dues = (until, core_due, self._context.hooks.due_mono_s())
-        wake = min(due for due in dues if due is not None)
-        goes_on = self._context.half_taken is not None
-        found: list[Stimulus] = []
-        inbox_changed = goes_on
-        for key, _ in self._selector.select(0.0 if goes_on else max(0.0, wake - now)):
+        context = self._context
+        core_due = next_due(self.fleet, self._rules)
+        wake = min(due for due in (until, core_due, context.hooks.due_mono_s()) if due is not None)
+        continues = inbox_changed = context.partial_request is not None
+        events: list[Stimulus] = []
+        for key, _ in self._selector.select(0.0 if continues else max(0.0, wake - now)):
             if key.fd == signals.fd:
-                found += self._signals(signals.take())
-            elif key.fd == self._context.watcher.fd:
-                self._context.watcher.drain()
+                events += self._handle_signals(signals.take())
+            elif key.fd == context.watcher.fd:
+                context.watcher.drain()
                 inbox_changed = True
             elif callable(key.data):
-                found += key.data()
+                events += key.data()
             else:
                 self._selector.unregister(key.fd)
-                self._watched.pop(key.data, None)
-                found += observe.exited(self._context, key.data)
-        if found or (core_due is not None and core_due <= self._context.clock.mono_s()):
-            self._feed(found)
+                self._watched.discard(key.data)
+                events += observe.exited(context, key.data)
+        if events or (core_due is not None and core_due <= context.clock.mono_s()):
+            self._feed(events)
         if inbox_changed:
             self._take_requests()
 
-    def _signals(self, came: list[int]) -> list[Stimulus]:
-        found: list[Stimulus] = []
-        for number in came:
+    def _handle_signals(self, numbers: list[int]) -> list[Stimulus]:
+        events: list[Stimulus] = []
+        for number in numbers:
             if number == signal.SIGHUP:
                 self._context.notifier.reloading(self._context.clock.mono_s())
-                found += self._read_again()
+                events += self._reload_config()
                 self._context.notifier.ready()
-            elif self._fleet.mode is Mode.SERVING and stimuli.DrainRequested() not in found:
+            elif self.fleet.mode is Mode.SERVING and stimuli.DrainRequested() not in events:
                 self._context.reporter.note(
-                    "draining: what runs may end, what is queued stays queued; "
-                    "the same signal again stops what runs"
+                    "draining: running runs may finish, queued runs stay queued; "
+                    "the same signal again stops running runs"
                 )
-                found.append(stimuli.DrainRequested())
+                events.append(stimuli.DrainRequested())
             else:
-                found.append(stimuli.StopRequested())
-        return found
+                events.append(stimuli.StopRequested())
+        return events
 
-    def _read_again(self) -> list[Stimulus]:
-        """Read the configuration again, put it in force, and tell what changed."""
+    def _reload_config(self) -> list[Stimulus]:
+        """Read the configuration again, put it in force, and report the changes."""
         note, log = self._context.reporter.note, self._context.log
         new = self._reload()
         if isinstance(new, ReloadRefused):
             log.write("reload_refused", problems=list(new.problems))
-            for line in ("not reloaded, the old configuration stays:", *new.problems):
+            for line in ("not reloaded, the old configuration stays in force:", *new.problems):
                 note(line)
             return []
         self._rules = new.rules
-        self._leaving.change(owed_wait_s=new.owed_wait_s)
+        self._exit_policy.change(owed_wait_s=new.owed_wait_s)
         log.write("reloaded", changes=list(new.changes))
         for line in (*new.notices, *(f"reloaded: {text}" for text in new.changes)):
             note(line)
@@ -237,91 +235,114 @@ class Supervisor:
         return [stimuli.LimitChanged(new.max_runs, new.groups)]
 
     def _scan(self) -> None:
-        found: list[Stimulus] = []
-        for launcher in self._context.launchers.all():
-            found += launcher.tend(self._context.clock.mono_s())
-        found += self._withdraw(ending=False)
+        context = self._context
+        events: list[Stimulus] = []
+        for launcher in context.launchers.all():
+            events += launcher.maintain(context.clock.mono_s())
+        events += self._withdraw(ending=False)
         self._scans_count += 1
         per_beat = max(1, int(self._rules.ages.interval_s / self._scan_s))
-        found += observe.scan(
-            self._context, self._fleet, turn=self._scans_count, scans_per_beat=per_beat
-        )
-        self._feed(found)
-        reap_strangers(self._context.known_pids)
-        if not self._context.watcher.may_pass():
+        turn = self._scans_count
+        events += observe.scan(context, self.fleet, turn=turn, scans_per_beat=per_beat)
+        self._feed(events)
+        reap_orphans(context.known_pids)
+        if not context.watcher.is_unchanged():
             self._take_requests()
-        self._view.write(self._fleet)
+        self._status_file.write(self.fleet)
 
-    def _take_requests(self, found: Iterable[Stimulus] = (), *, whole: bool = False) -> None:
-        taken = inbox.take(self._context, whole=whole)
-        found = [*found, *taken.found]
-        if found:
-            self._feed(found)
-        if found and self._context.half_taken is None:
-            self._view.write(self._fleet)
-        taken.finish()
-        self._leaving.at_once = self._leaving.at_once or taken.leave
-        self.refused_count += taken.refused_count
-        self._postponed = taken.postponed
+    def _take_requests(self, events: Iterable[Stimulus] = (), *, whole: bool = False) -> None:
+        result = inbox.take_requests(self._context, whole=whole)
+        events = [*events, *result.events]
+        if events:
+            self._feed(events)
+        if events and self._context.partial_request is None:
+            self._status_file.write(self.fleet)
+        result.finish()
+        self._exit_policy.at_once = self._exit_policy.at_once or result.leaves_running
+        self.refused_count += result.refused_count
+        self._postponed = result.postponed
 
-    def _feed(self, found: list[Stimulus]) -> None:
-        """Step and perform until nothing more comes of it; only as the supervisor of the root."""
-        ensure_lease(self._context, self._fleet)
-        if any(isinstance(item, stimuli.StopRequested) for item in found):
-            found = [*self._withdraw(ending=True), *found]
+    def _feed(self, events: list[Stimulus]) -> None:
+        """Step and perform until nothing more results; only as the holder of the lease."""
+        self._ensure_lease()
+        if any(isinstance(item, stimuli.StopRequested) for item in events):
+            events = [*self._withdraw(ending=True), *events]
         while True:
-            before = self._fleet
-            self._fleet, wanted = step(
-                before,
-                found,
+            self.fleet, wanted = step(
+                self.fleet,
+                events,
                 now_mono_s=self._context.clock.mono_s(),
                 rules=self._rules,
                 jitter=self._random.random,
             )
             if not wanted:
                 return
-            found = self._performer.perform(wanted, self._fleet.active)
-            self._tally(found)
+            events = self._executor.perform(wanted, self.fleet.active)
+            self._count(events)
             self._watch_workers()
-            if not found:
+            if not events:
                 return
 
-    def _withdraw(self, *, ending: bool) -> list[Stimulus]:
-        """Withdraw what waits in an engine's queue while it is paused, or nothing more is to start.
+    def _ensure_lease(self) -> None:
+        """Check the lease, and restore it with our directories if only they were deleted.
 
-        A sub-pipeline's run is not withdrawn: its parent waits for it.
-
-        Args:
-            ending: running runs are to end; queued runs stay queued.
+        Raises:
+            RootGoneError: ``.runs`` is gone; running runs were killed and reported, since nothing
+                of them can be recorded and no supervisor would adopt them.
+            LeaseHeldError: another supervisor serves the root; our workers are left to it.
         """
-        fleet = self._fleet
+        context = self._context
+        try:
+            if context.lease.keep():
+                return
+        except RootGoneError:
+            self._kill_all()
+            raise
+        with contextlib.suppress(OSError, TypedError):  # what is missing is created when needed
+            context.intake.make_dirs()
+            context.intake.mark([handle.spec for handle in context.runs.values()])
+        context.log.write("lease_taken_again")
+
+    def _kill_all(self) -> None:
+        context = self._context
+        active = self.fleet.active.values()
+        handles = [context.runs[run.run_id] for run in active if isinstance(run.state, LIVE)]
+        until = context.clock.mono_s() + KILL_S
+        while context.clock.mono_s() < until:
+            if not any([handle.launcher.clean_up(handle) for handle in handles]):
+                break
+            time.sleep(KILL_POLL_S)
+        for handle in handles:
+            context.reporter.note(f"{handle.run_id} was killed; its result is not on disk")
+
+    def _withdraw(self, *, ending: bool) -> list[Stimulus]:
+        """Withdraw runs from an engine's queue if they are paused, or nothing more may start.
+
+        A sub-pipeline's run is not withdrawn: its parent waits for it. ``ending``: running runs are
+        to end, too.
+        """
+        fleet = self.fleet
         ending = ending or fleet.mode is Mode.DRAINING
         if not (fleet.pauses or ending):
             return []
-        found: list[Stimulus] = []
+        events: list[Stimulus] = []
         for run_id, handle in self._context.runs.items():
             run = fleet.active.get(run_id)
             if run is not None and run.needs_slot and (ending or fleet.pauses.is_paused(run.group)):
-                found += handle.launcher.withdraw(handle)
-        return found
+                events += handle.launcher.withdraw(handle)
+        return events
 
-    def _tally(self, found: list[Stimulus]) -> None:
-        for item in found:
+    def _count(self, events: list[Stimulus]) -> None:
+        for item in events:
             if isinstance(item, stimuli.RunRecorded):
-                run = self._fleet.active[item.run_id]
+                run = self.fleet.active[item.run_id]
                 self.tasks.add(run.task_id)
                 if run.parent_run_id is None:
-                    state = run.state
-                    self.outcomes[item.run_id] = (
-                        getattr(state, "status", "failed"),
-                        getattr(state, "detail", None),
-                    )
+                    status = getattr(run.state, "status", "failed")
+                    self.outcomes[item.run_id] = status, getattr(run.state, "detail", None)
 
     def _watch_workers(self) -> None:
         for run_id, worker in self._context.workers().items():
             if run_id not in self._watched and worker.pidfd is not None:
                 self._selector.register(worker.pidfd, selectors.EVENT_READ, run_id)
-                self._watched[run_id] = worker.pidfd
-
-    def _done(self) -> bool:
-        return self._leaving.is_time(self._fleet, asked=self.postponed is not None)
+                self._watched.add(run_id)

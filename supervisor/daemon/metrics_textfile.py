@@ -1,8 +1,8 @@
-"""metrics_textfile: the figures in a file for a textfile collector; a file is replaced whole.
+"""The metrics file for Prometheus's textfile collector (setting ``metrics_textfile``).
 
-It is written when something has changed, at most every EVERY_S seconds, and once at the end. Unlike
-a record it may be read by others (mode 0644), since a collector is another user; it is a view, and
-what the disk refuses is told once and tried again.
+It is replaced when something has changed, at most every EVERY_S seconds, and at shutdown. Unlike a
+record it is readable by others (mode 0644), since the collector is another user. If the disk
+refuses, that is logged once and tried again.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ from workers.records.atomic import sweep_temporaries
 from workers.records.layout import Layout
 from workers.records.typed_errors import TypedError
 
-EVERY_S: Final = 5.0  # scrapers look every 15 s or more seldom
+EVERY_S: Final = 5.0  # scrape intervals are 15 s or longer
 _MODE: Final = 0o644
 
 
 class MetricsTextfile:
-    """Writes the figures.
+    """Writes the metrics file.
 
     Args:
         path: the file; None writes nothing and costs nothing.
         layout: the root.
-        log: who is told of a disk that refuses.
+        log: gets refusals of the disk.
     """
 
     def __init__(self, path: str | None, layout: Layout, log: Log) -> None:
@@ -39,35 +39,33 @@ class MetricsTextfile:
         self._written: tuple[tuple[str, int], ...] = ()
         self._refused = False
 
-    def look(self, now_mono_s: float) -> None:
-        """Write the file where it is time and something has changed."""
+    def update(self, now_mono_s: float) -> None:
+        """Write the file if it is due and something has changed."""
         if self._path is None or now_mono_s < self._next_mono_s:
             return
         self._next_mono_s = now_mono_s + EVERY_S
-        seen = self._seen()
-        if seen != self._written and self._write(up=True):
-            self._written = seen
+        modified = self._modified()
+        if modified != self._written and self._write(up=True):
+            self._written = modified
 
     def finish(self) -> None:
-        """The supervisor ends: say so in the file."""
+        """Write at shutdown that the supervisor is down."""
         if self._path is not None:
             self._write(up=False)
 
-    def _seen(self) -> tuple[tuple[str, int], ...]:
-        """When the records that the figures come from were last written."""
-        found = []
-        places: list[str] = []
-        with contextlib.suppress(OSError):  # written all the same when it can be read again
-            places = [self._layout.metrics(task_id) for task_id in tasks(self._layout)]
-        for path in (self._layout.status, *places):
+    def _modified(self) -> tuple[tuple[str, int], ...]:
+        """When each record that the metrics come from was last written."""
+        times = []
+        paths: list[str] = []
+        with contextlib.suppress(OSError):  # a later call can read it again
+            paths = [self._layout.metrics(task_id) for task_id in tasks(self._layout)]
+        for path in (self._layout.status, *paths):
             with contextlib.suppress(OSError):
-                found.append((path, os.stat(path).st_mtime_ns))
-        return tuple(found)
+                times.append((path, os.stat(path).st_mtime_ns))
+        return tuple(times)
 
     def _write(self, *, up: bool) -> bool:
-        from supervisor.report.export.prometheus import (
-            prometheus_text,  # heavy: only where it is wanted
-        )
+        from supervisor.report.export.prometheus import prometheus_text  # slow to import
 
         path = str(self._path)
         if self._reader is None:

@@ -1,8 +1,8 @@
-"""What a start finds: every accepted run is taken up where it stands, whatever happened before.
+"""Recovery at startup: every accepted run continues from what is on disk.
 
 The markers are walked, never the directories of finished runs. A run with a living worker is
-adopted, one whose worker is gone is lost, one that never began is queued again, one with a verdict
-is recorded, once. Doing all this again changes nothing.
+adopted, one whose worker is gone is lost, one that never began is queued again, and one with a
+verdict is recorded, once. A repeated recovery changes nothing.
 """
 
 import os
@@ -11,9 +11,8 @@ from typing import Final
 from supervisor.core import stimuli
 from supervisor.core.stimuli import Stimulus
 from supervisor.daemon.context import DaemonContext
-from supervisor.daemon.journal_events import facts, verdict
-from supervisor.daemon.past_dependencies import accepted
-from supervisor.daemon.restore import give_verdict, restore_histories
+from supervisor.daemon.observe import accepted_run, new_facts, verdict_seen
+from supervisor.daemon.restore import restore_histories, restore_verdict
 from supervisor.store.root_listing import tasks
 from supervisor.store.root_record import (
     copied_from,
@@ -32,7 +31,7 @@ from workers.records.request import now_text, pending_requests
 from workers.records.spec import PipelineSpec, RunSpec, load_spec
 from workers.records.typed_errors import BadFileError, NewerRecordError, TypedError
 
-UNSERVED: Final = "its worker ended without a verdict while no supervisor was up"
+UNSERVED: Final = "its worker ended without a verdict while no supervisor was running"
 IN_ORIGINAL: Final = (
     "it was in progress in the root that this one was copied or restored from; its processes "
     "there, if any, were left alone"
@@ -40,7 +39,7 @@ IN_ORIGINAL: Final = (
 
 
 def recover(context: DaemonContext) -> list[Stimulus]:
-    """Take up every accepted run.
+    """Recover every accepted run.
 
     Returns:
         Stimuli in the order of acceptance; runs that an earlier version accepted come first, by
@@ -58,9 +57,25 @@ def recover(context: DaemonContext) -> list[Stimulus]:
     swept_count = context.intake.sweep() + delete_removed(context.layout)
     if swept_count:
         context.log.write("swept", files_count=swept_count)
-    stimuli_of: dict[str, list[Stimulus]] = {}
     restore_histories(context, every_task=record is None or copied is not None)
-    asked = {spec.run_id for r in pending_requests(context.layout) for spec in r.runs}
+    stimuli_of = _recover_markers(context, is_copy=copied is not None)
+    numbers = {run_id: context.runs[run_id].reader.number for run_id in stimuli_of}
+    context.intake.number_from(max(numbers.values(), default=0))
+    order = sorted(stimuli_of, key=lambda run_id: (numbers[run_id], run_id))
+    events = [item for run_id in order for item in stimuli_of[run_id]]
+    events += _stale_states(context)
+    if now != record:
+        try:
+            store_root_record(context.layout, now)
+        except (OSError, TypedError) as error:  # the next start tries again
+            context.log.write("root_record_failed", why=str(error))
+    return events
+
+
+def _recover_markers(context: DaemonContext, *, is_copy: bool) -> dict[str, list[Stimulus]]:
+    """The stimuli of each run that has a marker, by run id."""
+    stimuli_of: dict[str, list[Stimulus]] = {}
+    requested = {spec.run_id for r in pending_requests(context.layout) for spec in r.runs}
     names = sorted(os.listdir(context.layout.accepted))
     accepted_ids = frozenset(filter(is_run_id, names))
     for name in names:
@@ -70,14 +85,12 @@ def recover(context: DaemonContext) -> list[Stimulus]:
         try:
             task_id = _task_of(context, name)
             if task_id is None or (
-                name in asked and not is_dir(context.layout.run_dir(task_id, name).path)
+                name in requested and not is_dir(context.layout.run_dir(task_id, name).path)
             ):
-                os.unlink(context.layout.marker(name))  # its request, still there, makes it anew
+                os.unlink(context.layout.marker(name))  # its pending request creates it again
                 continue
-            stimuli_of[name] = _take_up(
-                context, task_id, name, accepted_ids, is_copy=copied is not None
-            )
-        except OSError as error:  # the other runs are taken up all the same
+            stimuli_of[name] = _recover_run(context, task_id, name, accepted_ids, is_copy=is_copy)
+        except OSError as error:  # the other runs are recovered
             context.runs.pop(name, None)
             context.unreadable[name] = str(error)
             context.log.write("run_unreadable", run_id=name, why=str(error))
@@ -86,36 +99,26 @@ def recover(context: DaemonContext) -> list[Stimulus]:
             context.runs.pop(name, None)
             context.log.write("run_left_alone", run_id=name, why=str(error))
             context.reporter.note(f"run {name} is left alone: {error}")
-    numbers = {run_id: context.runs[run_id].reader.number for run_id in stimuli_of}
-    context.intake.number_from(max(numbers.values(), default=0))
-    order = sorted(stimuli_of, key=lambda run_id: (numbers[run_id], run_id))
-    found = [item for run_id in order for item in stimuli_of[run_id]]
-    found += _stale_states(context)
-    if now != record:
-        try:
-            store_root_record(context.layout, now)
-        except (OSError, TypedError) as error:  # the next start says the same again
-            context.log.write("root_record_failed", why=str(error))
-    return found
+    return stimuli_of
 
 
 def _stale_states(context: DaemonContext) -> list[Stimulus]:
-    """The states that somebody lost or edited; the histories tell what they must say."""
-    found: list[Stimulus] = []
+    """The tasks whose state was lost or edited: it disagrees with the history."""
+    events: list[Stimulus] = []
     for task_id in tasks(context.layout):
         try:
-            stale = context.persistence.is_stale(task_id)
-        except (OSError, TypedError) as error:  # something that is no history is in its place
+            is_stale = context.persistence.is_stale(task_id)
+        except (OSError, TypedError) as error:  # something else is in the history's place
             context.log.write("history_unreadable", task_id=task_id, why=str(error))
             continue
-        if stale:
+        if is_stale:
             context.log.write("state_stale", task_id=task_id)
-            found.append(stimuli.StateStale(task_id))
-    return found
+            events.append(stimuli.StateStale(task_id))
+    return events
 
 
 def _task_of(context: DaemonContext, run_id: str) -> str | None:
-    """The task that a marker names; where it is damaged the run's directory is looked for."""
+    """The task that a marker names; if it is damaged, the task that has the run's directory."""
     layout = context.layout
     path = layout.marker(run_id)
     task_id = ""
@@ -134,7 +137,7 @@ def _task_of(context: DaemonContext, run_id: str) -> str | None:
     return named
 
 
-def _take_up(
+def _recover_run(
     context: DaemonContext,
     task_id: str,
     run_id: str,
@@ -142,14 +145,7 @@ def _take_up(
     *,
     is_copy: bool,
 ) -> list[Stimulus]:
-    """One run.
-
-    Args:
-        context: the effects and the books.
-        task_id: its task.
-        run_id: the run.
-        accepted_ids: all runs that have a marker.
-        is_copy: its directory was copied: whoever was writing there writes in the original.
+    """Recover one run.
 
     Raises:
         NewerRecordError: a later version wrote it.
@@ -164,37 +160,34 @@ def _take_up(
     context.intake.sweep_files(run.path, run.commands, run.errors, only_writer=is_copy)
     context.quarantine.make_room(run.manifest)
     if not os.path.lexists(layout.marker(run_id)):
-        context.intake.mark([spec])  # something else stood there
+        context.intake.mark([spec])  # something else was in the marker's place
     reader = RunReader(context.layout, spec)
     handle = context.add(reader)
-    about = accepted(context, spec)
-    seen = facts(context, handle)
-    started = has_begun(run, reader.facts, reader.bad_lines_count)
+    about = accepted_run(context, spec)
+    events = new_facts(context, handle)
+    begun = has_begun(run, reader.facts, reader.bad_lines_count)
     line = context.persistence.recorded(task_id, accepted_ids).get(run_id)
     if line is not None and reader.verdict is None:
-        give_verdict(context, reader, line)
+        restore_verdict(context, reader, line)
     if reader.verdict is not None:
-        return [about, verdict(handle)]
-    if any(isinstance(s, stimuli.DirectoryGone) for s in seen):
+        return [about, verdict_seen(handle)]
+    if any(isinstance(s, stimuli.DirectoryGone) for s in events):
         return [about, stimuli.DirectoryGone(run_id)]
     for launcher in context.launchers.adopters(spec):
-        adopted = launcher.adopt(handle, about, begun=started)
+        adopted = launcher.adopt(handle, about, begun=begun)
         if adopted is not None:
             handle.launcher = launcher
             first, *more = adopted
             return [first, *_cancelled(reader), *more]
-    if started:
+    if begun:
         reason = IN_ORIGINAL if context.began_elsewhere(handle) else UNSERVED
-        return [
-            stimuli.Adopted(about, True),
-            *_cancelled(reader),
-            stimuli.WorkerGone(run_id, reason),
-        ]
+        adopted = [stimuli.Adopted(about, True), *_cancelled(reader)]
+        return [*adopted, stimuli.WorkerGone(run_id, reason)]
     return [about]
 
 
 def _spec(context: DaemonContext, task_id: str, run_id: str) -> RunSpec:
-    """The run's spec, or the little that its marker tells where the spec is gone or damaged."""
+    """The run's spec; if it is gone or damaged, what the marker says."""
     path = context.layout.run_dir(task_id, run_id).spec
     try:
         spec = load_spec(path)
@@ -217,7 +210,7 @@ def _spec(context: DaemonContext, task_id: str, run_id: str) -> RunSpec:
 
 
 def _check_version(run: RunDir, task_id: str) -> None:
-    """Leave a manifest of a later version alone; one that is damaged is written anew."""
+    """Raise for a manifest of a later version; a damaged one is written again later."""
     try:
         manifest = read_object(run.manifest)
         check_manifest(manifest, run.manifest, task_id=task_id, run_id=run.run_id)
@@ -228,7 +221,7 @@ def _check_version(run: RunDir, task_id: str) -> None:
 
 
 def _cancelled(reader: RunReader) -> list[Stimulus]:
-    """An earlier supervisor had already asked the worker to end."""
+    """The cancellation that an earlier supervisor had requested."""
     try:
         detail = read_object(reader.run.cancel).get("detail")
     except (OSError, TypedError):

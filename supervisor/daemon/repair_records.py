@@ -1,10 +1,10 @@
-"""Repairing what ``verify`` reports, while nobody serves the root.
+"""Repair what ``verify`` reports, while no supervisor serves the root.
 
-Nothing is lost by a repair: whatever is moved or written again is first kept, under its own path,
-in ``.runs/.supervisor/repaired/<instant>/``. The journals win over manifests, histories and views;
-of several verdicts the first one stands. A run that nobody would finish gets its marker back, and
-the next start finishes it. What only a person can decide is left and reported: foreign owners,
-output that is missing, specs that cannot be read.
+A repair loses nothing: each file that is moved or written again is first saved, under its own path,
+in ``.runs/.supervisor/repaired/<instant>/``. Journals override manifests, histories and views; of
+several verdicts the first one counts. An unfinished run without a marker gets it back, and the next
+start finishes it. Some things only a person can decide; they are reported: foreign owners, missing
+output, unreadable specs.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from supervisor.daemon.restore import restored_verdict
 from supervisor.report.verify.verify_root import verify
 from supervisor.report.verify.verify_run import RepairKind, Violation
 from supervisor.store.intake import Intake
@@ -38,18 +39,18 @@ from workers.records.request import now_text
 from workers.records.spec import load_spec
 from workers.records.typed_errors import BadFileError, TypedError
 
-_ROUNDS_COUNT: Final = 6  # a repair may show what it hid: a manifest, then its history, then views
-_REASON: Final = "written back by a repair: the journal had lost its verdict"
+_ROUNDS_COUNT: Final = 6  # a repair may uncover another: a manifest, its history, its views
+_REASON: Final = "restored by a repair: the journal had lost its verdict"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repaired:
-    """One thing that was done.
+    """One repair.
 
     Attributes:
         path: the record.
-        what: what was wrong with it.
-        done: what was done about it.
+        what: the problem.
+        done: the repair.
     """
 
     path: str
@@ -58,12 +59,15 @@ class Repaired:
 
 
 class Repair:
-    """Repairs one root. Only the holder of the lease makes one.
+    """Repairs one root. Only the holder of the lease has one.
 
     Args:
         layout: the root.
-        intake: gives markers back.
-        persistence: writes manifests and histories.
+        intake: writes markers.
+        persistence: builds what writes manifests and histories.
+
+    Attributes:
+        saved_in: the directory of the saved files.
     """
 
     def __init__(
@@ -74,68 +78,65 @@ class Repair:
         self._new_persistence = persistence
         self._persistence = persistence()
         stamp = now_text().replace(":", "-").replace(".", "-")
-        self.kept_in = os.path.join(layout.repaired, stamp)
+        self.saved_in = os.path.join(layout.repaired, stamp)
 
     def run(self) -> Iterator[Repaired]:
-        """Repair until nothing is left that can be repaired.
+        """Repair until nothing more can be repaired.
 
         Yields:
-            Each thing that was done.
+            Each repair.
 
         Raises:
-            OSError, BadFileError: the disk refuses; what was done so far stands.
+            OSError, BadFileError: the disk refuses; earlier repairs are complete.
         """
         tried: set[tuple[str, str]] = set()
         for _ in range(_ROUNDS_COUNT):
-            found = [item for item in verify(self._layout) if item.repair is not None]
-            found = [item for item in found if (item.path, item.problem) not in tried]
-            if not found:
+            problems = [item for item in verify(self._layout) if item.repair is not None]
+            problems = [item for item in problems if (item.path, item.problem) not in tried]
+            if not problems:
                 return
-            self._persistence = self._new_persistence()  # it has read what is about to change
+            self._persistence = self._new_persistence()  # the old one has cached old records
             handled: set[tuple[RepairKind, str, str]] = set()
-            for item in found:
+            for item in problems:
                 tried.add((item.path, item.problem))
                 done = self._one(item, handled)
                 if done is not None:
                     yield Repaired(path=item.path, what=item.problem, done=done)
 
     def _one(self, item: Violation, handled: set[tuple[RepairKind, str, str]]) -> str | None:
-        """Repair one thing; what was done, None if nothing could be.
+        """Repair one problem and return what was done, None if nothing could be.
 
-        A run, a history and views are repaired as a whole, once in a round.
+        A run, a history and the views of a task are repaired as a whole, once per round.
         """
         match item.repair:
             case RepairKind.MODE:
-                return self._mode(item.path)
+                return self._fix_mode(item.path)
             case RepairKind.DELETE:
                 self._sweep(item.path)
                 return "removed: its writer is dead"
             case RepairKind.QUARANTINE:
-                return self._aside(item.path)
-            case RepairKind.RUN | RepairKind.HISTORY | RepairKind.VIEWS as mend:
-                key = (mend, item.task_id, item.run_id if mend is RepairKind.RUN else "")
-                if key in handled:
-                    return "repaired together with the line above"
-                done = self._whole(mend, item)
-                if done is not None:
-                    handled.add(key)
-                return done
-        return None
+                return self._move_away(item.path)
+            case None:
+                return None
+        is_run = item.repair is RepairKind.RUN
+        key = (item.repair, item.task_id, item.run_id if is_run else "")
+        if key in handled:
+            return "repaired together with the problem above"
+        if is_run:
+            done = self._repair_run(item.task_id, item.run_id)
+        elif item.repair is RepairKind.HISTORY:
+            done = self._rewrite_history(item.task_id)
+        else:
+            done = self._rewrite_views(item.task_id)
+        if done is not None:
+            handled.add(key)
+        return done
 
-    def _whole(self, mend: RepairKind, item: Violation) -> str | None:
-        match mend:
-            case RepairKind.RUN:
-                return self._run(item.task_id, item.run_id)
-            case RepairKind.HISTORY:
-                return self._history(item.task_id)
-            case _:
-                return self._views(item.task_id)
-
-    def _mode(self, path: str) -> str | None:
-        found = os.lstat(path)
-        if found.st_uid != os.geteuid() or stat.S_ISLNK(found.st_mode):
+    def _fix_mode(self, path: str) -> str | None:
+        status = os.lstat(path)
+        if status.st_uid != os.geteuid() or stat.S_ISLNK(status.st_mode):
             return None
-        mode = DIR_MODE if stat.S_ISDIR(found.st_mode) else FILE_MODE
+        mode = DIR_MODE if stat.S_ISDIR(status.st_mode) else FILE_MODE
         os.chmod(path, mode)
         return f"its mode is {mode:o} now"
 
@@ -146,41 +147,40 @@ class Repair:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 
-    def _place(self, path: str) -> str:
-        """Where a record is kept, under its own path; its directory exists."""
-        place = os.path.join(self.kept_in, self._layout.relative(path))
-        made = self._layout.control
-        for part in os.path.relpath(os.path.dirname(place), made).split(os.sep):
-            made = os.path.join(made, part)
-            make_private(made)
-        number = 0
-        free = place
+    def _saved_path(self, path: str) -> str:
+        """A free path for a saved file, in a directory that exists."""
+        target = os.path.join(self.saved_in, self._layout.relative(path))
+        folder = self._layout.control
+        for part in os.path.relpath(os.path.dirname(target), folder).split(os.sep):
+            folder = os.path.join(folder, part)
+            make_private(folder)
+        number, free = 0, target
         while os.path.lexists(free):
             number += 1
-            free = f"{place}.{number}"
+            free = f"{target}.{number}"
         return free
 
-    def _aside(self, path: str) -> str | None:
+    def _move_away(self, path: str) -> str | None:
         if not os.path.lexists(path):
             return None
-        place = self._place(path)
-        os.rename(path, place)
+        target = self._saved_path(path)
+        os.rename(path, target)
         sync_dir(os.path.dirname(path))
-        sync_dir(os.path.dirname(place))
-        return f"moved to {self._layout.relative(place)}"
+        sync_dir(os.path.dirname(target))
+        return f"moved to {self._layout.relative(target)}"
 
-    def _keep(self, path: str) -> None:
-        """Give a file that is about to be replaced a second name in the safe place."""
+    def _save(self, path: str) -> None:
+        """Link a file that is about to be replaced to its saved path."""
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(os.lstat(path).st_mode):
-                self._aside(path)
+                self._move_away(path)
                 return
-            place = self._place(path)
-            os.link(path, place, follow_symlinks=False)
-            sync_dir(os.path.dirname(place))
+            target = self._saved_path(path)
+            os.link(path, target, follow_symlinks=False)
+            sync_dir(os.path.dirname(target))
 
-    def _run(self, task_id: str, run_id: str) -> str | None:
-        """Make journal, manifest and history of one run agree."""
+    def _repair_run(self, task_id: str, run_id: str) -> str | None:
+        """Make the journal, manifest and history of one run agree."""
         layout = self._layout
         run = layout.run_dir(task_id, run_id)
         try:
@@ -192,9 +192,9 @@ class Repair:
             if owner_fd is None:
                 return None  # a worker is alive
             if owner_fd >= 0:
-                os.close(owner_fd)  # nobody but the lease's holder starts workers
+                os.close(owner_fd)  # only the lease's holder starts workers
         done = []
-        if self._journal(task_id, run_id):
+        if self._rewrite_journal(task_id, run_id):
             done.append("journal written again")
         reader = RunReader(layout, spec)
         reader.read()
@@ -203,8 +203,8 @@ class Repair:
             if os.path.lexists(layout.marker(run_id)):
                 return None
             self._intake.mark([spec])
-            return "; ".join([*done, "marker given back: the next start finishes it"])
-        self._keep(run.manifest)
+            return "; ".join([*done, "marker restored: the next start finishes the run"])
+        self._save(run.manifest)
         self._persistence.rewrite_manifest(reader)
         done.append("manifest written again")
         if not lines_of_runs(layout.history(task_id), [run_id]):
@@ -212,10 +212,10 @@ class Repair:
             done.append("added to the history")
         return "; ".join(done)
 
-    def _journal(self, task_id: str, run_id: str) -> bool:
-        """Write a journal again, of its good lines and with one verdict; False if it is in order.
+    def _rewrite_journal(self, task_id: str, run_id: str) -> bool:
+        """Write a journal again with its good lines and one verdict; False if it is in order.
 
-        A verdict that it lost is taken from the history, else from the manifest.
+        A lost verdict is taken from the history, else from the manifest.
         """
         run = self._layout.run_dir(task_id, run_id)
         reader = JournalReader(run.journal)
@@ -238,7 +238,7 @@ class Repair:
             {**_line(fact), "seq": number}
             for number, fact in enumerate((*good, *(() if verdict is None else (verdict,))), 1)
         ]
-        self._keep(run.journal)
+        self._save(run.journal)
         replace_file(run.journal, b"".join(map(to_line, lines)))
         return True
 
@@ -265,19 +265,11 @@ class Repair:
             mono_s=0.0,
             event=Event.VERDICT,
             by="supervisor",
-            data={
-                "status": status,
-                "detail": detail if isinstance(detail, str) else None,
-                "reason": _REASON,
-                "summary": None,
-                "duration_s": duration_s if isinstance(duration_s, int | float) else None,
-                "leftover_pids": [],
-                FROM_HISTORY: True,
-            },
+            data=restored_verdict(status, detail, duration_s, reason=_REASON),
         )
 
-    def _history(self, task_id: str) -> str | None:
-        """Write a history again: one line for each run, the first one, as its journal tells it."""
+    def _rewrite_history(self, task_id: str) -> str | None:
+        """Write a history again: one line per run, the first one, corrected by its journal."""
         layout = self._layout
         path = layout.history(task_id)
         lines: dict[str, dict[str, Any]] = {}
@@ -287,28 +279,27 @@ class Repair:
                 if line.get("taskId") == task_id and line.get("status") in STATUSES:
                     lines.setdefault(run_id, line)
         for run_id, line in lines.items():
-            lines[run_id] = self._told(task_id, run_id, line)
-        self._keep(path)
+            lines[run_id] = self._corrected(task_id, run_id, line)
+        self._save(path)
         make_private(os.path.dirname(path))
         replace_file(path, b"".join(map(to_line, lines.values())))
-        self._views(task_id)
+        self._rewrite_views(task_id)
         return "history written again, one line for each run, and state and metrics from it"
 
-    def _told(self, task_id: str, run_id: str, line: dict[str, Any]) -> dict[str, Any]:
-        """A line as its run's manifest tells it, if that is final and has a verdict of its own."""
+    def _corrected(self, task_id: str, run_id: str, line: dict[str, Any]) -> dict[str, Any]:
+        """A line as its run's manifest has it, if that is final and its verdict is original."""
         run = self._layout.run_dir(task_id, run_id)
         with contextlib.suppress(OSError, TypedError, KeyError, TypeError):
             verdict = verdict_in(read_journal(run.journal))
             manifest = read_object(run.manifest)
             if verdict is None or verdict.data.get(FROM_HISTORY) or manifest["status"] not in FINAL:
                 return line
-            told = history_line(manifest, self._layout.relative(run.manifest))
-            return {**line, **told}
+            return {**line, **history_line(manifest, self._layout.relative(run.manifest))}
         return line
 
-    def _views(self, task_id: str) -> str:
+    def _rewrite_views(self, task_id: str) -> str:
         for path in (self._layout.state(task_id), self._layout.metrics(task_id)):
-            self._keep(path)
+            self._save(path)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         self._new_persistence().store(task_id).write_snapshot()

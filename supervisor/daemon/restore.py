@@ -1,10 +1,9 @@
-"""Records of different days: ``.runs`` or ``out/`` was deleted, or restored from an older copy.
+"""Records of different ages: ``.runs`` or ``out/`` was deleted, or restored from an older copy.
 
-A run has one verdict, and the one that was recorded first stands. A history that has a run which
-its journal calls unfinished gives its verdict back to the journal. A run directory that its history
-lacks gets its line back, or its marker if it has no verdict. All this is looked for only if
-something shows that it may be needed: the root is a copy or has no record of itself yet, or a
-history is shorter than it was.
+A run has one verdict: the one that was recorded first. If a journal lacks the verdict that the
+history has, it is added. If a history lacks a run's line, the line is added; a run without a
+verdict gets its marker back. This is checked only if it may be needed: the root is a copy or has no
+record of itself yet, or a history is shorter than it was.
 """
 
 import os
@@ -22,18 +21,16 @@ from workers.records.spec import RunSpec, load_spec
 from workers.records.typed_errors import TypedError
 
 REASON: Final = (
-    "the history has this verdict; the run's own records are older, restored from a copy, and tell "
-    "less"
+    "the history has this verdict; the run's own records were restored from an older copy and are "
+    "incomplete"
 )
 _GROUP_COUNT: Final = 500  # runs that are read and appended together
 
 
 def restore_histories(context: DaemonContext, *, every_task: bool) -> None:
-    """Give histories the runs that they lack. Call before markers are walked.
+    """Add missing runs to histories, before markers are walked.
 
-    Args:
-        context: the effects and the books.
-        every_task: check all tasks, not only those whose history is shorter than it was.
+    By default only histories that are shorter than they were are checked.
     """
     for task_id in tasks(context.layout):
         if not every_task and not context.persistence.lacks_lines(task_id):
@@ -55,33 +52,23 @@ def _restore(context: DaemonContext, task_id: str) -> None:
     if not names:
         return
     known = {str(line.get("runId")) for _, line in read_lines(layout.history(task_id))}
-    finished: list[RunReader] = []
+    names = [name for name in names if name not in known]
     unfinished: list[RunSpec] = []
     restored_count = 0
-    for name in names:
-        if name in known:
-            continue
-        reader = _reader(context, task_id, name)
-        if reader is None:
-            continue
-        if reader.verdict is None:
-            unfinished.append(reader.spec)
-            continue
-        finished.append(reader)
-        if len(finished) == _GROUP_COUNT:
+    for begin in range(0, len(names), _GROUP_COUNT):
+        readers = [_reader(context, task_id, n) for n in names[begin : begin + _GROUP_COUNT]]
+        finished = [one for one in readers if one is not None and one.verdict is not None]
+        unfinished += [one.spec for one in readers if one is not None and one.verdict is None]
+        if finished:
             context.persistence.restore_lines(finished)
             restored_count += len(finished)
-            finished.clear()
-    if finished:
-        context.persistence.restore_lines(finished)
-        restored_count += len(finished)
     context.intake.mark(unfinished)
     if restored_count or unfinished:
         counts = {"restored_count": restored_count, "unfinished_count": len(unfinished)}
         context.log.write("history_restored", task_id=task_id, **counts)
         context.reporter.note(
-            f"task {task_id}: its history lacked {restored_count} finished runs, which were added "
-            f"from their journals; {len(unfinished)} unfinished runs were taken up again"
+            f"task {task_id}: {restored_count} finished runs that its history lacked were added "
+            f"from their journals; {len(unfinished)} unfinished runs were recovered"
         )
 
 
@@ -100,16 +87,10 @@ def _reader(context: DaemonContext, task_id: str, run_id: str) -> RunReader | No
     return reader
 
 
-def give_verdict(context: DaemonContext, reader: RunReader, line: Mapping[str, Any]) -> bool:
-    """Write the verdict that the history has into the journal of a run that has none.
+def restore_verdict(context: DaemonContext, reader: RunReader, line: Mapping[str, Any]) -> None:
+    """Append the verdict of the history to a journal that has none.
 
-    Args:
-        context: the effects and the books.
-        reader: the run.
-        line: its line of the history.
-
-    Returns:
-        False if a worker holds the run, or the line is damaged.
+    Does nothing if a worker holds the run, or the line is damaged.
 
     Raises:
         OSError: the disk refuses.
@@ -117,22 +98,14 @@ def give_verdict(context: DaemonContext, reader: RunReader, line: Mapping[str, A
     """
     status, detail, ended_at = (line.get(key) for key in ("status", "statusDetail", "timestamp"))
     if status not in STATUSES or not isinstance(ended_at, str):
-        return False
+        return
     owner_fd = take_flock(reader.run.owner)
     if owner_fd is None:
-        return False
+        return
     try:
         journal = JournalWriter(reader.run.journal, by="supervisor", clock=context.clock)
         try:
-            verdict = {
-                "status": status,
-                "detail": detail if isinstance(detail, str) else None,
-                "reason": REASON,
-                "summary": None,
-                "duration_s": _seconds(line.get("durationSeconds")),
-                "leftover_pids": [],
-                FROM_HISTORY: True,
-            }
+            verdict = restored_verdict(status, detail, line.get("durationSeconds"), reason=REASON)
             journal.append(Event.VERDICT, verdict, at=ended_at)
         finally:
             journal.close()
@@ -141,11 +114,22 @@ def give_verdict(context: DaemonContext, reader: RunReader, line: Mapping[str, A
     reader.read()
     context.log.write("verdict_from_history", run_id=reader.spec.run_id, status=status)
     context.reporter.note(
-        f"{reader.spec.run_id}: its history has it as {status}; its records are older and were "
-        "completed"
+        f"{reader.spec.run_id}: its history has it as {status}; its older records were completed"
     )
-    return True
 
 
-def _seconds(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and 0 <= value < float("inf") else None
+def restored_verdict(
+    status: object, detail: object, duration_s: object, *, reason: str
+) -> dict[str, Any]:
+    """The data of a verdict that is restored from another record; invalid values are dropped."""
+    if not (isinstance(duration_s, int | float) and 0 <= duration_s < float("inf")):
+        duration_s = None
+    return {
+        "status": status,
+        "detail": detail if isinstance(detail, str) else None,
+        "reason": reason,
+        "summary": None,
+        "duration_s": None if duration_s is None else float(duration_s),
+        "leftover_pids": [],
+        FROM_HISTORY: True,
+    }

@@ -1,4 +1,4 @@
-"""What the daemon holds of one live run, and the interface of the ways to start its worker."""
+"""What the daemon holds for one live run, and the interface of the ways to start its worker."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -20,29 +20,29 @@ class Observation:
     """What one scan saw of a run.
 
     Attributes:
-        news: new facts, and what they mean.
-        beat: the heartbeat has moved; None if the run has no worker that could beat, or was not
-            due.
-        is_stopped: the worker is late because somebody stopped it (state T).
-        losses: the worker is gone. The core must hear of it after the heartbeats.
+        news: the stimuli of new facts.
+        has_beaten: the heartbeat has moved; None if the run has no worker that could beat, or the
+            heartbeat was not due.
+        is_stopped: the worker is late because it was stopped or traced (state T).
+        losses: the stimuli of a worker that is gone; the core gets them after the heartbeats.
     """
 
     news: Iterable[Stimulus] = ()
-    beat: bool | None = None
+    has_beaten: bool | None = None
     is_stopped: bool = False
     losses: Iterable[Stimulus] = ()
 
 
 @dataclass(slots=True, kw_only=True)
 class RunHandle:
-    """Everything the daemon holds of one live run, from acceptance to settlement.
+    """Everything the daemon holds for one live run, from acceptance to settlement.
 
     Attributes:
         reader: reads what the worker writes.
-        launcher: what starts, observes and stops the worker.
+        launcher: starts, observes and stops the worker.
         worker: the process of this host that is watched: the worker, or the keeper of a run that
             its caller hosts; None if there is none.
-        is_child: this supervisor started the worker, so what it leaves comes to us.
+        is_child: this supervisor started the worker, so the worker's orphans become our children.
         proven: the worker's identity, if it was ever seen alive.
         placement: the newest attempt that was placed with an engine or a caller; None if the run
             was never placed.
@@ -62,86 +62,70 @@ class RunHandle:
 
     @property
     def spec(self) -> RunSpec:
-        """What was asked for."""
+        """The run as it was requested."""
         return self.reader.spec
 
     def worker_identity(self) -> Identity | None:
         """The worker, past or present: as launched, else as the journal says, if that is proven."""
-        found = self.reader.worker
-        if self.proven is None and found is not None and works_on(found, self.reader.run.owner):
-            self.proven = found
+        named = self.reader.worker
+        if self.proven is None and named is not None and works_on(named, self.reader.run.owner):
+            self.proven = named
         return self.proven
 
     def is_of_this_boot(self) -> bool:
         """Tell whether the run began on this host since it booted, so that our clock is its."""
-        found = self.reader.worker
-        return found is not None and is_of_this_boot(found)
+        worker = self.reader.worker
+        return worker is not None and is_of_this_boot(worker)
 
 
 class Launcher(Protocol):
-    """A way to start workers. Each method that takes a handle is about that run alone.
+    """A way to start workers. A method that takes a handle concerns that run alone.
 
-    Methods return what the core must hear. None of them blocks. An OSError or TypedError means that
-    the disk refuses, and nothing was done. The methods with a body fit a launcher of children.
+    Methods return stimuli for the core. None of them blocks. OSError and TypedError mean that the
+    disk refused and nothing was done. The defaults fit a launcher of child processes.
     """
 
     @property
     def fd(self) -> int | None:
-        """Readable when ``hear`` has something to return; None if that never happens."""
+        """Readable if ``receive`` has something to return; None if it never has."""
         return None
 
-    def hear(self) -> list[Stimulus]:
-        """Read what came on ``fd``."""
+    def receive(self) -> list[Stimulus]:
+        """Read what arrived on ``fd``."""
         return []
 
-    def tend(self, now_mono_s: float) -> list[Stimulus]:
+    def maintain(self, now_mono_s: float) -> list[Stimulus]:
         """Replace helpers that have died; called at every scan."""
         return []
 
     def helpers(self) -> tuple[Process, ...]:
-        """Our children that are no workers; what is below them belongs to living workers."""
+        """Our children that are not workers; their descendants belong to living workers."""
         ...
 
     def close(self) -> None:
-        """Let go of the helpers; workers go on."""
+        """End the helpers; workers continue."""
 
     def launch(self, handle: RunHandle) -> list[Stimulus]:
-        """Start the worker, or have it started."""
+        """Start the worker, or request its start."""
         ...
 
     def adopt(self, handle: RunHandle, about: Accepted, *, begun: bool) -> list[Stimulus] | None:
-        """Take up a run of an earlier supervisor.
-
-        Args:
-            handle: the run.
-            about: the run as the core hears of it.
-            begun: its records say that it had begun.
+        """Take over a run of an earlier supervisor; ``begun``: its records say that it had begun.
 
         Returns:
-            None if this launcher has no part in the run.
+            The stimuli, ``Adopted(about)`` first; None if this launcher has no part in the run.
         """
 
     def observe(self, handle: RunHandle, run: Run, *, is_due: bool) -> Observation:
-        """Read what is new of a live run.
-
-        Args:
-            handle: the run.
-            run: its state.
-            is_due: a heartbeat interval has passed since this was True last.
-        """
+        """Read what is new about a live run; ``is_due``: its heartbeat is due, too."""
         ...
 
     def check(self, handle: RunHandle) -> list[Stimulus]:
-        """Read at once what a hint in the inbox was about."""
+        """Read a run at once because of a hint in the inbox."""
         return []
 
     def exited(self, handle: RunHandle, exit_code: int | None) -> list[Stimulus]:
-        """The watched process has exited.
-
-        Args:
-            handle: the run.
-            exit_code: negative for a signal; None if nobody can tell.
-        """
+        """Handle the exit of the watched process: negative for a signal, None if unknown."""
         ...
 
     def stop(self, handle: RunHandle) -> list[Stimulus]:
@@ -149,7 +133,7 @@ class Launcher(Protocol):
         ...
 
     def withdraw(self, handle: RunHandle) -> list[Stimulus]:
-        """Withdraw a run that waits in an engine's queue; nothing if it does not."""
+        """Withdraw a run that waits in an engine's queue; does nothing for any other run."""
         return []
 
     def queue_name(self, handle: RunHandle) -> str | None:
@@ -157,29 +141,21 @@ class Launcher(Protocol):
         return None
 
     def clean_up(self, handle: RunHandle) -> tuple[int, ...]:
-        """Kill, once, the worker and whatever is left of the run.
-
-        Returns:
-            The pids that were found; empty means that nothing is left.
-        """
+        """Kill, once, every process of the run; returns their pids, empty if nothing is left."""
         ...
 
     def processes(self, handle: RunHandle) -> set[Process]:
-        """Processes of this host that work on the run and are not watched as our workers are."""
+        """Processes of this host that work on the run and are not watched."""
         return set()
 
     def revoke(self, handle: RunHandle) -> bool:
-        """Make sure that nobody but the holder of the owner lock can speak for the run.
-
-        Returns:
-            True if the lock must be taken before the supervisor writes the verdict.
-        """
+        """Stop a remote worker from writing; False if the verdict needs no owner lock then."""
         return True
 
     def settle(self, handle: RunHandle) -> None:
-        """The run has a verdict: remove what others left half written."""
+        """Remove incomplete files of a run that has a verdict."""
         return
 
     def release(self, handle: RunHandle) -> None:
-        """The run leaves the fleet."""
+        """Drop a run that leaves the fleet."""
         return

@@ -1,4 +1,4 @@
-"""status.json: the supervisor's view of its fleet, for readers. A view: lost without loss."""
+"""status.json: the supervisor's view of its fleet, for readers. It can be lost: it is rebuilt."""
 
 import contextlib
 from collections import Counter
@@ -19,7 +19,7 @@ from workers.records.json_text import indent_json, to_json
 from workers.records.request import now_text
 from workers.records.typed_errors import TypedError
 
-# How to_bytes writes a list at the end of a record: runs are written by themselves, once each.
+# How to_bytes ends a record whose last value is a list: each run is serialised on its own, once.
 _NO_RUNS: Final = b"[]\n}\n"
 _BEGIN: Final = b"[\n    "
 _BETWEEN: Final = ",\n    "
@@ -28,13 +28,13 @@ _END: Final = b"\n  ]\n}\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        facts_count: how many facts tell it.
-        started_at: when its worker began; None while it waits.
-        ended_count: stages that have ended.
-        running: the ids of those at work.
+        facts_count: number of facts it was computed from.
+        started_at: when its worker began; None if it has not.
+        ended_count: number of stages that have ended.
+        running: the ids of running stages.
     """
 
     facts_count: int
@@ -45,7 +45,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shown:
-    """One run as it was shown, and what that was made of."""
+    """One run as it was last written, and the values that its text was made from."""
 
     run: Run
     worker: LaunchedWorker | None
@@ -55,12 +55,9 @@ class _Shown:
 
 
 class StatusFile:
-    """Writes status.json when the fleet looks different from what was written last.
+    """Writes status.json when its content has changed.
 
-    What did not change costs a comparison for each run, and nothing where no run did.
-
-    Args:
-        context: the effects and the books.
+    An unchanged run costs a comparison; an unchanged fleet costs nothing.
     """
 
     def __init__(self, context: DaemonContext) -> None:
@@ -72,8 +69,8 @@ class StatusFile:
         self._news_count = 0
 
     def write(self, fleet: Fleet) -> None:
-        """Write the view if it changed; a disk that refuses costs only the view."""
-        changed = self._look(fleet)
+        """Write the view if it changed; a refusal of the disk is ignored."""
+        changed = self._update(fleet)
         head = self._head(fleet)
         if not changed and head == self._last:
             return
@@ -90,8 +87,8 @@ class StatusFile:
         with contextlib.suppress(OSError, TypedError):
             replace_file(self._context.layout.status, data, flush=False)
 
-    def _look(self, fleet: Fleet) -> bool:
-        """Bring up to date what is shown of each run; tell whether any of it changed."""
+    def _update(self, fleet: Fleet) -> bool:
+        """Update the text of each run; return whether any has changed."""
         if fleet.active is self._active and self._context.news_count == self._news_count:
             return False
         self._active, self._news_count = fleet.active, self._context.news_count
@@ -115,11 +112,13 @@ class StatusFile:
         return changed
 
     def _show(self, run: Run, worker: LaunchedWorker | None, known: "_Shown | None") -> _Shown:
-        """Show one run; its journal is folded anew only where it has grown."""
-        reader = self._context.runs[run.run_id].reader
+        """Serialise one run; its progress is computed again only if its journal has grown."""
+        handle = self._context.runs[run.run_id]
+        reader = handle.reader
         same = known is not None and known.progress.facts_count == len(reader.facts)
-        found = known.progress if known is not None and same else progress_of(reader.facts)
-        row = self._row(run, worker, found)
+        progress = known.progress if known is not None and same else progress_of(reader.facts)
+        row = self._row(run, worker, progress)
+        is_waiting = progress.started_at is None
         facts = {
             "run_id": run.run_id,
             "task_id": run.task_id,
@@ -132,13 +131,13 @@ class StatusFile:
             "stages_ended_count": row.stages_ended_count,
             "running": list(row.running),
             "host": row.host,
-            "placed": self._placed(run, found),
+            "placed": handle.launcher.queue_name(handle) if is_waiting else None,
         }
         text = to_json(facts, lambda value: indent_json(value, "\n    "))
-        return _Shown(run=run, worker=worker, progress=found, row=row, text=text)
+        return _Shown(run=run, worker=worker, progress=progress, row=row, text=text)
 
     def _head(self, fleet: Fleet) -> dict[str, Any]:
-        """What is shown of the whole."""
+        """The fields of the whole fleet."""
         counts = self._counts
         queued = Counter[str | None]()
         for lane, places in fleet.lanes.items():
@@ -152,7 +151,7 @@ class StatusFile:
             for name in sorted({*fleet.groups, *(g for g in (*counts, *queued) if g is not None)})
         }
         return {
-            "supervisor": self._context.mine.to_json(),
+            "supervisor": self._context.identity.to_json(),
             "mode": str(fleet.mode),
             "watch": self._context.watcher.check(),
             "durability": self._context.durability,
@@ -163,31 +162,26 @@ class StatusFile:
             "groups": groups,
         }
 
-    def _placed(self, run: Run, found: Progress) -> str | None:
-        """The engine in whose queue a run waits; None where it waits in none."""
-        handle = self._context.runs[run.run_id]
-        return handle.launcher.queue_name(handle) if found.started_at is None else None
-
-    def _row(self, run: Run, worker: LaunchedWorker | None, found: Progress) -> Row:
+    def _row(self, run: Run, worker: LaunchedWorker | None, progress: Progress) -> Row:
         spec = self._context.runs[run.run_id].spec
         return Row(
             run_id=run.run_id,
             task_id=run.task_id,
             pipeline_id=spec.pipeline.id,
-            status="queued" if found.started_at is None else "in_progress",
+            status="queued" if progress.started_at is None else "in_progress",
             note=None if run.liveness == Liveness.FRESH else str(run.liveness),
-            started_at=found.started_at,
+            started_at=progress.started_at,
             duration_s=None,
             pid=None if worker is None else worker.pid,
             stages_count=len(spec.pipeline.stages),
-            stages_ended_count=found.ended_count,
-            running=found.running,
-            host=run.host or (None if found.started_at is None else self._context.mine.host),
+            stages_ended_count=progress.ended_count,
+            running=progress.running,
+            host=run.host or (None if progress.started_at is None else self._context.identity.host),
         )
 
 
 def progress_of(facts: Sequence[Fact]) -> Progress:
-    """How far the facts of a journal have come."""
+    """The progress that a journal's facts show."""
     started_at: str | None = None
     stages: dict[str, bool] = {}  # True: ended
     for fact in facts:

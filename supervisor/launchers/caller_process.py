@@ -1,4 +1,4 @@
-"""Starting the process that hosts a caller's run (``workers.entry.caller_host``)."""
+"""Start the process that hosts a caller's run (``workers.entry.caller_host``)."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from workers.records.caller import announce_caller, remove_caller
 from workers.records.layout import Layout
 from workers.records.spec import RunSpec
 
-# -S: it needs nothing of site; without it the package's own directory is the one that is added.
+# -S: it needs nothing of site, so this is the only directory that modules come from.
 _PROGRAM: Final = (
     "import sys; sys.path.append(sys.argv[1]); from workers.entry.caller_host import main; "
     "main(sys.argv[2], sys.argv[3], int(sys.argv[4]))"
@@ -20,14 +20,10 @@ _PROGRAM: Final = (
 
 
 class HostProcess:
-    """The process that waits to begin a run, and sees it through; it outlives its caller.
-
-    Args:
-        layout: the root.
-        spec: the run, which was not submitted yet.
+    """The process that waits to begin a run and then hosts it; it outlives its caller.
 
     Raises:
-        OSError: it could not be started; nothing is left of it.
+        OSError: it could not be started.
         BadFileError: ``.runs/`` is not ours.
     """
 
@@ -43,7 +39,7 @@ class HostProcess:
                 argv,
                 inherited_fd=fd,
                 stderr_path=os.path.join(layout.control, "workers.log"),
-                cwd="/",  # so that it holds no directory of the caller's
+                cwd="/",  # so that it keeps no directory of the caller busy
                 stdin=subprocess.PIPE,
             )
         except OSError:
@@ -53,21 +49,21 @@ class HostProcess:
             os.close(fd)
 
     def submitted(self) -> None:
-        """The run is on disk: from here on the host does without us."""
+        """The run is on disk: the host no longer needs us."""
         if self._process.stdin is not None:
-            with contextlib.suppress(OSError):  # it is gone: the supervisor cancels the run
+            with contextlib.suppress(OSError):  # the host is gone: the supervisor cancels the run
                 os.write(self._process.stdin.fileno(), b"!")
             self._process.stdin.close()
 
     def dismiss(self) -> None:
-        """The run is not going to be accepted: the host ends without having begun anything."""
+        """The run will not be accepted: the host exits without beginning it."""
         remove_caller(self._layout, self._run_id)
         if self._process.stdin is not None:
             self._process.stdin.close()
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until it has ended, which it does soon after its run has; no longer than that."""
+        """Wait for the host to exit, soon after its run has ended; at most ``timeout_s``."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_s)
         if self._process.returncode is None:
-            self._process.returncode = 0  # it goes on by itself: the run's verdict is in its record
+            self._process.returncode = 0  # it continues; the verdict is in the run's records

@@ -1,7 +1,7 @@
-"""Attempts that something other than the supervisor starts: an engine, or a run's caller.
+"""Attempts that an engine or a run's caller starts, instead of the supervisor.
 
-``placement.json`` is on disk before an engine hears of an attempt, so a start after a crash knows
-that it may begin at any time. The claim next to it tells whether it has, and whose it is.
+``placement.json`` is on disk before an engine gets an attempt, so a start after a crash knows that
+the attempt may begin at any time. The claim next to it shows whether it has, and in which process.
 """
 
 import contextlib
@@ -21,8 +21,7 @@ from workers.records.spec import RunSpec
 from workers.records.typed_errors import TypedError
 
 _CLAIM: Final = re.compile(r"\.claim\.(\d+)(?:\.revoked)?")
-
-_HALF: Final = re.compile(r"\.\.claim\.\d+\..*\.tmp")
+_INCOMPLETE: Final = re.compile(r"\.\.claim\.\d+\..*\.tmp")
 
 
 class ClaimState(StrEnum):
@@ -30,7 +29,7 @@ class ClaimState(StrEnum):
 
     UNCLAIMED = "unclaimed"
     CLAIMED = "claimed"
-    TAKEN_BACK = "taken-back"
+    WITHDRAWN = "withdrawn"
     REVOKED = "revoked"
 
 
@@ -40,13 +39,13 @@ class Placement:
 
     Attributes:
         run: the run's files.
-        attempt: which attempt, from 1.
-        launcher: the engine, "" where that cannot be read any more.
+        attempt: number of the attempt, from 1.
+        launcher: the engine, "" if its record cannot be read.
         resources: what it takes of a host.
-        claim: who has begun it, as it was read last.
-        stand: what has become of it, as far as we have seen.
-        owed: why it is to be taken back, where the disk has refused that so far; and whether trying
-            again may help.
+        claim: the claim as it was last read.
+        state: what has become of the attempt, as far as we have seen.
+        owed: the attempt must be withdrawn and the disk has refused that so far: the reason, and
+            whether another attempt may help.
     """
 
     run: RunDir
@@ -54,72 +53,71 @@ class Placement:
     launcher: str
     resources: Mapping[str, float] = field(default_factory=dict)
     claim: Claim | None = None
-    stand: ClaimState = ClaimState.UNCLAIMED
+    state: ClaimState = ClaimState.UNCLAIMED
     owed: tuple[str, bool] | None = None
 
     @property
     def key(self) -> str:
-        """As engines know the attempt."""
+        """The name of the attempt for engines."""
         return f"{self.run.run_id}.{self.attempt}"
 
     def store(self) -> None:
-        """Put it on disk; OSError or BadFileError where that is refused."""
+        """Write the record; OSError or BadFileError if that is refused."""
         placed = PlacedAttempt(
             attempt=self.attempt, launcher=self.launcher, resources=self.resources
         )
         store_placement(self.run.placement, placed)
 
-    def look(self) -> Claim | None:
-        """Read the claim; what cannot be read now is read at the next look."""
-        if self.stand in (ClaimState.UNCLAIMED, ClaimState.CLAIMED):
+    def poll(self) -> Claim | None:
+        """Read the claim; if it cannot be read now, return it as it was last read."""
+        if self.state in (ClaimState.UNCLAIMED, ClaimState.CLAIMED):
             with contextlib.suppress(OSError, TypedError):
-                found = read_claim(self.run.claim(self.attempt))
-                if found is not None:
-                    self.claim = found
-                    self.stand = (
-                        ClaimState.TAKEN_BACK if found.by == SUPERVISOR else ClaimState.CLAIMED
-                    )
+                claim = read_claim(self.run.claim(self.attempt))
+                if claim is not None:
+                    self.claim = claim
+                    is_ours = claim.by == SUPERVISOR
+                    self.state = ClaimState.WITHDRAWN if is_ours else ClaimState.CLAIMED
         return self.claim
 
-    def take_back(self, clock: Clock) -> bool:
-        """See to it that nobody begins the attempt any more.
+    def withdraw(self, clock: Clock) -> bool:
+        """Make sure that no host begins the attempt, by claiming it ourselves.
 
         Returns:
-            False where somebody has begun it.
+            False if a host has claimed it.
 
         Raises:
-            OSError: the disk refuses; somebody may begin it yet.
+            OSError: the disk refuses; a host may still begin it.
         """
-        if self.stand is ClaimState.UNCLAIMED:
+        if self.state is ClaimState.UNCLAIMED:
             fd = take_claim(self.run, self.attempt, by=SUPERVISOR, at_epoch_s=clock.epoch_s())
             if fd is not None:
                 os.close(fd)
-                self.stand = ClaimState.TAKEN_BACK
+                self.state = ClaimState.WITHDRAWN
             else:
-                self.stand = ClaimState.CLAIMED  # a folder may show the claim later than it counts
-                self.look()
-        return self.stand is ClaimState.TAKEN_BACK
+                self.state = ClaimState.CLAIMED  # a folder may show the claim later than it counts
+                self.poll()
+        return self.state is ClaimState.WITHDRAWN
 
-    def sweep(self) -> None:
-        """Remove the claims that somebody died writing; nobody may claim the run any more."""
-        with contextlib.suppress(OSError):
-            for name in os.listdir(self.run.path):
-                if _HALF.fullmatch(name):
-                    os.unlink(os.path.join(self.run.path, name))
-
-    def silence(self, clock: Clock) -> None:
-        """See to it that no worker speaks for the run any more. OSError where the disk refuses."""
-        if not self.take_back(clock) and self.stand is ClaimState.CLAIMED:
+    def revoke(self, clock: Clock) -> None:
+        """Make sure that no worker writes for the run any more; OSError if the disk refuses."""
+        if not self.withdraw(clock) and self.state is ClaimState.CLAIMED:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(self.run.claim(self.attempt), self.run.revoked_claim(self.attempt))
                 sync_dir(self.run.path)
-            self.stand = ClaimState.REVOKED
+            self.state = ClaimState.REVOKED
+
+    def sweep(self) -> None:
+        """Remove incomplete claims of dead writers; call when the run can no longer be claimed."""
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.run.path):
+                if _INCOMPLETE.fullmatch(name):
+                    os.unlink(os.path.join(self.run.path, name))
 
 
 def load_placement(run: RunDir) -> Placement | None:
-    """The newest attempt of a run that an engine was asked for, None where there is none.
+    """The newest attempt of a run that was placed; None if there is none.
 
-    Where its record is damaged, the claims tell which attempts there were.
+    If its record is damaged, the claims show which attempts there were.
     """
     try:
         placed = read_placement(run.placement)
@@ -132,38 +130,35 @@ def load_placement(run: RunDir) -> Placement | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except TypedError:
-        placement = Placement(run=run, attempt=_last_attempt(run), launcher="")
-    placement.look()
+        names = map(_CLAIM.fullmatch, os.listdir(run.path))
+        attempt = max((int(name[1]) for name in names if name is not None), default=1)
+        placement = Placement(run=run, attempt=attempt, launcher="")
+    placement.poll()
     if placement.claim is None:
         placement.claim = read_claim(run.revoked_claim(placement.attempt))
         if placement.claim is not None:
-            placement.stand = ClaimState.REVOKED
+            placement.state = ClaimState.REVOKED
     return placement
 
 
 def resources_of(spec: RunSpec) -> dict[str, float]:
-    """What a run takes of a host: what its pipeline says, else a slot.
+    """What a run takes of a host: as its pipeline says, else one slot.
 
-    A sub-pipeline's run takes nothing, since its parent waits for it on a slot of its own.
+    A sub-pipeline's run takes nothing, since its parent waits for it in a slot of its own.
     """
     if spec.parent_run_id is not None:
         return {}
     return dict(spec.pipeline.resources or {"slot": 1.0})
 
 
-def _last_attempt(run: RunDir) -> int:
-    names = map(_CLAIM.fullmatch, os.listdir(run.path))
-    return max((int(name[1]) for name in names if name is not None), default=1)
+def may_have_worker(run: RunDir) -> bool:
+    """Tell whether an unrecorded run may have a worker on some host, or get one.
 
-
-def may_be_at_work(run: RunDir) -> bool:
-    """Tell whether a run that is not on record may have a worker somewhere, or get one.
-
-    For readers, of a run whose ``.owner`` nobody holds here.
+    For readers, of a run whose ``.owner`` is not locked on this host.
     """
     with contextlib.suppress(OSError, TypedError):
         placement = load_placement(run)
         if placement is not None:
-            ended = placement.claim is not None and placement.claim.ended is not None
-            return placement.stand in (ClaimState.UNCLAIMED, ClaimState.CLAIMED) and not ended
+            has_ended = placement.claim is not None and placement.claim.ended is not None
+            return not has_ended and placement.state in (ClaimState.UNCLAIMED, ClaimState.CLAIMED)
     return False

@@ -1,8 +1,8 @@
-"""Starting workers. The owner lock is taken first and inherited, so no worker is ever unowned.
+"""Starting worker processes on this host.
 
-``ExecSpawner`` starts ``python -I -m workers RUN_DIR --owner-fd N`` in a session of its own: a
-terminal's Ctrl-C reaches the supervisor alone, and the worker outlives a killed supervisor. A
-launcher is a seam of few methods, so that workers may come from elsewhere.
+The owner lock is taken first and inherited, so no worker is ever without an owner. ``ExecSpawner``
+starts ``python -I -m workers RUN_DIR --owner-fd N`` in a session of its own: a terminal's Ctrl-C
+reaches only the supervisor, and the worker outlives a killed supervisor.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ from workers.records.proc import proc_stat
 from workers.records.typed_errors import TypedError
 from workers.stages.control import STOP_SIGNALS
 
-# Counted in /proc/PID/fd: a supervisor at rest holds 14, and 5 more for an instant while it spawns
-# or writes; one more, a pidfd, per worker.
+# Counted in /proc/PID/fd: an idle supervisor has 14 open, and 5 more while it spawns or writes;
+# each worker needs one, its pidfd.
 BASE_DESCRIPTORS_COUNT: Final = 32
-_RESERVE_COUNT: Final = 2  # a pidfd, and one file to read: a child must never go unwatched
+_RESERVE_COUNT: Final = 2  # a pidfd, and one file to read: a child must never be unwatched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +38,9 @@ class LaunchedWorker:
 
     Attributes:
         pid: its process id.
-        start_ticks: with the pid, which process is meant.
-        pidfd: becomes readable when it exits; None where it is gone already.
-        collect: where we started it: reaps it and tells its exit code, negative for a signal.
+        start_ticks: identifies the process together with the pid.
+        pidfd: becomes readable when it exits; None if it is gone already.
+        collect: if we started it: reaps it and returns its exit code, negative for a signal.
     """
 
     pid: int
@@ -50,14 +50,14 @@ class LaunchedWorker:
 
     @property
     def process(self) -> Process:
-        """Which process it is."""
+        """Pid and start ticks."""
         return self.pid, self.start_ticks
 
     def reap(self) -> int | None:
-        """Take leave of an exited worker. Call once.
+        """Reap an exited worker and close its pidfd. Call once.
 
         Returns:
-            Its exit code, negative for a signal; None where nobody can tell.
+            Its exit code, negative for a signal; None if unknown.
         """
         if self.pidfd is not None:
             os.close(self.pidfd)
@@ -66,21 +66,21 @@ class LaunchedWorker:
 
 @dataclass(frozen=True, slots=True)
 class LaunchFailure:
-    """No worker came to be; ``transient`` where trying again may help."""
+    """No worker was started; ``transient`` if another try may help."""
 
     reason: str
     transient: bool
 
 
-def refused(number: int) -> LaunchFailure:
-    """What the system's refusal means, by its errno."""
+def launch_failure(number: int) -> LaunchFailure:
+    """The failure that an errno means."""
     name = errno.errorcode.get(number, "error")
     return LaunchFailure(f"{name}: {os.strerror(number)}", number in TRANSIENT)
 
 
 @contextlib.contextmanager
-def _held_back() -> Iterator[None]:
-    """Let a child begin with these signals blocked: what comes early waits for its handlers."""
+def _stop_signals_blocked() -> Iterator[None]:
+    """Let a child begin with these signals blocked: an early one waits for its handlers."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
@@ -89,37 +89,36 @@ def _held_back() -> Iterator[None]:
 
 
 class Spawner(Protocol):
-    """What the spawner needs of a way to start workers."""
+    """A way to start worker processes."""
 
     def launch(self, run: RunDir, owner_fd: int) -> LaunchedWorker | LaunchFailure:
         """Start a worker that inherits the locked ``owner_fd``; the caller closes its copy."""
 
     def helpers(self) -> tuple[Process, ...]:
-        """Children of ours that are no workers; what is below them is of living workers."""
+        """Children of ours that are not workers; their descendants belong to living workers."""
 
     def close(self) -> None:
-        """Let go of what helps to launch; the workers go on."""
+        """End the helpers; the workers continue."""
 
 
 def start_child(
-    words: Sequence[str],
+    argv: Sequence[str],
     *,
     inherited_fd: int,
     stderr_path: str | None,
     cwd: str | None = None,
     stdin: int = subprocess.DEVNULL,
 ) -> "subprocess.Popen[bytes]":
-    """Start a child of ours in a session of its own.
+    """Start a child in a session of its own.
 
-    It is not started where afterwards no descriptor would be left to watch it with.
+    It is not started if no descriptor would be left to watch it with.
 
     Args:
-        words: its command line.
-        inherited_fd: the one descriptor that it gets beside the standard ones.
-        stderr_path: where its last words go, None for nowhere; that they cannot is no reason not
-            to begin.
+        argv: its command line.
+        inherited_fd: the one descriptor that it gets in addition to the standard ones.
+        stderr_path: the file for its stderr; /dev/null if None or if the file cannot be opened.
         cwd: its working directory; None for ours.
-        stdin: as subprocess has it.
+        stdin: as for subprocess.
 
     Raises:
         OSError: it could not be started.
@@ -128,14 +127,14 @@ def start_child(
         stderr = subprocess.DEVNULL
         with contextlib.suppress(OSError, TypedError):
             if stderr_path is not None:
-                stderr = open_words(stderr_path)
+                stderr = open_log(stderr_path)
                 held.callback(os.close, stderr)
         for _ in range(_RESERVE_COUNT):
             held.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-        held.enter_context(_held_back())
+        held.enter_context(_stop_signals_blocked())
         held.enter_context(inherited_limits(POPEN_FDS_COUNT))
         return subprocess.Popen(
-            words,
+            argv,
             stdin=stdin,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
@@ -145,13 +144,13 @@ def start_child(
         )
 
 
-def open_words(path: str) -> int:
-    """Open the file of last words; errors as open_regular."""
+def open_log(path: str) -> int:
+    """Open a file to append stderr to; errors as open_regular."""
     return open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 def runs_at_once(max_runs: int) -> int:
-    """How many of ``max_runs`` workers can be watched with the descriptors that we may open."""
+    """How many of ``max_runs`` workers can be watched within the limit of open files."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft == resource.RLIM_INFINITY:
         return max_runs
@@ -159,22 +158,18 @@ def runs_at_once(max_runs: int) -> int:
 
 
 class ExecSpawner:
-    """Starts each worker as a fresh interpreter.
-
-    Args:
-        stderr_path: where a worker that cannot even begin leaves its words.
-    """
+    """Starts each worker as a new interpreter."""
 
     def __init__(self, stderr_path: str) -> None:
         self._stderr_path = stderr_path
 
     def launch(self, run: RunDir, owner_fd: int) -> LaunchedWorker | LaunchFailure:
-        """Start a worker; see Launcher."""
-        words = [sys.executable, "-I", "-m", "workers", run.path, "--owner-fd", str(owner_fd)]
+        """Start a worker; see Spawner."""
+        argv = [sys.executable, "-I", "-m", "workers", run.path, "--owner-fd", str(owner_fd)]
         try:
-            child = start_child(words, inherited_fd=owner_fd, stderr_path=self._stderr_path)
+            child = start_child(argv, inherited_fd=owner_fd, stderr_path=self._stderr_path)
         except OSError as error:
-            return refused(error.errno or 0)
+            return launch_failure(error.errno or 0)
         stat = proc_stat(child.pid)
         if stat is None:
             raise RuntimeError("an unreaped child is missing from /proc")
@@ -188,4 +183,4 @@ class ExecSpawner:
         return ()
 
     def close(self) -> None:
-        """Nothing helps."""
+        """Does nothing."""

@@ -174,7 +174,7 @@ def test_a_spec_that_names_another_place_is_not_followed(root: Root, name: str) 
     assert root.call("status").code == 0
     done = root.call("start", "--once")
     assert done.code == 0
-    assert "set aside" in done.err
+    assert "quarantined" in done.err
     assert not list(root.path.rglob("outside*"))
     assert not (root.path / "done").exists()
     assert root.call("status", run_id).code == 4

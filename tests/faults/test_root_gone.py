@@ -28,7 +28,7 @@ def test_a_supervisor_whose_root_is_gone_ends_what_runs_and_says_so(
     done = root.finish(process)
     assert done.code == 73
     assert f"{root.layout.runs} was deleted or renamed while it was served" in done.err
-    assert f"{run_id} was ended; its result is not on disk" in done.err
+    assert f"{run_id} was killed; its result is not on disk" in done.err
     assert "Traceback" not in done.err
     wait_until(lambda: not alive(str(root.path)), "nothing of it is alive")
     assert not (root.path / "out/default/history.ndjson").exists()

@@ -209,7 +209,7 @@ def test_a_pause_holds_over_restarts_and_status_says_so(root: Root) -> None:
     assert "all runs are paused; 'supervisor resume' lifts it" in waiting.stderr.readline()
     assert root.call("resume").code == 0
     done = root.finish(again)
-    assert (done.code, "held back by a pause" in done.err) == (0, True)
+    assert (done.code, "1 run is paused" in done.err) == (0, True)
     assert root.finish(waiting).code == 0
     assert "paused since" not in root.call("status").out
     root.check_settled(count=2)
@@ -362,7 +362,7 @@ def test_once_says_that_a_damaged_file_holds_its_runs_and_resume_lets_them_go(ro
     once = root.popen("start", "--once")
     assert once.stderr is not None
     told = ""
-    while "1 run is held back by a pause" not in told:
+    while "1 run is paused" not in told:
         told += once.stderr.readline()
     assert "everything is paused; 'supervisor resume' lifts it" in told
     assert root.call("resume").code == 0

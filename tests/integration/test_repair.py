@@ -125,7 +125,7 @@ def test_an_unfinished_run_that_lost_its_marker_is_finished_by_the_next_start(ro
     root.stop(serving)
     root.call("resume")
     os.unlink(root.layout.marker(run_id))
-    assert "the next start finishes it" in root.call("repair").out
+    assert "the next start finishes the run" in root.call("repair").out
     assert root.call("start", "--once").code == 0
     root.check_settled(count=2)
 

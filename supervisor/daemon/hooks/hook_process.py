@@ -1,8 +1,8 @@
-"""One hook while it runs: a process group of its own, its output bounded, its time too.
+"""One running hook: a process group of its own with bounded output and time.
 
-It is polled and never waited for. Its stdin is the run's manifest itself, opened for reading, so
-that no pipe has to be fed; of its output the end is kept, secrets hidden before it is cut. When its
-first process has ended, or it is late, the whole group is ended.
+It is polled and never waited for. Its stdin is the run's manifest file, so that no pipe has to be
+filled. The end of its output is kept; secrets are masked before it is cut. When its first process
+has exited, or at its timeout, the whole group is killed.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ from workers.records.files import open_regular
 from workers.records.identity import signal_name
 from workers.records.proc import proc_stat
 
-OUTPUT_LIMIT_BYTES: Final = 8192  # as much as an error file tells of a stream
-GRACE_S: Final = 2.0  # between terminate and kill of a late one
-GIVE_UP_S: Final = 10.0  # as of a stage: what survives SIGKILL this long is named and left
-_PIPE_BYTES: Final = 1 << 20  # a talkative hook writes on between two polls
-_POLL_LIMIT_BYTES: Final = 4 << 20  # read at one poll; a flood is slowed down by its own pipe
+OUTPUT_LIMIT_BYTES: Final = 8192  # as much as an error file keeps of a stream
+GRACE_S: Final = 2.0  # between terminate and kill
+GIVE_UP_S: Final = 10.0  # as for a stage: a survivor of SIGKILL is reported and left
+_PIPE_BYTES: Final = 1 << 20  # so that a hook can write on between two polls
+_POLL_LIMIT_BYTES: Final = 4 << 20  # read at one poll; a full pipe slows a flood down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +35,11 @@ class HookEnd:
     """How a hook ended.
 
     Attributes:
-        status: "succeeded", "failed", "timed-out", "stopped" (with the supervisor) or
+        status: "succeeded", "failed", "timed-out", "stopped" (by the supervisor's exit) or
             "not-started".
-        reason: why it could not be started, or outlives the killing; None for neither.
-        output: the end of what it wrote, stdout and stderr as they came, secrets hidden.
-        dropped_bytes: what is missing before that.
+        reason: why it could not be started, or survives SIGKILL; None otherwise.
+        output: the end of its stdout and stderr as they came, secrets masked.
+        dropped_bytes: length of the output before that.
     """
 
     status: str
@@ -52,15 +52,15 @@ class HookEnd:
 
 
 class HookProcess:
-    """A hook that runs.
+    """A running hook.
 
     Args:
         command: a string for ``/bin/sh -c``, or an argv.
-        cwd: where it runs.
+        cwd: its working directory.
         env: its whole environment.
-        stdin_path: the file that it reads.
-        timeout_s: it may take so long.
-        mask: what hides secrets in its output, None if there are none.
+        stdin_path: the file for its stdin.
+        timeout_s: time limit in seconds.
+        mask: masks secrets in its output, None if there are none.
 
     Raises:
         OSError, BadFileError: it could not be started.
@@ -76,22 +76,21 @@ class HookProcess:
         timeout_s: float,
         mask: Mask | None,
     ) -> None:
-        words = argv_of(command)
         self._mask = mask
         self._output = b""
         self._dropped_bytes = 0
-        self._why = "timed-out"
-        self._is_ended = False
+        self._end_status = "timed-out"
+        self._is_terminated = False
         self._pipe, theirs = os.pipe2(os.O_CLOEXEC)
         try:
             os.set_blocking(self._pipe, False)
-            with contextlib.suppress(OSError):  # the system's limit of pipe memory is reached
+            with contextlib.suppress(OSError):  # the limit of pipe memory is reached
                 fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             stdin = open_regular(stdin_path, os.O_RDONLY)
             try:
                 with inherited_limits(POPEN_FDS_COUNT):
                     self._process = subprocess.Popen(
-                        words,
+                        argv_of(command),
                         cwd=cwd,
                         env=dict(env),
                         stdin=stdin,
@@ -111,18 +110,18 @@ class HookProcess:
         stat = proc_stat(self._process.pid)
         self.process: Process = (self._process.pid, 0 if stat is None else stat.start_ticks)
 
-    def hurry(self, patience_s: float) -> None:
-        """The supervisor is leaving: end it, as "stopped", unless it ends itself that soon."""
-        until = time.monotonic() + patience_s
-        if until < self._until and not self._is_ended:
-            self._until, self._why = until, "stopped"
+    def limit_wait(self, wait_s: float) -> None:
+        """The supervisor is exiting: end the hook, as "stopped", if it runs longer than this."""
+        until = time.monotonic() + wait_s
+        if until < self._until and not self._is_terminated:
+            self._until, self._end_status = until, "stopped"
 
     def poll(self) -> HookEnd | None:
-        """Look at it once; how it ended, where it has, and then nothing of its group is left."""
+        """Check it once; how it ended, if it has: then nothing of its group is left."""
         self._read()
-        found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if found is not None:
-            self._kill(signal.SIGKILL)  # while its number is still its own
+        exited = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if exited is not None:
+            self._kill(signal.SIGKILL)  # before its pid can be reused
             self._process.wait()
             self._read()
             if self._mask is not None:
@@ -130,19 +129,19 @@ class HookProcess:
             os.close(self._pipe)
             return self._end(self._process.returncode)
         now = time.monotonic()
-        if now >= self._until and not self._is_ended:
-            self._is_ended = True
+        if now >= self._until and not self._is_terminated:
+            self._is_terminated = True
             self._kill(signal.SIGTERM)
         elif now >= self._until + GRACE_S + GIVE_UP_S:
             os.close(self._pipe)
-            self._process.returncode = -signal.SIGKILL  # no wait of ours; a child, reaped as others
+            self._process.returncode = -signal.SIGKILL  # not waited for here; reaped as an orphan
             return self._end(None, reason_alive(self._process.pid))
         elif now >= self._until + GRACE_S:
             self._kill(signal.SIGKILL)
         return None
 
     def _kill(self, number: int) -> None:
-        # One that changed its user may not be signalled: it is given up later.
+        # A process that changed its user cannot be signalled: it is given up later.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
@@ -161,7 +160,7 @@ class HookProcess:
     def _end(self, code: int | None, reason: str | None = None) -> HookEnd:
         status = "succeeded" if code == 0 else "failed"
         return HookEnd(
-            status=self._why if self._is_ended else status,
+            status=self._end_status if self._is_terminated else status,
             exit_code=None if code is None or code < 0 else code,
             signal=signal_name(-code) if code is not None and code < 0 else None,
             reason=reason,

@@ -1,104 +1,97 @@
-"""Writing the records of hooks: what the disk refuses is owed, and written later."""
+"""Writing the records of hooks: a record that the disk refuses is owed, and written later."""
 
 import time
-from typing import Any, Final, Generic, TypeVar
+from collections import deque
+from typing import Any, Final
 
 from supervisor.store.log import Log
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.dataclass import dataclass
+from workers.records.hooks import HookSpec
+from workers.records.spec import RunSpec
 from workers.records.typed_errors import TypedError
 
 RETRY_EVERY_S: Final = 0.5
 
-Owner = TypeVar("Owner")
-
 
 @dataclass(slots=True, kw_only=True)
-class _OwedResult(Generic[Owner]):
-    """A record that the disk refused.
+class PendingHooks:
+    """A run with hooks to start.
 
     Attributes:
-        owner: who waits for it.
-        due_mono_s: when it is tried again.
-        until_mono_s: until then it is worth waiting for.
+        facts: its verdict, for the environment.
+        left: the hooks that are not claimed yet.
+        owed: path and content of the record that the disk refused.
+        retry_mono_s: when to write it again.
+        until_mono_s: an exit waits for it until then.
     """
 
-    owner: Owner
-    run_id: str
-    path: str
-    record: dict[str, Any]
-    due_mono_s: float
-    until_mono_s: float
+    spec: RunSpec
+    facts: dict[str, str]
+    left: deque[HookSpec]
+    owed: tuple[str, dict[str, Any]] = ("", {})
+    retry_mono_s: float = 0.0
+    until_mono_s: float = 0.0
 
 
-class HookRecords(Generic[Owner]):
-    """Writes hooks' records. ``Owner`` waits for those that are owed.
-
-    Args:
-        log: where a refusal is written.
-        owed_wait_s: so long an owed record is worth waiting for.
-    """
+class HookRecords:
+    """Writes the records of hooks."""
 
     def __init__(self, log: Log, owed_wait_s: float) -> None:
         self._log = log
         self._owed_wait_s = owed_wait_s
-        self._owed: list[_OwedResult[Owner]] = []
+        self._owing: list[PendingHooks] = []
 
     @property
     def is_busy(self) -> bool:
-        """Something is owed and worth waiting for."""
+        """A record is owed and must be waited for."""
         now = time.monotonic()
-        return any(now < item.until_mono_s for item in self._owed)
+        return any(now < pending.until_mono_s for pending in self._owing)
 
-    def hurry(self, patience_s: float) -> None:
-        """Wait no longer than this for what is owed."""
-        until = time.monotonic() + patience_s
-        for item in self._owed:
-            item.until_mono_s = min(item.until_mono_s, until)
+    def limit_wait(self, wait_s: float) -> None:
+        """Wait at most this long for what is owed."""
+        until = time.monotonic() + wait_s
+        for pending in self._owing:
+            pending.until_mono_s = min(pending.until_mono_s, until)
 
-    def write(self, owner: Owner, run_id: str, path: str, record: dict[str, Any]) -> bool:
-        """Write a record, flushed; False if it is owed now, and ``paid`` will name its owner.
+    def write(self, pending: PendingHooks, path: str, record: dict[str, Any]) -> bool:
+        """Write and flush a record; False if it is owed, and ``paid`` will return its run.
 
-        One that can never be written (the run's directory is gone, or something else is in the
-        record's place) is logged and given up.
+        A record that can never be written (the run's directory is gone, or something else is in
+        the record's place) is logged and dropped.
         """
-        error = _refused(path, record)
+        error = _write(path, record)
         if error is None:
             return True
+        run_id = pending.spec.run_id
         self._log.write("hook_record_failed", run_id=run_id, path=path, why=str(error))
-        if not _may_pass(error):
+        if not _is_transient(error):
             return True
         now = time.monotonic()
-        item = _OwedResult(
-            owner=owner,
-            run_id=run_id,
-            path=path,
-            record=record,
-            due_mono_s=now + RETRY_EVERY_S,
-            until_mono_s=now + self._owed_wait_s,
-        )
-        self._owed.append(item)
+        pending.owed = path, record
+        pending.retry_mono_s, pending.until_mono_s = now + RETRY_EVERY_S, now + self._owed_wait_s
+        self._owing.append(pending)
         return False
 
-    def paid(self) -> list[Owner]:
-        """Try again what is owed and due; returns the owners of what is owed no more."""
-        found = []
-        for item in list(self._owed):
+    def paid(self) -> list[PendingHooks]:
+        """Write again what is due; returns the runs whose record is no longer owed."""
+        paid = []
+        for pending in list(self._owing):
             now = time.monotonic()
-            if now < item.due_mono_s:
+            if now < pending.retry_mono_s:
                 continue
-            item.due_mono_s = now + RETRY_EVERY_S
-            error = _refused(item.path, item.record)
-            if error is None or not _may_pass(error):
-                self._owed.remove(item)
-                found.append(item.owner)
+            pending.retry_mono_s = now + RETRY_EVERY_S
+            error = _write(*pending.owed)
+            if error is None or not _is_transient(error):
+                self._owing.remove(pending)
+                paid.append(pending)
                 event = "hook_record_written" if error is None else "hook_record_dropped"
-                self._log.write(event, run_id=item.run_id, path=item.path)
-        return found
+                self._log.write(event, run_id=pending.spec.run_id, path=pending.owed[0])
+        return paid
 
 
-def _refused(path: str, record: dict[str, Any]) -> OSError | TypedError | None:
-    """Write a record; returns why that failed, None if it did not."""
+def _write(path: str, record: dict[str, Any]) -> OSError | TypedError | None:
+    """Write a record; returns the error, None if it succeeded."""
     try:
         replace_file(path, to_bytes(record))
     except (OSError, TypedError) as error:
@@ -106,13 +99,12 @@ def _refused(path: str, record: dict[str, Any]) -> OSError | TypedError | None:
     return None
 
 
-def _may_pass(error: OSError | TypedError) -> bool:
-    """Tell whether the same write may succeed later."""
+def _is_transient(error: OSError | TypedError) -> bool:
     return not isinstance(error, FileNotFoundError | TypedError)
 
 
 def verdict_of(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What a final manifest says of the verdict, as the journal calls it."""
+    """The verdict in a final manifest, by the journal's field names."""
     extensions = manifest.get("extensions")
     more = extensions if isinstance(extensions, dict) else {}
     return {

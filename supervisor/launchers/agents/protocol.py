@@ -1,16 +1,17 @@
-"""What a supervisor and the process that talks to an engine say to each other: JSON lines.
+"""The messages between a supervisor and an agent: JSON lines.
 
 ::
 
     supervisor   {"do": "place", "key": "…", "run_dir": "…", "attempt": 1, "resources": {"slot": 1}}
-                 {"do": "cancel", "key": "…", "claimed": false}   claimed: its worker is at work
-    agent        {"say": "ready"}                                 it reaches the engine
-                 {"say": "placed", "key": "…", "job": "…"}        as the engine calls it
-                 {"say": "refused", "key": "…", "why": "…", "transient": true}
-                 {"say": "ended", "key": "…", "why": "…"}         the engine has done with it
+                 {"do": "cancel", "key": "…", "claimed": false}   claimed: its worker is running
+    agent        {"say": "ready"}                                 it has reached the engine
+                 {"say": "placed", "key": "…", "job": "…"}        job: the engine's name for it
+                 {"say": "refused", "key": "…", "reason": "…", "transient": true}
+                 {"say": "ended", "key": "…", "reason": "…"}      the engine no longer has it
                  {"say": "note", "text": "…"}                     for the operator
 
-A key is RUN_ID.ATTEMPT. Nothing that an agent says is believed about a run: it is a reason to look.
+A key is RUN_ID.ATTEMPT. What an agent reports about a run is never trusted: it is a reason to read
+the run's claim.
 """
 
 import json
@@ -21,38 +22,37 @@ from typing import Any, ClassVar, Final
 from workers.records.atomic import to_line
 from workers.records.dataclass import dataclass
 
-LINE_LIMIT_BYTES: Final = 1_048_576  # a path, a few resources, an engine's words
+LINE_LIMIT_BYTES: Final = 1_048_576  # a path, a few resources, an engine's message
 
 
 class BadLineError(Exception):
-    """A line that is none of this; its words say which."""
+    """A line that is no message; its text contains the line."""
 
 
 class _Message:
-    """What one side says: a word, and a field for each attribute."""
+    """A message: its kind, and a key for each attribute."""
 
     __slots__: tuple[str, ...] = ()
-    _word: ClassVar[tuple[str, str]]
+    _kind: ClassVar[tuple[str, str]]
 
     def to_line(self) -> bytes:
-        """As it is sent."""
-        key, word = self._word
-        return to_line({key: word, **{name: getattr(self, name) for name in self.__slots__}})
+        """The message as it is sent."""
+        key, kind = self._kind
+        return to_line({key: kind, **{name: getattr(self, name) for name in self.__slots__}})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place(_Message):
-    """A wish that an attempt be placed.
+    """A request to place an attempt.
 
     Attributes:
         key: RUN_ID.ATTEMPT.
-        run_dir: the run's directory, by the same path on every host.
-        attempt: which attempt, from 1.
-        resources: what it takes of a host, by name; empty where it takes nothing.
+        run_dir: the run's directory, which has the same path on every host.
+        attempt: number of the attempt, from 1.
+        resources: what it takes of a host, by name; empty if it takes nothing.
     """
 
-    _word = ("do", "place")
-
+    _kind = ("do", "place")
     key: str
     run_dir: str
     attempt: int
@@ -61,10 +61,9 @@ class Place(_Message):
 
 @dataclass(frozen=True, slots=True)
 class Cancel(_Message):
-    """A wish that an attempt end, or never begin; ``claimed``: its worker is at work."""
+    """A request to end an attempt, or never to start it; ``claimed``: its worker is running."""
 
-    _word = ("do", "cancel")
-
+    _kind = ("do", "cancel")
     key: str
     claimed: bool
 
@@ -74,48 +73,44 @@ Order = Place | Cancel
 
 @dataclass(frozen=True, slots=True)
 class AgentReady(_Message):
-    """The agent reaches its engine."""
+    """The agent has reached its engine."""
 
-    _word = ("say", "ready")
+    _kind = ("say", "ready")
 
 
 @dataclass(frozen=True, slots=True)
 class Placed(_Message):
-    """The engine has an attempt in its queue, or at work, as ``job``."""
+    """The engine has queued or started an attempt as ``job``."""
 
-    _word = ("say", "placed")
-
+    _kind = ("say", "placed")
     key: str
     job: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused(_Message):
-    """The engine does not take an attempt; ``transient`` where trying again may help."""
+    """The engine has rejected an attempt; ``transient`` if another try may help."""
 
-    _word = ("say", "refused")
-
+    _kind = ("say", "refused")
     key: str
-    why: str
+    reason: str
     transient: bool
 
 
 @dataclass(frozen=True, slots=True)
 class JobEnded(_Message):
-    """The engine has done with an attempt, or does not know it any more."""
+    """The engine has finished with an attempt, or does not know it any more."""
 
-    _word = ("say", "ended")
-
+    _kind = ("say", "ended")
     key: str
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Note(_Message):
-    """Something that the operator should know."""
+    """A message for the operator."""
 
-    _word = ("say", "note")
-
+    _kind = ("say", "note")
     text: str
 
 
@@ -123,7 +118,7 @@ Answer = AgentReady | Placed | Refused | JobEnded | Note
 
 
 def parse_order(line: bytes) -> Order:
-    """Read what a supervisor sent; BadLineError where it is nothing of this."""
+    """Read a supervisor's message; BadLineError if it is none."""
     data = _object(line)
     match data:
         case {"do": "place", "key": str(key), "run_dir": str(run_dir), "attempt": int(attempt)}:
@@ -138,17 +133,17 @@ def parse_order(line: bytes) -> Order:
 
 
 def parse_answer(line: bytes) -> Answer:
-    """Read what an agent sent; BadLineError where it is nothing of this."""
+    """Read an agent's message; BadLineError if it is none."""
     data = _object(line)
     match data:
         case {"say": "ready"}:
             return AgentReady()
         case {"say": "placed", "key": str(key)}:
             return Placed(key, str(data.get("job", "")))
-        case {"say": "refused", "key": str(key), "why": str(why)}:
-            return Refused(key, why, bool(data.get("transient")))
+        case {"say": "refused", "key": str(key), "reason": str(reason)}:
+            return Refused(key, reason, bool(data.get("transient")))
         case {"say": "ended", "key": str(key)}:
-            return JobEnded(key, str(data.get("why", "")))
+            return JobEnded(key, str(data.get("reason", "")))
         case {"say": "note", "text": str(text)}:
             return Note(text)
         case _:
@@ -166,16 +161,14 @@ def _object(line: bytes) -> dict[str, Any]:
 
 
 class Lines:
-    """Puts whole lines together from what a socket gives."""
+    """Assembles whole lines from the parts that a socket delivers."""
 
     def __init__(self) -> None:
-        self._rest = bytearray()
+        self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that are whole now, in order; BadLineError for one that has no end."""
-        self._rest += data
-        *whole, rest = bytes(self._rest).split(b"\n")
-        self._rest = bytearray(rest)
-        if len(rest) > LINE_LIMIT_BYTES:
+        """The lines that are complete now, in order; BadLineError for one that is too long."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LINE_LIMIT_BYTES:
             raise BadLineError(f"a line of more than {LINE_LIMIT_BYTES} bytes")
-        return whole
+        return lines

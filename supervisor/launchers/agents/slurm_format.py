@@ -1,8 +1,8 @@
-"""What is said to Slurm's commands, and what their answers mean. Nothing is run here.
+"""The command lines of Slurm's commands, and the meaning of their output. Nothing is run here.
 
-Measured with Slurm 22.05. A job carries the key of its attempt as its name, so what an earlier
-agent handed in is found again. Options come before the operator's own (``slurm_options``), which
-therefore win.
+Measured with Slurm 22.05. A job's name is the key of its attempt, so jobs of an earlier agent are
+found again. Our options come before the operator's (``slurm_options``), which therefore override
+them.
 """
 
 import math
@@ -16,15 +16,15 @@ from typing import Final
 from supervisor.launchers.agents.protocol import Place
 from workers.records.dataclass import dataclass
 
-SLOT: Final = "slot"  # of our own counting elsewhere; here the CPUs of the cluster are the slots
-_WHY_LIMIT_CHARS: Final = 500
+SLOT: Final = "slot"  # no resource of Slurm's: the CPUs of the cluster limit its jobs
+_REASON_LIMIT_CHARS: Final = 500
 
-# Variables that would filter our listings, make sbatch wait for the job, or ask a person.
+# Variables that would filter our listings, make sbatch wait for the job, or prompt.
 _DROPPED: Final = ("SQUEUE_", "SCANCEL_", "SBATCH_WAIT", "SBATCH_ARRAY_INX")
 
-# States that a job does not leave (man squeue, JOB STATE CODES).
+# Final states of a job (man squeue, JOB STATE CODES).
 ENDED_STATES: Final = frozenset(
-    (
+    [
         "BOOT_FAIL",
         "CANCELLED",
         "COMPLETED",
@@ -35,13 +35,13 @@ ENDED_STATES: Final = frozenset(
         "PREEMPTED",
         "REVOKED",
         "TIMEOUT",
-    )
+    ]
 )
-# Why a job waits that only has to wait (man squeue, JOB REASON CODES).
+# Reasons of a job that will start by itself (man squeue, JOB REASON CODES).
 _ORDINARY_REASONS: Final = frozenset(("None", "Priority", "Resources", "BeginTime", "Cleaning"))
 
-# slurm_errno.c: it does not answer, or cannot prove who it is; whoever asks later may succeed.
-_AWAY_WORDS: Final = (
+# slurm_errno.c: Slurm does not answer or authentication failed; a later try may succeed.
+_AWAY_TEXTS: Final = (
     "Unable to contact slurm controller",
     "Socket timed out",
     "Zero Bytes were transmitted",
@@ -59,8 +59,8 @@ _AWAY_WORDS: Final = (
     "Resource temporarily unavailable",
     "Could not establish a configuration source",
 )
-# It answers, and may take the same job later.
-_LATER_WORDS: Final = (
+# Slurm may take the same job later.
+_LATER_TEXTS: Final = (
     "Job violates accounting/QOS policy",
     "Reached maximum number of jobs",
     "Required node not available",
@@ -72,11 +72,11 @@ _LATER_WORDS: Final = (
 
 
 class Refusal(StrEnum):
-    """What a failed submission means."""
+    """The meaning of a failed submission."""
 
-    AWAY = "away"  # Slurm does not answer; the job may be in all the same
-    LATER = "later"  # it is not taken now
-    NEVER = "never"  # it is not taken as it is
+    AWAY = "away"  # Slurm does not answer, and may have taken the job
+    LATER = "later"  # not taken now
+    NEVER = "never"  # not taken as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,9 @@ class Job:
     """One line of the listing.
 
     Attributes:
-        id: Slurm's number of it.
-        state: a word of Slurm's.
-        reason: why it is in that state, "None" where Slurm says nothing.
+        id: Slurm's number of the job.
+        state: Slurm's name of its state.
+        reason: why it is in that state, "None" if Slurm gives no reason.
     """
 
     id: str
@@ -95,110 +95,101 @@ class Job:
 
     @property
     def has_ended(self) -> bool:
-        """Nothing of it is at work, and nothing will be."""
+        """The state is final."""
         return self.state in ENDED_STATES
 
     @property
-    def held_back_by(self) -> str | None:
-        """Why it does not start, where that is not just that others are before it."""
+    def hold_reason(self) -> str | None:
+        """Why it does not start, unless it just waits its turn."""
         if self.state != "PENDING" or self.reason in _ORDINARY_REASONS:
             return None
         return self.reason
 
     @property
-    def words(self) -> str:
-        """For people."""
+    def text(self) -> str:
+        """State and reason, for messages."""
         return self.state if self.reason == "None" else f"{self.state} ({self.reason})"
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of Slurm's commands: ours, without what would change what they mean."""
+    """The environment of Slurm's commands: ours, without variables that change their meaning."""
     return {name: value for name, value in environ.items() if not name.startswith(_DROPPED)}
 
 
 def log_of(order: Place) -> str:
-    """Where a job's own output goes: what Slurm and a worker that cannot begin have to say."""
+    """The file for a job's own output: of Slurm, and of a worker that cannot begin."""
     return f"{order.run_dir}/slurm.{order.attempt}.log"
 
 
 def script(order: Place, python: str) -> str:
-    """The batch script: our worker program takes its place, so a signal to it reaches the keeper.
-
-    Args:
-        order: the attempt.
-        python: the interpreter, by its path on the hosts.
-    """
-    words = [python, "-I", "-m", "workers", order.run_dir, "--claim", str(order.attempt)]
-    # --export=NONE leaves SLURM_EXPORT_ENV behind, which would empty what a stage's srun starts.
-    return f"#!/bin/sh\nunset SLURM_EXPORT_ENV\nexec {shlex.join(words)}\n"
+    """The batch script: it execs our worker program, so a signal to it reaches the keeper."""
+    argv = [python, "-I", "-m", "workers", order.run_dir, "--claim", str(order.attempt)]
+    # --export=NONE sets SLURM_EXPORT_ENV, which would empty the environment of a stage's srun.
+    return f"#!/bin/sh\nunset SLURM_EXPORT_ENV\nexec {shlex.join(argv)}\n"
 
 
 def submit(order: Place, options: Sequence[str]) -> list[str]:
-    """The command that hands an attempt in; its script is read from stdin.
+    """The command that submits an attempt; its script is read from stdin.
 
-    ``--export=NONE``: stages get the environment that the user has on the host, and nothing of the
-    supervisor's, secrets least of all, is kept in Slurm's spool.
-
-    Args:
-        order: the attempt.
-        options: the operator's own.
+    ``--export=NONE``: stages get the user's environment on the host, and Slurm's spool keeps
+    nothing of the supervisor's environment, such as secrets.
     """
-    words = ["sbatch", "--parsable", "--no-requeue", "--export=NONE", "--chdir=/"]
-    words += [f"--job-name={order.key}", "--open-mode=append"]
-    words += [f"--output={log_of(order).replace('%', '%%')}"]
-    words += ["--nodes=1", "--ntasks=1"]
+    argv = ["sbatch", "--parsable", "--no-requeue", "--export=NONE", "--chdir=/"]
+    argv += [f"--job-name={order.key}", "--open-mode=append"]
+    argv += [f"--output={log_of(order).replace('%', '%%')}"]
+    argv += ["--nodes=1", "--ntasks=1"]
     others = []
     for name, amount in order.resources.items():
         whole = math.ceil(amount)
         match name:
             case "cpus":
-                words.append(f"--cpus-per-task={whole}")
+                argv.append(f"--cpus-per-task={whole}")
             case "memory_mb":
-                words.append(f"--mem={whole}M")
+                argv.append(f"--mem={whole}M")
             case _ if name != SLOT:
                 others.append(f"{name}:{whole}")
     if others:
-        words.append(f"--gres={','.join(others)}")
-    return [*words, *options]
+        argv.append(f"--gres={','.join(others)}")
+    return [*argv, *options]
 
 
 def listing() -> list[str]:
-    """The command that lists every job of this user, ended ones too, in one call."""
-    words = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all"]
-    return [*words, "--format=%i|%T|%r|%j"]
+    """The command that lists every job of this user, ended ones too."""
+    user = f"--user={os.getuid()}"
+    return ["squeue", "--noheader", user, "--states=all", "--format=%i|%T|%r|%j"]
 
 
 def parse_listing(text: str) -> dict[str, Job]:
-    """The jobs by name; of several with one name that which has not ended, else the last."""
-    found: dict[str, Job] = {}
+    """The jobs by name; of several with one name the one that has not ended, else the last."""
+    jobs: dict[str, Job] = {}
     for line in text.splitlines():
         parts = line.split("|", 3)
         if len(parts) != 4:
-            continue  # a name of somebody else's with a line break
+            continue  # a foreign job name with a line break
         job, name = Job(*(part.strip() for part in parts[:3])), parts[3].strip()
-        if name not in found or found[name].has_ended:
-            found[name] = job
-    return found
+        if name not in jobs or jobs[name].has_ended:
+            jobs[name] = job
+    return jobs
 
 
 def parse_submitted(text: str) -> str | None:
-    """The number of the job that --parsable prints in a line, whatever a site prints beside it."""
-    found = re.findall(r"^(\d+)(?:;.*)?$", text, flags=re.MULTILINE)
-    return found[-1] if found else None
+    """The job number that --parsable prints in a line of its own, whatever else a site prints."""
+    numbers = re.findall(r"^(\d+)(?:;.*)?$", text, flags=re.MULTILINE)
+    return numbers[-1] if numbers else None
 
 
-def refusal_of(words: str) -> Refusal:
-    """What the words mean with which a submission failed."""
-    if any(known in words for known in _AWAY_WORDS):
+def refusal_of(error: str) -> Refusal:
+    """The meaning of a failed submission's error message."""
+    if any(known in error for known in _AWAY_TEXTS):
         return Refusal.AWAY
-    if any(known in words for known in _LATER_WORDS):
+    if any(known in error for known in _LATER_TEXTS):
         return Refusal.LATER
     return Refusal.NEVER
 
 
 def cleaned(stderr: str) -> str:
-    """The words of a failed command in one line, each once, the last ones where there are many."""
+    """A failed command's messages in one line, each once, the last ones if they are long."""
     lines: dict[str, None] = {}
     for line in stderr.splitlines():
         lines[re.sub(r"^(\w+: )?(error: |fatal: )?", "", line).strip()] = None
-    return "; ".join(filter(None, lines))[-_WHY_LIMIT_CHARS:]
+    return "; ".join(filter(None, lines))[-_REASON_LIMIT_CHARS:]

@@ -66,7 +66,7 @@ def queue_reason(layout: Layout, manifest: Mapping[str, Any]) -> str | None:
     with contextlib.suppress(OSError, TypedError):
         run = layout.run_dir(str(manifest["task_id"]), str(manifest["run_id"]))
         placement = load_placement(run)
-        if placement is not None and placement.stand is ClaimState.UNCLAIMED:
+        if placement is not None and placement.state is ClaimState.UNCLAIMED:
             return placed_note(placement.launcher)
     if isinstance(after, list) and after:
         return f"waiting for {', '.join(map(str, after))} to succeed"

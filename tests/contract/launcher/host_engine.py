@@ -43,7 +43,7 @@ class HostEngine:
             (spool / f"{order.key}.cancel").touch()
         return ()
 
-    def look(self) -> Iterable[Answer]:
+    def poll(self) -> Iterable[Answer]:
         if not self._said_ready:
             self._said_ready = True
             yield AgentReady()

@@ -73,7 +73,7 @@ class Loopback:
         if self._queue.pop(order.key, None) is not None or order.key not in self._jobs:
             yield JobEnded(order.key, "cancelled")
 
-    def look(self) -> Iterable[Answer]:
+    def poll(self) -> Iterable[Answer]:
         if not self._said_ready:
             self._said_ready = True
             yield AgentReady()

@@ -26,7 +26,7 @@ def test_every_run_gets_its_verdict_and_each_stage_runs_once(bench: Bench) -> No
     bench.check_settled(count=5)
 
 
-def test_a_killed_worker_is_lost_and_nothing_of_it_is_left(bench: Bench) -> None:
+def test_killed_worker_is_lost_and_leaves_no_process(bench: Bench) -> None:
     process = bench.serving()
     lost, other = holding(bench, 2)
     os.kill(worker_of(bench, lost), signal.SIGKILL)
@@ -41,7 +41,7 @@ def test_a_killed_worker_is_lost_and_nothing_of_it_is_left(bench: Bench) -> None
     bench.check_settled(count=2)
 
 
-def test_a_run_is_cancelled_within_its_time(bench: Bench) -> None:
+def test_run_is_cancelled_within_its_time(bench: Bench) -> None:
     process = bench.serving()
     (run_id,) = holding(bench, 1)
     cancel(bench, run_id)
@@ -50,7 +50,7 @@ def test_a_run_is_cancelled_within_its_time(bench: Bench) -> None:
     bench.check_settled(count=1)
 
 
-def test_a_killed_supervisors_runs_are_adopted_and_no_stage_runs_twice(bench: Bench) -> None:
+def test_runs_of_a_killed_supervisor_are_adopted_and_no_stage_runs_twice(bench: Bench) -> None:
     process = bench.serving()
     holding(bench, 2)
     process.kill()
@@ -65,7 +65,7 @@ def test_a_killed_supervisors_runs_are_adopted_and_no_stage_runs_twice(bench: Be
     bench.check_settled(count=2)
 
 
-def test_a_stopped_supervisor_leaves_nothing_alive(bench: Bench) -> None:
+def test_stopped_supervisor_leaves_no_process(bench: Bench) -> None:
     process = bench.serving()
     holding(bench, 2)
     bench.stop(process)
@@ -74,7 +74,7 @@ def test_a_stopped_supervisor_leaves_nothing_alive(bench: Bench) -> None:
     bench.check_settled(count=2)
 
 
-def test_workers_that_are_left_running_are_adopted(bench: Bench) -> None:
+def test_workers_left_running_are_adopted(bench: Bench) -> None:
     process = bench.serving()
     holding(bench, 2)
     assert bench.call("stop", "--leave-running").code == 0
@@ -86,7 +86,7 @@ def test_workers_that_are_left_running_are_adopted(bench: Bench) -> None:
     bench.check_settled(count=2)
 
 
-def test_a_run_whose_directory_is_deleted_ends(bench: Bench) -> None:
+def test_run_ends_if_its_directory_is_deleted(bench: Bench) -> None:
     process = bench.serving()
     (run_id,) = holding(bench, 1)
     (bench.path / ".runs/default/cli" / run_id).rename(bench.path / "aside")
@@ -96,7 +96,7 @@ def test_a_run_whose_directory_is_deleted_ends(bench: Bench) -> None:
     bench.stop(process)
 
 
-def test_output_and_manifest_are_as_with_any_other(bench: Bench) -> None:
+def test_output_and_manifest_are_as_with_any_launcher(bench: Bench) -> None:
     assert bench.call("start", "--once", "good").code == 0
     (manifest,) = bench.manifests()
     assert manifest["status"] == "succeeded"

@@ -57,7 +57,7 @@ def send(pids: list[int], number: int) -> None:
         os.kill(pid, number)
 
 
-def test_runs_end_with_the_verdict_that_their_workers_tell(bench: Bench) -> None:
+def test_runs_end_with_their_workers_verdicts(bench: Bench) -> None:
     done = bench.call("start", "--once", "good", "bad", "sub")
     assert done.code == 10, done.err
     assert len(ran(bench)) == 3
@@ -66,7 +66,7 @@ def test_runs_end_with_the_verdict_that_their_workers_tell(bench: Bench) -> None
     bench.check_settled(count=4)
 
 
-def test_a_keepers_word_makes_its_killed_worker_lost_at_once(bench: Bench) -> None:
+def test_keepers_claim_makes_its_killed_worker_lost_at_once(bench: Bench) -> None:
     tell(bench, "mute")
     process = bench.serving()
     (run_id,) = holding(bench, 1)
@@ -82,7 +82,7 @@ def test_a_keepers_word_makes_its_killed_worker_lost_at_once(bench: Bench) -> No
 
 
 @pytest.mark.fault("P32", "P16")
-def test_a_silent_host_is_named_and_nothing_of_it_is_touched(bench: Bench) -> None:
+def test_silent_host_is_named_and_its_processes_are_left_alone(bench: Bench) -> None:
     impatient(bench)
     tell(bench, "mute")
     process = bench.serving()
@@ -100,7 +100,7 @@ def test_a_silent_host_is_named_and_nothing_of_it_is_touched(bench: Bench) -> No
 
 
 @pytest.mark.fault("P32")
-def test_a_worker_that_was_cut_off_ends_what_it_started_and_tells_nothing(bench: Bench) -> None:
+def test_worker_that_was_cut_off_ends_its_stages_and_writes_nothing(bench: Bench) -> None:
     impatient(bench)
     process = bench.serving()
     (run_id,) = holding(bench, 1)
@@ -116,7 +116,7 @@ def test_a_worker_that_was_cut_off_ends_what_it_started_and_tells_nothing(bench:
     bench.check_settled(count=1)
 
 
-def test_a_supervisor_that_is_started_again_waits_for_the_beat_of_a_silent_host(
+def test_restarted_supervisor_waits_for_the_heartbeat_of_a_silent_host(
     bench: Bench,
 ) -> None:
     process = bench.serving()
@@ -135,7 +135,7 @@ def test_a_supervisor_that_is_started_again_waits_for_the_beat_of_a_silent_host(
     bench.check_settled(count=1)
 
 
-def test_a_cancelled_run_is_told_by_its_file_alone(bench: Bench) -> None:
+def test_run_on_another_host_is_cancelled_by_its_file_alone(bench: Bench) -> None:
     process = bench.serving()
     (run_id,) = holding(bench, 1)
     cancel(bench, run_id)
@@ -144,7 +144,7 @@ def test_a_cancelled_run_is_told_by_its_file_alone(bench: Bench) -> None:
     bench.check_settled(count=1)
 
 
-def test_what_a_living_worker_of_another_host_is_writing_is_swept_by_nobody(
+def test_temporary_files_of_a_living_worker_on_another_host_are_not_swept(
     bench: Bench,
 ) -> None:
     process = bench.serving()
@@ -165,7 +165,7 @@ def test_what_a_living_worker_of_another_host_is_writing_is_swept_by_nobody(
     bench.check_settled(count=1)
 
 
-def test_a_drained_group_waits_for_what_runs_elsewhere_and_takes_back_what_waits(
+def test_drained_group_waits_for_running_runs_elsewhere_and_withdraws_queued_ones(
     bench: Bench,
 ) -> None:
     bench.configure(PIPELINES, "groups = { far = 5 }\n")
@@ -193,7 +193,7 @@ def test_a_drained_group_waits_for_what_runs_elsewhere_and_takes_back_what_waits
     bench.check_settled(count=3)
 
 
-def test_a_stopped_supervisor_leaves_queued_what_waits_in_the_engine(bench: Bench) -> None:
+def test_stopped_supervisor_leaves_runs_of_the_engines_queue_queued(bench: Bench) -> None:
     tell(bench, "slots", "1")
     process = bench.serving()
     (first,) = holding(bench, 1)
@@ -206,7 +206,7 @@ def test_a_stopped_supervisor_leaves_queued_what_waits_in_the_engine(bench: Benc
     bench.check_settled(count=2)
 
 
-def test_a_drained_supervisor_leaves_queued_what_waits_in_the_engine(bench: Bench) -> None:
+def test_drained_supervisor_leaves_runs_of_the_engines_queue_queued(bench: Bench) -> None:
     tell(bench, "slots", "1")
     process = bench.serving()
     (first,) = holding(bench, 1)

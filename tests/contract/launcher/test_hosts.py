@@ -132,7 +132,7 @@ def one(tmp_path: Path) -> Iterator[Many]:
         yield made
 
 
-def test_runs_with_the_same_process_ids_on_two_hosts_are_told_apart(two: Many) -> None:
+def test_runs_with_the_same_process_ids_on_two_hosts_are_distinguished(two: Many) -> None:
     bench = two.bench
     for host in two.others:
         host.number_next(4000)
@@ -157,7 +157,7 @@ def test_runs_with_the_same_process_ids_on_two_hosts_are_told_apart(two: Many) -
 
 
 @pytest.mark.slow
-def test_a_run_on_another_host_is_cancelled_by_its_worker(one: Many) -> None:
+def test_run_on_another_host_is_cancelled_by_its_worker(one: Many) -> None:
     bench, (host,) = one.bench, one.others
     process = one.start()
     (run_id,) = holding(bench, 1)
@@ -169,7 +169,7 @@ def test_a_run_on_another_host_is_cancelled_by_its_worker(one: Many) -> None:
 
 @pytest.mark.slow
 @pytest.mark.fault("P32")
-def test_the_runs_of_a_host_that_vanishes_are_lost_and_it_is_named(two: Many) -> None:
+def test_runs_of_a_vanished_host_are_lost_and_the_host_is_named(two: Many) -> None:
     bench = two.bench
     process = two.start()
     ids = holding(bench, 2)
@@ -187,7 +187,7 @@ def test_the_runs_of_a_host_that_vanishes_are_lost_and_it_is_named(two: Many) ->
 
 
 @pytest.mark.fault("P32")
-def test_a_host_that_comes_back_after_the_verdict_ends_its_run_and_tells_nothing(
+def test_host_that_returns_after_the_verdict_ends_its_run_and_writes_nothing(
     one: Many,
 ) -> None:
     bench, (host,) = one.bench, one.others
@@ -209,7 +209,7 @@ def test_a_host_that_comes_back_after_the_verdict_ends_its_run_and_tells_nothing
 
 @pytest.mark.slow
 @pytest.mark.fault("P32")
-def test_a_host_that_loses_the_folder_ends_its_run_and_tells_nothing(one: Many) -> None:
+def test_host_that_loses_the_folder_ends_its_run_and_writes_nothing(one: Many) -> None:
     bench, (host,) = one.bench, one.others
     process = one.start()
     (run_id,) = holding(bench, 1)
@@ -224,7 +224,7 @@ def test_a_host_that_loses_the_folder_ends_its_run_and_tells_nothing(one: Many) 
 
 
 @pytest.mark.slow
-def test_a_host_that_was_slow_for_a_while_costs_nothing(one: Many) -> None:
+def test_host_that_was_slow_for_a_while_loses_no_run(one: Many) -> None:
     bench, (host,) = one.bench, one.others
     one.configure(hung_after_s=60.0)
     process = one.start()
@@ -289,7 +289,7 @@ def forge(path: Path, who: dict[str, Any], ticks: int) -> None:
         "host stands still",
     ],
 )
-def test_no_signal_goes_to_a_process_of_ours_that_has_the_pid_and_start_of_one_elsewhere(
+def test_process_with_the_pid_and_start_of_a_remote_worker_gets_no_signal(
     tmp_path: Path, name: str, what: str
 ) -> None:
     """Also where the other host has our name and boot, as a container of this machine may have."""

@@ -39,7 +39,7 @@ def placement(bench: Bench, run_id: str) -> dict[str, object]:
     return found
 
 
-def test_what_is_handed_in_is_on_disk_and_claimed(bench: Bench) -> None:
+def test_placed_attempt_is_on_disk_and_claimed(bench: Bench) -> None:
     assert bench.call("start", "--once", "good").code == 0
     (run_id,) = ran(bench)
     found = placement(bench, run_id)
@@ -52,14 +52,14 @@ def test_what_is_handed_in_is_on_disk_and_claimed(bench: Bench) -> None:
     assert started["attempt"] == 1
 
 
-def test_a_childs_run_takes_no_slot(bench: Bench) -> None:
+def test_child_run_takes_no_slot(bench: Bench) -> None:
     assert bench.call("start", "--once", "sub").code == 0
     (child,) = ran(bench)
     assert placement(bench, child)["resources"] == {}
 
 
 @pytest.mark.fault("P31")
-def test_a_second_placement_does_nothing_and_says_so(bench: Bench) -> None:
+def test_second_placement_does_nothing_and_reports_it(bench: Bench) -> None:
     tell(bench, "twice")
     bench.write("go", "")
     assert bench.call("start", "--once", "hold").code == 0
@@ -69,7 +69,7 @@ def test_a_second_placement_does_nothing_and_says_so(bench: Bench) -> None:
     bench.check_settled(count=1)
 
 
-def test_a_run_that_waits_in_the_engine_is_not_judged_and_is_cancelled_at_once(
+def test_run_in_the_engines_queue_is_not_judged_and_is_cancelled_at_once(
     bench: Bench,
 ) -> None:
     config = bench.path / "config/supervisor.toml"
@@ -93,7 +93,7 @@ def test_a_run_that_waits_in_the_engine_is_not_judged_and_is_cancelled_at_once(
 
 
 @pytest.mark.fault("P31")
-def test_a_lost_job_is_taken_back_and_placed_again(bench: Bench) -> None:
+def test_lost_job_is_withdrawn_and_placed_again(bench: Bench) -> None:
     tell(bench, "lose")
     assert bench.call("start", "--once", "good").code == 0
     (run_id,) = ran(bench)
@@ -106,7 +106,7 @@ def test_a_lost_job_is_taken_back_and_placed_again(bench: Bench) -> None:
     bench.check_settled(count=1)
 
 
-def test_a_refused_run_is_spawn_failed(bench: Bench) -> None:
+def test_refused_run_is_spawn_failed(bench: Bench) -> None:
     tell(bench, "refuse")
     assert bench.call("start", "--once", "good").code == 12
     (line,) = bench.history()
@@ -117,7 +117,7 @@ def test_a_refused_run_is_spawn_failed(bench: Bench) -> None:
     bench.check_settled(count=1)
 
 
-def test_what_may_help_is_tried_again(bench: Bench) -> None:
+def test_transient_refusal_is_tried_again(bench: Bench) -> None:
     tell(bench, "refuse", "transient")
     process = bench.popen("start", "--once", "good")
     wait_until(
@@ -131,7 +131,7 @@ def test_what_may_help_is_tried_again(bench: Bench) -> None:
 
 
 @pytest.mark.fault("P33")
-def test_a_killed_agent_is_replaced_and_told_what_is_outstanding(bench: Bench) -> None:
+def test_killed_agent_is_replaced_and_gets_outstanding_requests(bench: Bench) -> None:
     tell(bench, "slots", "1")
     process = bench.serving()
     (first,) = holding(bench, 1)
@@ -148,7 +148,7 @@ def test_a_killed_agent_is_replaced_and_told_what_is_outstanding(bench: Bench) -
     bench.check_settled(count=2)
 
 
-def test_a_killed_worker_does_not_cost_the_runs_that_a_dead_agent_left_to_us(
+def test_killed_worker_does_not_end_the_other_orphans_of_a_dead_agent(
     bench: Bench,
 ) -> None:
     process = bench.serving()
@@ -162,7 +162,7 @@ def test_a_killed_worker_does_not_cost_the_runs_that_a_dead_agent_left_to_us(
     bench.check_settled(count=2)
 
 
-def test_a_worker_whose_keeper_is_killed_too_is_lost_and_cleared_up(bench: Bench) -> None:
+def test_worker_whose_keeper_is_killed_too_is_lost_and_cleaned_up(bench: Bench) -> None:
     tell(bench, "mute")
     process = bench.serving()
     (run_id,) = holding(bench, 1)
@@ -178,7 +178,7 @@ def test_a_worker_whose_keeper_is_killed_too_is_lost_and_cleared_up(bench: Bench
 
 
 @pytest.mark.fault("P31")
-def test_a_run_that_waited_while_its_supervisor_was_killed_begins_once(bench: Bench) -> None:
+def test_run_that_waited_while_its_supervisor_was_killed_begins_once(bench: Bench) -> None:
     tell(bench, "slots", "0")
     process = bench.serving()
     run_id = bench.call("submit", "good").out.strip()
@@ -192,7 +192,7 @@ def test_a_run_that_waited_while_its_supervisor_was_killed_begins_once(bench: Be
     bench.check_settled(count=1)
 
 
-def test_another_launcher_takes_back_what_waits_and_watches_what_runs(bench: Bench) -> None:
+def test_another_launcher_withdraws_queued_runs_and_observes_running_ones(bench: Bench) -> None:
     tell(bench, "slots", "1")
     process = bench.serving()
     (running,) = holding(bench, 1)
@@ -212,7 +212,7 @@ def test_another_launcher_takes_back_what_waits_and_watches_what_runs(bench: Ben
     bench.check_settled(count=2)
 
 
-def test_an_agent_that_dies_at_once_is_told_once_and_started_again(bench: Bench) -> None:
+def test_agent_that_dies_at_once_is_reported_once_and_restarted(bench: Bench) -> None:
     process = bench.popen("start", "--once", "good", env={"LOOPBACK": "/nowhere"})
     log = bench.path / ".runs/.supervisor/supervisor.log"
     wait_until(lambda: log.exists() and "engine_note" in log.read_text(), "it is told")

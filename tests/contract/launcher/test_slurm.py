@@ -88,7 +88,7 @@ def large_slurm(tmp_path: Path) -> Iterator[Slurm]:
         yield slurm_in(tmp_path, held, cpus=30)
 
 
-def test_a_run_is_a_job_that_has_its_key_as_name_and_nothing_of_our_environment(
+def test_run_is_a_job_named_by_its_key_without_our_environment(
     slurm: Slurm,
 ) -> None:
     bench = slurm.bench
@@ -109,7 +109,7 @@ def test_a_run_is_a_job_that_has_its_key_as_name_and_nothing_of_our_environment(
 
 @pytest.mark.slow
 @pytest.mark.fault("P31")
-def test_of_fifty_runs_none_is_missed_and_none_runs_twice(large_slurm: Slurm) -> None:
+def test_none_of_fifty_runs_is_missed_or_runs_twice(large_slurm: Slurm) -> None:
     bench = large_slurm.bench
     bench.write("batch.toml", '[[runs]]\npipeline = "good"\ncount = 50\n')
     process = bench.popen("start", "--once", "--batch", "batch.toml")
@@ -120,7 +120,7 @@ def test_of_fifty_runs_none_is_missed_and_none_runs_twice(large_slurm: Slurm) ->
 
 
 @pytest.mark.slow
-def test_a_job_that_slurm_will_never_take_is_spawn_failed_in_its_own_words(slurm: Slurm) -> None:
+def test_job_that_slurm_rejects_is_spawn_failed_with_its_message(slurm: Slurm) -> None:
     bench = slurm.bench
     bench.configure(PIPELINES, 'slurm_options = ["--partition=nope"]\n')
     assert bench.call("start", "--once", "good").code == 12
@@ -132,7 +132,7 @@ def test_a_job_that_slurm_will_never_take_is_spawn_failed_in_its_own_words(slurm
 
 @pytest.mark.slow
 @pytest.mark.fault("P33")
-def test_runs_go_on_when_the_daemon_of_their_node_is_killed(slurm: Slurm) -> None:
+def test_runs_continue_if_the_daemon_of_their_node_is_killed(slurm: Slurm) -> None:
     bench = slurm.bench
     process = bench.serving()
     ids = holding(bench, 2)
@@ -146,7 +146,7 @@ def test_runs_go_on_when_the_daemon_of_their_node_is_killed(slurm: Slurm) -> Non
 
 @pytest.mark.slow
 @pytest.mark.fault("P33")
-def test_a_run_goes_on_when_slurms_own_keeper_of_its_job_is_killed(slurm: Slurm) -> None:
+def test_run_continues_if_slurmstepd_of_its_job_is_killed(slurm: Slurm) -> None:
     bench = slurm.bench
     process = bench.serving()
     (run_id,) = holding(bench, 1)
@@ -161,7 +161,7 @@ def test_a_run_goes_on_when_slurms_own_keeper_of_its_job_is_killed(slurm: Slurm)
 @pytest.mark.slow
 @pytest.mark.fault("P31", "P33")
 @pytest.mark.parametrize("later", ["at once", "when it runs"])
-def test_a_controller_that_dies_after_the_submission_costs_no_verdict_and_makes_no_second_one(
+def test_controller_that_dies_after_a_submission_leaves_one_verdict(
     slurm: Slurm, later: str
 ) -> None:
     """It may forget a job, or bring one back that was cancelled; the claims make both harmless."""
@@ -192,7 +192,7 @@ def test_a_controller_that_dies_after_the_submission_costs_no_verdict_and_makes_
 
 @pytest.mark.slow
 @pytest.mark.fault("P31")
-def test_a_cancelled_job_that_slurm_brings_back_does_nothing(slurm: Slurm) -> None:
+def test_cancelled_job_that_slurm_requeues_does_nothing(slurm: Slurm) -> None:
     bench, cluster = slurm.bench, slurm.cluster
     process = bench.serving()
     blockers = holding(bench, 8)  # all CPUs
@@ -221,7 +221,7 @@ def test_a_cancelled_job_that_slurm_brings_back_does_nothing(slurm: Slurm) -> No
 
 @pytest.mark.slow
 @pytest.mark.fault("P33")
-def test_while_the_controller_is_away_runs_wait_and_the_operator_is_told(slurm: Slurm) -> None:
+def test_runs_wait_while_the_controller_is_away_and_the_operator_is_notified(slurm: Slurm) -> None:
     bench = slurm.bench
     process = bench.serving()
     slurm.cluster.kill("slurmctld")
@@ -240,7 +240,7 @@ def test_while_the_controller_is_away_runs_wait_and_the_operator_is_told(slurm: 
 
 @pytest.mark.slow
 @pytest.mark.fault("P30", "P33")
-def test_a_supervisor_killed_while_slurm_is_away_finds_its_runs_again(slurm: Slurm) -> None:
+def test_supervisor_killed_while_slurm_is_away_finds_its_runs_again(slurm: Slurm) -> None:
     bench = slurm.bench
     process = bench.serving()
     holding(bench, 2)
@@ -260,7 +260,7 @@ def test_a_supervisor_killed_while_slurm_is_away_finds_its_runs_again(slurm: Slu
 
 
 @pytest.mark.slow
-def test_a_stage_that_is_deaf_to_term_is_killed_by_its_worker_not_by_slurm(slurm: Slurm) -> None:
+def test_stage_that_ignores_sigterm_is_killed_by_its_worker_not_by_slurm(slurm: Slurm) -> None:
     bench = slurm.bench
     process = bench.serving()
     run_id = slurm.submit("deaf")
@@ -272,7 +272,7 @@ def test_a_stage_that_is_deaf_to_term_is_killed_by_its_worker_not_by_slurm(slurm
 
 
 @pytest.mark.slow
-def test_a_job_that_a_person_cancels_in_slurm_ends_with_one_verdict(slurm: Slurm) -> None:
+def test_job_cancelled_in_slurm_ends_with_one_verdict(slurm: Slurm) -> None:
     """Slurm signals the stages too, so it is chance whether the worker hears of it first."""
     bench = slurm.bench
     process = bench.serving()
@@ -286,7 +286,7 @@ def test_a_job_that_a_person_cancels_in_slurm_ends_with_one_verdict(slurm: Slurm
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_on_its_node_is_lost_at_once(slurm: Slurm) -> None:
+def test_worker_killed_on_its_node_is_lost_at_once(slurm: Slurm) -> None:
     bench = slurm.bench
     process = bench.serving()
     (run_id,) = holding(bench, 1)

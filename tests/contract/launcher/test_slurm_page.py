@@ -12,9 +12,7 @@ PAGE = REPO / "docs/how-to/run-on-slurm.md"
 
 
 @pytest.mark.slow
-def test_every_command_of_the_page_does_what_it_says(
-    root: Root, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_of_the_page_do_what_it_says(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     with slurm_cluster() as cluster:
         for name, value in cluster.env.items():
             monkeypatch.setenv(name, value)

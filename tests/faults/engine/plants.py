@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from supervisor.daemon import build, claims, executor, inbox, loop, recovery
-from supervisor.launchers import caller_placer
+from supervisor.daemon import build, claims, executor, inbox, local_launcher, loop
+from supervisor.launchers import placer
 from supervisor.store import intake, persistence, run_reader, state_store
 from workers import __main__ as program
 from workers.entry import prepare, zygote
@@ -117,17 +117,17 @@ def torn_line_joined() -> None:
 
 def living_taken_for_dead() -> None:
     """Recovery does not ask whether a run's owner lock is held."""
-    recovery.is_flocked = lambda path: False  # type: ignore[attr-defined]
+    local_launcher.is_flocked = lambda path: False  # type: ignore[attr-defined]
 
 
 def hosted_worker_taken_for_dead() -> None:
     """A start does not ask whether the worker of a run that its caller hosts is alive."""
-    claims._lives_here = lambda parts, run_id: False  # type: ignore[assignment]
+    claims._lives_here = lambda *_: False  # type: ignore[assignment]
 
 
 def gone_caller_unnoticed() -> None:
     """A run is placed with a caller that has ended, and waits for it for ever."""
-    caller_placer.CallerPlacer.is_there = lambda *_: True  # type: ignore[method-assign, assignment]
+    placer.CallerPlacer.can_start = lambda *_: True  # type: ignore[method-assign, assignment]
 
 
 def verdict_unflushed() -> None:

@@ -110,7 +110,7 @@ def test_record_of_a_hook_is_flushed_whenever_it_is_replaced(root: Root, disk: D
 
 
 @pytest.mark.fault("R3")
-def test_refused_word_about_an_interrupted_hook_keeps_its_marker(root: Root, disk: Disk) -> None:
+def test_refused_record_of_an_interrupted_hook_keeps_its_marker(root: Root, disk: Disk) -> None:
     hooks, spec = made(root)
     disk.refuses = lambda data: b"ended_at" in data
     hooks.owe(spec, VERDICT)
@@ -132,7 +132,7 @@ def test_refused_word_about_an_interrupted_hook_keeps_its_marker(root: Root, dis
 
 
 @pytest.mark.fault("P28")
-def test_late_hook_that_may_not_be_signalled_is_named_and_given_up(
+def test_late_hook_that_cannot_be_signalled_is_reported_and_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbidden(*_: int) -> None:
@@ -164,7 +164,7 @@ def test_late_hook_that_may_not_be_signalled_is_named_and_given_up(
 
 @pytest.mark.fault("S1")
 @pytest.mark.parametrize("behind", [0, 1, 20, OUTPUT_LIMIT_BYTES - 3, OUTPUT_LIMIT_BYTES - 1])
-def test_secret_at_the_cut_of_a_hooks_output_is_hidden(tmp_path: Path, behind: int) -> None:
+def test_secret_at_the_cut_of_a_hooks_output_is_masked(tmp_path: Path, behind: int) -> None:
     secret = "0123456789abcdefghij"
     (tmp_path / "stdin").touch()
     text = f"import time; print({secret!r}, end='', flush=True); print('x' * {behind}, end='')"

@@ -31,7 +31,7 @@ def heard(manager: socket.socket) -> list[str]:
             return found
 
 
-def test_the_life_of_a_service_is_told(manager: socket.socket) -> None:
+def test_service_manager_gets_every_notification(manager: socket.socket) -> None:
     environ = {"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "4000000", "A": "1"}
     notifier = notifier_of(environ, 7)
     assert environ == {"A": "1"}
@@ -53,7 +53,7 @@ def test_the_life_of_a_service_is_told(manager: socket.socket) -> None:
     ]
 
 
-def test_an_abstract_socket_is_told_too() -> None:
+def test_abstract_socket_gets_notifications() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(f"\0pipeline-supervisor-test-{os.getpid()}")
         manager.setblocking(False)
@@ -68,7 +68,7 @@ def test_an_abstract_socket_is_told_too() -> None:
     "environ",
     [{"WATCHDOG_USEC": "2", "WATCHDOG_PID": "8"}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "x"}],
 )
-def test_a_watchdog_that_is_not_ours_gets_no_beats(
+def test_watchdog_of_another_process_gets_no_notifications(
     manager: socket.socket, environ: dict[str, str]
 ) -> None:
     notifier = notifier_of({**environ, "NOTIFY_SOCKET": manager.getsockname()}, 7)
@@ -78,7 +78,7 @@ def test_a_watchdog_that_is_not_ours_gets_no_beats(
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/" + "x" * 200, "/nobody/listens"])
-def test_without_a_manager_nothing_happens(address: str) -> None:
+def test_nothing_is_sent_without_a_service_manager(address: str) -> None:
     environ = {"NOTIFY_SOCKET": address}
     notifier = notifier_of(environ, 7)
     assert environ == {}
@@ -87,7 +87,7 @@ def test_without_a_manager_nothing_happens(address: str) -> None:
     notifier.close()
 
 
-def test_a_manager_that_does_not_listen_is_never_waited_for(manager: socket.socket) -> None:
+def test_manager_that_does_not_read_is_never_waited_for(manager: socket.socket) -> None:
     notifier = notifier_of({"NOTIFY_SOCKET": manager.getsockname()}, 7)
     for number in range(10_000):
         notifier.alive(1.0, str(number))

@@ -11,7 +11,7 @@ from supervisor.daemon.watcher import Watcher
 inotify = pytest.importorskip("watchdog.observers.inotify")
 
 
-def test_a_thread_that_its_own_end_overtakes_says_nothing(
+def test_failing_thread_at_shutdown_prints_no_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     reached, go = threading.Event(), threading.Event()
@@ -33,9 +33,7 @@ def test_a_thread_that_its_own_end_overtakes_says_nothing(
 
 
 @pytest.mark.fault("M11")
-def test_what_watchdog_logs_reaches_no_terminal(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_watchdogs_log_is_not_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     Watcher(str(tmp_path)).close()
     for name in ("watchdog", "watchdog.observers.inotify_buffer"):
         logging.getLogger(name).error("InotifyEmitter.queue_events() called")
@@ -43,7 +41,7 @@ def test_what_watchdog_logs_reaches_no_terminal(
 
 
 @pytest.mark.fault("M7")
-def test_without_a_thread_for_it_the_inbox_is_polled(
+def test_inbox_is_polled_if_no_thread_can_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: threading.Thread) -> None:

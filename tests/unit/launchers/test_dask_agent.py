@@ -68,7 +68,7 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Dask, Client]]:
     made, client = Dask("tcp://127.0.0.1:1"), Client()
     monkeypatch.setattr(made, "_client", client)
     yield made, client
-    for fd in (made._bell_fd, made._ring_fd):
+    for fd in (made._wakeup_r, made._wakeup_w):
         os.close(fd)
 
 
@@ -79,31 +79,31 @@ def order(tmp_path: Path) -> Place:
 @pytest.mark.fault("P33")
 @pytest.mark.parametrize("status", ["finished", "error"])
 @pytest.mark.parametrize("is_claimed", [False, True])
-def test_a_connection_lost_while_an_end_is_read_loses_no_attempt(
+def test_connection_lost_while_an_end_is_read_loses_no_attempt(
     agent: tuple[Dask, Client], tmp_path: Path, status: str, is_claimed: bool
 ) -> None:
     engine, client = agent
     client.next_status = status
     assert list(engine.place(order(tmp_path))) == [Placed(KEY, KEY)]
-    assert list(engine.look()) == []
+    assert list(engine.poll()) == []
     (task,) = client.tasks
     if is_claimed:
         Path(RunDir(str(tmp_path)).claim(1)).parent.mkdir(parents=True, exist_ok=True)
         Path(RunDir(str(tmp_path)).claim(1)).touch()
     task.done(task)
-    ended = list(engine.look())
+    ended = list(engine.poll())
     assert ended == ([JobEnded(KEY, "its scheduler was lost")] if is_claimed else [])
     assert len(client.tasks) == (1 if is_claimed else 2), "what nobody has begun is placed again"
 
 
 @pytest.mark.fault("P33")
-def test_an_attempt_that_a_closed_client_refuses_stays_in_the_queue(
+def test_attempt_that_a_closed_client_refuses_stays_queued(
     agent: tuple[Dask, Client], tmp_path: Path
 ) -> None:
     engine, client = agent
     client.is_closed = True
     list(engine.place(order(tmp_path)))
-    assert list(engine.look()) == []
+    assert list(engine.poll()) == []
     client.is_closed = False
-    assert list(engine.look()) == []
+    assert list(engine.poll()) == []
     assert len(client.tasks) == 1

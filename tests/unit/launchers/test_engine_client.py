@@ -86,42 +86,42 @@ def hear(launcher: EngineClient, count: int) -> list[Answer]:
     found: list[Answer] = []
 
     def heard() -> bool:
-        found.extend(launcher.tend(time.monotonic()))
+        found.extend(launcher.maintain(time.monotonic()))
         if select.select([launcher.fd], [], [], 0.05)[0]:
-            found.extend(launcher.hear())
+            found.extend(launcher.receive())
         return len(found) >= count
 
     wait_until(heard, f"{count} answers")
     return found
 
 
-def test_what_is_asked_before_there_is_an_agent_is_told_to_the_first(make: Make) -> None:
+def test_requests_before_the_first_agent_are_sent_to_it(make: Make) -> None:
     launcher = make(ECHO)
     launcher.place(order())
     launcher.cancel(Cancel("r2.1", claimed=True))
     assert hear(launcher, 3) == [AgentReady(), Placed("r1.1", ""), JobEnded("r2.1", "")]
 
 
-def test_an_agent_that_reads_nothing_holds_up_nobody(make: Make) -> None:
+def test_agent_that_reads_nothing_does_not_block(make: Make) -> None:
     launcher = make(DEAF)
-    launcher.tend(0.0)
+    launcher.maintain(0.0)
     began = time.monotonic()
     for number in range(200):
         launcher.place(order(number, size=4000))  # beyond what a socket takes
-    assert launcher.hear() == []
+    assert launcher.receive() == []
     assert time.monotonic() - began < 5.0
 
 
-def test_what_did_not_fit_goes_on_when_there_is_room(make: Make) -> None:
+def test_buffered_requests_are_sent_when_there_is_room(make: Make) -> None:
     launcher = make(ECHO)
-    launcher.tend(0.0)
+    launcher.maintain(0.0)
     for number in range(500):
         launcher.place(order(number, size=4000))
     assert len(hear(launcher, 501)) == 501
 
 
 @pytest.mark.parametrize(("script", "words"), [(DEAD, "ended with 3"), (MAD, "no JSON")])
-def test_an_agent_that_dies_or_says_nonsense_is_told_once_and_started_again(
+def test_agent_that_dies_or_sends_nonsense_is_reported_once_and_restarted(
     make: Make, script: str, words: str
 ) -> None:
     launcher = make(script)
@@ -129,20 +129,20 @@ def test_an_agent_that_dies_or_says_nonsense_is_told_once_and_started_again(
     assert all(isinstance(answer, Note) for answer in found)
     assert any(words in answer.text for answer in found if isinstance(answer, Note))
     assert launcher.helpers() == ()
-    assert launcher.tend(time.monotonic()) == [], "not at once"
-    assert launcher.tend(time.monotonic() + 3600.0) == []
+    assert launcher.maintain(time.monotonic()) == [], "not at once"
+    assert launcher.maintain(time.monotonic() + 3600.0) == []
     assert launcher.helpers(), "there is another"
 
 
-def test_another_agent_is_told_what_nobody_has_begun(make: Make, tmp_path: Path) -> None:
+def test_new_agent_gets_the_unclaimed_attempts(make: Make, tmp_path: Path) -> None:
     told = tmp_path / "told"
     launcher = make(ONCE, str(told))
     launcher.place(order(1))
     launcher.place(order(2))
-    launcher.begun("r2.1")
+    launcher.on_claimed("r2.1")
     launcher.cancel(Cancel("r3.1", claimed=False))
     launcher.place(order(4))
-    launcher.forget("r4", "r4.1")
+    launcher.release("r4", "r4.1")
     hear(launcher, 2)
     wait_until(lambda: told.read_text().count("\n") >= 2, "the second agent was told")
     assert '"r1.1"' in told.read_text()
@@ -150,11 +150,11 @@ def test_another_agent_is_told_what_nobody_has_begun(make: Make, tmp_path: Path)
     assert '"r2.1"' not in told.read_text()
 
 
-def test_a_run_that_is_over_is_taken_out_of_the_engines_queue(make: Make) -> None:
+def test_finished_run_is_removed_from_the_engines_queue(make: Make) -> None:
     launcher = make(ECHO)
-    launcher.tend(0.0)
+    launcher.maintain(0.0)
     launcher.place(order())
-    launcher.forget("r1", "r1.1")
+    launcher.release("r1", "r1.1")
     assert hear(launcher, 3)[-1] == JobEnded("r1.1", "")
 
 
@@ -167,12 +167,12 @@ def test_answers_read_together_with_the_agents_end_count(
     gone = tmp_path / "gone"
     said = '{"say": "ready"}\n{"say": "ended", "key": "r0.1"}\n'
     launcher = make(LAST_WORDS, json.dumps([said, str(gone)]))
-    launcher.tend(0.0)
+    launcher.maintain(0.0)
     launcher.cancel(Cancel("r0.1", claimed=True))
     for number in range(unsent):
         launcher.place(order(number + 1, size=4000))  # more than the socket takes
     wait_until(gone.exists, "the agent has closed its socket")
-    assert launcher.hear() == [AgentReady(), JobEnded("r0.1", "")]
+    assert launcher.receive() == [AgentReady(), JobEnded("r0.1", "")]
     assert launcher.helpers() == ()
-    assert launcher.tend(0.0) == []
+    assert launcher.maintain(0.0) == []
     assert launcher.helpers(), "its replacement is started without a delay"

@@ -33,24 +33,24 @@ ANSWERS: list[Answer] = [
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_an_order_is_read_as_it_was_written(order: Order) -> None:
+def test_order_is_read_as_it_was_written(order: Order) -> None:
     assert parse_order(order.to_line()) == order
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_an_answer_is_read_as_it_was_written(answer: Answer) -> None:
+def test_answer_is_read_as_it_was_written(answer: Answer) -> None:
     assert parse_answer(answer.to_line()) == answer
 
 
 @pytest.mark.parametrize("line", [b"", b"x", b"[]", b"{}", b'{"do": "place"}', b'{"say": 3}'])
-def test_anything_else_is_refused(line: bytes) -> None:
+def test_other_lines_are_refused(line: bytes) -> None:
     with pytest.raises(BadLineError):
         parse_order(line)
     with pytest.raises(BadLineError):
         parse_answer(line)
 
 
-def test_lines_are_put_together_from_whatever_comes() -> None:
+def test_lines_are_assembled_from_parts_of_any_size() -> None:
     lines = Lines()
     assert lines.feed(b"a\nb") == [b"a"]
     assert lines.feed(b"c\n\n") == [b"bc", b""]

@@ -16,8 +16,7 @@ from supervisor.launchers.agents.protocol import (
     Placed,
     Refused,
 )
-from supervisor.launchers.agents.slurm_agent import LOOK_MAX_S, SlurmEngine
-from supervisor.launchers.agents.slurm_cli import AwayError, Done
+from supervisor.launchers.agents.slurm_agent import POLL_MAX_S, AwayError, Completed, SlurmEngine
 
 
 @dataclass
@@ -31,7 +30,7 @@ class FakeSlurm:
     refuses: str = ""
     now: float = 100.0
 
-    def call(self, words: Sequence[str], text: str) -> Done:
+    def call(self, words: Sequence[str], text: str) -> Completed:
         self.said.append(list(words))
         if self.is_away:
             raise AwayError("Unable to contact slurm controller (connect failure)")
@@ -40,22 +39,22 @@ class FakeSlurm:
                 lines = [
                     f"{job}|{state}|{why}|{name}" for job, (name, state, why) in self.jobs.items()
                 ]
-                return Done(0, "\n".join(lines), "")
+                return Completed(0, "\n".join(lines), "")
             case "sbatch":
                 assert text.startswith("#!/bin/sh\n")
                 return self._submit(words)
             case _:
-                return Done(0, "", "")
+                return Completed(0, "", "")
 
-    def _submit(self, words: Sequence[str]) -> Done:
+    def _submit(self, words: Sequence[str]) -> Completed:
         if self.refuses:
-            return Done(1, "", self.refuses)
+            return Completed(1, "", self.refuses)
         job = str(len(self.jobs) + 1)
         (name,) = (word.partition("=")[2] for word in words if word.startswith("--job-name="))
         self.jobs[job] = [name, "PENDING", "None"]
         if self.loses_answers:
             raise AwayError("Socket timed out on send/recv operation")
-        return Done(0, f"{job}\n", "")
+        return Completed(0, f"{job}\n", "")
 
     def said_by(self, program: str) -> list[list[str]]:
         return [words for words in self.said if words[0] == program]
@@ -73,17 +72,17 @@ class Bench:
     def place(self, key: str, *, slots: int = 1) -> list[Answer]:
         resources = {"slot": slots} if slots else {}
         order = Place(key=key, run_dir=str(self.folder), attempt=1, resources=resources)
-        return self.hear(self.engine.place(order))
+        return self.apply(self.engine.place(order))
 
     def cancel(self, key: str, *, claimed: bool) -> list[Answer]:
-        told = self.hear(self.engine.cancel(Cancel(key, claimed)))
-        return [*told, *self.look()]
+        told = self.apply(self.engine.cancel(Cancel(key, claimed)))
+        return [*told, *self.poll()]
 
-    def look(self, later_s: float = 0.0) -> list[Answer]:
+    def poll(self, later_s: float = 0.0) -> list[Answer]:
         self.slurm.now += later_s
-        return self.hear(self.engine.look())
+        return self.apply(self.engine.poll())
 
-    def hear(self, answers: Iterable[Answer]) -> list[Answer]:
+    def apply(self, answers: Iterable[Answer]) -> list[Answer]:
         told = list(answers)
         self.heard += told
         return told
@@ -104,41 +103,41 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_the_agent_is_ready_when_slurm_answers(bench: Bench) -> None:
-    assert bench.look() == [AgentReady()]
-    assert bench.look() == []
+    assert bench.poll() == [AgentReady()]
+    assert bench.poll() == []
 
 
-def test_a_key_that_slurm_has_is_not_handed_in_again(bench: Bench) -> None:
+def test_key_that_slurm_has_is_not_submitted_again(bench: Bench) -> None:
     bench.place("r.1")
     later = bench.another()
     assert later.place("r.1") == [AgentReady(), Placed("r.1", "1")]
     assert len(bench.slurm.jobs) == 1
 
 
-def test_a_submission_whose_answer_was_lost_is_found_and_not_made_twice(bench: Bench) -> None:
-    bench.look()
+def test_submission_without_an_answer_is_found_and_not_repeated(bench: Bench) -> None:
+    bench.poll()
     bench.slurm.loses_answers = True
     (note,) = bench.place("r.1")
     assert isinstance(note, Note)
     bench.slurm.loses_answers = False
-    assert Placed("r.1", "1") in bench.look(later_s=5)
+    assert Placed("r.1", "1") in bench.poll(later_s=5)
     assert len(bench.slurm.jobs) == 1
 
 
-def test_while_slurm_is_away_attempts_wait_and_the_operator_is_told_once(bench: Bench) -> None:
+def test_attempts_wait_while_slurm_is_away_and_the_operator_is_notified_once(bench: Bench) -> None:
     bench.slurm.is_away = True
     for key in ("a.1", "b.1"):
         bench.place(key)
     for _ in range(20):
-        bench.look(later_s=10)
+        bench.poll(later_s=10)
     assert [type(answer) for answer in bench.heard] == [Note]
     assert len(bench.slurm.said) < 12  # 200 s, more and more rarely
     bench.slurm.is_away = False
-    told = bench.look(later_s=60)
+    told = bench.poll(later_s=60)
     assert {AgentReady(), Placed("a.1", "1"), Placed("b.1", "2")} <= {*told}
 
 
-def test_what_slurm_will_never_take_is_refused_with_its_words(bench: Bench) -> None:
+def test_attempt_that_slurm_rejects_is_refused_with_its_message(bench: Bench) -> None:
     bench.slurm.refuses = "invalid partition specified: nope"
     assert bench.place("r.1")[-1] == Refused("r.1", bench.slurm.refuses, transient=False)
 
@@ -146,7 +145,7 @@ def test_what_slurm_will_never_take_is_refused_with_its_words(bench: Bench) -> N
 LIMIT = "Job violates accounting/QOS policy (job submit limit)"
 
 
-def test_what_is_over_a_limit_waits_until_there_is_room_and_the_operator_is_told_once(
+def test_attempt_over_a_limit_waits_for_room_and_the_operator_is_notified_once(
     bench: Bench,
 ) -> None:
     bench.place("a.1")
@@ -155,117 +154,117 @@ def test_what_is_over_a_limit_waits_until_there_is_room_and_the_operator_is_told
     assert isinstance(note, Note)
     assert bench.place("c.1") == []
     for _ in range(60):
-        assert bench.look(later_s=1) == []
+        assert bench.poll(later_s=1) == []
     assert len(bench.slurm.said_by("sbatch")) < 8
     bench.slurm.refuses = ""
-    assert bench.look(later_s=15) == [Placed("b.1", "2"), Placed("c.1", "3")]
+    assert bench.poll(later_s=15) == [Placed("b.1", "2"), Placed("c.1", "3")]
 
 
-def test_a_limit_that_no_other_job_explains_is_a_refusal(bench: Bench) -> None:
+def test_limit_without_other_jobs_is_a_refusal(bench: Bench) -> None:
     bench.slurm.refuses = LIMIT
     assert bench.place("r.1")[-1] == Refused("r.1", LIMIT, transient=True)
 
 
-def test_a_run_whose_directory_is_gone_is_refused(bench: Bench, tmp_path: Path) -> None:
+def test_run_without_a_directory_is_refused(bench: Bench, tmp_path: Path) -> None:
     bench.folder = tmp_path / "gone"
     (*_, refused) = bench.place("r.1")
     assert isinstance(refused, Refused)
     assert bench.slurm.said_by("sbatch") == []
 
 
-def test_the_jobs_own_output_is_the_owners_alone(bench: Bench) -> None:
+def test_job_output_is_readable_by_the_owner_only(bench: Bench) -> None:
     bench.place("r.1")
     assert (bench.folder / "slurm.1.log").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "NODE_FAIL", "TIMEOUT"])
-def test_a_job_that_ended_is_told_once_with_slurms_word(bench: Bench, state: str) -> None:
+def test_ended_job_is_reported_once_with_slurms_state(bench: Bench, state: str) -> None:
     bench.place("r.1")
     bench.slurm.jobs["1"][1] = state
-    assert bench.look(later_s=3) == [JobEnded("r.1", f"Slurm: {state}")]
-    assert bench.look(later_s=60) == []
+    assert bench.poll(later_s=3) == [JobEnded("r.1", f"Slurm: {state}")]
+    assert bench.poll(later_s=60) == []
 
 
-def test_a_job_that_slurm_has_forgotten_has_ended(bench: Bench) -> None:
+def test_job_that_slurm_has_forgotten_has_ended(bench: Bench) -> None:
     bench.place("r.1")
     bench.slurm.jobs.clear()
-    assert bench.look(later_s=3) == [JobEnded("r.1", "Slurm does not know it any more")]
+    assert bench.poll(later_s=3) == [JobEnded("r.1", "Slurm does not know it any more")]
 
 
-def test_a_slurm_that_does_not_answer_has_ended_nothing(bench: Bench) -> None:
+def test_slurm_that_does_not_answer_ends_no_job(bench: Bench) -> None:
     bench.place("r.1")
     bench.slurm.is_away = True
-    assert [type(answer) for answer in bench.look(later_s=3)] == [Note]
+    assert [type(answer) for answer in bench.poll(later_s=3)] == [Note]
 
 
-def test_many_jobs_are_asked_for_at_once_and_ever_more_rarely(bench: Bench) -> None:
+def test_many_jobs_are_polled_together_at_growing_intervals(bench: Bench) -> None:
     for n in range(50):
         bench.place(f"{n}.1")
     before = len(bench.slurm.said_by("squeue"))
     for _ in range(600):
-        bench.look(later_s=1)
+        bench.poll(later_s=1)
     asked = len(bench.slurm.said_by("squeue")) - before
-    assert asked <= 600 / LOOK_MAX_S + 5
-    assert bench.engine.every_s <= LOOK_MAX_S
+    assert asked <= 600 / POLL_MAX_S + 5
+    assert bench.engine.every_s <= POLL_MAX_S
 
 
-def test_a_job_that_may_never_start_is_told_to_the_operator_once(bench: Bench) -> None:
+def test_job_that_may_never_start_is_reported_once(bench: Bench) -> None:
     bench.place("r.1")
     bench.slurm.jobs["1"][2] = "PartitionConfig"
-    (note,) = bench.look(later_s=3)
+    (note,) = bench.poll(later_s=3)
     assert isinstance(note, Note)
     assert "PartitionConfig" in note.text
-    assert bench.look(later_s=60) == []
+    assert bench.poll(later_s=60) == []
 
 
-def test_a_child_for_which_there_is_no_room_is_told_once_with_what_mends_it(bench: Bench) -> None:
+def test_child_without_room_is_reported_once_with_the_fix(bench: Bench) -> None:
     bench.place("parent.1")
     bench.place("child.1", slots=0)
-    assert [answer for s in range(50) for answer in bench.look(later_s=1)] == []
-    notes = [answer for s in range(600) for answer in bench.look(later_s=1)]
+    assert [answer for s in range(50) for answer in bench.poll(later_s=1)] == []
+    notes = [answer for s in range(600) for answer in bench.poll(later_s=1)]
     (note,) = notes
     assert isinstance(note, Note)
     assert note.text.startswith("child.1, ")
     assert "max_runs" in note.text
 
 
-def test_what_waits_here_is_taken_back_without_slurm(bench: Bench) -> None:
+def test_waiting_attempt_is_withdrawn_without_slurm(bench: Bench) -> None:
     bench.slurm.is_away = True
     bench.place("r.1")
     (ended,) = bench.cancel("r.1", claimed=False)
     assert isinstance(ended, JobEnded)
     bench.slurm.is_away = False
-    bench.look(later_s=60)
+    bench.poll(later_s=60)
     assert bench.slurm.jobs == {}
 
 
-def test_a_worker_is_asked_to_end_first_and_killed_when_it_has_not(bench: Bench) -> None:
+def test_worker_is_terminated_first_and_killed_later(bench: Bench) -> None:
     bench.place("r.1")
     bench.slurm.jobs["1"][1] = "RUNNING"
     bench.cancel("r.1", claimed=True)
     assert bench.slurm.said_by("scancel") == [["scancel", "--batch", "--signal=TERM", "1"]]
     for _ in range(31):
-        bench.look(later_s=1)
+        bench.poll(later_s=1)
     assert bench.slurm.said_by("scancel")[1:] == [["scancel", "1"]]
     bench.slurm.jobs["1"][1] = "CANCELLED"
-    assert bench.look(later_s=15) == [JobEnded("r.1", "Slurm: CANCELLED")]
-    bench.look(later_s=600)
+    assert bench.poll(later_s=15) == [JobEnded("r.1", "Slurm: CANCELLED")]
+    bench.poll(later_s=600)
     assert len(bench.slurm.said_by("scancel")) == 2
 
 
-def test_a_job_that_nobody_has_claimed_is_ended_at_once(bench: Bench) -> None:
+def test_unclaimed_job_is_ended_at_once(bench: Bench) -> None:
     bench.place("r.1")
     bench.cancel("r.1", claimed=False)
     assert bench.slurm.said_by("scancel") == [["scancel", "1"]]
 
 
-def test_no_signal_is_sent_to_the_script_of_a_job_that_does_not_run(bench: Bench) -> None:
+def test_script_of_a_pending_job_gets_no_signal(bench: Bench) -> None:
     bench.place("r.1")
     bench.cancel("r.1", claimed=True)
     assert bench.slurm.said_by("scancel") == [["scancel", "1"]]
 
 
-def test_a_job_of_an_earlier_agent_can_be_ended(bench: Bench) -> None:
+def test_job_of_an_earlier_agent_can_be_ended(bench: Bench) -> None:
     bench.place("r.1")
     later = bench.another()
     later.cancel("r.1", claimed=False)
@@ -275,10 +274,10 @@ def test_a_job_of_an_earlier_agent_can_be_ended(bench: Bench) -> None:
     )
 
 
-def test_a_wish_to_end_is_told_again_where_slurm_was_away(bench: Bench) -> None:
+def test_cancellation_is_repeated_if_slurm_was_away(bench: Bench) -> None:
     bench.place("r.1")
     bench.slurm.is_away = True
     bench.cancel("r.1", claimed=False)
     bench.slurm.is_away = False
-    bench.look(later_s=60)
+    bench.poll(later_s=60)
     assert bench.slurm.said_by("scancel") == [["scancel", "1"]]

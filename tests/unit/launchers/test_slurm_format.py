@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.launchers.agents import slurm_format
 from supervisor.launchers.agents.protocol import Place
-from supervisor.launchers.agents.slurm_cli import AwayError, call
+from supervisor.launchers.agents.slurm_agent import AwayError, call
 from supervisor.launchers.agents.slurm_format import Job, Refusal
 
 KEY = "2025-10-31T22-56-34-431Z-9574035c.2"
@@ -18,7 +18,7 @@ def order(run_dir: str = "/s/r", **resources: float) -> Place:
     return Place(key=KEY, run_dir=run_dir, attempt=2, resources=resources)
 
 
-def test_an_attempt_is_one_job_under_its_key_that_slurm_never_starts_again() -> None:
+def test_attempt_is_one_job_named_by_its_key_without_requeue() -> None:
     words = slurm_format.submit(order(slot=1), [])
     assert words[0] == "sbatch"
     assert f"--job-name={KEY}" in words
@@ -26,21 +26,21 @@ def test_an_attempt_is_one_job_under_its_key_that_slurm_never_starts_again() -> 
     assert not [word for word in words if "slot" in word or "gres" in word]
 
 
-def test_resources_are_asked_for_in_slurms_words() -> None:
+def test_resources_become_slurms_options() -> None:
     words = slurm_format.submit(order(slot=1, cpus=1.5, memory_mb=2048, gpu=2, licence=1), [])
     assert {"--cpus-per-task=2", "--mem=2048M", "--gres=gpu:2,licence:1"} <= {*words}
 
 
-def test_the_operators_own_words_come_last_so_that_they_win() -> None:
+def test_operators_options_come_last_and_override_ours() -> None:
     words = slurm_format.submit(order(), ["--partition=long", "--export=ALL"])
     assert words[-2:] == ["--partition=long", "--export=ALL"]
 
 
-def test_a_percent_sign_in_the_path_stays_one() -> None:
+def test_percent_sign_in_the_path_is_kept() -> None:
     assert "--output=/a%%j/slurm.2.log" in slurm_format.submit(order("/a%j"), [])
 
 
-def test_the_worker_takes_the_place_of_the_batch_script() -> None:
+def test_batch_script_execs_the_worker() -> None:
     text = slurm_format.script(order("/it's $HOME"), "/opt/py thon")
     first, last = text.splitlines()[0], text.splitlines()[-1]
     assert first == "#!/bin/sh"
@@ -48,28 +48,28 @@ def test_the_worker_takes_the_place_of_the_batch_script() -> None:
     assert words == ["exec", "/opt/py thon", "-I", "-m", "workers", "/it's $HOME", "--claim", "2"]
 
 
-def test_the_operators_variables_neither_filter_the_listing_nor_make_sbatch_wait() -> None:
+def test_operators_variables_neither_filter_the_listing_nor_make_sbatch_wait() -> None:
     mine = {"SQUEUE_PARTITION": "x", "SBATCH_WAIT": "1", "SBATCH_ACCOUNT": "a", "SLURM_CONF": "/c"}
     kept = slurm_format.environment({**mine, "SCANCEL_INTERACTIVE": "1", "SBATCH_ARRAY_INX": "1"})
     assert kept == {"SBATCH_ACCOUNT": "a", "SLURM_CONF": "/c"}
 
 
-def test_a_listing_is_read_by_name_whatever_else_stands_in_it() -> None:
+def test_listing_is_read_by_name_whatever_else_is_in_it() -> None:
     text = "1|RUNNING|None|a|b\n2|FAILED|NonZeroExitCode|k.1\nnonsense\n"
     text += "3|PENDING|ReqNodeNotAvail, UnavailableNodes:na|k.1\n4|COMPLETED|None|k.1\n"
     jobs = slurm_format.parse_listing(text)
     assert jobs["a|b"] == Job("1", "RUNNING", "None")
     assert jobs["k.1"].id == "3"
-    assert jobs["k.1"].held_back_by == "ReqNodeNotAvail, UnavailableNodes:na"
+    assert jobs["k.1"].hold_reason == "ReqNodeNotAvail, UnavailableNodes:na"
 
 
 @pytest.mark.parametrize("reason", ["None", "Priority", "Resources"])
-def test_a_job_that_only_has_to_wait_is_not_held_back(reason: str) -> None:
-    assert Job("1", "PENDING", reason).held_back_by is None
+def test_job_that_waits_its_turn_has_no_hold_reason(reason: str) -> None:
+    assert Job("1", "PENDING", reason).hold_reason is None
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "NEW_WORD"])
-def test_a_state_that_is_not_known_to_be_the_end_is_none(state: str) -> None:
+def test_unknown_state_is_not_final(state: str) -> None:
     assert not Job("1", state, "None").has_ended
 
 
@@ -77,7 +77,7 @@ def test_a_state_that_is_not_known_to_be_the_end_is_none(state: str) -> None:
     ("text", "job"),
     [("17\n", "17"), ("17;cluster\n", "17"), ("welcome\n17\n", "17"), ("hello 17", None)],
 )
-def test_the_number_of_a_job_is_read(text: str, job: str | None) -> None:
+def test_job_number_is_read(text: str, job: str | None) -> None:
     assert slurm_format.parse_submitted(text) == job
 
 
@@ -94,17 +94,17 @@ def test_the_number_of_a_job_is_read(text: str, job: str | None) -> None:
         ("unrecognized option '--bogus'", Refusal.NEVER),
     ],
 )
-def test_what_may_go_well_later_is_told_from_what_never_will(words: str, what: Refusal) -> None:
+def test_transient_refusals_are_distinguished_from_final_ones(words: str, what: Refusal) -> None:
     assert slurm_format.refusal_of(words) is what
 
 
-def test_the_words_of_a_failed_command_come_in_one_line_and_once() -> None:
+def test_messages_of_a_failed_command_are_joined_without_repetition() -> None:
     text = "sbatch: error: invalid partition specified: nope\nsbatch: error: Batch failed\n"
     text += "sbatch: error: Batch failed\n\n"
     assert slurm_format.cleaned(text) == "invalid partition specified: nope; Batch failed"
 
 
-def test_a_command_that_is_not_there_is_told_by_its_name() -> None:
+def test_missing_command_is_reported_by_name() -> None:
     with pytest.raises(AwayError, match="squeue-of-nobody is not installed here"):
         call(["squeue-of-nobody"])
 

@@ -40,7 +40,7 @@ def fallback() -> Fallback:
 @pytest.fixture
 def launcher(tmp_path: Path, fallback: Fallback) -> Iterator[ZygoteSpawner]:
     made = ZygoteSpawner()
-    made.settle(str(tmp_path / "workers.log"), fallback)
+    made.configure(str(tmp_path / "workers.log"), fallback)
     yield made
     made.close()
 
@@ -58,7 +58,7 @@ def owner_fd(tmp_path: Path) -> Iterator[int]:
     os.close(fd)
 
 
-def test_a_worker_is_told_with_its_identity_and_its_exit_code(
+def test_launched_worker_has_its_identity_and_exit_code(
     launcher: ZygoteSpawner, run: RunDir, owner_fd: int, tmp_path: Path
 ) -> None:
     worker = launcher.launch(run, owner_fd)
@@ -68,13 +68,13 @@ def test_a_worker_is_told_with_its_identity_and_its_exit_code(
     assert "it is no run" in (tmp_path / "workers.log").read_text()
 
 
-def test_last_words_of_a_zygote_that_was_started_early_go_where_they_belong(
+def test_stderr_of_an_early_zygote_goes_to_the_configured_file(
     tmp_path: Path, fallback: Fallback, run: RunDir, owner_fd: int
 ) -> None:
     early = ZygoteSpawner()
     try:
         before = early.prepare()
-        early.settle(str(tmp_path / "workers.log"), fallback)
+        early.configure(str(tmp_path / "workers.log"), fallback)
         worker = early.launch(run, owner_fd)
         assert isinstance(worker, LaunchedWorker)
         assert worker.reap() == 2
@@ -84,7 +84,7 @@ def test_last_words_of_a_zygote_that_was_started_early_go_where_they_belong(
         early.close()
 
 
-def test_a_stopped_zygote_is_killed_and_the_next_launch_has_another(
+def test_stopped_zygote_is_killed_and_replaced_at_the_next_launch(
     launcher: ZygoteSpawner, run: RunDir, owner_fd: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ANSWER_S", 0.2)
@@ -101,7 +101,7 @@ def test_a_stopped_zygote_is_killed_and_the_next_launch_has_another(
     assert worker.reap() == 2
 
 
-def test_where_no_zygote_ever_answers_workers_are_started_by_the_fallback(
+def test_fallback_starts_workers_if_no_zygote_ever_answers(
     launcher: ZygoteSpawner,
     fallback: Fallback,
     run: RunDir,
@@ -118,7 +118,7 @@ def test_where_no_zygote_ever_answers_workers_are_started_by_the_fallback(
     assert fallback.launches_count == 1
 
 
-def test_a_zygote_that_cannot_be_started_is_a_failed_launch(
+def test_zygote_that_cannot_be_started_is_a_failed_launch(
     launcher: ZygoteSpawner, run: RunDir, owner_fd: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
@@ -127,7 +127,7 @@ def test_a_zygote_that_cannot_be_started_is_a_failed_launch(
     assert failed.transient
 
 
-def test_a_fork_that_the_system_refuses_is_a_failed_launch_and_the_zygote_stays(
+def test_refused_fork_is_a_failed_launch_and_the_zygote_stays(
     launcher: ZygoteSpawner, run: RunDir, owner_fd: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse = "import os, errno\ndef fork(): raise OSError(errno.EAGAIN, 'no')\nos.fork = fork\n"
