@@ -1,5 +1,6 @@
 """``supervisor run``: the caller hosts its run, and nobody else's run depends on that caller."""
 
+import contextlib
 import json
 import os
 import signal
@@ -48,10 +49,10 @@ def kill_tree(process: "subprocess.Popen[str]") -> None:
 
     tree = [psutil.Process(process.pid)]
     tree += tree[0].children(recursive=True)
-    for one in tree:
-        one.suspend()
-    for one in tree:
-        one.kill()
+    for act in (psutil.Process.suspend, psutil.Process.kill):
+        for one in tree:
+            with contextlib.suppress(psutil.NoSuchProcess):  # exited since it was listed
+                act(one)
     process.wait()
 
 
