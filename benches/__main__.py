@@ -94,8 +94,8 @@ def measure(groups: list[str], rounds_count: int) -> tuple[list[Row | Point], li
         try:
             for one in GROUPS[name](rounds_count):
                 found.append(one)
-                words = cells(one) if isinstance(one, Row) else (str(one),)
-                print("  ".join(word for word in words if word), file=sys.stderr, flush=True)
+                texts = cells(one) if isinstance(one, Row) else (str(one),)
+                print("  ".join(word for word in texts if word), file=sys.stderr, flush=True)
         except (
             RuntimeError,
             OSError,

@@ -31,8 +31,8 @@ def rows(rounds_count: int) -> Iterator[Row]:
     for text, count, sizes, goal in cases:
         name = f"CPU of capturing {text}"
         with skipping(name, PEER, goal) as found:
-            words = ["head", "-c", str(GIB), "/dev/zero"] if sizes is None else _flood(*sizes)
-            ours, peer = partial(_stage, count, words), partial(_cat, count, words)
+            argv = ["head", "-c", str(GIB), "/dev/zero"] if sizes is None else _flood(*sizes)
+            ours, peer = partial(_stage, count, argv), partial(_cat, count, argv)
             found.append(ratio_row(name, PEER, "ms", rounds(rounds_count, ours, peer), goal))
         yield from found
     name = f"memory of a capture beyond its worker's, {AT_ONCE} at once"
@@ -47,19 +47,19 @@ def _flood(size: int, write_size: int) -> list[str]:
     return [str(program("flood")), str(size), str(write_size)]
 
 
-def _stage(count: int, words: list[str]) -> float:
+def _stage(count: int, argv: list[str]) -> float:
     """CPU of ``count`` runs of a command, in ms, less that of as many runs of ``true``."""
     costs = []
-    for command in (words, TRUE):
+    for command in (argv, TRUE):
         with directory() as root:
             write_batch(root, count, command)
             costs.append(run(start(root), root).cpu_s * 1000)
     return costs[0] - costs[1]
 
 
-def _cat(count: int, words: list[str]) -> float:
+def _cat(count: int, argv: list[str]) -> float:
     with directory() as place:
-        one = f"({' '.join(words)} | cat >/dev/null) &"
+        one = f"({' '.join(argv)} | cat >/dev/null) &"
         line = f"for i in $(seq {count}); do {one} done; wait"
         return run(["sh", "-c", line], place).cpu_s * 1000
 
@@ -74,9 +74,9 @@ def _memory_kib() -> list[float]:
         time.sleep(1.0)
         quiet = statistics.median(own_bytes(pid) for pid in live.ours() if worker_of(pid))
     most: dict[int, int] = {}
-    words = _flood(2 * GIB, 1 << 16)
+    argv = _flood(2 * GIB, 1 << 16)
     with directory() as root, tree() as mine:
-        write_batch(root, AT_ONCE, words)
+        write_batch(root, AT_ONCE, argv)
         process = mine.start(start(root), root)
         while process.poll() is None:
             found: dict[int, int] = {}

@@ -104,6 +104,6 @@ def _history(rounds_count: int) -> Iterator[Point]:
         with directory() as root:
             prepare(root, count)
             sides = {"a start": bare_start(root), "a start and one run": start(root, "--again")}
-            for side, words in sides.items():
-                walls = [run(words, root).wall_s * 1000 for _ in range(rounds_count)]
+            for side, argv in sides.items():
+                walls = [run(argv, root).wall_s * 1000 for _ in range(rounds_count)]
                 yield point(HISTORY, side, count, walls)

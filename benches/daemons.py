@@ -25,10 +25,10 @@ def supervisord(base: Path | None, count: int) -> Cost:
     """supervisord: programs that are not restarted; a log file per stream."""
     with directory(base) as place:
         job = f"{program('stamp')} {place / 'stamps'}"
-        return _life(place, count, [supervisord_words(place, count, job)], None)
+        return _life(place, count, [supervisord_argv(place, count, job)], None)
 
 
-def supervisord_words(place: Path, count: int, job: str) -> list[str]:
+def supervisord_argv(place: Path, count: int, job: str) -> list[str]:
     """Write its configuration and return the command line that starts it."""
     head = f"nodaemon=true\nlogfile={place}/log\npidfile={place}/pid\nchildlogdir={place}\n"
     control = (
@@ -79,7 +79,7 @@ def _life(
     env = {"HOME": str(place), "PM2_HOME": str(place)}
     with tree() as mine:
         began = time.monotonic()
-        started = [mine.start(words, place, env=env) for words in begin]
+        started = [mine.start(argv, place, env=env) for argv in begin]
         until(lambda: len(stamps(place / "stamps")) >= count, "the jobs of a daemon")
         if end is not None:
             _wait_or_kill(mine.start(end, place, env=env))
@@ -107,7 +107,7 @@ def _wait_or_kill(process: "subprocess.Popen[bytes]") -> None:
 def living_supervisord(place: Path, count: int) -> Iterator[tuple[Tree, "subprocess.Popen[bytes]"]]:
     """Supervisord with ``count`` programs that sleep."""
     with tree() as mine:
-        process = mine.start(supervisord_words(place, count, "sleep 600"), place)
+        process = mine.start(supervisord_argv(place, count, "sleep 600"), place)
         log = place / "log"
         until(
             lambda: log.exists() and log.read_text().count("entered RUNNING state") >= count,

@@ -29,7 +29,7 @@ def _start(count: int) -> Iterator[Row]:
     ends: list[float] = []
     name, peer = "cold start to first stage", "GNU parallel's first job"
     with skipping("last run's end to exit of start --once", goal=50.0) as found:
-        with skipping(name, peer, 0.7) as beside:
+        with skipping(name, peer, 0.7) as rows_of_peer:
             for number in range(count + 1):
                 cost, instants = tools.stamped(None, COUNT)
                 if number:  # the first does not count
@@ -39,10 +39,10 @@ def _start(count: int) -> Iterator[Row]:
                 if number:
                     theirs.append((instants[0] - cost.began_mono_s) * 1000)
             figures = Figures(ours=tuple(mine), peer=tuple(theirs))
-            beside.append(ratio_row(name, peer, "ms", figures, 0.7))
+            rows_of_peer.append(ratio_row(name, peer, "ms", figures, 0.7))
         if not ends:  # the peer is missing
             ends += [_last_end_ms() for _ in range(count)]
-        found += beside
+        found += rows_of_peer
         found.append(plain_row("last run's end to exit of start --once", "ms", ends, 50.0))
     yield from found
 

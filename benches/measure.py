@@ -54,7 +54,7 @@ class Figures:
         return statistics.median(self.ratios)
 
 
-def run(words: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None) -> Cost:
+def run(argv: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None) -> Cost:
     """Run a command and wait for it and for all its descendants.
 
     Raises:
@@ -62,15 +62,15 @@ def run(words: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None
     """
     with tree() as mine:
         began = time.monotonic()
-        process = mine.start(words, cwd, env=env)
+        process = mine.start(argv, cwd, env=env)
         try:
             code = process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            raise RuntimeError(f"{' '.join(words)}: no end after {TIMEOUT_S:g} s") from None
+            raise RuntimeError(f"{' '.join(argv)}: no end after {TIMEOUT_S:g} s") from None
         ended = time.monotonic()
         mine.settle()
         if code:
-            raise RuntimeError(f"{' '.join(words)}: exit code {code}: {mine.complaints()}")
+            raise RuntimeError(f"{' '.join(argv)}: exit code {code}: {mine.complaints()}")
         return Cost(cpu_s=mine.cpu_s(), began_mono_s=began, ended_mono_s=ended)
 
 

@@ -67,9 +67,9 @@ def install() -> list[str]:
         steps[" and ".join(absent)] = ["apt-get", "install", "--yes", "--quiet", *absent]
     home().mkdir(parents=True, exist_ok=True)
     failed = []
-    for what, words in steps.items():
+    for what, argv in steps.items():
         try:
-            subprocess.run(words, check=True, stdout=sys.stderr)
+            subprocess.run(argv, check=True, stdout=sys.stderr)
         except (OSError, subprocess.CalledProcessError) as error:
             failed.append(f"{what}: {error}")
     return failed

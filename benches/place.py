@@ -59,6 +59,6 @@ def _toml(command: Sequence[str] | str) -> str:
     return "[" + ", ".join(f'"{word}"' for word in command) + "]"
 
 
-def start(root: Path, *words: str) -> list[str]:
+def start(root: Path, *argv: str) -> list[str]:
     """The command line that runs the batch to its end."""
-    return [*SUPERVISOR, "start", "--once", "--batch", "batch.toml", "--root", str(root), *words]
+    return [*SUPERVISOR, "start", "--once", "--batch", "batch.toml", "--root", str(root), *argv]

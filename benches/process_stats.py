@@ -42,9 +42,9 @@ def descriptors_count(pid: int) -> int:
 def worker_of(pid: int) -> Path | None:
     """The run directory of a worker; None for any other process."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return None
-    if words[1:3] != [b"-m", b"workers"] or len(words) < 4:
+    if argv[1:3] != [b"-m", b"workers"] or len(argv) < 4:
         return None
-    return Path(os.fsdecode(words[3]))
+    return Path(os.fsdecode(argv[3]))

@@ -78,8 +78,8 @@ def write(names: Sequence[str]) -> None:
     page = DOCS / "performance.md"
     page.write_text(page_with(page.read_text(), figures(found)))
     try:
-        words = [str(find("python")), "-m", "benches.pictures", str(kept), str(DOCS)]
+        argv = [str(find("python")), "-m", "benches.pictures", str(kept), str(DOCS)]
     except Missing as error:
         print(f"no pictures: {error}", file=sys.stderr)
         return
-    subprocess.run(words, cwd=ROOT, check=True)
+    subprocess.run(argv, cwd=ROOT, check=True)

@@ -79,7 +79,7 @@ def requests(counts: Counts) -> float:
     return sum(REQUESTS.get(kind, 1) * count for kind, count in counts.items())
 
 
-def words(launcher: str) -> tuple[list[str], dict[str, str]]:
+def argv(launcher: str) -> tuple[list[str], dict[str, str]]:
     """The command line and environment of our program, with or without the loopback engine."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SUPERVISOR_")}
     if launcher == "local":
@@ -119,7 +119,7 @@ def batch(
         engine.mkdir()
         (engine / "slots").write_text(str(count))
         write_batch(root, count, command)
-        program, environ = words(launcher)
+        program, environ = argv(launcher)
         settings = {"SUPERVISOR_LAUNCHER": "zygote" if launcher == "local" else "dask"}
         for _ in range(count if apart else 0):
             hand_in = [*program, "submit", "--root", str(root), "--", command]

@@ -29,8 +29,8 @@ def rows(rounds_count: int) -> Iterator[Row]:
     with directory() as root:
         write_batch(root, RUNS_COUNT, TRUE)
         run(start(root), root)
-        for name, words, goal in cases:
-            ours = partial(_cpu_ms, [*SUPERVISOR, *words], root)
+        for name, argv, goal in cases:
+            ours = partial(_cpu_ms, [*SUPERVISOR, *argv], root)
             figures = rounds(count, ours, partial(_cpu_ms, BARE, root))
             yield ratio_row(f"CPU of {name}", "python -I -S -c pass", "ms", figures, goal)
         with skipping(f"CPU of {status}", "supervisorctl status") as found, directory() as place:
@@ -43,5 +43,5 @@ def rows(rounds_count: int) -> Iterator[Row]:
         yield from found
 
 
-def _cpu_ms(words: list[str], cwd: Path) -> float:
-    return run(words, cwd).cpu_s * 1000
+def _cpu_ms(argv: list[str], cwd: Path) -> float:
+    return run(argv, cwd).cpu_s * 1000

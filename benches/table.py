@@ -18,10 +18,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 def machine() -> dict[str, str]:
     """Facts about the machine and the commit."""
     git = shutil.which("git")
-    words = ["describe", "--always", "--dirty", "--exclude=*"]
+    argv = ["describe", "--always", "--dirty", "--exclude=*"]
     commit = ""
     if git is not None:  # without a checkout there is no commit
-        done = subprocess.run([git, *words], capture_output=True, text=True, cwd=ROOT)
+        done = subprocess.run([git, *argv], capture_output=True, text=True, cwd=ROOT)
         commit = done.stdout.strip()
     return {
         "commit": commit or "unknown",
@@ -64,4 +64,4 @@ def for_terminal(found: Sequence[Row]) -> Table:
 def for_page(found: Sequence[Row]) -> str:
     """All rows as a Markdown table."""
     lines = [HEADS, ("---",) * len(HEADS), *(cells(row) for row in found)]
-    return "".join("| " + " | ".join(words).replace("|  |", "| |") + " |\n" for words in lines)
+    return "".join("| " + " | ".join(argv).replace("|  |", "| |") + " |\n" for argv in lines)

@@ -13,11 +13,11 @@ AT_ONCE = 50
 
 
 def ours(
-    base: Path | None, count: int, *, words: Sequence[str] = TRUE, stages_count: int = 1
+    base: Path | None, count: int, *, argv: Sequence[str] = TRUE, stages_count: int = 1
 ) -> Cost:
     """A batch with ``start --once``; its exit code proves that every run succeeded."""
     with directory(base) as root:
-        write_batch(root, count, *[words] * stages_count)
+        write_batch(root, count, *[argv] * stages_count)
         return run(start(root, "--max-runs", str(AT_ONCE)), root)
 
 

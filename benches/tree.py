@@ -36,11 +36,11 @@ class Tree:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
 
     def start(
-        self, words: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None
+        self, argv: Sequence[str], cwd: Path, *, env: Mapping[str, str] | None = None
     ) -> "subprocess.Popen[bytes]":
         """Start a command in the tree; discard stdout, store stderr."""
         process = subprocess.Popen(
-            words,
+            argv,
             cwd=cwd,
             env={**clean_environment(), **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -126,8 +126,8 @@ def _children(pid: int) -> set[int]:
     found: set[int] = set()
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
-            words = Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
-            found.update(int(word) for word in words)
+            argv = Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
+            found.update(int(word) for word in argv)
     return found
 
 

@@ -91,7 +91,7 @@ def stress(
             return Result(judgement, len(outsides), duration_s)
 
 
-def _parse_arguments(words: list[str] | None) -> argparse.Namespace:
+def _parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m stress", description="Stress the supervisor and check its guardrails."
     )
@@ -112,7 +112,7 @@ def _parse_arguments(words: list[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=10.0, metavar="S", help="duration of chaos (default: 10)")
     add("--json", action="store_true", help="print one object and nothing else")
     add("--keep", action="store_true", help="keep the root and print its path")
-    given = parser.parse_args(words)
+    given = parser.parse_args(argv)
     least = LEAST_RUNS if given.scenario == "standard" else 1
     if given.runs < least:
         parser.error(f"--runs must be at least {least} for the scenario {given.scenario}")
@@ -125,9 +125,9 @@ def _parse_arguments(words: list[str] | None) -> argparse.Namespace:
     return given
 
 
-def main(words: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the suite and return the exit code."""
-    given = _parse_arguments(words)
+    given = _parse_arguments(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and clean up
     if given.chaos:
         return _chaos(given)

@@ -31,11 +31,11 @@ class Cluster:
         """The address of the scheduler."""
         return f"tcp://127.0.0.1:{self.port}"
 
-    def _start(self, module: str, *words: str) -> "subprocess.Popen[bytes]":
+    def _start(self, module: str, *argv: str) -> "subprocess.Popen[bytes]":
         clean = {k: v for k, v in os.environ.items() if not k.startswith("SUPERVIS")}
         with (self.place / f"{module}.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", f"distributed.cli.{module}", "--no-dashboard", *words],
+                [sys.executable, "-m", f"distributed.cli.{module}", "--no-dashboard", *argv],
                 cwd=self.place,
                 env={**clean, **ENVIRON, "TMPDIR": str(self.place)},
                 stdin=subprocess.DEVNULL,
@@ -48,8 +48,8 @@ class Cluster:
         """Start a scheduler, at the port of the previous one."""
         file = self.place / "scheduler.json"
         file.unlink(missing_ok=True)
-        words = ("--host", "127.0.0.1", "--port", str(self.port), "--scheduler-file", str(file))
-        self.scheduler = self._start("dask_scheduler", *words)
+        argv = ("--host", "127.0.0.1", "--port", str(self.port), "--scheduler-file", str(file))
+        self.scheduler = self._start("dask_scheduler", *argv)
         until = time.monotonic() + START_S
         while not (file.exists() and file.read_text()):
             if time.monotonic() > until or self.scheduler.poll() is not None:
@@ -59,9 +59,9 @@ class Cluster:
 
     def start_worker(self, slots: int) -> "subprocess.Popen[bytes]":
         """Start a worker with its nanny and a number of slots."""
-        words = ("--nthreads", _THREADS, "--resources", f"slot={slots}", "--death-timeout", "60")
+        argv = ("--nthreads", _THREADS, "--resources", f"slot={slots}", "--death-timeout", "60")
         place = ("--local-directory", str(self.place), "--host", "127.0.0.1")
-        worker = self._start("dask_worker", self.address, *words, *place)
+        worker = self._start("dask_worker", self.address, *argv, *place)
         self.workers.append(worker)
         return worker
 

@@ -84,13 +84,13 @@ class Round:
     def _start(self) -> "subprocess.Popen[bytes]":
         clean = {key: value for key, value in os.environ.items() if not key.startswith("SUPERVIS")}
         env = {**clean, "XDG_CONFIG_HOME": self.side}
-        words = ["start", "--once", "--batch", BATCH]
+        argv = ["start", "--once", "--batch", BATCH]
         with (
             open(os.path.join(self.side, "stdout"), "ab") as out,
             open(os.path.join(self.side, "stderr"), "ab") as err,
         ):
             return subprocess.Popen(
-                [sys.executable, "-m", "supervisor", *words],
+                [sys.executable, "-m", "supervisor", *argv],
                 cwd=self.layout.root,
                 env=env,
                 stdin=subprocess.DEVNULL,

@@ -216,10 +216,10 @@ def test_the_reader_sees_a_changed_status_and_a_torn_record(
 
 
 def test_a_terminated_chaos_leaves_neither_processes_nor_files_nor_mounts(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "stress", "--chaos", "--seconds", "60", "--seed", "1"]
+    argv = [sys.executable, "-m", "stress", "--chaos", "--seconds", "60", "--seed", "1"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     out = subprocess.DEVNULL
-    with subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=out, stderr=out) as process:
+    with subprocess.Popen(argv, cwd=CHECKOUT, env=env, stdout=out, stderr=out) as process:
         until = time.monotonic() + 60
         while not list(tmp_path.glob("*/disk/root/.runs")):
             assert time.monotonic() < until

@@ -29,11 +29,11 @@ SEED = 7
 
 
 def run_harness(
-    directory: Path, *words: str, within_s: float = 110
+    directory: Path, *argv: str, within_s: float = 110
 ) -> "subprocess.CompletedProcess[str]":
     """Run ``python -m stress`` with its roots in a directory of the test."""
     return subprocess.run(
-        [sys.executable, "-m", "stress", *words],
+        [sys.executable, "-m", "stress", *argv],
         cwd=CHECKOUT,
         env={**os.environ, "TMPDIR": str(directory)},
         capture_output=True,
@@ -89,8 +89,8 @@ class Copy:
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of a real standard round, which breached nothing."""
     directory = tmp_path_factory.mktemp("stress")
-    words = ("--runs", str(RUNS), "--seed", str(SEED), "--beat", "0.1", "--json", "--keep")
-    done = run_harness(directory, *words)
+    argv = ("--runs", str(RUNS), "--seed", str(SEED), "--beat", "0.1", "--json", "--keep")
+    done = run_harness(directory, *argv)
     assert done.returncode == 0, done.stdout + done.stderr
     reported = json.loads(done.stdout)
     assert reported["schema"] == "pipeline-supervisor/stress/1"
@@ -433,8 +433,8 @@ def test_a_process_of_the_root_is_found(tmp_path: Path, sleeper: "subprocess.Pop
 def test_a_scenario_of_one_kind_breaches_nothing_in_two_rounds(
     tmp_path: Path, scenario: str
 ) -> None:
-    words = ("--scenario", scenario, "--runs", "6", "--rounds", "2", "--beat", "0.1")
-    done = run_harness(tmp_path, *words)
+    argv = ("--scenario", scenario, "--runs", "6", "--rounds", "2", "--beat", "0.1")
+    done = run_harness(tmp_path, *argv)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "rounds 2" in done.stdout.splitlines()[-1]
     assert "nothing is breached" in done.stdout.splitlines()[-1]
@@ -442,8 +442,8 @@ def test_a_scenario_of_one_kind_breaches_nothing_in_two_rounds(
 
 
 def test_a_breach_keeps_the_root_and_leaves_no_process_alive(tmp_path: Path) -> None:
-    words = ("--scenario", "sleep", "--runs", "2", "--deadline", "0.5", "--json")
-    done = run_harness(tmp_path, *words)
+    argv = ("--scenario", "sleep", "--runs", "2", "--deadline", "0.5", "--json")
+    done = run_harness(tmp_path, *argv)
     assert done.returncode == 1, done.stdout + done.stderr
     reported = json.loads(done.stdout)
     assert "the supervisor exits with the expected code" in reported["breaches"]
@@ -452,9 +452,9 @@ def test_a_breach_keeps_the_root_and_leaves_no_process_alive(tmp_path: Path) -> 
 
 
 def test_a_terminated_suite_leaves_neither_processes_nor_files(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "stress", "--scenario", "sleep", "--runs", "4"]
+    argv = [sys.executable, "-m", "stress", "--scenario", "sleep", "--runs", "4"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(argv, cwd=CHECKOUT, env=env, stdout=subprocess.DEVNULL) as process:
         until = time.monotonic() + 30
         while not any(processes_of(str(path)) for path in tmp_path.glob("*/root")):
             assert time.monotonic() < until

@@ -24,10 +24,10 @@ class Action:
     act: Callable[[World], bool]
 
 
-def _client(world: World, *words: str) -> bool:
+def _client(world: World, *argv: str) -> bool:
     if len(world.clients) >= CLIENTS_LIMIT + len(world.processes("supervisor")):
         return False
-    world.command(*words)
+    world.command(*argv)
     return True
 
 
@@ -100,7 +100,7 @@ def _later(world: World, at_most_s: float, action: Callable[[], None]) -> None:
 
 
 def _kill_client(world: World) -> bool:
-    asking = [client for client in world.clients if client.words[0] != "start"]
+    asking = [client for client in world.clients if client.argv[0] != "start"]
     if not asking:
         return False
     world.end(world.chance.choice(asking))

@@ -90,7 +90,7 @@ def _end_faults(world: World) -> None:
     world.disk.free()
     world.clock.jump(0)
     until = time.monotonic() + _CLIENTS_WITHIN_S
-    while any(client.words[0] == "submit" for client in world.clients):
+    while any(client.argv[0] == "submit" for client in world.clients):
         world.collect()
         if time.monotonic() > until:
             break

@@ -36,8 +36,8 @@ class Disk:
         if os.geteuid() != 0:
             self.unavailable_reason = "mounting needs root"
             return
-        words = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES},mode=700", "tmpfs", self.path]
-        ran = subprocess.run(words, capture_output=True, text=True, check=False)
+        argv = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES},mode=700", "tmpfs", self.path]
+        ran = subprocess.run(argv, capture_output=True, text=True, check=False)
         if ran.returncode != 0:
             self.unavailable_reason = ran.stderr.strip() or "mount failed"
 
@@ -86,8 +86,8 @@ class WallClock:
         if shutil.which("cc") is None:
             self.unavailable_reason = "there is no C compiler"
             return
-        words = ["cc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", built]
-        subprocess.run([*words, str(_SOURCE), "-ldl"], check=True)
+        argv = ["cc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", built]
+        subprocess.run([*argv, str(_SOURCE), "-ldl"], check=True)
         self.environment = {"LD_PRELOAD": built, "CHAOS_CLOCK": self._file}
 
     def jump(self, seconds: int) -> None:

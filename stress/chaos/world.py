@@ -39,7 +39,7 @@ class Process:
 class Client:
     """A started command; ``killed``: by us."""
 
-    words: tuple[str, ...]
+    argv: tuple[str, ...]
     process: "subprocess.Popen[str]"
     said: str
     killed: bool = False
@@ -81,7 +81,7 @@ class World:
         os.mkdir(self.layout.root, 0o700)
         write_config(self.layout.root, self.marks)
 
-    def command(self, *words: str, serving: bool = False) -> Client:
+    def command(self, *argv: str, serving: bool = False) -> Client:
         """Start a command with the changeable clock, which supervisors pass on to workers."""
         name = os.path.join(self.directory, f"said-{len(self.said)}")
         self.said.append(name)
@@ -89,7 +89,7 @@ class World:
         env = {**clean, "XDG_CONFIG_HOME": self.directory, **self.clock.environment}
         with open(name, "w", encoding="utf-8") as err:
             process = subprocess.Popen(
-                [*_PROGRAM, words[0], "--root", self.layout.root, *words[1:]],
+                [*_PROGRAM, argv[0], "--root", self.layout.root, *argv[1:]],
                 cwd=self.directory,
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -97,13 +97,13 @@ class World:
                 stderr=err,
                 text=True,
             )
-        client = Client(words, process, name)
+        client = Client(argv, process, name)
         self.clients.append(client)
         return client
 
-    def call(self, *words: str, within_s: float) -> int | None:
+    def call(self, *argv: str, within_s: float) -> int | None:
         """Run a command to its end; return its exit code, or None after a timeout."""
-        client = self.command(*words, serving=True)
+        client = self.command(*argv, serving=True)
         try:
             return client.process.wait(within_s)
         except subprocess.TimeoutExpired:
@@ -125,10 +125,10 @@ class World:
         out, _ = client.process.communicate()
         if client in self.clients:
             self.clients.remove(client)
-        if client.words[0] == "submit" and out and is_run_id(out.strip()):
+        if client.argv[0] == "submit" and out and is_run_id(out.strip()):
             self.acknowledged.add(out.strip())
         if not client.killed and client.process.returncode >= 0:
-            self.exits.setdefault(client.words[0], set()).add(client.process.returncode)
+            self.exits.setdefault(client.argv[0], set()).add(client.process.returncode)
 
     def due(self) -> None:
         """Run delayed actions that are due."""
@@ -156,11 +156,11 @@ class World:
         for name in os.listdir("/proc"):
             if not name.isdigit() or int(name) == os.getpid():
                 continue
-            words = _read(name, "cmdline").split(b"\0")
+            argv = _read(name, "cmdline").split(b"\0")
             role = None
-            if b"-m" in words[:3] and b"workers" in words[:4] and _below(words, f"{root}/.runs/"):
+            if b"-m" in argv[:3] and b"workers" in argv[:4] and _below(argv, f"{root}/.runs/"):
                 role = "worker"
-            elif root.encode() in words and b"start" in words:
+            elif root.encode() in argv and b"start" in argv:
                 role = "supervisor"
             elif f"SUPERVISED_ROOT={root}".encode() in _read(name, "environ").split(b"\0"):
                 role = "stage"
@@ -197,5 +197,5 @@ def _read(pid: str, name: str) -> bytes:
         return b""
 
 
-def _below(words: list[bytes], path: str) -> bool:
-    return any(word.startswith(path.encode()) for word in words)
+def _below(argv: list[bytes], path: str) -> bool:
+    return any(word.startswith(path.encode()) for word in argv)
