@@ -1,4 +1,4 @@
-"""A shell completes verbs, options, pipelines, runs, tasks and files; a mistake offers nothing."""
+"""A shell completes verbs, options, pipelines, runs, tasks and files, and shows no errors."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ stages = [{ id = "s", pipeline = "lint" }]
 
 
 def offered(root: Root, *words: str, shell: str = "bash") -> list[str]:
-    """What is offered for the last word."""
+    """The values offered for the last argument."""
     env = {
         "_SUPERVISOR_COMPLETE": f"{shell}_complete",
         "COMP_WORDS": " ".join(("supervisor", *words)),
@@ -36,7 +36,7 @@ def filled(root: Root) -> Root:
     return root
 
 
-def test_words_are_offered_where_they_fit(filled: Root) -> None:
+def test_matching_values_are_offered(filled: Root) -> None:
     (run,) = [m["run_id"] for m in filled.manifests("nightly")]
     queued = filled.call("submit", "lint").out.strip()
     assert offered(filled, "sta") == ["start", "status"]
@@ -51,14 +51,14 @@ def test_words_are_offered_where_they_fit(filled: Root) -> None:
     assert offered(filled, "completion", "z") == ["zsh"]
 
 
-def test_the_root_that_is_given_is_the_one_that_is_asked(filled: Root) -> None:
+def test_completion_reads_the_root_of_the_command_line(filled: Root) -> None:
     other = filled.path / "elsewhere"
     other.mkdir()
     assert offered(filled, "plan", "--root", str(other), "") == []
 
 
 @pytest.mark.parametrize("text", ["not toml", "[pipelines]\nlint = 1", "pipelines = 3", ""])
-def test_a_configuration_that_is_wrong_offers_what_can_be_read(root: Root, text: str) -> None:
+def test_completion_offers_what_can_be_read_of_a_wrong_configuration(root: Root, text: str) -> None:
     root.write("config/supervisor.toml", text)
     assert offered(root, "plan", "l") == (["lint"] if "lint" in text else [])
 
@@ -70,7 +70,7 @@ def test_the_origins_pipelines_are_offered(root: Root) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_of_a_shell_is_one(root: Root, shell: str) -> None:
+def test_the_script_is_valid_for_its_shell(root: Root, shell: str) -> None:
     done = root.call("completion", shell)
     assert done.code == 0
     assert "_SUPERVISOR_COMPLETE" in done.out
@@ -97,7 +97,7 @@ def test_bash_itself_completes(filled: Root) -> None:
     assert done.stdout.split() == ["lint-all"], done.stderr
 
 
-def test_completing_runs_loads_nothing_heavy(filled: Root) -> None:
+def test_completing_runs_imports_nothing_slow(filled: Root) -> None:
     script = (
         "import os, sys\nfrom supervisor.cli import run\nrun([])\n"
         "print(sorted({'pydantic', 'rich', 'watchdog', 'psutil'} & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""A supervisor that stays: groups, priorities, predecessors, pauses, drains."""
+"""A long-running supervisor: groups, priorities, dependencies, pauses, drains."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def submit(root: Root, *words: str) -> str:
 
 
 def spans(root: Root) -> dict[str, tuple[float, float]]:
-    """When each run's stage began and ended, by the journals."""
+    """When each run's stage began and ended, from the journals."""
     found = {}
     for manifest in root.manifests():
         facts = {f["event"]: f["mono_s"] for f in root.events(manifest["run_id"])}
@@ -58,7 +58,7 @@ def view(root: Root) -> dict[str, Any]:
     return value
 
 
-def test_two_groups_and_priorities_order_and_limits_are_seen_in_the_journals(root: Root) -> None:
+def test_priorities_order_runs_and_group_limits_hold(root: Root) -> None:
     root.configure(PIPELINES, settings="max_runs = 3\n" + GROUPS)
     gpu = [submit(root, "train", "--priority", str(n)) for n in (0, 5, -5, 5, 0, 1)]
     disk = [submit(root, "copy", "--priority", str(n)) for n in (0, 0, 9)]
@@ -75,7 +75,7 @@ def test_two_groups_and_priorities_order_and_limits_are_seen_in_the_journals(roo
     root.check_settled(count=9)
 
 
-def test_a_groups_limit_changed_while_running_takes_effect(root: Root) -> None:
+def test_a_changed_group_limit_takes_effect(root: Root) -> None:
     root.configure(PIPELINES, settings="groups = { gpu = 1, disk = 1 }\n")
     process = root.serving()
     hold = ("--group", "gpu", "--", "sh", "-c", HOLD.format("go"))
@@ -96,7 +96,7 @@ def test_a_groups_limit_changed_while_running_takes_effect(root: Root) -> None:
     assert root.finish(process).code == 0
 
 
-def test_unknown_groups_are_refused_wherever_they_stand(root: Root) -> None:
+def test_unknown_groups_are_refused_everywhere(root: Root) -> None:
     root.configure(PIPELINES, settings=GROUPS)
     done = root.call("submit", "--group", "gpus", "--", "true")
     assert (done.code, "did you mean 'gpu'?" in done.err) == (2, True)
@@ -111,7 +111,7 @@ def test_unknown_groups_are_refused_wherever_they_stand(root: Root) -> None:
     assert not os.path.lexists(root.layout.runs)
 
 
-def test_a_batch_says_priorities_and_groups_of_its_runs(root: Root) -> None:
+def test_a_batch_sets_priorities_and_groups_of_its_runs(root: Root) -> None:
     root.configure(PIPELINES, settings=GROUPS)
     root.write("b.toml", '[[runs]]\npipeline = "bad"\npriority = 4\ngroup = "disk"\n')
     assert root.call("start", "--once", "--batch", "b.toml").code == 10
@@ -119,7 +119,7 @@ def test_a_batch_says_priorities_and_groups_of_its_runs(root: Root) -> None:
     assert (manifest["extensions"]["priority"], manifest["extensions"]["group"]) == (4, "disk")
 
 
-def test_a_run_starts_after_the_one_that_it_follows_and_not_before(root: Root) -> None:
+def test_a_run_starts_after_its_dependency(root: Root) -> None:
     first = submit(root, "--", "sh", "-c", "sleep 0.3; touch made")
     second = submit(root, "--after", first, "--", "test", "-e", "made")
     third = submit(root, "--after", second[-8:], "--after", first, "--", "true")
@@ -134,7 +134,7 @@ def test_a_run_starts_after_the_one_that_it_follows_and_not_before(root: Root) -
     root.check_settled(count=4)
 
 
-def test_what_follows_a_run_that_did_not_succeed_is_cancelled_with_the_reason(root: Root) -> None:
+def test_dependents_of_a_run_that_did_not_succeed_are_cancelled_with_the_reason(root: Root) -> None:
     root.configure(PIPELINES, settings=GROUPS)
     bad = submit(root, "bad")
     second = submit(root, "--after", bad, "--", "touch", "never")
@@ -151,7 +151,7 @@ def test_what_follows_a_run_that_did_not_succeed_is_cancelled_with_the_reason(ro
     root.check_settled(count=4)
 
 
-def test_what_follows_is_kept_over_a_killed_supervisor(root: Root) -> None:
+def test_dependencies_survive_a_killed_supervisor(root: Root) -> None:
     process = root.serving()
     first = submit(root, "--", "sh", "-c", HOLD.format("go"))
     second = submit(root, "--after", first, "--", "true")
@@ -164,7 +164,7 @@ def test_what_follows_is_kept_over_a_killed_supervisor(root: Root) -> None:
     root.check_settled(count=2)
 
 
-def test_of_a_run_that_is_gone_the_history_tells_how_it_ended(root: Root) -> None:
+def test_the_outcome_of_a_removed_dependency_is_read_from_the_history(root: Root) -> None:
     root.configure(PIPELINES, settings=GROUPS)
     good, bad = submit(root, "--", "true"), submit(root, "bad")
     root.call("start", "--once")
@@ -178,7 +178,7 @@ def test_of_a_run_that_is_gone_the_history_tells_how_it_ended(root: Root) -> Non
     assert details == {after[0]: None, after[1]: f"after:{bad}:failed"}
 
 
-def test_a_run_waits_for_what_it_follows_also_where_only_its_helper_serves(root: Root) -> None:
+def test_a_run_waits_for_its_dependency_under_a_temporary_supervisor(root: Root) -> None:
     first = submit(root, "--", "true")
     other = submit(root, "--", "true")
     assert root.call("run", "--after", first, "--", "true").code == 0
@@ -190,7 +190,7 @@ def test_a_run_waits_for_what_it_follows_also_where_only_its_helper_serves(root:
     assert row["note"] == f"after {other[-8:]}"
 
 
-def test_a_pause_holds_over_restarts_and_status_says_so(root: Root) -> None:
+def test_a_pause_survives_restarts_and_status_shows_it(root: Root) -> None:
     process = root.serving()
     assert root.call("pause").code == 0
     run_id = submit(root, "--", "true")
@@ -215,7 +215,7 @@ def test_a_pause_holds_over_restarts_and_status_says_so(root: Root) -> None:
     root.check_settled(count=2)
 
 
-def test_a_pause_without_a_supervisor_is_in_force_before_the_next_one_starts_anything(
+def test_a_pause_without_a_supervisor_applies_to_the_next_start(
     root: Root,
 ) -> None:
     run_id = submit(root, "--", "true")
@@ -230,7 +230,7 @@ def test_a_pause_without_a_supervisor_is_in_force_before_the_next_one_starts_any
     assert facts.index("paused") < facts.index("resumed") < facts.index("run_finished")
 
 
-def test_a_resume_of_what_is_not_paused_asks_for_nothing(root: Root) -> None:
+def test_resume_without_a_pause_sends_no_request(root: Root) -> None:
     root.configure(PIPELINES, settings=GROUPS)
     assert root.call("resume").err == "supervisor: nothing is paused\n"
     assert root.call("pause", "--group", "gpu").code == 0
@@ -240,7 +240,7 @@ def test_a_resume_of_what_is_not_paused_asks_for_nothing(root: Root) -> None:
     assert len(os.listdir(root.layout.inbox)) == handed_in
 
 
-def test_status_tells_a_supervisor_that_drains_or_is_stopped(root: Root) -> None:
+def test_status_shows_a_draining_or_stopped_supervisor(root: Root) -> None:
     root.configure(PIPELINES, settings=GROUPS)
     process = root.popen("start")
     submit(root, "--", "sh", "-c", HOLD.format(root.path / "go"))
@@ -255,7 +255,7 @@ def test_status_tells_a_supervisor_that_drains_or_is_stopped(root: Root) -> None
     root.finish(process)
 
 
-def test_a_paused_group_holds_its_runs_alone_and_drain_returns_when_none_runs(root: Root) -> None:
+def test_a_paused_group_starts_no_runs_and_drain_returns_when_none_is_running(root: Root) -> None:
     root.configure(PIPELINES, settings=GROUPS)
     process = root.serving()
     live = submit(root, "--group", "gpu", "--", "sh", "-c", HOLD.format("go"))
@@ -276,7 +276,7 @@ def test_a_paused_group_holds_its_runs_alone_and_drain_returns_when_none_runs(ro
     root.check_settled(count=3)
 
 
-def test_drain_lets_running_runs_end_and_leaves_what_is_queued(root: Root) -> None:
+def test_drain_finishes_running_runs_and_leaves_queued_ones(root: Root) -> None:
     root.configure(settings="max_runs = 1\n")
     process = root.serving()
     first = submit(root, "--", "sh", "-c", HOLD.format("go"))
@@ -293,7 +293,7 @@ def test_drain_lets_running_runs_end_and_leaves_what_is_queued(root: Root) -> No
     assert "no supervisor serves" in root.call("drain").err
 
 
-def test_cancel_ends_what_is_paused_or_waits_for_another(root: Root) -> None:
+def test_cancel_ends_paused_and_waiting_runs(root: Root) -> None:
     process = root.serving()
     root.call("pause")
     first = submit(root, "--", "true")
@@ -310,7 +310,7 @@ def test_cancel_ends_what_is_paused_or_waits_for_another(root: Root) -> None:
     assert details[third] == f"after:{second}:cancelled"
 
 
-def test_cancel_ends_an_orphan_and_returns_when_nothing_of_it_is_left(root: Root) -> None:
+def test_cancel_ends_an_orphan_with_all_its_processes(root: Root) -> None:
     process = root.serving()
     run_id = submit(root, "--", "sleep", "40")
     wait_until(lambda: root.stages(), "it runs")
@@ -325,7 +325,7 @@ def test_cancel_ends_an_orphan_and_returns_when_nothing_of_it_is_left(root: Root
 @pytest.mark.parametrize(
     "content", ["{", "[]", '{"schema": "pipeline-supervisor/paused/1", "since": 1}']
 )
-def test_a_damaged_file_of_pauses_pauses_everything(root: Root, content: str) -> None:
+def test_a_damaged_pause_file_pauses_all_runs(root: Root, content: str) -> None:
     run_id = submit(root, "--", "true")
     Path(root.layout.paused).write_text(content)
     assert root.call("status").code == 0
@@ -342,7 +342,7 @@ DAMAGED = '{"schema": "pipeline-supervisor/paused/1", "groups": ["gpu"]}'
 
 
 @pytest.mark.fault("R5")
-def test_resume_lifts_the_pause_of_a_damaged_file_before_any_supervisor_starts(root: Root) -> None:
+def test_resume_lifts_the_pause_of_a_damaged_file_without_a_supervisor(root: Root) -> None:
     run_id = submit(root, "--", "true")
     Path(root.layout.paused).write_text(DAMAGED)
     shown = root.call("status")
@@ -356,7 +356,7 @@ def test_resume_lifts_the_pause_of_a_damaged_file_before_any_supervisor_starts(r
 
 
 @pytest.mark.fault("R5")
-def test_once_says_that_a_damaged_file_holds_its_runs_and_resume_lets_them_go(root: Root) -> None:
+def test_start_once_reports_a_damaged_pause_file_and_resume_starts_its_runs(root: Root) -> None:
     submit(root, "--", "true")
     Path(root.layout.paused).write_text(DAMAGED)
     once = root.popen("start", "--once")
@@ -370,7 +370,7 @@ def test_once_says_that_a_damaged_file_holds_its_runs_and_resume_lets_them_go(ro
 
 
 @pytest.mark.fault("R5")
-def test_file_of_pauses_damaged_under_a_supervisor_is_written_anew_by_resume(root: Root) -> None:
+def test_resume_rewrites_a_pause_file_damaged_under_a_supervisor(root: Root) -> None:
     process = root.serving()
     Path(root.layout.paused).mkdir()
     done = root.call("resume")
@@ -380,7 +380,7 @@ def test_file_of_pauses_damaged_under_a_supervisor_is_written_anew_by_resume(roo
     root.stop(process)
 
 
-def test_what_was_set_aside_is_named_by_status_doctor_and_verify(root: Root) -> None:
+def test_rejected_requests_are_reported_by_status_doctor_and_verify(root: Root) -> None:
     inbox = Path(root.layout.inbox)
     inbox.mkdir(parents=True)
     (inbox / "0000.json").write_text("{")
@@ -394,7 +394,7 @@ def test_what_was_set_aside_is_named_by_status_doctor_and_verify(root: Root) -> 
 
 
 def make_many(root: Root, count: int) -> None:
-    """Hand in requests as ``submit`` does, without a process for each."""
+    """Submit requests without starting a process for each."""
     from supervisor.config.load import load_config
     from supervisor.config.run_specs import RunOptions, SpecBuilder
 
@@ -411,13 +411,13 @@ def check_many(root: Root, count: int) -> None:
     root.check_settled(count=count)
 
 
-def test_what_was_handed_in_with_no_supervisor_up_is_all_made_once(root: Root) -> None:
+def test_runs_submitted_without_a_supervisor_run_once(root: Root) -> None:
     make_many(root, 60)
     assert root.call("start", "--once").code == 0
     check_many(root, 60)
 
 
-def test_a_supervisor_killed_amid_many_requests_makes_each_run_once(root: Root) -> None:
+def test_a_supervisor_killed_amid_many_requests_runs_each_once(root: Root) -> None:
     make_many(root, 60)
     process = root.popen("start", "--once")
     marks = root.path / "marks"
@@ -430,7 +430,7 @@ def test_a_supervisor_killed_amid_many_requests_makes_each_run_once(root: Root) 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_thousand_requests_with_no_supervisor_up_have_a_verdict_each_and_none_ran_twice(
+def test_a_thousand_requests_without_a_supervisor_get_one_verdict_each(
     root: Root,
 ) -> None:
     make_many(root, 1000)

@@ -1,4 +1,4 @@
-"""``gc`` removes finished runs, whole, and nothing else; readers say what became of them."""
+"""``gc`` removes finished runs and nothing else; readers report removed runs."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def there(root: Root) -> set[str]:
     return set(os.listdir(cli(root)))
 
 
-def test_without_yes_it_only_says_what_would_go(filled: Root) -> None:
+def test_without_yes_gc_only_lists_runs(filled: Root) -> None:
     before = there(filled)
     done = filled.call("gc", "--keep-runs", "2")
     assert done.code == 0
@@ -52,7 +52,7 @@ def test_without_yes_it_only_says_what_would_go(filled: Root) -> None:
     assert there(filled) == before
 
 
-def test_with_yes_they_are_gone_and_every_other_record_is_in_order(filled: Root) -> None:
+def test_with_yes_gc_removes_runs_and_all_other_records_stay_valid(filled: Root) -> None:
     history = filled.history()
     listed = filled.call("gc", "--keep-runs", "2", "--json").json()
     done = filled.call("gc", "--keep-runs", "2", "--yes", "--json").json()
@@ -68,7 +68,7 @@ def test_with_yes_they_are_gone_and_every_other_record_is_in_order(filled: Root)
     assert list(verify(filled.layout)) == []
 
 
-def test_the_settings_say_how_much_is_kept_and_a_flag_wins(filled: Root) -> None:
+def test_limits_come_from_settings_and_options_win(filled: Root) -> None:
     filled.configure(PIPELINES, settings="keep_runs = 1")
     assert len(filled.call("gc", "--json").json()["runs"]) == 3
     assert len(filled.call("gc", "--json", "--keep-runs", "3").json()["runs"]) == 1
@@ -77,7 +77,7 @@ def test_the_settings_say_how_much_is_kept_and_a_flag_wins(filled: Root) -> None
     assert filled.call("gc", "--keep-bytes", "64K", "--json").code == 0
 
 
-def test_another_gc_that_empties_what_was_put_aside_keeps_none_from_going(
+def test_a_concurrent_gc_that_deletes_moved_runs_does_no_harm(
     filled: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rename = os.rename
@@ -105,29 +105,27 @@ def test_another_gc_that_empties_what_was_put_aside_keeps_none_from_going(
         (("--keep-runs", "1", "--task", "defalt"), "did you mean 'default'"),
     ],
 )
-def test_what_is_not_meant_is_a_usage_error(
-    filled: Root, words: tuple[str, ...], told: str
-) -> None:
+def test_wrong_options_are_usage_errors(filled: Root, words: tuple[str, ...], told: str) -> None:
     done = filled.call("gc", "--yes", *words)
     assert done.code == 2
     assert told in done.err
     assert len(there(filled)) == 5
 
 
-def test_a_parent_and_its_child_go_together(filled: Root) -> None:
+def test_a_parent_and_its_child_are_removed_together(filled: Root) -> None:
     assert filled.call("gc", "--keep-runs", "0", "--yes").code == 0
     assert there(filled) == set()
     assert list(verify(filled.layout)) == []
 
 
-def test_only_the_tasks_that_are_named_are_touched(filled: Root) -> None:
+def test_only_the_given_tasks_are_changed(filled: Root) -> None:
     filled.call("start", "--once", "good", "--task", "other")
     assert filled.call("gc", "--task", "other", "--keep-runs", "0", "--yes").code == 0
     assert len(there(filled)) == 5
     assert os.listdir(cli(filled, "other")) == []
 
 
-def test_beside_a_supervisor_at_work_what_runs_and_waits_is_never_touched(root: Root) -> None:
+def test_gc_next_to_a_supervisor_never_touches_active_runs(root: Root) -> None:
     root.configure(PIPELINES, settings="max_runs = 1")
     root.call("start", "--once", "good", "good")
     server = root.serving()
@@ -146,7 +144,7 @@ def test_beside_a_supervisor_at_work_what_runs_and_waits_is_never_touched(root: 
     assert list(verify(root.layout)) == []
 
 
-def test_what_a_run_that_waits_names_is_kept(filled: Root) -> None:
+def test_runs_that_a_queued_run_refers_to_are_not_removed(filled: Root) -> None:
     old = filled.history()[0]["runId"]
     spec = load_spec(filled.layout.run_dir("default", old).spec)
     again = json.loads(json.dumps(spec.to_json()).replace(old, "2030-01-01T00-00-00-000Z-00000000"))
@@ -159,7 +157,7 @@ def test_what_a_run_that_waits_names_is_kept(filled: Root) -> None:
     assert there(filled) == {old}
 
 
-def test_what_finished_without_a_place_in_the_history_is_left_to_people(filled: Root) -> None:
+def test_finished_runs_missing_in_the_history_are_not_removed(filled: Root) -> None:
     (first, *_) = filled.history()
     path = filled.path / "out/default/history.ndjson"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
@@ -196,7 +194,7 @@ def test_links_are_never_followed(filled: Root, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [".runs/default/cli/.removed", ".runs/default/cli"])
-def test_a_link_in_the_way_refuses_the_task_and_nothing_outside_is_touched(
+def test_a_link_in_place_of_a_directory_refuses_the_task(
     filled: Root, tmp_path: Path, name: str
 ) -> None:
     outside = tmp_path / "outside"
@@ -217,7 +215,7 @@ def test_a_link_in_the_way_refuses_the_task_and_nothing_outside_is_touched(
     assert sorted(outside.rglob("*")) == before
 
 
-def test_readers_say_that_the_directory_was_removed(filled: Root) -> None:
+def test_readers_report_a_removed_directory(filled: Root) -> None:
     gone = filled.history()[0]["runId"]
     filled.call("gc", "--keep-runs", "2", "--yes")
     for name in (gone, gone[-8:]):
@@ -233,7 +231,7 @@ def test_readers_say_that_the_directory_was_removed(filled: Root) -> None:
     assert gone in filled.call("status").out
 
 
-def test_what_a_removal_left_is_swept_by_the_next_start(filled: Root) -> None:
+def test_the_next_start_finishes_an_interrupted_removal(filled: Root) -> None:
     aside = cli(filled) / ".removed"
     aside.mkdir(mode=0o700)
     gone = filled.history()[0]["runId"]
@@ -245,7 +243,7 @@ def test_what_a_removal_left_is_swept_by_the_next_start(filled: Root) -> None:
     assert not aside.exists()
 
 
-def test_another_gc_that_looks_at_a_run_at_the_same_moment_is_waited_for(filled: Root) -> None:
+def test_gc_waits_for_a_concurrent_gc_of_the_same_run(filled: Root) -> None:
     run = removal_candidates(filled.layout, "default")[0].run_id
     owner_fd = take_flock(filled.layout.run_dir("default", run).owner)
     assert owner_fd is not None
@@ -258,7 +256,7 @@ def test_another_gc_that_looks_at_a_run_at_the_same_moment_is_waited_for(filled:
     assert run not in there(filled)
 
 
-def test_several_at_once_remove_each_run_once(filled: Root) -> None:
+def test_concurrent_gcs_remove_each_run_once(filled: Root) -> None:
     started = [filled.popen("gc", "--keep-runs", "0", "--yes") for _ in range(4)]
     for process in started:
         done = filled.finish(process)
@@ -267,6 +265,6 @@ def test_several_at_once_remove_each_run_once(filled: Root) -> None:
     assert list(verify(filled.layout)) == []
 
 
-def test_a_size_is_what_the_disk_gives_back(filled: Root) -> None:
+def test_the_size_is_the_disk_space_that_is_freed(filled: Root) -> None:
     for run in removal_candidates(filled.layout, "default"):
         assert 4096 < run.size_bytes < 1 << 20

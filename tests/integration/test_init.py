@@ -1,4 +1,4 @@
-"""``init`` writes a first configuration that runs, and overwrites nothing."""
+"""``init`` creates a configuration that runs, and overwrites nothing."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_what_init_writes_is_valid_and_runs(bare: Root, makefile: str) -> None:
     assert stages == (["check"] if makefile else ["hello", "goodbye"])
 
 
-def test_the_schemas_beside_it_are_those_that_schema_prints(bare: Root) -> None:
+def test_init_writes_the_schemas_that_schema_prints(bare: Root) -> None:
     bare.call("init")
     for name in ("config", "batch"):
         text = (bare.path / f"config/schema/{name}.json").read_text()
@@ -38,7 +38,7 @@ def test_the_schemas_beside_it_are_those_that_schema_prints(bare: Root) -> None:
 
 
 @pytest.mark.parametrize("name", ["config/supervisor.toml", "config/batches/checks.toml"])
-def test_nothing_is_overwritten_and_nothing_else_is_written(bare: Root, name: str) -> None:
+def test_init_overwrites_nothing_and_writes_nothing_else(bare: Root, name: str) -> None:
     path = bare.write(name, "mine")
     before = sorted(bare.path.rglob("*"))
     done = bare.call("init")
@@ -48,14 +48,14 @@ def test_nothing_is_overwritten_and_nothing_else_is_written(bare: Root, name: st
     assert sorted(bare.path.rglob("*")) == before
 
 
-def test_a_link_that_leads_nowhere_is_left_alone(bare: Root, tmp_path: Path) -> None:
+def test_a_dangling_link_is_not_changed(bare: Root, tmp_path: Path) -> None:
     (bare.path / "config").mkdir()
     (bare.path / "config/supervisor.toml").symlink_to(tmp_path / "elsewhere")
     assert bare.call("init").code == 2
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_without_root_it_is_the_current_directory_and_not_one_above(bare: Root) -> None:
+def test_without_root_init_writes_to_the_current_directory(bare: Root) -> None:
     bare.call("init")
     with root_in(bare.path / "sub") as below:
         (below.path / "config/supervisor.toml").unlink()
@@ -63,7 +63,7 @@ def test_without_root_it_is_the_current_directory_and_not_one_above(bare: Root) 
         assert (below.path / "config/supervisor.toml").exists()
 
 
-def test_a_root_elsewhere_is_named_in_what_to_type_next(bare: Root, tmp_path: Path) -> None:
+def test_the_next_commands_name_a_root_elsewhere(bare: Root, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     assert f"supervisor start --once --root {other}" in bare.call("init", "--root", str(other)).out

@@ -1,4 +1,4 @@
-"""Parameters reach commands as variables and as words, and everybody refuses wrong ones first."""
+"""Parameters reach commands as variables and arguments; wrong ones are refused first."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def log(root: Root, manifest: dict[str, object], name: str) -> str:
     return (root.path / str(manifest["artifact_root"]) / "commands" / name).read_text()
 
 
-def test_a_value_arrives_unchanged_as_a_word_a_variable_and_in_a_sub_pipeline(root: Root) -> None:
+def test_a_parameter_arrives_unchanged_in_arguments_variables_and_sub_pipelines(root: Root) -> None:
     root.configure(PIPELINES)
     done = root.call("run", "deploy", "--param", f"version={NASTY}", "--param", "count=5")
     assert done.code == 0, done.err
@@ -47,7 +47,7 @@ def test_a_value_arrives_unchanged_as_a_word_a_variable_and_in_a_sub_pipeline(ro
     root.check_settled(count=2)
 
 
-def test_wrong_params_are_refused_by_every_verb_before_anything_is_created(root: Root) -> None:
+def test_every_verb_refuses_wrong_params_before_creating_anything(root: Root) -> None:
     root.configure(PIPELINES)
     for verb in (["submit"], ["run"], ["start", "--once"], ["plan"]):
         done = root.call(*verb, "deploy", "--param", "vresion=1", "--param", "count=many")
@@ -59,7 +59,7 @@ def test_wrong_params_are_refused_by_every_verb_before_anything_is_created(root:
     assert not os.path.lexists(root.layout.runs)
 
 
-def test_start_and_a_batch_give_params_and_plan_shows_them(root: Root) -> None:
+def test_start_and_batches_set_params_and_plan_shows_them(root: Root) -> None:
     root.configure(PIPELINES)
     assert root.call("start", "--once", "child", "--param", "tag=one").code == 0
     root.write("b.toml", '[[runs]]\npipeline = "child"\nparams = { tag = "two" }\n')
@@ -74,7 +74,7 @@ def test_start_and_a_batch_give_params_and_plan_shows_them(root: Root) -> None:
     assert {spec["params"]["tag"] for spec in specs} == {"one", "two"}
 
 
-def test_a_secret_in_a_param_is_refused_before_it_is_kept(root: Root) -> None:
+def test_a_secret_in_a_param_is_refused_before_it_is_recorded(root: Root) -> None:
     root.configure(PIPELINES, settings='secrets = ["TOKEN"]\n')
     env = {"TOKEN": "hush-hush-hush"}
     done = root.call("submit", "deploy", "--param", "version=x-hush-hush-hush", env=env)

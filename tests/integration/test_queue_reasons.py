@@ -1,4 +1,4 @@
-"""Queued runs show the reason why they do not start."""
+"""Queued runs show why they do not start."""
 
 from tests.root import Root, wait_until
 
@@ -25,7 +25,7 @@ def running(root: Root, count: int) -> None:
     wait_until(seen, "the supervisor's view has them")
 
 
-def test_queued_run_shows_the_reason_why_it_does_not_start(root: Root) -> None:
+def test_a_queued_run_shows_why_it_does_not_start(root: Root) -> None:
     root.configure(HOLD, "max_runs = 2\n[supervisor.groups]\ngpu = 1\n")
 
     def submit(*words: str) -> str:

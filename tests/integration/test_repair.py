@@ -1,4 +1,4 @@
-"""``repair`` puts right what ``verify`` reports, keeps what it replaces, and says what it did."""
+"""``repair`` repairs what ``verify`` reports, keeps what it replaces, and prints each repair."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def run_of(root: Root) -> Path:
 
 
 def edit_history(root: Root) -> None:
-    """A run twice with two verdicts, and a line of damage."""
+    """Two verdicts of one run, and a damaged line."""
     path = Path(root.layout.history("default"))
     line = json.loads(path.read_text().splitlines()[0])
     more = json.dumps({**line, "status": "failed", "statusDetail": "worker-lost"})
@@ -34,7 +34,7 @@ def edit_manifest(root: Root) -> None:
 
 
 def damage_journal(root: Root) -> None:
-    """The verdict's line is damaged, so that the journal ends without one."""
+    """Damage the verdict's line, so that the journal has none."""
     path = run_of(root) / "journal.ndjson"
     path.write_bytes(path.read_bytes().replace(b'"event": "verdict"', b'"event"  "verdict"'))
 
@@ -55,7 +55,7 @@ def open_modes(root: Root) -> None:
 
 
 def leave_litter(root: Root) -> None:
-    """Of dead writers, in a finished run too; set aside; in a place where nothing else may be."""
+    """Temporary files of dead writers, also in a finished run and in foreign places."""
     run = run_of(root)
     for name in (".manifest.json.999999999-1-1.tmp", "spec.json.corrupt-1"):
         (run / name).write_text("half")
@@ -76,7 +76,7 @@ def leave_litter(root: Root) -> None:
         leave_litter,
     ],
 )
-def test_what_verify_reports_is_repaired_once_and_the_first_verdict_stands(
+def test_violations_are_repaired_once_and_the_first_verdict_counts(
     root: Root, spoil: Callable[[Root], None]
 ) -> None:
     root.configure(PIPELINES)
@@ -115,7 +115,7 @@ def test_nothing_is_repaired_while_a_supervisor_serves(root: Root) -> None:
 
 
 @pytest.mark.fault("C34")
-def test_an_unfinished_run_that_lost_its_marker_is_finished_by_the_next_start(root: Root) -> None:
+def test_the_next_start_finishes_a_run_that_lost_its_marker(root: Root) -> None:
     root.configure(PIPELINES)
     assert root.call("start", "--once", "p").code == 0
     root.call("pause")
@@ -131,7 +131,7 @@ def test_an_unfinished_run_that_lost_its_marker_is_finished_by_the_next_start(ro
 
 
 @pytest.mark.fault("C34")
-def test_what_only_a_person_can_repair_is_left_and_named(root: Root) -> None:
+def test_violations_that_need_a_person_are_reported(root: Root) -> None:
     root.configure(PIPELINES)
     assert root.call("start", "--once", "p").code == 0
     os.unlink(run_of(root) / "commands/01-s.stdout.log")

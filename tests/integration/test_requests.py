@@ -13,7 +13,7 @@ from workers.records.ids import is_run_id
 SLOW = '[pipelines.slow]\nstages = [{ id = "sleep", command = "sleep 30" }]\n'
 
 
-def test_many_runs_at_once_with_no_supervisor_up_all_succeed_and_none_is_missing(
+def test_many_simultaneous_runs_without_a_supervisor_all_succeed(
     root: Root,
 ) -> None:
     processes = [root.popen("run", "--", "true") for _ in range(12)]
@@ -31,13 +31,13 @@ def test_run_prints_the_output_and_exits_with_the_outcome(root: Root) -> None:
     assert "failed (stage:sh:failed)" in done.err
 
 
-def test_run_json_is_the_manifest_and_nothing_else(root: Root) -> None:
+def test_run_json_prints_the_manifest_and_nothing_else(root: Root) -> None:
     done = root.call("run", "--json", "--", "echo", "hidden")
     assert done.json()["manifest"]["status"] == "succeeded"
     assert "hidden" not in done.out.replace('"echo hidden"', "")
 
 
-def test_int_cancels_only_the_run_of_who_pressed_it(root: Root) -> None:
+def test_int_cancels_only_the_callers_run(root: Root) -> None:
     root.configure(SLOW)
     mine = root.popen("run", "slow")
     other = root.popen("run", "--", "sh", "-c", "while ! test -e go; do sleep 0.05; done")
@@ -50,7 +50,7 @@ def test_int_cancels_only_the_run_of_who_pressed_it(root: Root) -> None:
     assert root.finish(other).code == 0
 
 
-def test_a_submitted_run_is_queued_for_every_command_while_no_supervisor_is_up(
+def test_every_command_shows_a_submitted_run_as_queued_without_a_supervisor(
     root: Root,
 ) -> None:
     done = root.call("submit", "--", "true")
@@ -67,7 +67,7 @@ def test_a_submitted_run_is_queued_for_every_command_while_no_supervisor_is_up(
     root.check_settled(count=1)
 
 
-def test_a_live_supervisor_serves_what_is_handed_in(root: Root) -> None:
+def test_a_running_supervisor_starts_submitted_runs(root: Root) -> None:
     process = root.serving()
     run_id = root.call("submit", "--task", "t", "--", "sh", "-c", "exit 4").out.strip()
     assert root.call("wait", run_id).code == 10
@@ -77,7 +77,7 @@ def test_a_live_supervisor_serves_what_is_handed_in(root: Root) -> None:
     root.check_settled("t", count=1)
 
 
-def test_a_run_of_somebody_else_is_not_started_by_a_helper(root: Root) -> None:
+def test_a_temporary_supervisor_does_not_start_submitted_runs(root: Root) -> None:
     waiting = root.call("submit", "--", "true").out.strip()
     assert root.call("run", "--task", "mine", "--", "true").code == 0
     wait_until(lambda: not alive(f"--root\0{root.path}"), "the helper leaves")
@@ -107,7 +107,7 @@ time.sleep(60)
 
 
 @pytest.mark.fault("P12", "P15")
-def test_cancel_returns_when_nothing_of_the_run_is_left(root: Root) -> None:
+def test_cancel_returns_when_all_processes_of_the_run_have_exited(root: Root) -> None:
     root.write("stubborn.py", STUBBORN)
     process = root.serving()
     run_id = root.call("submit", "--", "python3", "stubborn.py").out.strip()
@@ -144,7 +144,7 @@ def test_stop_leaves_workers_for_the_next_start_to_adopt(root: Root) -> None:
     root.check_settled(count=1)
 
 
-def test_stop_without_a_supervisor_says_so(root: Root) -> None:
+def test_stop_reports_that_no_supervisor_is_running(root: Root) -> None:
     done = root.call("stop")
     assert done.code == 0
     assert "no supervisor serves" in done.err
@@ -163,9 +163,7 @@ def test_stop_without_a_supervisor_says_so(root: Root) -> None:
         b'{"a": ' + b"9" * 5000 + b"}",
     ],
 )
-def test_a_file_that_is_no_request_is_set_aside_and_blocks_nobody(
-    root: Root, content: bytes
-) -> None:
+def test_an_invalid_request_is_rejected_and_blocks_no_other(root: Root, content: bytes) -> None:
     inbox = Path(root.layout.inbox)
     inbox.mkdir(parents=True)
     (inbox / "0000.json").write_bytes(content)
@@ -182,7 +180,7 @@ def test_a_file_that_is_no_request_is_set_aside_and_blocks_nobody(
 
 
 @pytest.mark.fault("C20")
-def test_a_request_that_comes_twice_makes_one_run(root: Root) -> None:
+def test_a_duplicate_request_starts_one_run(root: Root) -> None:
     root.call("submit", "--", "true")
     (request,) = Path(root.layout.inbox).iterdir()
     content = request.read_bytes()
@@ -192,7 +190,7 @@ def test_a_request_that_comes_twice_makes_one_run(root: Root) -> None:
     root.check_settled(count=1)
 
 
-def test_readers_name_a_run_by_prefix_end_or_latest(root: Root) -> None:
+def test_a_run_is_found_by_prefix_suffix_or_latest(root: Root) -> None:
     ids = [root.call("submit", "--", "true").out.strip() for _ in range(2)]
     for name in (ids[1], ids[1][-8:], "latest"):
         shown = root.call("show", name, "--json").json()
@@ -205,7 +203,7 @@ def test_readers_name_a_run_by_prefix_end_or_latest(root: Root) -> None:
 
 
 @pytest.mark.fault("P21")
-def test_status_into_a_closed_pipe_has_no_traceback(root: Root) -> None:
+def test_status_into_a_closed_pipe_prints_no_traceback(root: Root) -> None:
     root.call("submit", "--", "true")
     process = root.popen("status")
     assert process.stdout is not None
@@ -220,7 +218,7 @@ def test_status_into_a_closed_pipe_has_no_traceback(root: Root) -> None:
 
 @pytest.mark.fault("P20")
 @pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_standard_stream_harms_nothing(root: Root, closed: str) -> None:
+def test_closed_standard_streams_do_no_harm(root: Root, closed: str) -> None:
     script = f'exec "{sys.executable}" -m supervisor run -- sh -c "echo x; echo y >&2" {closed}'
     done = subprocess.run(["/bin/sh", "-c", script], cwd=root.path, timeout=60)
     assert done.returncode == 0
@@ -246,7 +244,7 @@ def test_a_run_whose_reader_goes_away_ends_as_a_pipe_does_and_the_run_goes_on(
     wait_until(lambda: [m["status"] for m in root.manifests()] == ["succeeded"], "it goes on")
 
 
-def test_a_waiting_run_survives_its_helper(root: Root) -> None:
+def test_a_waiting_run_survives_its_temporary_supervisor(root: Root) -> None:
     script = "touch begun; while ! test -e go; do sleep 0.05; done"
     waiting = root.popen("run", "--", "sh", "-c", script)
     wait_until((root.path / "begun").exists, "the stage runs")

@@ -1,4 +1,4 @@
-"""A retry keeps what succeeded, names who made it, makes the rest, and every reader agrees."""
+"""A retry reuses succeeded stages, names their run, and runs the rest; every reader agrees."""
 
 from typing import Any
 
@@ -37,9 +37,7 @@ def failed(root: Root) -> str:
     return str(root.manifests()[0]["run_id"])
 
 
-def test_a_retry_keeps_the_stages_that_succeeded_and_makes_the_rest(
-    root: Root, failed: str
-) -> None:
+def test_retry_reuses_succeeded_stages_and_runs_the_rest(root: Root, failed: str) -> None:
     root.write("mended", "")
     root.configure("")  # what was asked counts, not what is configured by now
     new = root.call("retry", "latest", "--json").json()
@@ -67,7 +65,7 @@ def test_a_retry_keeps_the_stages_that_succeeded_and_makes_the_rest(
     root.check_settled(count=2)
 
 
-def test_a_retry_of_a_retry_names_the_run_that_made_the_stage(root: Root, failed: str) -> None:
+def test_retry_of_a_retry_names_the_run_that_ran_the_stage(root: Root, failed: str) -> None:
     second = root.call("retry", failed).out.strip()
     assert root.call("start", "--once").code == 10
     root.write("mended", "")
@@ -78,7 +76,7 @@ def test_a_retry_of_a_retry_names_the_run_that_made_the_stage(root: Root, failed
     assert marks(root) == ["one", "two", "two", "two", "three given"]
 
 
-def test_from_a_stage_on_everything_is_made_again(root: Root, failed: str) -> None:
+def test_retry_from_a_stage_runs_it_and_all_later_ones(root: Root, failed: str) -> None:
     root.write("mended", "")
     good = root.call("retry", failed).out.strip()
     assert root.call("start", "--once").code == 0
@@ -90,7 +88,7 @@ def test_from_a_stage_on_everything_is_made_again(root: Root, failed: str) -> No
     assert whole["kept"] == []
 
 
-def test_what_lives_or_succeeded_is_not_made_again(root: Root) -> None:
+def test_active_and_succeeded_runs_are_not_retried(root: Root) -> None:
     root.configure(PIPELINES)
     queued = root.call("submit", "p").out.strip()
     done = root.call("retry", queued)
@@ -113,7 +111,7 @@ def test_what_lives_or_succeeded_is_not_made_again(root: Root) -> None:
     root.finish(process)
 
 
-def test_what_was_cancelled_or_lost_is_made_again(root: Root, failed: str) -> None:
+def test_cancelled_and_lost_runs_are_retried(root: Root, failed: str) -> None:
     follower = root.call("submit", "--after", failed, "--", "touch", "made").out.strip()
     assert root.call("start", "--once").code == 11
     root.write("mended", "")
@@ -124,7 +122,7 @@ def test_what_was_cancelled_or_lost_is_made_again(root: Root, failed: str) -> No
     assert manifest_of(root, again)["extensions"]["after"] == [leader]
 
 
-def test_a_sub_pipeline_that_succeeded_is_kept_whole(root: Root) -> None:
+def test_a_succeeded_sub_pipeline_is_reused(root: Root) -> None:
     root.configure(
         PIPELINES
         + """
@@ -144,7 +142,7 @@ stages = [{ id = "sub", pipeline = "c" }, { id = "s", command = "test -e mended"
     root.check_settled(count=3)
 
 
-def test_from_a_stage_of_a_graph_on_only_what_needs_it_is_made_again(root: Root) -> None:
+def test_retry_from_a_stage_of_a_graph_runs_it_and_its_dependents(root: Root) -> None:
     stages = [
         '{ id = "a", command = "echo a >> marks", needs = [] }',
         '{ id = "b", command = "echo b >> marks", needs = [] }',
@@ -189,7 +187,7 @@ stages = [{ id = "s", command = "echo deploy >> marks" }]
 
 
 @pytest.mark.fault("C32")
-def test_a_retry_of_a_run_that_failed_itself_follows_what_has_succeeded(root: Root) -> None:
+def test_retry_depends_on_the_succeeded_run(root: Root) -> None:
     root.configure(PIPELINES)
     first = root.call("submit", "--", "true").out.strip()
     second = root.call("submit", "--after", first, "p").out.strip()

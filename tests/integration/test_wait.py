@@ -18,7 +18,7 @@ stages = [{ id = "s", command = "until test -e go; do sleep 0.02; done" }]
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[Root]:
-    """A root with a supervisor that stays."""
+    """A root with a running supervisor."""
     with root_in(tmp_path / "root") as made:
         made.configure(PIPELINES)
         process = made.serving()
@@ -32,7 +32,7 @@ def submit(root: Root, name: str) -> str:
     return root.call("submit", name).out.strip()
 
 
-def test_any_ends_with_the_first_and_with_its_outcome(serving: Root) -> None:
+def test_any_exits_with_the_outcome_of_the_first_run(serving: Root) -> None:
     held, bad = submit(serving, "hold"), submit(serving, "bad")
     done = serving.call("wait", "--any", held, bad)
     assert done.code == 10
@@ -45,7 +45,7 @@ def test_any_ends_with_the_first_and_with_its_outcome(serving: Root) -> None:
     assert (done.code, done.out) == (124, f"{held}  unfinished\n")
 
 
-def test_all_is_the_worst_and_a_run_that_is_named_twice_counts_once(serving: Root) -> None:
+def test_wait_exits_with_the_worst_outcome_and_counts_a_run_once(serving: Root) -> None:
     good, bad = submit(serving, "good"), submit(serving, "bad")
     done = serving.call("wait", good, bad, good[-8:], "--json")
     assert done.code == 10
@@ -53,7 +53,7 @@ def test_all_is_the_worst_and_a_run_that_is_named_twice_counts_once(serving: Roo
     assert {line["schema"] for line in done.json_lines()} == {"pipeline-supervisor/wait/1"}
 
 
-def test_a_run_that_waits_for_a_supervisor_is_waited_for(root: Root) -> None:
+def test_wait_for_a_queued_run_without_a_supervisor(root: Root) -> None:
     root.configure(PIPELINES)
     run_id = submit(root, "bad")
     waiting = root.popen("wait", "--any", run_id)
@@ -63,7 +63,7 @@ def test_a_run_that_waits_for_a_supervisor_is_waited_for(root: Root) -> None:
     assert root.finish(waiting).code == 10
 
 
-def test_a_run_whose_directory_was_removed_is_told_by_the_history(serving: Root) -> None:
+def test_the_verdict_of_a_removed_run_comes_from_the_history(serving: Root) -> None:
     bad, good = submit(serving, "bad"), submit(serving, "good")
     assert serving.call("wait", bad, good).code == 10
     shutil.rmtree(serving.layout.run_dir("default", bad).path)
@@ -81,7 +81,7 @@ def test_a_run_whose_directory_was_removed_is_told_by_the_history(serving: Root)
         assert "removed" in done.err
 
 
-def test_a_run_that_is_removed_while_somebody_waits_ends_the_wait(serving: Root) -> None:
+def test_removing_a_run_ends_the_wait(serving: Root) -> None:
     held = submit(serving, "hold")
     wait_until(lambda: serving.stages(), "it is at work")
     waiting = serving.popen("wait", held)

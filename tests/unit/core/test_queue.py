@@ -61,7 +61,7 @@ def test_priorities_hold_across_groups() -> None:
     assert launched(world.feed(ended("low"))) == ["mid"]
 
 
-def test_a_groups_limit_changed_while_running_takes_effect() -> None:
+def test_a_changed_group_limit_takes_effect() -> None:
     world = grouped(gpu=1)
     names = [f"r{n}" for n in range(5)]
     assert launched(world.feed(*(accepted(name, group="gpu") for name in names))) == ["r0"]
