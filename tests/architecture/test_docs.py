@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -256,6 +257,21 @@ def test_the_readmes_details_are_those_of_the_lifecycle() -> None:
     section = page("reference/lifecycle.md").split("## status_detail")[1].split("\n## ")[0]
     told = {word for row in rows(readme)[1:] for word in re.findall(r"`([^`]+)`", row[1])}
     assert told == in_first_cell(section)
+
+
+def test_every_test_of_the_track_record_exists() -> None:
+    commands = [row[2].strip("`") for row in rows(page("reference/track-record.md"))]
+    commands = [line for line in commands if "tests/" in line and not line.startswith("git ")]
+    assert len(commands) > 100
+    for line in commands:
+        words = shlex.split(line)
+        paths = [ROOT / word for word in words if word.startswith("tests/")]
+        assert all(path.exists() for path in paths), f"adjust track-record.md: {line}"
+        files = [f for path in paths for f in (path.rglob("*.py") if path.is_dir() else [path])]
+        text = "".join(file.read_text() for file in files)
+        chosen = words[words.index("-k") + 1] if "-k" in words else ""
+        for name in re.findall(r"[a-z]\w+", chosen):
+            assert name in ("and", "or") or name in text, f"adjust track-record.md: {line}"
 
 
 @pytest.mark.parametrize("name", ["main", "test"])
