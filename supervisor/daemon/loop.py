@@ -300,7 +300,7 @@ class Supervisor:
             raise
         with contextlib.suppress(OSError, TypedError):  # what is missing is created when needed
             context.intake.make_dirs()
-            context.intake.mark([handle.spec for handle in context.runs.values()])
+            context.intake.write_markers([handle.spec for handle in context.runs.values()])
         context.log.write("lease_taken_again")
 
     def _kill_all(self) -> None:

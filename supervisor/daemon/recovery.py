@@ -160,7 +160,7 @@ def _recover_run(
     context.intake.sweep_files(run.path, run.commands, run.errors, only_writer=is_copy)
     context.quarantine.make_room(run.manifest)
     if not os.path.lexists(layout.marker(run_id)):
-        context.intake.mark([spec])  # something else was in the marker's place
+        context.intake.write_markers([spec])  # something else was in the marker's place
     reader = RunReader(context.layout, spec)
     handle = context.add(reader)
     about = accepted_run(context, spec)

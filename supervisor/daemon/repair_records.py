@@ -202,7 +202,7 @@ class Repair:
         if reader.verdict is None:
             if os.path.lexists(layout.marker(run_id)):
                 return None
-            self._intake.mark([spec])
+            self._intake.write_markers([spec])
             return "; ".join([*done, "marker restored: the next start finishes the run"])
         self._save(run.manifest)
         self._persistence.rewrite_manifest(reader)

@@ -62,7 +62,7 @@ def _restore(context: DaemonContext, task_id: str) -> None:
         if finished:
             context.persistence.restore_lines(finished)
             restored_count += len(finished)
-    context.intake.mark(unfinished)
+    context.intake.write_markers(unfinished)
     if restored_count or unfinished:
         counts = {"restored_count": restored_count, "unfinished_count": len(unfinished)}
         context.log.write("history_restored", task_id=task_id, **counts)

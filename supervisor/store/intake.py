@@ -1,8 +1,8 @@
-"""Accepting runs: marker first, then the run's directory, built beside its place and renamed.
+"""Accepts runs: marker first, then the run's directory, built under another name and renamed.
 
-The order makes every crash harmless: a marker without a directory is a run that was never accepted
-(its request is still in the inbox and makes it again), a directory without a marker is a run that
-is already in history and state. One flush of the markers' directory serves a whole request.
+The order makes every crash harmless. A marker without a directory is a run that was not accepted:
+its request is still in the inbox and creates it again. A directory without a marker is a run that
+history and state contain. One flush of the markers' directory serves a whole request.
 """
 
 import contextlib
@@ -12,8 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from supervisor.store.newest_run import Newest, load_newest, store_newest
-from supervisor.store.root_listing import tasks
+from supervisor.store.root_listing import load_newest, tasks
 from supervisor.store.run_reader import RunReader
 from workers.records.atomic import (
     create_file,
@@ -32,111 +31,109 @@ from workers.records.journal import Event, Fact
 from workers.records.layout import Layout, RunDir
 from workers.records.manifest import Observed, fold_manifest
 from workers.records.spec import RunSpec
-from workers.records.typed_errors import BadFileError
+from workers.records.typed_errors import BadFileError, TypedError
 
 _BEGINNINGS: Final = (Event.RUN_ACCEPTED, Event.RUN_STARTED)
 
 
 class Intake:
-    """Makes run directories. Only the supervisor makes one.
+    """Creates run directories. Only the supervisor creates one.
 
     Args:
         layout: the root.
-        clock: where instants come from.
+        clock: the source of instants.
     """
 
     def __init__(self, layout: Layout, clock: Clock) -> None:
         self._layout = layout
         self._clock = clock
-        self._left: dict[str, set[str]] = {}
+        self._paths: dict[str, set[str]] = {}
         newest = load_newest(layout)
         self._number = 0 if newest is None else newest.number
         make_private(layout.runs, layout.out, layout.control)
         self.make_dirs()
 
     def make_dirs(self) -> None:
-        """Make the supervisor's own directories where they are missing."""
+        """Create the missing ones of the supervisor's own directories."""
         layout = self._layout
         make_private(layout.accepted, layout.inbox, layout.rejected)
 
     def accept(self, specs: Iterable[RunSpec]) -> Iterator[RunReader]:
-        """Put runs on disk as queued; what was begun before is left as it is.
+        """Put runs on disk as queued; runs that have begun are not changed.
 
         Args:
-            specs: runs that the caller does not hold.
+            specs: runs that are not in the fleet.
 
         Yields:
-            The runs that are queued now, when their names are flushed, once for all of a task:
-            where a later one is refused, the earlier ones are accepted all the same.
+            The runs that are queued now, after one flush of their names per task. If a later run is
+            refused, the earlier ones are accepted all the same.
 
         Raises:
             OSError: nothing is lost: the request stays in the inbox and is tried again.
-            BadFileError: something that is not ours is in the way; no run was accepted.
+            BadFileError: a foreign file is in a run's place; no run was accepted.
         """
         specs = list(specs)
         for task_id in dict.fromkeys(spec.task_id for spec in specs):
             make_private(self._layout.task_dir(task_id), self._layout.runs_of(task_id))
         new = [spec for spec in specs if self._is_new(spec)]
-        self.mark(new)
-        made: list[RunSpec] = []
+        self.write_markers(new)
+        built: list[RunSpec] = []
         try:
             for spec in new:
-                if not self._is_made(spec):  # else an earlier try failed behind its rename
+                if not self._exists(spec):  # it does if an earlier attempt failed after the rename
                     self._number += 1
                     self._build(spec)
-                made.append(spec)
+                built.append(spec)
         finally:
-            for directory in dict.fromkeys(self._layout.runs_of(s.task_id) for s in made):
+            for directory in dict.fromkeys(self._layout.runs_of(s.task_id) for s in built):
                 sync_dir(directory)
-            self._note_newest(made)
-            yield from (RunReader(self._layout, spec) for spec in made)
+            self._store_newest(built)
+            yield from (RunReader(self._layout, spec) for spec in built)
 
     def number_from(self, number: int) -> None:
-        """Number the next runs behind this number: that of a run that was accepted before."""
+        """Number the next runs after ``number``, that of a run accepted earlier."""
         self._number = max(self._number, number)
 
-    def _note_newest(self, made: list[RunSpec]) -> None:
-        asked = [spec for spec in made if spec.parent_run_id is None]
-        if asked:
-            newest, number = asked[-1], self._number
-            store_newest(
-                self._layout,
-                Newest(run_id=newest.run_id, task_id=newest.task_id, number=number),
-            )
+    def _store_newest(self, built: list[RunSpec]) -> None:
+        """Write ``newest.json``; if the disk refuses, the old one stays: it is a view."""
+        top = [spec for spec in built if spec.parent_run_id is None]
+        if top:
+            newest = {"run_id": top[-1].run_id, "task_id": top[-1].task_id, "number": self._number}
+            with contextlib.suppress(OSError, TypedError):
+                replace_file(self._layout.newest, to_bytes(newest), flush=False)
 
-    def mark(self, specs: list[RunSpec]) -> None:
-        """Make the markers of runs, with one flush of their directory for all."""
-        if specs:
-            make_dir(self._layout.accepted)
+    def write_markers(self, specs: list[RunSpec]) -> None:
+        """Write the markers of runs, with one flush of their directory."""
+        if not specs:
+            return
+        make_dir(self._layout.accepted)
         for spec in specs:
             write_marker(self._layout.marker(spec.run_id), spec.task_id)
-        if specs:
-            sync_dir(self._layout.accepted)
+        sync_dir(self._layout.accepted)
 
     def _is_new(self, spec: RunSpec) -> bool:
-        """Not on disk; or marked and built, but nothing of it has begun."""
+        """Whether it is not on disk, or has a marker and has not begun."""
         run = self._run(spec)
-        if not self._is_made(spec):
+        if not self._exists(spec):
             return True
-        if not os.path.lexists(self._layout.marker(spec.run_id)):
-            return False
-        return is_never_begun(run)
+        has_marker = os.path.lexists(self._layout.marker(spec.run_id))
+        return has_marker and is_never_begun(run)
 
     def rebuild(self, reader: RunReader) -> RunReader:
-        """Make the directory of a run whole again, for a verdict about one that was deleted.
+        """Create the deleted directory of a run again, to record a verdict.
 
-        Its new journal tells that the run had begun, where it had: so it never begins again,
-        whatever becomes of us before the verdict. Of its stages there is nothing left to tell.
+        If the run had begun, its new journal says so: it must not begin again if the supervisor
+        dies before the verdict. The facts about its stages are lost.
 
         Raises:
-            BlockingIOError: somebody is still deleting it; ask again a little later.
+            BlockingIOError: it is still being deleted; try again later.
             OSError: the disk refuses.
-            BadFileError: something that is not ours is in its place.
+            BadFileError: a foreign file is in its place.
         """
         spec = reader.spec
         run = self._run(spec)
         known = tuple(fact for fact in reader.facts if fact.event in _BEGINNINGS)
-        if not self._is_made(spec):
+        if not self._exists(spec):
             self._build(spec, known)
         elif self._is_vanishing(run):
             raise BlockingIOError(errno.EBUSY, "it is being deleted", run.path)
@@ -145,22 +142,22 @@ class Intake:
             for path, data in self._records(run, spec, known):
                 if not os.path.lexists(path):
                     replace_file(path, data)
-        self._left.pop(run.run_id, None)
+        self._paths.pop(run.run_id, None)
         return RunReader(self._layout, spec)
 
     def _is_vanishing(self, run: RunDir) -> bool:
-        """Tell whether something of it went since the last look, or nobody has looked yet."""
-        left = {
+        """Whether files of it have disappeared since the last call, or this is the first call."""
+        paths = {
             os.path.join(directory, name)
             for directory, folders, files in os.walk(run.path)
             for name in (*folders, *files)
         }
-        before = self._left.get(run.run_id)
-        self._left[run.run_id] = left
-        return before is None or not before <= left
+        before = self._paths.get(run.run_id)
+        self._paths[run.run_id] = paths
+        return before is None or not before <= paths
 
-    def _is_made(self, spec: RunSpec) -> bool:
-        """Tell whether the run has its directory; BadFileError where something else is there."""
+    def _exists(self, spec: RunSpec) -> bool:
+        """Whether the run has its directory; raises BadFileError if it is something else."""
         path = self._run(spec).path
         if is_dir(path) and not os.path.islink(path):
             return True
@@ -185,7 +182,7 @@ class Intake:
     def _records(
         self, at: RunDir, spec: RunSpec, known: tuple[Fact, ...]
     ) -> list[tuple[str, bytes]]:
-        """What a run's directory holds before the run begins: paths and contents."""
+        """The files of a run's directory before the run begins: paths and contents."""
         accepted = Fact(
             seq=1,
             at=utc_text(self._clock.epoch_s()),
@@ -210,10 +207,10 @@ class Intake:
         ]
 
     def reject(self, path: str) -> str:
-        """Set a file aside that is no request, and return where it is now.
+        """Move a file that is not a request out of the inbox, and return its new path.
 
         Raises:
-            OSError: it is still where it was.
+            OSError: it was not moved.
         """
         make_dir(self._layout.rejected)
         target = os.path.join(self._layout.rejected, os.path.basename(path))
@@ -225,9 +222,9 @@ class Intake:
         return target
 
     def sweep(self) -> int:
-        """Remove temporary files outside of runs, at startup; returns how many there were.
+        """Remove temporary files outside of runs, at startup; returns how many.
 
-        In a task's directories only the supervisor writes, and that is us now.
+        Only the supervisor, that is this process, writes in a task's directories.
         """
         layout = self._layout
         count = sweep_callers(layout)
@@ -238,13 +235,13 @@ class Intake:
         return count
 
     def sweep_files(self, *directories: str, only_writer: bool = False) -> int:
-        """Remove the temporary files of dead writers, and return how many there were.
+        """Remove the temporary files of dead writers; returns how many.
 
-        What the disk refuses to remove stays until the next sweep; it is in nobody's way.
+        A file that the disk refuses to remove stays until the next sweep.
 
         Args:
-            directories: where to look; one that is missing holds nothing.
-            only_writer: nobody but us may write there, so the files of all others are removed.
+            directories: may be missing.
+            only_writer: no other process may write there, so all files but ours are removed.
         """
         is_left = is_temporary if only_writer else is_abandoned
         count = 0
@@ -258,7 +255,7 @@ class Intake:
 
 
 def _remove(path: str) -> None:
-    """Remove whatever is there. Links are removed, never followed: rmtree works on descriptors."""
+    """Remove a file or directory. Links are removed, not followed: rmtree works on descriptors."""
     try:
         os.unlink(path)
     except FileNotFoundError:

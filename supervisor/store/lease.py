@@ -1,14 +1,14 @@
 """The lease: one supervisor per root, for as long as its process lives.
 
-The claim is a flock on ``lease.lock``; ``lease.json`` says who holds it and is only a hint. A lock
-on a file that has lost its name excludes nobody, so the holder checks at every turn whether the
-name still leads to its file; if only the file was deleted, the holder takes the lock again. A
-``supervisor run`` that finds nobody serving takes the lock and passes the locked descriptor to the
-temporary supervisor that it starts, so that of fifty at once exactly one does.
+The lease is a flock on ``lease.lock``; ``lease.json`` names the holder and is only a hint. A lock
+on a deleted file excludes nobody, so the holder checks at every turn whether the name still leads
+to its file; if only the file was deleted, the holder takes the lock again. If no supervisor serves
+the root, ``supervisor run`` takes the lock and passes the locked descriptor to the temporary
+supervisor that it starts; so of fifty that are called at once exactly one starts it.
 
-A ``supervisor start`` takes precedence over a temporary supervisor: it holds ``lease.next``, which
-keeps waiting ``run``s from starting another, asks the temporary one to leave its runs running, and
-takes the lock when it is free.
+A ``supervisor start`` replaces a temporary supervisor: it locks ``lease.next``, which keeps waiting
+``run``s from starting another, asks the temporary one to exit without ending its runs, and takes
+the lock when it is free.
 """
 
 import contextlib
@@ -30,19 +30,19 @@ from workers.records.request import Request, RequestKind, now_text, publish
 
 _TRIES_COUNT: Final = 5
 _TRY_S: Final = 0.02
-HANDOVER_S: Final = 30.0  # a temporary supervisor leaves within a turn, or after a hook's 5 s
+HANDOVER_S: Final = 30.0  # a temporary supervisor exits within a turn, or after a hook's 5 s
 
 
 @dataclass(slots=True)
 class Lease:
-    """The held claim.
+    """The lease while we hold it.
 
     Attributes:
         layout: the root.
-        fd: holds it.
-        identity: the process that serves.
-        runs_at: device and inode of ``.runs``, as it was when the claim was made.
-        is_temporary: a waiting ``supervisor run`` started us; a ``supervisor start`` takes over.
+        fd: the locked descriptor.
+        identity: this process.
+        runs_at: device and inode of ``.runs`` when the lease was taken.
+        is_temporary: a waiting ``supervisor run`` started us; a ``supervisor start`` replaces us.
     """
 
     layout: Layout
@@ -53,52 +53,52 @@ class Lease:
 
     @property
     def root_id(self) -> str:
-        """Identity of the root, as its stages have it in their environment."""
+        """Identity of the root, as in the environment of its stages."""
         return root_id_of(*self.runs_at)
 
     def keep(self) -> bool:
-        """Look whether the claim still stands, and take it again where only its file was deleted.
+        """Check the lease, and take it again if only its file was deleted.
 
         Returns:
-            False where it had to be taken again: the supervisor's directory may be gone with it.
+            False if it was taken again: the supervisor's directory may have been deleted, too.
 
         Raises:
-            RootGoneError: ``.runs`` was deleted, renamed or replaced: nothing can be put on record.
-            LeaseHeldError: another supervisor serves the root by now.
+            RootGoneError: ``.runs`` was deleted, renamed or replaced: nothing can be recorded.
+            LeaseHeldError: another supervisor serves the root now.
         """
         try:
-            if _at(self.layout.lease_lock) == _at(self.fd):
+            if _inode(self.layout.lease_lock) == _inode(self.fd):
                 return True
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError:
-            return True  # the disk does not say; it does not say that we lost it either
+            return True  # unknown: no proof that the lease is lost
         try:
-            if _at(self.layout.runs) != self.runs_at:
+            if _inode(self.layout.runs) != self.runs_at:
                 raise RootGoneError(path=self.layout.runs)
             make_private(self.layout.control)
             fd = take_flock(self.layout.lease_lock)
         except FileNotFoundError:
             raise RootGoneError(path=self.layout.runs) from None
         if fd is None:
-            raise _held(self.layout)
+            raise _held_error(self.layout)
         os.close(self.fd)
         self.fd = fd
-        _say_who(self.layout, self.identity, "supervisor start", temporary=self.is_temporary)
+        _write_record(self.layout, self.identity, "supervisor start", temporary=self.is_temporary)
         return False
 
     def release(self) -> None:
-        """Give the claim back. Call once, as the last thing."""
+        """Release the lease; call once, last."""
         with contextlib.suppress(OSError):
-            if _at(self.layout.lease_lock) == _at(self.fd):
+            if _inode(self.layout.lease_lock) == _inode(self.fd):
                 os.unlink(self.layout.lease)
         os.close(self.fd)
 
 
-def _at(place: str | int) -> tuple[int, int]:
-    """Which file that is: device and inode."""
-    found = os.stat(place, follow_symlinks=isinstance(place, int))
-    return found.st_dev, found.st_ino
+def _inode(place: str | int) -> tuple[int, int]:
+    """Device and inode."""
+    status = os.stat(place, follow_symlinks=isinstance(place, int))
+    return status.st_dev, status.st_ino
 
 
 def take_lease(
@@ -108,12 +108,12 @@ def take_lease(
 
     Args:
         layout: the root.
-        command: what the operator typed, for whoever meets the lease.
-        quarantine: makes room for ``lease.json``.
-        inherited_fd: the locked descriptor, where a parent took the lock for us.
+        command: what the operator typed, for the record.
+        quarantine: moves a foreign file out of the place of ``lease.json``.
+        inherited_fd: the locked descriptor, if the parent process took the lock for us.
 
     Raises:
-        LeaseHeldError: another supervisor serves this root; it is named.
+        LeaseHeldError: another supervisor serves this root.
         BadFileError: ``.runs/`` is not ours.
         LockingBrokenError: flock does not exclude on this file system.
     """
@@ -125,34 +125,34 @@ def take_lease(
     if fd is None:
         fd = _take_over(layout)
     if fd is None:
-        raise _held(layout)
+        raise _held_error(layout)
     os.set_inheritable(fd, False)
     identity = identity_of(os.getpid())
     if identity is None:
         raise RuntimeError("this process is missing from /proc")
     quarantine.make_room(layout.lease, parses=False)
-    _say_who(layout, identity, command, temporary=inherited_fd is not None)
-    return Lease(layout, fd, identity, _at(layout.runs), is_temporary=inherited_fd is not None)
+    _write_record(layout, identity, command, temporary=inherited_fd is not None)
+    return Lease(layout, fd, identity, _inode(layout.runs), is_temporary=inherited_fd is not None)
 
 
 def _take_over(layout: Layout) -> int | None:
-    """Take the lease over from a temporary supervisor; None if the holder is none, or stays."""
+    """Replace a temporary supervisor; None if the holder is another one, or does not exit."""
     next_fd = take_flock(layout.lease_next)
     if next_fd is None:
         return None
     try:
-        asked: Identity | None = None
+        notified: Identity | None = None
         deadline_mono_s = time.monotonic() + HANDOVER_S
         while (fd := take_flock(layout.lease_lock)) is None:
             holder, is_temporary = lease_holder(layout)
             if holder is not None and not is_temporary:
                 return None
-            if holder is not None and holder != asked:
+            if holder is not None and holder != notified:
                 publish(
                     layout,
                     Request(kind=RequestKind.STOP, supervisor=holder, leave_running=True),
                 )
-                asked = holder
+                notified = holder
             if time.monotonic() >= deadline_mono_s:
                 return None
             time.sleep(_TRY_S)
@@ -161,7 +161,7 @@ def _take_over(layout: Layout) -> int | None:
         os.close(next_fd)
 
 
-def _held(layout: Layout) -> LeaseHeldError:
+def _held_error(layout: Layout) -> LeaseHeldError:
     holder = read_lease(layout)
     identity = holder.get("identity")
     return LeaseHeldError(
@@ -171,7 +171,9 @@ def _held(layout: Layout) -> LeaseHeldError:
     )
 
 
-def _say_who(layout: Layout, identity: Identity, command: str, *, temporary: bool = False) -> None:
+def _write_record(
+    layout: Layout, identity: Identity, command: str, *, temporary: bool = False
+) -> None:
     record = {
         "schema": "pipeline-supervisor/lease/1",
         "identity": identity.to_json(),
@@ -184,7 +186,7 @@ def _say_who(layout: Layout, identity: Identity, command: str, *, temporary: boo
 
 
 def _take(layout: Layout) -> int | None:
-    """Take the lock; a reader that looks whether it is held disturbs us for microseconds."""
+    """Take the lock; a reader that checks whether it is held has it for microseconds."""
     for _ in range(_TRIES_COUNT):
         fd = take_flock(layout.lease_lock)
         if fd is not None:

@@ -1,4 +1,4 @@
-"""Who serves a root, for whoever only asks: the lease itself is taken in ``lease``."""
+"""Which supervisor serves a root, for readers: the lease itself is taken in ``lease``."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def read_lease(layout: Layout) -> dict[str, Any]:
-    """Who says that he holds the lease; empty where nothing readable is there."""
+    """The record of the lease; empty if it is missing or damaged."""
     try:
         return read_object(layout.lease)
     except (OSError, TypedError):
@@ -21,28 +21,23 @@ def read_lease(layout: Layout) -> dict[str, Any]:
 
 
 def lease_holder(layout: Layout) -> "tuple[Identity | None, bool]":
-    """The process that says that it holds the lease, and whether it is a temporary supervisor.
+    """The holder that the record names, and whether it is a temporary supervisor.
 
-    None if nothing readable is there, as for a moment after the lock was taken.
+    The holder is None if the record is missing or damaged, as shortly after the lock was taken.
     """
-    from workers.records.identity import Identity
+    from workers.records.identity import Identity  # not needed if no supervisor serves the root
 
     data = read_lease(layout)
     try:
-        who = Identity.from_fields(JsonReader(data, layout.lease).child("identity"))
+        identity = Identity.from_fields(JsonReader(data, layout.lease).child("identity"))
     except TypedError:
         return None, False
-    return who, data.get("temporary") is True
+    return identity, data.get("temporary") is True
 
 
 def serving_supervisor(layout: Layout) -> "Identity | None":
     """The supervisor that serves this root now, or None."""
-    data = read_lease(layout)
     try:
-        if not is_flocked(layout.lease_lock):
-            return None
-        from workers.records.identity import Identity  # where nobody serves it is not needed
-
-        return Identity.from_fields(JsonReader(data, layout.lease).child("identity"))
+        return lease_holder(layout)[0] if is_flocked(layout.lease_lock) else None
     except TypedError:
         return None

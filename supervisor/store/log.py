@@ -1,8 +1,8 @@
-"""supervisor.log: one JSON object per line, a stable snake_case word first, bounded in size.
+"""supervisor.log: one JSON object per line, its snake_case event first, bounded in size.
 
-At 8 MiB the file is renamed to ``supervisor.log.1``, which the next one replaces. A line that a
-crash or a full disk tore is closed with ``<torn>`` before the next one. Logging never stops the
-supervisor: a line that cannot be written is counted and given up.
+At 8 MiB the file is renamed to ``supervisor.log.1``, replacing the one before. A line torn by a
+crash or a full disk is closed with ``<torn>`` before the next line. Logging never stops the
+supervisor: a line that cannot be written is counted and dropped.
 """
 
 import os
@@ -30,7 +30,7 @@ class Log:
         self._path = path
         self.lost_count = 0
 
-    def write(self, word: str, **facts: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+    def write(self, event: str, **facts: Any) -> None:  # noqa: ANN401 - any JSON value
         """Append one line."""
         try:
             fd = open_regular(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
@@ -40,7 +40,7 @@ class Log:
         try:
             if os.fstat(fd).st_size > LOG_LIMIT_BYTES:
                 os.rename(self._path, f"{self._path}.1")
-            append_line(fd, to_line({"event": word, "at": now_text(), **facts}))
+            append_line(fd, to_line({"event": event, "at": now_text(), **facts}))
         except OSError:
             self.lost_count += 1
         finally:

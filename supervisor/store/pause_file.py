@@ -1,8 +1,8 @@
-"""paused.json: what the operator has paused, kept over restarts. Written by the supervisor alone.
+"""paused.json: what the operator has paused, across restarts. Only the supervisor writes it.
 
 ``{"schema": "pipeline-supervisor/paused/1", "since": instant or null, "groups": {name: instant}}``.
-If it is damaged, everything is paused, for every reader: what somebody paused must not start for
-want of a file. ``resume`` lifts that like any other pause.
+If it is damaged, everything is paused, for every reader: a paused run must not start because a file
+was lost. ``resume`` lifts that like any other pause.
 """
 
 import contextlib
@@ -23,12 +23,12 @@ SCHEMA: Final = "pipeline-supervisor/paused/1"
 
 
 def load_pauses(layout: Layout) -> Pauses:
-    """Read the pauses; none where there is no file.
+    """Read the pauses; none if the file is missing.
 
     Raises:
-        BadRecordError, BadFileError: it is damaged, or none of ours.
+        BadRecordError, BadFileError: it is damaged, or not ours.
         NewerRecordError: a later version wrote it.
-        OSError: it may not be read.
+        OSError: it cannot be read.
     """
     try:
         data = read_object(layout.paused)
@@ -39,11 +39,11 @@ def load_pauses(layout: Layout) -> Pauses:
 
 
 def pauses_in_force(layout: Layout) -> tuple[Pauses, TypedError | None]:
-    """The pauses that count, and why the file cannot be read, None if it can.
+    """The pauses in force, and the damage of the file, None if there is none.
 
     Raises:
         NewerRecordError: a later version wrote it.
-        OSError: it may not be read.
+        OSError: it cannot be read.
     """
     try:
         return load_pauses(layout), None
@@ -57,19 +57,19 @@ def pauses_in_force(layout: Layout) -> tuple[Pauses, TypedError | None]:
 
 
 class PauseFile:
-    """The pauses, in memory and on disk.
+    """The pauses in memory and on disk.
 
     Args:
         layout: the root.
-        quarantine: makes room where something else stands in the file's place.
+        quarantine: moves a foreign file out of the place of ``paused.json``.
 
     Attributes:
         pauses: those in force.
-        warning: what the operator should know of the file, None where it is in order.
+        warning: for the operator, if the file is damaged, otherwise None.
 
     Raises:
         NewerRecordError: a later version wrote the file.
-        OSError: it may not be read, or that everything is paused cannot be written.
+        OSError: it cannot be read, or the pause of everything cannot be written.
     """
 
     def __init__(self, layout: Layout, quarantine: Quarantine) -> None:
@@ -82,19 +82,19 @@ class PauseFile:
             self.warning = damage_note(error)
 
     def is_on_disk(self) -> bool:
-        """Tell whether the file says what is in force; somebody may have damaged it since."""
+        """Whether the file contains the pauses in force; it may have been damaged since."""
         try:
             return load_pauses(self._layout) == self.pauses
         except (OSError, TypedError):
             return False
 
     def store(self, pauses: Pauses) -> None:
-        """Put the pauses on disk; OSError if it refuses, and those before stay in force."""
+        """Write the pauses; raises OSError if the disk refuses, and nothing changes."""
         self._quarantine.make_room(self._layout.paused)
         replace_file(self._layout.paused, to_bytes({"schema": SCHEMA, **pauses.to_json()}))
         self.pauses = pauses
 
 
 def damage_note(error: TypedError) -> str:
-    """What the operator should know of a damaged file."""
+    """The warning about a damaged file."""
     return f"{error}: everything is paused; 'supervisor resume' lifts it"

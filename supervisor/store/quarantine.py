@@ -1,7 +1,7 @@
-"""Setting aside what stands in a record's place: renamed beside it, its bytes kept, never followed.
+"""Quarantines foreign files in a record's place: renamed next to it, never followed or removed.
 
-``<name>.invalid-<n>`` is no plain file (a directory, a link, a FIFO, a socket), and
-``<name>.corrupt-<n>`` one that does not parse. Only a person removes them.
+``<name>.invalid-<n>`` is not a regular file (but a directory, a link, a FIFO or a socket), and
+``<name>.corrupt-<n>`` does not parse.
 """
 
 import contextlib
@@ -13,25 +13,25 @@ from workers.records.typed_errors import BadFileError, BadRecordError
 
 
 class Quarantine:
-    """Makes room for records. Only the supervisor makes one.
+    """Makes room for records. Only the supervisor creates one.
 
     Args:
-        tell: called with what was in the way, why, and where it is now.
+        report: called with the record's path, the reason, and the new path of the file.
     """
 
-    def __init__(self, tell: Callable[[str, str, str], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[str, str, str], None]) -> None:
+        self._report = report
 
     def invalid(self, error: BadFileError) -> None:
-        """Move away what is no plain file; where the disk refuses, whoever met it tries again."""
+        """Move away the file that the error names; if the disk refuses, callers try again."""
         self._move(str(error.facts["path"]), "invalid", str(error.facts["reason"]))
 
     def make_room(self, path: str, *, parses: bool = True) -> None:
-        """Move away what cannot be the record that is going to be written or appended to.
+        """Move away a file that cannot be the record that will be written or appended to.
 
         Args:
             path: the record; it may be missing.
-            parses: it must be one JSON object too.
+            parses: it must be a JSON object.
         """
         try:
             if parses:
@@ -43,13 +43,13 @@ class Quarantine:
         except BadRecordError as error:
             self._move(path, "corrupt", str(error.facts["reason"]))
         except OSError:
-            return  # missing, or refused: whoever writes it will be told
+            return  # missing, or refused: then writing it fails, too
 
-    def _move(self, path: str, word: str, why: str) -> None:
+    def _move(self, path: str, kind: str, reason: str) -> None:
         number = 1
-        while os.path.lexists(target := f"{path}.{word}-{number}"):
+        while os.path.lexists(target := f"{path}.{kind}-{number}"):
             number += 1
         with contextlib.suppress(OSError):
             os.rename(path, target)
-            self._tell(path, why, target)
+            self._report(path, reason, target)
             sync_dir(os.path.dirname(path))

@@ -1,13 +1,12 @@
-"""``root.json``: which ``.runs`` directory the records were last served in, so that a copy shows.
+"""``root.json``: the ``.runs`` directory in which the records were last served, to detect copies.
 
 ::
 
     {"schema", "root": path, "root_id": "<device>-<inode>", "host", "boot_id"}
 
-A copy of a root (``cp``, ``rsync``, a restored backup) brings the file along, but has another
-inode. A snapshot has the same inode and, in the same boot, another device. A device number may
-change with every boot and from host to host, so it proves nothing there; no process of a run
-survives a boot either.
+A copy of a root (``cp``, ``rsync``, a restored backup) contains the file but has another inode. A
+snapshot has the same inode and, in the same boot, another device. Device numbers may differ between
+boots and hosts, so there they prove nothing; no process of a run survives a boot either.
 """
 
 from typing import Final
@@ -25,14 +24,7 @@ SCHEMA: Final = "pipeline-supervisor/root/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootRecord:
-    """Where and as what a root was served.
-
-    Attributes:
-        root: its path.
-        root_id: its identity on that host and boot.
-        host: the host.
-        boot_id: the host's boot.
-    """
+    """The path of a served root, and its identity on a host and boot."""
 
     root: str
     root_id: str
@@ -46,8 +38,8 @@ class CopiedRoot:
 
     Attributes:
         root: the path of this one.
-        original: the path of the other one, as it was then.
-        original_exists: the other one is still there.
+        original: the path that the other one had.
+        original_exists: the other one still exists.
     """
 
     root: str
@@ -56,7 +48,7 @@ class CopiedRoot:
 
     @property
     def summary(self) -> str:
-        """What it is, for a message."""
+        """A description for messages."""
         if self.original == self.root:
             return "restored from a copy since it was served last"
         if self.original_exists:
@@ -65,14 +57,14 @@ class CopiedRoot:
 
 
 def root_record(layout: Layout) -> RootRecord:
-    """What the record of this root is to say now; OSError if ``.runs`` is gone."""
+    """The record of this root as it is now; raises OSError if ``.runs`` is gone."""
     return RootRecord(
         root=layout.root, root_id=root_id(layout.runs), host=host_name(), boot_id=boot_id()
     )
 
 
 def load_root_record(layout: Layout) -> RootRecord | None:
-    """Read the record; None if there is none that can be read, as in a root of an older version."""
+    """Read the record; None if it is damaged or missing, as in a root of an older version."""
     try:
         data = read_object(layout.root_record)
         check_schema(data, SCHEMA, layout.root_record)
@@ -88,7 +80,7 @@ def load_root_record(layout: Layout) -> RootRecord | None:
 
 
 def store_root_record(layout: Layout, record: RootRecord) -> None:
-    """Write the record; OSError if the disk refuses."""
+    """Write the record; raises OSError if the disk refuses."""
     data = {
         "schema": SCHEMA,
         "root": record.root,
@@ -100,14 +92,11 @@ def store_root_record(layout: Layout, record: RootRecord) -> None:
 
 
 def copied_from(before: RootRecord | None, now: RootRecord) -> CopiedRoot | None:
-    """Recognise a copy.
+    """The root that this one is a copy of; None if it is none, or has no record.
 
     Args:
-        before: the record that was found.
-        now: what it would have to say.
-
-    Returns:
-        What it is a copy of; None if it is the root that the record is of, or there is no record.
+        before: the record on disk.
+        now: the record as it should be.
     """
     if before is None:
         return None

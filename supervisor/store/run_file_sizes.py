@@ -1,6 +1,6 @@
-"""The files of a finished run on the disk itself: how large they are, and that they are flushed.
+"""The files of a finished run: their sizes on disk, and flushing them.
 
-A file that is gone or cannot be read counts as empty: measuring never costs a record.
+A file that is missing or cannot be read counts as empty, so measuring never prevents recording.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ _EARLIER: Final = re.compile(r"\.try-[0-9]+(\.(?:stdout|stderr)\.log)$")
 
 
 def measure_files(run: RunDir, manifest: Mapping[str, Any]) -> dict[str, int]:
-    """Find the largest of a run's files, as keys of its history line; sizes in bytes."""
+    """The sizes of a run's largest files in bytes, as fields of its history line."""
     errors = [run.error_file(c["index"], c["id"]) for c in manifest["commands"] if c["error_file"]]
     return {
         "largestStreamBytes": _largest_log(run.commands),
@@ -27,7 +27,7 @@ def measure_files(run: RunDir, manifest: Mapping[str, Any]) -> dict[str, int]:
 
 
 def stream_sizes(directory: str) -> dict[str, int]:
-    """The bytes of each stream on disk: by the name of its log, those of earlier tries included.
+    """The bytes of each stream on disk, earlier tries included, by the name of its log.
 
     Raises:
         OSError: the directory cannot be read.
@@ -41,7 +41,6 @@ def stream_sizes(directory: str) -> dict[str, int]:
 
 
 def _largest_log(directory: str) -> int:
-    """The bytes of the stream that has most of them, in the logs of all its tries."""
     try:
         return max(stream_sizes(directory).values(), default=0)
     except OSError:
@@ -66,10 +65,10 @@ def _detail(path: str) -> int:
 
 
 def sync_logs(run: RunDir) -> OSError | None:
-    """Flush what a dead worker left in its logs, and their names: a verdict will point to them.
+    """Flush the logs of a dead worker, and their names: a verdict will point to them.
 
     Returns:
-        Why the disk refused, None if it did not.
+        The error if the disk refused, otherwise None.
     """
     try:
         names = os.listdir(run.commands)

@@ -1,11 +1,10 @@
-"""Run directories that retention removes: looked at, put aside whole, then deleted.
+"""Removes run directories: each is renamed into ``.removed``, then deleted.
 
-A directory is renamed into ``.removed`` beside it, the rename is flushed, and only then is anything
-in it deleted: whatever happens in between, a run is there whole or not at all. What a crash leaves
-in ``.removed`` is deleted by the next ``gc`` or start. Names are followed from descriptor to
-descriptor and never through a link, so that nothing outside the root can be meant. A run that is
-not in history and state, that is asked for, or that has a living worker is never touched; run ids
-are not used twice, so a run that may go now will not come to life again.
+The rename is flushed before anything is deleted: whatever happens, a run exists whole or not at
+all. The next ``gc`` or start deletes what a crash leaves in ``.removed``. Paths are opened from
+descriptor to descriptor and never through a link, so nothing outside the root is reached. A run is
+never removed if history or state lack it, if a request names it, or if its worker is alive; run ids
+are not reused, so a run that may be removed now will not start again.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ from workers.records.layout import Layout, RunDir
 from workers.records.request import request_paths
 from workers.records.typed_errors import TypedError
 
-_NAMED: Final = re.compile(RUN_ID_PATTERN.encode())
+_RUN_ID: Final = re.compile(RUN_ID_PATTERN.encode())
 _BLOCK_BYTES: Final = 512  # st_blocks counts in these, whatever the disk's own are
 _ASIDE_TRIES_COUNT: Final = 10
 _LOCK_TRIES_COUNT: Final = 10  # 0.2 s in all; a gc holds it for three calls
@@ -36,11 +35,12 @@ _DIR: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 NOT_SETTLED: Final = "is not in history and state yet"
 HOOKED: Final = "has hooks that have not ended"
-ASKED: Final = "a request in the inbox names it"
+REQUESTED: Final = "a request in the inbox names it"
+NOT_IN_HISTORY: Final = "is not in the history; 'supervisor verify' says more"
 
 
 def removal_candidates(layout: Layout, task_id: str) -> list[Candidate]:
-    """Every run directory of a task, with what speaks against removing it.
+    """Every run directory of a task, and whether something prevents its removal.
 
     Args:
         layout: the root.
@@ -50,24 +50,25 @@ def removal_candidates(layout: Layout, task_id: str) -> list[Candidate]:
         OSError, BadFileError: the history cannot be read.
     """
     lines = {str(line.get("runId")): line for _, line in read_lines(layout.history(task_id))}
-    asked = _named_in_requests(layout)
-    waiting = _named_by_the_living(layout)
-    found = []
+    reasons = _named_elsewhere(layout)
+    candidates = []
     for name in _run_names(layout, task_id):
         run = layout.run_dir(task_id, name)
         line = lines.get(name)
         parent = None if line is None else line.get("parentRunId")
-        found.append(
+        candidates.append(
             Candidate(
                 run_id=name,
                 parent_run_id=parent if isinstance(parent, str) else None,
                 ended_epoch_s=None if line is None else _epoch(line),
-                held=_held(layout, name, line, asked) or waiting.get(name),
+                blocked=_unfinished(layout, name)
+                or reasons.get(name)
+                or (NOT_IN_HISTORY if line is None else None),
                 size_bytes=_size_bytes(run.path),
                 names=_names_in(run.spec) - {name, str(parent)},
             )
         )
-    return found
+    return candidates
 
 
 def _run_names(layout: Layout, task_id: str) -> list[str]:
@@ -78,36 +79,27 @@ def _run_names(layout: Layout, task_id: str) -> list[str]:
     return []
 
 
-def _held(layout: Layout, name: str, line: dict[str, Any] | None, asked: set[str]) -> str | None:
-    if os.path.lexists(layout.marker(name)):
+def _unfinished(layout: Layout, run_id: str) -> str | None:
+    if os.path.lexists(layout.marker(run_id)):
         return NOT_SETTLED
-    if os.path.lexists(layout.hook_marker(name)):
-        return HOOKED
-    if name in asked:
-        return ASKED
-    if line is None:
-        return "is not in the history; 'supervisor verify' says more"
-    return None
+    return HOOKED if os.path.lexists(layout.hook_marker(run_id)) else None
 
 
-def _named_by_the_living(layout: Layout) -> dict[str, str]:
-    """The runs, of whatever task, that one which is not finished names in its spec; and why."""
-    found = {}
+def _named_elsewhere(layout: Layout) -> dict[str, str]:
+    """The runs that an unfinished run of any task, or a request, names, and the reason to keep."""
+    named = {}
     for run_id, task_id in active_ids(layout).items():
         for name in _names_in(layout.run_dir(task_id, run_id).spec) - {run_id}:
-            found[name] = f"run {run_id} names it"
-    return found
-
-
-def _named_in_requests(layout: Layout) -> set[str]:
-    """The runs that a request in the inbox asks for or names, whatever it asks."""
-    return {name for path in request_paths(layout) for name in _names_in(path)}
+            named[name] = f"run {run_id} names it"
+    for path in request_paths(layout):
+        named |= dict.fromkeys(_names_in(path), REQUESTED)
+    return named
 
 
 def _names_in(path: str) -> frozenset[str]:
-    """Every run id in a record, wherever it stands in it."""
+    """Every run id that occurs in a record."""
     with contextlib.suppress(OSError, TypedError):
-        return frozenset(found.decode() for found in _NAMED.findall(read_bytes(path)))
+        return frozenset(name.decode() for name in _RUN_ID.findall(read_bytes(path)))
     return frozenset()
 
 
@@ -118,7 +110,7 @@ def _epoch(line: dict[str, Any]) -> float | None:
 
 
 def _size_bytes(path: str) -> int:
-    """What deleting a directory gives back to the disk."""
+    """The bytes that deleting a directory frees."""
     blocks = 0
     for directory, _, files in os.walk(path):
         for place in (directory, *(os.path.join(directory, name) for name in files)):
@@ -133,25 +125,25 @@ def remove_runs(layout: Layout, task_id: str, run_ids: list[str]) -> dict[str, s
     Args:
         layout: the root.
         task_id: their task.
-        run_ids: in the order in which they go.
+        run_ids: in the order of removal.
 
     Returns:
-        For each run that could not be removed, why. One that somebody else removed meanwhile is
-        none of them.
+        The reason for each run that could not be removed. A run that another process removed
+        meanwhile is not among them.
 
     Raises:
-        OSError: the directory that holds them cannot be opened or flushed; a run that was put
-            aside by then is removed by the next ``delete_removed``.
+        OSError: their directory cannot be opened or flushed; runs that were renamed by then are
+            deleted by the next ``delete_removed``.
     """
     refused: dict[str, str] = {}
-    wanted = {**_named_by_the_living(layout), **dict.fromkeys(_named_in_requests(layout), ASKED)}
-    name = _name_of_aside(layout, task_id)
+    reasons = _named_elsewhere(layout)
+    name = os.path.basename(layout.removed_of(task_id))
     with _opened(layout, task_id) as cli:
         for run_id in run_ids:
             run = layout.run_dir(task_id, run_id)
-            why = wanted.get(run_id) or _put_aside(layout, run, name, cli)
-            if why is not None:
-                refused[run_id] = why
+            reason = reasons.get(run_id) or _put_aside(layout, run, name, cli)
+            if reason is not None:
+                refused[run_id] = reason
         with contextlib.suppress(FileNotFoundError), _aside(name, cli) as aside:
             os.fsync(aside)
         os.fsync(cli)
@@ -160,7 +152,7 @@ def remove_runs(layout: Layout, task_id: str, run_ids: list[str]) -> dict[str, s
 
 
 def _put_aside(layout: Layout, run: RunDir, name: str, cli: int) -> str | None:
-    """Rename one, holding its owner lock; why not, where it may not or cannot go."""
+    """Rename one run while holding its owner lock; returns the reason if that is impossible."""
     owner_fd = None
     try:
         try:
@@ -168,12 +160,8 @@ def _put_aside(layout: Layout, run: RunDir, name: str, cli: int) -> str | None:
             if owner_fd is None:
                 return "something of it is alive"
         except FileNotFoundError:
-            pass  # of a damaged directory; nobody can have it locked
-        if os.path.lexists(layout.marker(run.run_id)):
-            return NOT_SETTLED
-        if os.path.lexists(layout.hook_marker(run.run_id)):
-            return HOOKED
-        return _move(run, name, cli)
+            pass  # a damaged directory: no process can hold its lock
+        return _unfinished(layout, run.run_id) or _move(run, name, cli)
     except (OSError, TypedError) as error:
         return str(error)
     finally:
@@ -182,7 +170,7 @@ def _put_aside(layout: Layout, run: RunDir, name: str, cli: int) -> str | None:
 
 
 def _move(run: RunDir, name: str, cli: int) -> str | None:
-    for _ in range(_ASIDE_TRIES_COUNT):  # another gc may remove the place where it is to go
+    for _ in range(_ASIDE_TRIES_COUNT):  # another gc may remove .removed
         with contextlib.suppress(FileNotFoundError), _aside(name, cli) as aside:
             os.rename(run.run_id, run.run_id, src_dir_fd=cli, dst_dir_fd=aside)
             return None
@@ -192,7 +180,7 @@ def _move(run: RunDir, name: str, cli: int) -> str | None:
 
 
 def _locked(run: RunDir) -> int | None:
-    """Take a run's owner lock; another gc, which does the same, has it for a moment only."""
+    """Take a run's owner lock; another gc holds it only for a moment."""
     for _ in range(_LOCK_TRIES_COUNT - 1):
         owner_fd = take_flock(run.owner)
         if owner_fd is not None:
@@ -202,21 +190,21 @@ def _locked(run: RunDir) -> int | None:
 
 
 def delete_removed(layout: Layout) -> int:
-    """Delete what removals that did not end have put aside, of all tasks; how many runs it was.
+    """Finish interrupted removals of all tasks; returns the number of runs deleted.
 
-    What the disk refuses to delete stays until the next sweep; it is in nobody's way.
+    Files that the disk refuses to delete stay until the next call.
     """
     count = 0
     for task_id in tasks(layout):
         if os.path.lexists(layout.removed_of(task_id)):
             with contextlib.suppress(OSError), _opened(layout, task_id) as cli:
-                count += _empty(_name_of_aside(layout, task_id), cli)
+                count += _empty(os.path.basename(layout.removed_of(task_id)), cli)
     return count
 
 
 @contextlib.contextmanager
 def _opened(layout: Layout, task_id: str) -> Iterator[int]:
-    """The directory of a task's runs, reached through no link below the root."""
+    """A descriptor of the directory of a task's runs, opened without following a link."""
     fds = [os.open(layout.runs, _DIR)]
     try:
         for path in (layout.task_dir(task_id), layout.runs_of(task_id)):
@@ -227,13 +215,9 @@ def _opened(layout: Layout, task_id: str) -> Iterator[int]:
             os.close(fd)
 
 
-def _name_of_aside(layout: Layout, task_id: str) -> str:
-    return os.path.basename(layout.removed_of(task_id))
-
-
 @contextlib.contextmanager
 def _aside(name: str, cli: int) -> Iterator[int]:
-    """The directory of what was put aside; made anew where another gc has just removed it."""
+    """A descriptor of the directory for removed runs, created if it is missing."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, DIR_MODE, dir_fd=cli)
     fd = os.open(name, _DIR, dir_fd=cli)
@@ -244,9 +228,9 @@ def _aside(name: str, cli: int) -> Iterator[int]:
 
 
 def _empty(name: str, cli: int) -> int:
-    """Delete everything that was put aside, and then the directory itself; how many runs it was.
+    """Delete everything in the directory for removed runs, and the directory; returns the runs.
 
-    Another gc may delete the same at the same time, or put more there, which it deletes itself.
+    Another gc may delete the same files at the same time, or add runs, which it deletes itself.
     """
     count = 0
     with contextlib.suppress(FileNotFoundError):
@@ -271,11 +255,11 @@ def _unless_gone(error: OSError) -> None:
 
 
 def _remove_dir(name: str, fd: int) -> bool:
-    """Remove an empty directory; False where somebody else has."""
+    """Remove an empty directory; False if another process has removed it."""
     try:
         os.rmdir(name, dir_fd=fd)
     except NotADirectoryError:
-        os.unlink(name, dir_fd=fd)  # a link, which is never followed
+        os.unlink(name, dir_fd=fd)  # a link
     except FileNotFoundError:
         return False
     return True

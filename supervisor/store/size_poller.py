@@ -1,66 +1,137 @@
-"""A glance at many kept files at once: which of them have another size than when they were noted?
+"""Checks the sizes of many files once a second, through descriptors that stay open.
 
-What a glance needs stands side by side and apart from all else, because a thousand runs that are
-looked at once a second are in no cache: so a file costs 0.5 us, and through its run three times it.
+A seek to the end costs 0.25 us, fstat 0.9 us, stat by name 2.2 us (measured). Descriptors are
+numbered from the lowest free one, so a new descriptor's number shows how many are in use: only
+those below half of this process's limit stay open; other files are checked by name. The other half
+is for workers, requests and records.
+
+The row "supervisor's CPU, 50 live" of the benches grows by 40 % if files are checked by name, and
+by 10 % if they are checked one by one instead of by ``SizePoller``.
 """
 
 import os
+import resource
 from array import array
-from collections.abc import KeysView
+from collections.abc import Callable, KeysView
 
-from supervisor.store.cached_fd import CachedFd
+from workers.records.files import open_regular
+from workers.records.typed_errors import TypedError
+
+
+class CachedFd:
+    """Checks one file.
+
+    Args:
+        path: the file; it may be missing.
+
+    Attributes:
+        fd: the open descriptor, -1 if there is none.
+        on_close: called when it is closed.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.fd = -1
+        self.on_close: Callable[[], None] | None = None
+        self._inode: tuple[int, int] | None = None
+
+    def size(self) -> int | None:
+        """The size through the descriptor, also of a deleted file; None without descriptor."""
+        return None if self.fd < 0 else os.lseek(self.fd, 0, os.SEEK_END)
+
+    def stat(self) -> os.stat_result:
+        """Check the file, through the descriptor unless it was deleted; raises as ``by_name``."""
+        status = os.fstat(self.fd) if self.fd >= 0 else None
+        return self.by_name() if status is None or status.st_nlink == 0 else status
+
+    def by_name(self) -> os.stat_result:
+        """Check the file that has the name now, and keep it open if it is another one.
+
+        Raises:
+            OSError: it is missing or cannot be checked.
+        """
+        status = os.stat(self._path, follow_symlinks=False)
+        if self._inode != (status.st_dev, status.st_ino):
+            self._inode = status.st_dev, status.st_ino
+            self._open()
+        return status
+
+    def _open(self) -> None:
+        self.close()
+        try:
+            fd = open_regular(self._path, os.O_RDONLY)
+        except (OSError, TypedError):  # missing, or too many descriptors: checked by name
+            return
+        if fd >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
+            os.close(fd)
+            return
+        self.fd = fd
+
+    def close(self) -> None:
+        """Close the descriptor; the next check is by name."""
+        if self.fd < 0:
+            return
+        if self.on_close is not None:
+            self.on_close()
+            self.on_close = None
+        os.close(self.fd)
+        self.fd = -1
 
 
 class SizePoller:
-    """Watches the sizes of files that are kept open elsewhere, by a name for each."""
+    """Finds the files whose size has changed, by names that the caller chooses.
+
+    Descriptors and sizes are in arrays of their own: those of a thousand runs that are polled once
+    a second are in no CPU cache, and reaching each through its run costs three times as much.
+    """
 
     def __init__(self) -> None:
-        self._place: dict[str, int] = {}
+        self._index: dict[str, int] = {}
         self._names: list[str] = []
         self._fds = array("i")
         self._sizes = array("q")
 
     def names(self) -> KeysView[str]:
-        """The names of all that is watched."""
-        return self._place.keys()
+        """The names of all polled files."""
+        return self._index.keys()
 
     def share(self, turn: int, turns_count: int) -> list[str]:
-        """Some of the names: each has its turn among ``turns_count``, while none is forgotten."""
+        """Every ``turns_count``-th name, beginning with number ``turn``."""
         return self._names[turn % turns_count :: turns_count]
 
-    def note(self, name: str, kept: CachedFd, size: int) -> None:
-        """Watch a file from now on, until its descriptor is closed.
+    def note(self, name: str, file: CachedFd, size: int) -> None:
+        """Poll a file until its descriptor is closed.
 
         Args:
-            name: of the file; what was noted under it before is forgotten.
-            kept: the file; one that has no descriptor is not watched.
-            size: in bytes, the size that is no news.
+            name: of the file; replaces the file that had this name before.
+            file: not polled if it has no descriptor.
+            size: the size that is not a change, in bytes.
         """
-        if kept.fd < 0:
+        if file.fd < 0:
             self.forget(name)
             return
-        place = self._place.get(name)
-        if place is None:
-            self._place[name] = len(self._names)
+        index = self._index.get(name)
+        if index is None:
+            self._index[name] = len(self._names)
             self._names.append(name)
-            self._fds.append(kept.fd)
+            self._fds.append(file.fd)
             self._sizes.append(size)
         else:
-            self._fds[place], self._sizes[place] = kept.fd, size
-        kept.on_close = lambda: self.forget(name)
+            self._fds[index], self._sizes[index] = file.fd, size
+        file.on_close = lambda: self.forget(name)
 
     def forget(self, name: str) -> None:
-        """Watch a file no more; the last one takes its place."""
-        place = self._place.pop(name, None)
-        if place is None:
+        """Stop polling a file; the last one takes its place in the arrays."""
+        index = self._index.pop(name, None)
+        if index is None:
             return
         last, fd, size = self._names.pop(), self._fds.pop(), self._sizes.pop()
         if last != name:
-            self._names[place], self._fds[place], self._sizes[place] = last, fd, size
-            self._place[last] = place
+            self._names[index], self._fds[index], self._sizes[index] = last, fd, size
+            self._index[last] = index
 
     def changed(self) -> list[str]:
-        """The names of those whose size is another now."""
+        """The names of the files whose size has changed."""
         seek, end = os.lseek, os.SEEK_END
         rows = zip(self._names, self._fds, self._sizes, strict=True)
         return [name for name, fd, size in rows if seek(fd, 0, end) != size]

@@ -1,10 +1,9 @@
 """The lock of a task's state: flock(2) through filelock, one try at a time.
 
-The tries are spread by the core's backoff, so that a held lock never blocks the loop. A lock file
-that merely lies there means nothing; one that was deleted or renamed while somebody holds it is
-noticed, because a lock on no name excludes nobody: after the lock was got, and again right before
-what it guards is put in place. Other programs can take the same
-lock with ``flock .runs/<task>.lock COMMAND``.
+The core's backoff spreads the attempts, so a held lock never blocks the loop. The existence of the
+lock file means nothing. A lock on a deleted or renamed file excludes nobody, so the name is checked
+after the lock was taken, and again right before the file that it guards is replaced. Other programs
+can take the same lock with ``flock .runs/<task>.lock COMMAND``.
 """
 
 import contextlib
@@ -18,21 +17,21 @@ from workers.records.files import FILE_MODE, open_regular
 from workers.records.typed_errors import BadFileError, LockingBrokenError
 
 Held = Callable[[], bool]
-"""Tells whether a lock still excludes others: its name leads to the file that is locked."""
+"""Whether a lock still excludes others: its name leads to the locked file."""
 
 
 @contextlib.contextmanager
 def state_lock(path: str) -> Iterator[Held | None]:
-    """Try a task's lock once, and hold it for the block where it was got.
+    """Try a task's lock once; if it is free, hold it for the block.
 
     Args:
-        path: the lock file; made where it is missing, never removed.
+        path: the lock file; created if it is missing, never removed.
 
     Yields:
-        What tells whether it is still held; None where another process holds it.
+        A check whether it is still held; None if another process holds it.
 
     Raises:
-        LockingBrokenError: flock does not work there, or something else stands in its place.
+        LockingBrokenError: flock does not work there, or the path is not a regular file.
         OSError: the lock file cannot be opened (a link, a directory, no permission).
     """
     lock = FileLock(path, timeout=0, mode=FILE_MODE, thread_local=False, fallback_to_soft=False)
@@ -41,7 +40,7 @@ def state_lock(path: str) -> Iterator[Held | None]:
     except Timeout:
         yield None
         return
-    except NotImplementedError as error:  # what filelock makes of ENOSYS
+    except NotImplementedError as error:  # filelock's error for ENOSYS
         raise LockingBrokenError(path=path, reason=str(error)) from None
     try:
         yield (lambda: _still_named(path)) if _still_named(path) else None
@@ -50,7 +49,7 @@ def state_lock(path: str) -> Iterator[Held | None]:
 
 
 def _still_named(path: str) -> bool:
-    """Another process cannot hold this lock too: the name still leads to a file that is locked."""
+    """Whether the name leads to a locked file, so that no other process can hold the lock."""
     try:
         fd = open_regular(path, os.O_RDWR)
     except FileNotFoundError:

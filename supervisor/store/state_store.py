@@ -1,8 +1,8 @@
 """One task's history and state on disk.
 
 The history is appended first and is the truth; ``state.json`` and ``metrics.json`` are folds of it,
-rewritten under the task's lock. Both say how many bytes of the history they cover, so that catching
-up reads the tail and not the file, and many runs share one rewrite.
+rewritten under the task's lock. Both contain how many bytes of the history they cover, so an update
+reads only the rest, and many runs share one rewrite.
 """
 
 import json
@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from supervisor.core.policy.guardrails import measure
-from supervisor.core.policy.task_metrics import LockCounts, Totals, percentiles
+from supervisor.core.policy.task_metrics import LockCounts, Totals, measure, percentiles
 from supervisor.errors import TaskStateStoreLockError
 from supervisor.store.state_lock import state_lock
 from workers.records.atomic import WriteCost, replace_file, to_bytes, to_line, write_all
@@ -30,16 +29,16 @@ _CHUNK_BYTES: Final = 65_536
 
 
 class TaskStateStore:
-    """Writes one task's history, state and metrics. Only the supervisor makes one.
+    """Writes one task's history, state and metrics. Only the supervisor creates one.
 
     Args:
         layout: the root.
         task_id: the task.
         history_limit: how many runs the state shows.
-        limits: the limits in force, for the guardrails.
+        limits: those in force, for the guardrails.
 
     Attributes:
-        is_stale: the state on disk is not what the history says; a rewrite puts it right.
+        is_stale: the state on disk differs from the history; the next rewrite corrects it.
     """
 
     def __init__(self, layout: Layout, task_id: str, *, history_limit: int, limits: Limits) -> None:
@@ -47,11 +46,11 @@ class TaskStateStore:
         self._limits = limits
         self.task_id = task_id
         self._newest: deque[dict[str, Any]] = deque(maxlen=history_limit)
-        self._texts: deque[str] = deque(maxlen=history_limit)  # the same, written once
+        self._texts: deque[str] = deque(maxlen=history_limit)  # the same as JSON
         self._totals = Totals()
         self._lock = LockCounts()
-        # How much of the history is in the totals, and how much in the newest lines: a supervisor
-        # that died between writing the two views leaves one of them behind the other.
+        # How much of the history the totals cover, and how much the newest lines do: they differ
+        # if a supervisor died between writing metrics and state.
         self._counted_bytes = 0
         self._shown_bytes = 0
         self._written_runs = 0
@@ -63,9 +62,8 @@ class TaskStateStore:
         """Append finished runs to the history, with one flush for all of them.
 
         Raises:
-            OSError: none of them is recorded, and the file is as long as before, or will be
-                before anything else is appended.
-            BadFileError: it is no regular file.
+            OSError: none is recorded; what was written is cut off now, or before the next append.
+            BadFileError: it is not a regular file.
         """
         path = self._layout.history(self.task_id)
         make_private(os.path.dirname(path))
@@ -73,7 +71,7 @@ class TaskStateStore:
         try:
             self._cut_off_failed(fd)
             size = _drop_torn_tail(fd)
-            if not self._is_named:  # before anything counts: behind it, a refusal would double it
+            if not self._is_named:  # before the append: a failure after it would append twice
                 sync_dir(os.path.dirname(path))
                 self._is_named = True
             began = time.monotonic()
@@ -90,7 +88,7 @@ class TaskStateStore:
         return WriteCost(time.monotonic() - began, len(data))
 
     def _cut_off_failed(self, fd: int) -> None:
-        """Whole lines of a group that failed must not count; it is appended anew."""
+        """Cut off complete lines of a failed append, which will be repeated."""
         if self._failed_at is not None:
             os.ftruncate(fd, self._failed_at)
             self._failed_at = None
@@ -99,11 +97,11 @@ class TaskStateStore:
         """Try the task's lock once and bring state and metrics up to the history.
 
         Returns:
-            What writing the state cost.
+            The cost of writing the state.
 
         Raises:
             TaskStateStoreLockError: another process holds the lock; nothing was written.
-            OSError: the disk refused; the old state stands.
+            OSError: the disk refused; the old state is unchanged.
         """
         self._lock = replace(self._lock, attempts_count=self._lock.attempts_count + 1)
         make_private(self._layout.task_dir(self.task_id), self._layout.out_dir(self.task_id))
@@ -125,18 +123,18 @@ class TaskStateStore:
         return receipt
 
     def owe(self) -> None:
-        """Note that the bounded tries are used up, and show it in the metrics."""
+        """Count a snapshot whose bounded attempts are used up, in the metrics."""
         self._lock = replace(self._lock, owed_count=self._lock.owed_count + 1)
         self._catch_up()
         self._write_metrics()
 
     def pay(self) -> None:
-        """Note that an owed snapshot was written."""
+        """Count an owed snapshot that was written, in the metrics."""
         self._lock = replace(self._lock, paid_count=self._lock.paid_count + 1)
         self._write_metrics()
 
     def _state(self) -> bytes:
-        """The state, one run per line; a run's text is made once and not at every rewrite."""
+        """The state, one run per line; the JSON text of each run is created once."""
         head = {
             "taskId": self.task_id,
             "lastRunAt": self._newest[-1].get("timestamp") if self._newest else None,
@@ -147,7 +145,7 @@ class TaskStateStore:
         open_head = json.dumps(head, indent=2).removesuffix("\n}")
         return f'{open_head},\n  "runs": [\n    {runs}\n  ]\n}}\n'.encode()
 
-    def _keep(self, line: dict[str, Any]) -> None:
+    def _append_line(self, line: dict[str, Any]) -> None:
         self._newest.append(line)
         self._texts.append(to_json(line, json.dumps))
 
@@ -175,27 +173,26 @@ class TaskStateStore:
         path = self._layout.history(self.task_id)
         for offset, line in read_lines(path, min(self._shown_bytes, self._counted_bytes)):
             if offset > self._shown_bytes:
-                self._keep(line)
+                self._append_line(line)
                 self._shown_bytes = offset
             if offset > self._counted_bytes:
                 self._totals = self._totals.add(line)
                 self._counted_bytes = offset
 
     def _load(self) -> bool:
-        """Go on from what the files on disk cover; from the history's start where one is bad.
+        """Continue from what the files on disk cover, or from the start if one is damaged.
 
         Returns:
-            True where they agree, and cover all of the history.
+            True if they agree and cover all of the history.
         """
-        state, metrics = (
-            _read(self._layout.state(self.task_id)),
-            _read(self._layout.metrics(self.task_id)),
-        )
+        state = _read(self._layout.state(self.task_id))
+        metrics = _read(self._layout.metrics(self.task_id))
         self._lock = _lock_counts(metrics.get("lock"))
-        kept, told = metrics.get("totals"), state.get("totals")
-        totals = Totals.from_json(kept) if isinstance(kept, dict) else None
+        stored, shown_totals = metrics.get("totals"), state.get("totals")
+        totals = Totals.from_json(stored) if isinstance(stored, dict) else None
         counted, shown = metrics.get("history_bytes"), state.get("historyBytes")
-        runs, written = state.get("runs"), told.get("runs") if isinstance(told, dict) else None
+        runs = state.get("runs")
+        written = shown_totals.get("runs") if isinstance(shown_totals, dict) else None
         history = self._layout.history(self.task_id)
         size = os.path.getsize(history) if os.path.exists(history) else 0
         if (
@@ -206,34 +203,27 @@ class TaskStateStore:
             or not (isinstance(shown, int) and 0 <= shown <= size)
         ):
             return size == 0
-        agree = counted == shown
-        if agree and state.get("totals") != _counts(totals):
-            return False
-        enough = self._shown(totals) if agree else 0
-        if runs != last_lines(history, max(len(runs), enough), shown):
+        lines_count = len(runs)
+        if counted == shown:
+            if shown_totals != _counts(totals):
+                return False
+            lines_count = max(lines_count, min(totals.runs, self._newest.maxlen or 0))
+        if runs != last_lines(history, lines_count, shown):
             return False
         self._totals, self._counted_bytes, self._shown_bytes = totals, counted, shown
         self._written_runs = written
         for line in runs:
-            self._keep(line)
+            self._append_line(line)
         return counted == shown == size
-
-    def _shown(self, totals: Totals) -> int:
-        """How many runs the state must show."""
-        return min(totals.runs, self._newest.maxlen or 0)
 
 
 def _counts(totals: Totals) -> dict[str, int]:
-    """What the state shows of the totals."""
+    """The totals that the state shows."""
     return {key: getattr(totals, key) for key in ("runs", "succeeded", "failed", "cancelled")}
 
 
 def _drop_torn_tail(fd: int) -> int:
-    """Cut off what a killed writer left without its newline: it never counted.
-
-    Returns:
-        The size of the file, which ends with a whole line now.
-    """
+    """Cut off an incomplete last line of a killed writer; returns the file's size."""
     size = end = os.fstat(fd).st_size
     while end > 0:
         begin = max(0, end - _CHUNK_BYTES)
@@ -251,7 +241,7 @@ def _read(path: str) -> dict[str, Any]:
     try:
         return read_object(path)
     except (OSError, TypedError):
-        return {}  # it is a view: the history tells it anew
+        return {}  # a view: it is folded from the history again
 
 
 def _lock_counts(data: object) -> LockCounts:

@@ -21,8 +21,7 @@ from supervisor.commands.wait import TIMED_OUT
 from supervisor.config.models import SettingsTable
 from supervisor.core.lifecycle import TABLE
 from supervisor.core.policy.exit_codes import CANCELLED, FAILED, LOST, LOST_DETAILS, OK
-from supervisor.core.policy.guardrails import Guardrail, measure
-from supervisor.core.policy.task_metrics import LockCounts, Totals
+from supervisor.core.policy.task_metrics import Guardrail, LockCounts, Totals, measure
 from tests.architecture.test_packages import ORDER
 from tests.examples import run_spec
 from workers.records.journal import Event

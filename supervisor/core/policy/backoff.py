@@ -1,7 +1,7 @@
-"""How long to wait before trying again: exponential, bounded, with full jitter.
+"""How long to wait before an attempt is repeated: exponential, bounded, with full jitter.
 
-Full jitter (a wait drawn evenly from 0 to the bound) is what turned 68 % missed snapshots of fifty
-simultaneous writers into none, where the same tries without jitter kept colliding.
+With full jitter (a wait drawn evenly from 0 to the bound), fifty simultaneous writers missed no
+snapshots; with the same attempts and no jitter they missed 68 %.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ Jitter = Callable[[], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """A schedule of tries.
+    """A schedule of attempts.
 
     Attributes:
-        attempts_count: tries in all, at least 1.
-        delay_s: bound of the wait after the first try, in seconds.
-        factor: each further bound is this many times the one before, at least 1.
-        max_delay_s: no bound is larger.
+        attempts_count: in total, at least 1.
+        delay_s: bound of the wait after the first attempt, in seconds.
+        factor: ratio of each further bound to the one before, at least 1.
+        max_delay_s: the largest bound.
     """
 
     attempts_count: int
@@ -29,7 +29,7 @@ class Backoff:
     max_delay_s: float
 
     def bound_s(self, failures_count: int) -> float:
-        """The longest wait after so many failures (from 1), in seconds; never overflows."""
+        """The longest wait after ``failures_count`` (from 1) failures, in seconds."""
         bound = self.delay_s
         for _ in range(failures_count - 1):
             bound *= self.factor
@@ -38,11 +38,11 @@ class Backoff:
         return min(bound, self.max_delay_s)
 
     def wait_s(self, failures_count: int, jitter: Jitter) -> float | None:
-        """The wait after so many failures, or None where no try is left."""
+        """The wait after ``failures_count`` failures, or None if no attempt is left."""
         if failures_count >= self.attempts_count:
             return None
         return self.bound_s(failures_count) * jitter()
 
     def longest_s(self) -> float:
-        """All waits together at their bounds, in seconds."""
+        """The sum of all bounds, in seconds."""
         return sum(self.bound_s(n) for n in range(1, self.attempts_count))

@@ -1,4 +1,4 @@
-"""Finished runs, and the exit codes that they mean: 0 ok, 10 failed, 11 cancelled, 12 lost."""
+"""Exit codes of finished runs: 0 ok, 10 failed, 11 cancelled, 12 lost."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -16,7 +16,7 @@ _WORST_FIRST: Final = (LOST, FAILED, CANCELLED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedRun:
-    """A run that is on record; ``manifest`` is relative to the root, ``reason`` is for people."""
+    """A recorded run; ``manifest`` is relative to the root, ``reason`` is a message."""
 
     spec: RunSpec
     status: str
@@ -36,6 +36,6 @@ def exit_code(status: str, detail: str | None) -> int:
 
 
 def worst_exit_code(codes: Iterable[int]) -> int:
-    """The exit code of many runs: lost before failed before cancelled before ok."""
+    """The exit code of several runs: the first of lost, failed, cancelled, ok that occurs."""
     found = set(codes)
     return next((code for code in _WORST_FIRST if code in found), OK)

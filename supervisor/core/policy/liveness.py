@@ -1,7 +1,7 @@
-"""Is a worker alive? Judged from what we saw move on our own monotonic clock, never from stamps.
+"""Is a worker alive? Judged by when its heartbeat moved on our monotonic clock, not by time stamps.
 
-``late`` and ``unresponsive`` are words for the screen; only ``hung`` has a consequence, after three
-looks, and never for a process that somebody stopped (state T) nor during our own stall.
+``late`` and ``unresponsive`` are only shown. ``hung`` has a consequence, after three scans, but not
+for a stopped process (state T) and not while the supervisor itself was stalled.
 """
 
 from enum import StrEnum
@@ -9,12 +9,12 @@ from typing import Final
 
 from workers.records.dataclass import dataclass
 
-HUNG_SCANS_COUNT: Final = 3  # docs/explanation/liveness.md: death needs more than one look
+HUNG_SCANS_COUNT: Final = 3  # docs/explanation/liveness.md: death needs more than one scan
 LATE_INTERVALS: Final = 2  # docs/explanation/liveness.md
 
 
 class Liveness(StrEnum):
-    """How a live run looks."""
+    """How alive the worker of a live run is."""
 
     FRESH = "fresh"
     LATE = "late"
@@ -24,7 +24,7 @@ class Liveness(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ages:
-    """The limits, in seconds since the heartbeat was last seen to move."""
+    """Limits of a heartbeat's age, in seconds since it was last seen to move."""
 
     interval_s: float
     stale_after_s: float
@@ -32,16 +32,16 @@ class Ages:
 
     @property
     def late_after_s(self) -> float:
-        """Who is younger is fresh."""
+        """A younger heartbeat is fresh."""
         return min(LATE_INTERVALS * self.interval_s, self.stale_after_s, self.hung_after_s)
 
 
 def judge(*, age_s: float, stopped: bool, ages: Ages) -> Liveness:
-    """Find the word for one look.
+    """Judge one scan.
 
     Args:
         age_s: seconds since the heartbeat was seen to move.
-        stopped: the process is in state T; it may stay so for as long as it likes.
+        stopped: the process is in state T, so it is never judged hung.
         ages: the limits.
     """
     if age_s > ages.hung_after_s and not stopped:

@@ -1,4 +1,4 @@
-"""Which stages of a finished run another run of it keeps, and whether there may be one at all."""
+"""Which stages of a finished run its retry reuses, and whether it can be retried."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,18 +12,18 @@ from workers.stages.graph import needs_of
 def reused_stages(
     manifest: Mapping[str, Any], pipeline: PipelineSpec, from_stage: str | None
 ) -> tuple[KeptSpec, ...]:
-    """The stages that succeeded and need not be made again.
+    """The stages whose results a retry reuses.
 
     Args:
-        manifest: of the run that is to be made again.
+        manifest: of the run to retry.
         pipeline: what it ran.
-        from_stage: this stage and all that need it are made, whatever they came to.
+        from_stage: run this stage and its dependents again, whatever their status.
 
     Returns:
-        Stages in order, each with the run that made it, which may be an earlier one still.
+        Stages in order, each with the run that ran it, which may be an earlier retry.
 
     Raises:
-        UsageError: the run has not ended, has succeeded, or has no such stage or none at all.
+        UsageError: the run has not ended, has succeeded, or has no such stage or no stages.
     """
     run_id, status = manifest["run_id"], manifest["status"]
     stages = [command["id"] for command in manifest["commands"]]
@@ -43,7 +43,7 @@ def reused_stages(
         raise UsageError(
             reason=f"{run_id} has no stage {from_stage!r}; there are: {', '.join(stages)}"
         )
-    again = set() if from_stage is None else _behind(pipeline, from_stage)
+    again = set() if from_stage is None else _with_dependents(pipeline, from_stage)
     earlier = manifest["extensions"].get("kept") or {}
     return tuple(
         KeptSpec(stage=command["id"], run_id=earlier.get(command["id"], run_id))
@@ -52,12 +52,12 @@ def reused_stages(
     )
 
 
-def _behind(pipeline: PipelineSpec, stage_id: str) -> set[str]:
-    """A stage and every stage that needs it, directly or not."""
+def _with_dependents(pipeline: PipelineSpec, stage_id: str) -> set[str]:
+    """A stage and every stage that needs it, directly or indirectly."""
     needs = needs_of(pipeline)
-    found: set[str] = set()
+    stages: set[str] = set()
     todo = [stage_id]
     while todo:
-        found.add(at := todo.pop())
-        todo += [other for other, its in needs.items() if at in its and other not in found]
-    return found
+        stages.add(at := todo.pop())
+        todo += [other for other, its in needs.items() if at in its and other not in stages]
+    return stages

@@ -6,8 +6,7 @@ from typing import Any, Final
 
 from supervisor.errors import AmbiguousRunError, RunRemovedError, UnknownRunError, UsageError
 from supervisor.report.read.run_records import manifest_now, pending_specs
-from supervisor.store.newest_run import load_newest
-from supervisor.store.root_listing import active_ids, tasks
+from supervisor.store.root_listing import active_ids, load_newest, tasks
 from workers.records.files import read_bytes
 from workers.records.history import lines_of_runs, read_lines
 from workers.records.ids import is_run_id

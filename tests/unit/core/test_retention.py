@@ -13,7 +13,7 @@ NOW = 100 * DAY_S
 
 def run(name: str, days_ago: float | None = 1, **values: Any) -> Candidate:
     ended = None if days_ago is None else NOW - days_ago * DAY_S
-    given: dict[str, Any] = {"parent_run_id": None, "held": None, "size_bytes": 10, **values}
+    given: dict[str, Any] = {"parent_run_id": None, "blocked": None, "size_bytes": 10, **values}
     return Candidate(run_id=name, ended_epoch_s=ended, **given)
 
 
@@ -61,7 +61,7 @@ def test_a_child_whose_parent_is_gone_stands_for_itself() -> None:
 
 
 def test_what_is_held_stays_with_its_family_and_it_is_said_why() -> None:
-    runs = [run("p", 5), run("k", None, parent_run_id="p", held="is not finished"), run("o", 4)]
+    runs = [run("p", 5), run("k", None, parent_run_id="p", blocked="is not finished"), run("o", 4)]
     decision = decide(runs, RetentionLimits(keep_runs=0), now_epoch_s=NOW)
     assert [item.run.run_id for item in decision.removals] == ["o"]
     assert decision.kept == {"p": "is not finished", "k": "is not finished"}
@@ -115,7 +115,7 @@ def test_whatever_there_is_no_run_that_stays_refers_to_one_that_goes(
             days_ago,
             parent_run_id=parent,
             names=names,
-            held="held" if held or days_ago is None else None,
+            blocked="held" if held or days_ago is None else None,
         )
         for name, (parent, days_ago, names, held) in drawn.items()
     ]
@@ -126,12 +126,12 @@ def test_whatever_there_is_no_run_that_stays_refers_to_one_that_goes(
             assert not item.names & set(gone)
             assert item.parent_run_id not in gone
         else:
-            assert item.held is None
+            assert item.blocked is None
             assert limits.any()
 
 
 def test_unfinished_runs_take_no_place_of_a_finished_one() -> None:
-    queued = [run(name, None, held="is not in history and state yet") for name in "xyz"]
+    queued = [run(name, None, blocked="is not in history and state yet") for name in "xyz"]
     parent = run("p", 0.5)
-    child = run("q", None, parent_run_id="p", held="is not in history and state yet")
+    child = run("q", None, parent_run_id="p", blocked="is not in history and state yet")
     assert going([*OLD_TO_NEW, *queued, parent, child], keep_runs=2) == ["a", "b"]

@@ -1,5 +1,4 @@
-from supervisor.core.policy.guardrails import measure
-from supervisor.core.policy.task_metrics import LockCounts, Totals, percentiles
+from supervisor.core.policy.task_metrics import LockCounts, Totals, measure, percentiles
 from workers.records.limits import Limits
 
 LINE = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.store.cached_fd import CachedFd
+from supervisor.store.size_poller import CachedFd
 
 
 def test_a_kept_file_is_seen_growing_and_replaced_and_gone(tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from supervisor.store.cached_fd import CachedFd
-from supervisor.store.size_poller import SizePoller
+from supervisor.store.size_poller import CachedFd, SizePoller
 
 
 def _kept(path: Path, text: str) -> CachedFd:
