@@ -69,12 +69,7 @@ def facts(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def document(title: str, body: Iterable[str]) -> str:
-    """The whole page.
-
-    Args:
-        title: foreign text.
-        body: its parts, HTML.
-    """
+    """The whole page; the title is foreign text, the parts of the body are HTML."""
     parts = "\n".join(body)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -22,12 +22,7 @@ _READ_LIMIT_BYTES: Final = 1 << 20  # a log is at most as long as its run's limi
 
 
 def page(layout: Layout, run: RunNode) -> str:
-    """The page; the same for the same records once the run has finished.
-
-    Args:
-        layout: the root.
-        run: its tree.
-    """
+    """The page of a run; the same for the same records once the run has finished."""
     title = f"{run.pipeline_id}: {run.run_id}"
     return html.document(title, [f"<h1>{html.text(title)}</h1>", *_parts(layout, run)])
 

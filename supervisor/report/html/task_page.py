@@ -18,13 +18,7 @@ from workers.records.typed_errors import TypedError
 
 
 def page(layout: Layout, task_id: str, rows: Sequence[Row]) -> str:
-    """The page; the same for the same records once the runs have finished.
-
-    Args:
-        layout: the root.
-        task_id: the task.
-        rows: its runs, oldest first.
-    """
+    """The page of a task and some of its runs, oldest first; deterministic once they finished."""
     title = f"task {task_id}"
     counts = status_counts(rows)
     head = f"<h1>{html.text(title)}</h1><p>the newest {len(rows)} runs: {counts}</p>"

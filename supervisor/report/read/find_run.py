@@ -19,11 +19,7 @@ CANDIDATES_SHOWN: Final = 10
 
 
 def find_run(layout: Layout, name: str) -> tuple[str, str]:
-    """Find one run.
-
-    Args:
-        layout: the root.
-        name: a run id, a unique prefix of one, its last 8 digits, or ``latest``.
+    """Find a run by its id, a unique prefix of it, its last 8 digits, or ``latest``.
 
     Returns:
         Task id and run id.
@@ -129,10 +125,6 @@ def dependencies_for_retry(layout: Layout, old: RunSpec) -> tuple[AfterSpec, ...
 
     Each dependency is replaced by its newest retry that has succeeded or still may; if there is
     none, the dependency itself counts.
-
-    Args:
-        layout: the root.
-        old: the run to retry.
 
     Raises:
         UsageError: a dependency and its retries have failed, so the retry could never start.

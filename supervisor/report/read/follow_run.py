@@ -133,14 +133,9 @@ class LogFollower:
 
 
 class RunFollower:
-    """Follows the output of a run's stages, and in its place that of child runs.
+    """Follows the output of a run's stages, or of one stage; child runs in their stage's place.
 
-    Args:
-        layout: the root.
-        task_id: the run's task.
-        run_id: the run.
-        head_bytes: how much of the beginning of a stream a log keeps.
-        stage: only this stage's output; None for all.
+    ``head_bytes`` is how much of the beginning of a stream a log keeps, for old records.
     """
 
     def __init__(

@@ -21,10 +21,7 @@ RunFact = tuple[str, str, Fact]  # task id, run id, fact
 
 
 class JournalFollower:
-    """Follows one journal. Never locks, and reads only what has changed.
-
-    Args:
-        path: the journal; it may not exist yet.
+    """Follows one journal, which may not exist yet. Never locks; reads only what has changed.
 
     Attributes:
         verdict: the verdict, once it was read; no facts are returned after it.
@@ -70,12 +67,7 @@ class JournalFollower:
 
 
 class RunFacts:
-    """The facts of some runs.
-
-    Args:
-        layout: the root.
-        runs: task id and run id of each.
-    """
+    """The facts of some runs, each given by task id and run id."""
 
     def __init__(self, layout: Layout, runs: Iterable[tuple[str, str]]) -> None:
         self._layout = layout
@@ -111,9 +103,6 @@ class RootFacts:
 
     A run that is accepted and finished between two scans has no marker any more; its line in the
     history reveals it.
-
-    Args:
-        layout: the root.
     """
 
     def __init__(self, layout: Layout) -> None:

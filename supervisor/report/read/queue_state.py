@@ -53,12 +53,7 @@ def quarantine_lines(paths: list[str]) -> Iterator[str]:
 
 
 def queue_reason(layout: Layout, manifest: Mapping[str, Any]) -> str | None:
-    """The reason why a queued run does not start; None if readers cannot see one.
-
-    Args:
-        layout: the root.
-        manifest: the run's manifest as it is now.
-    """
+    """The reason why a run with this manifest is queued; None if readers cannot see one."""
     extensions = manifest.get("extensions") or {}
     group, after = extensions.get("group"), extensions.get("after")
     if not is_flocked(layout.lease_lock):

@@ -134,11 +134,7 @@ class RootMetrics:
 
 
 class RootMetricsReader:
-    """Reads metrics; each call reads only the new lines of the histories.
-
-    Args:
-        layout: the root.
-    """
+    """Reads metrics; each call reads only the new lines of the histories."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout

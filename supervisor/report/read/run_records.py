@@ -91,13 +91,7 @@ def manifest_now(layout: Layout, task_id: str, run_id: str) -> dict[str, Any]:
 def fold_journal(
     layout: Layout, spec: RunSpec, warnings: tuple[dict[str, Any], ...] = ()
 ) -> dict[str, Any]:
-    """Fold a run's journal into a manifest, without writing it.
-
-    Args:
-        layout: the root.
-        spec: the run.
-        warnings: warnings of the manifest on disk, which the journal may lack.
-    """
+    """Fold a run's journal into a manifest; ``warnings`` of the one on disk are added."""
     run = layout.run_dir(spec.task_id, spec.run_id)
     facts: list[Fact] = []
     beat = None
@@ -125,7 +119,7 @@ def finished_in_batch(
     Args:
         layout: the root.
         batch: the batch's key.
-        rounds: the rounds' ``asked_at``; runs older than all of them are not read.
+        rounds: the rounds' ``asked_at``; older runs are not read.
 
     Yields:
         Task id, run id, status and status_detail of each run that can be read.

@@ -159,13 +159,7 @@ def worker_host(manifest: Mapping[str, Any]) -> str | None:
 def manifest_row(
     manifest: dict[str, Any], *, note: str | None = None, pid: int | None = None
 ) -> Row:
-    """The row of a manifest.
-
-    Args:
-        manifest: the manifest.
-        note: shown if there is no status_detail.
-        pid: its worker's process.
-    """
+    """The row of a manifest, with the pid of its worker; a status_detail replaces the note."""
     extensions = manifest.get("extensions") or {}
     duration_s = extensions.get("duration_s")
     started_at = worker_started_at(manifest)
@@ -200,13 +194,7 @@ def placed_note(launcher: str) -> str:
 def live_row(
     layout: Layout, task_id: str, run_id: str, by_run: Mapping[str, Mapping[str, Any]]
 ) -> Row:
-    """The row of a run as it is now.
-
-    Args:
-        layout: the root.
-        task_id: its task.
-        run_id: the run.
-        by_run: what ``status_by_run`` returned.
+    """The row of a run as it is now; ``by_run`` is what ``status_by_run`` returned.
 
     Raises:
         BadRecordError, BadFileError, OSError: its records cannot be read.
@@ -302,12 +290,7 @@ def pauses_json(layout: Layout) -> dict[str, Any]:
 
 
 def status_json(layout: Layout, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """What ``status --json`` prints.
-
-    Args:
-        layout: the root.
-        runs: the runs, as JSON.
-    """
+    """What ``status --json`` prints about a root and these runs."""
     holder = serving_supervisor(layout)
     service = service_status(layout) if holder is not None else {}
     return {

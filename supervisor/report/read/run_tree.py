@@ -127,12 +127,7 @@ class RunNode:
 
 
 def read_tree(layout: Layout, task_id: str, run_id: str) -> RunNode:
-    """Read a run and its child runs.
-
-    Args:
-        layout: the root.
-        task_id: the task of the run and of its child runs.
-        run_id: the run.
+    """Read a run and its child runs, which are of the same task.
 
     Raises:
         BadRecordError, BadFileError, OSError: the run's records cannot be read; a child run whose
@@ -141,30 +136,8 @@ def read_tree(layout: Layout, task_id: str, run_id: str) -> RunNode:
     return _Reader(layout, task_id).read(run_id, 0.0, None, ())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Records:
-    """The records of one run.
-
-    Attributes:
-        facts: the facts of the journal, by stage; empty if it cannot be read.
-        at: the place of each fact in time, by its ``seq``.
-        end_s: the place of the verdict, or of now.
-        needs: the needs of each stage.
-        path: the run ids from the root of the tree to this run.
-        extensions: the entries of ``extensions.stages``, by stage.
-    """
-
-    manifest: dict[str, Any]
-    facts: Mapping[str, list[Fact]]
-    at: Mapping[int, float]
-    end_s: float
-    needs: Mapping[str, tuple[str, ...]]
-    path: tuple[str, ...]
-    extensions: Mapping[str, dict[str, Any]]
-
-
 class _Reader:
-    """Reads a tree of runs of one task; all of it with the same now."""
+    """Reads a tree of runs of one task, all of them at the same instant."""
 
     def __init__(self, layout: Layout, task_id: str) -> None:
         self._layout = layout
@@ -188,19 +161,7 @@ class _Reader:
         end_s = at[verdict.seq] if verdict else self._now_s(manifest, facts, at, place_s)
         if not facts and manifest["status"] in FINAL:  # the journal was removed
             began_s, end_s = place_s, place_s + _wall_s(manifest, "started_at", "completed_at")
-        by_stage: dict[str, list[Fact]] = {}
-        for fact in facts:
-            by_stage.setdefault(str(fact.data.get("stage")), []).append(fact)
         pipeline = self._pipeline(run_id)
-        records = _Records(
-            manifest=manifest,
-            facts=by_stage,
-            at=at,
-            end_s=end_s,
-            needs={} if pipeline is None else needs_of(pipeline),
-            path=(*path, run_id),
-            extensions={item["id"]: item for item in manifest["extensions"].get("stages") or ()},
-        )
         accepted_s = at[facts[0].seq] if facts else place_s
         return RunNode(
             run_id=run_id,
@@ -211,7 +172,7 @@ class _Reader:
             reason=manifest["extensions"].get("reason"),
             queued=Span(accepted_s, end_s if began_s is None else began_s),
             span=None if began_s is None else Span(began_s, end_s),
-            stages=tuple(self._stage(records, entry) for entry in manifest["commands"]),
+            stages=tuple(self._stages(manifest, pipeline, facts, at, end_s, (*path, run_id))),
             max_parallel=None if pipeline is None else pipeline.max_parallel,
             manifest=manifest,
         )
@@ -244,42 +205,59 @@ class _Reader:
         except (OSError, TypedError):
             return None
 
-    def _stage(self, records: _Records, entry: dict[str, Any]) -> StageNode:
-        facts = records.facts.get(entry["id"], [])
-        tries = stage_tries(facts, records.at, records.end_s, entry["status"])
-        if not records.facts and entry.get("started_at"):
-            tries = (_recorded_try(records.manifest, entry, records.end_s),)
-        span = None
-        if tries:
-            last = tries[-1].wait or tries[-1].span
-            span = Span(tries[0].span.begin_s, last.end_s)
-        return StageNode(
-            index=entry["index"],
-            id=entry["id"],
-            status=entry["status"],
-            span=span,
-            tries=tries,
-            run=self._child(records, entry, facts),
-            facts=entry,
-            extension=records.extensions.get(entry["id"], {}),
-            slot_wait=slot_wait(facts, records.at, records.end_s),
-            needs=records.needs.get(entry["id"], ()),
-        )
+    def _stages(
+        self,
+        manifest: dict[str, Any],
+        pipeline: PipelineSpec | None,
+        facts: list[Fact],
+        at: Mapping[int, float],
+        end_s: float,
+        path: tuple[str, ...],
+    ) -> Iterator[StageNode]:
+        """The stages of a run that ended at ``end_s``; ``path`` is its ids from the top."""
+        by_stage: dict[str, list[Fact]] = {}
+        for fact in facts:
+            by_stage.setdefault(str(fact.data.get("stage")), []).append(fact)
+        needs = {} if pipeline is None else needs_of(pipeline)
+        extensions = {item["id"]: item for item in manifest["extensions"].get("stages") or ()}
+        for entry in manifest["commands"]:
+            name = entry["id"]
+            own = by_stage.get(name, [])
+            tries = stage_tries(own, at, end_s, entry["status"])
+            if not facts and entry.get("started_at"):
+                tries = (_recorded_try(manifest, entry, end_s),)
+            last = (tries[-1].wait or tries[-1].span) if tries else None
+            yield StageNode(
+                index=entry["index"],
+                id=name,
+                status=entry["status"],
+                span=None if last is None else Span(tries[0].span.begin_s, last.end_s),
+                tries=tries,
+                run=self._child(entry, own, at, path),
+                facts=entry,
+                extension=extensions.get(name, {}),
+                slot_wait=slot_wait(own, at, end_s),
+                needs=needs.get(name, ()),
+            )
 
-    def _child(self, records: _Records, entry: dict[str, Any], facts: list[Fact]) -> RunNode | None:
+    def _child(
+        self,
+        entry: dict[str, Any],
+        facts: list[Fact],
+        at: Mapping[int, float],
+        path: tuple[str, ...],
+    ) -> RunNode | None:
         run_id = entry.get("sub_run_id")
         if not isinstance(run_id, str) or not is_run_id(run_id):
             return None
         started = next((f for f in facts if f.event == Event.CHILD_STARTED), None)
-        place_s = records.at[started.seq] if started else 0.0
-        if run_id in records.path:  # only in edited records: validation refuses circles
+        place_s = at[started.seq] if started else 0.0
+        if run_id in path:  # only in edited records: validation refuses circles
             return self._bare(run_id, "unreadable", "is its own sub-pipeline", place_s)
         try:
-            if len(records.path) >= DEPTH_LIMIT:
+            if len(path) >= DEPTH_LIMIT:
                 return self._too_deep(run_id, place_s)
-            return self.read(
-                run_id, place_s, instant_of(started) if started else None, records.path
-            )
+            return self.read(run_id, place_s, instant_of(started) if started else None, path)
         except FileNotFoundError:
             return self._bare(run_id, "unreadable", "its directory is gone", place_s)
         except (OSError, TypedError) as error:

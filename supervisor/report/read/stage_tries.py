@@ -106,7 +106,7 @@ def stage_tries(
     """The tries of a stage.
 
     Args:
-        facts: the facts of the stage.
+        facts: its facts.
         at: the place of each fact.
         end_s: the end of the run, or now.
         status: the status of a try that has no end.

@@ -21,12 +21,7 @@ _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 class LiveRegion:
-    """Lines at the bottom of a terminal that are drawn again and again.
-
-    Args:
-        outlet: the terminal; nothing here waits for it.
-        colours: draw in colour.
-    """
+    """Lines at the bottom of a terminal that are drawn again and again. Never waits for it."""
 
     def __init__(self, outlet: Outlet, *, colours: bool) -> None:
         self._outlet = outlet
@@ -59,11 +54,7 @@ class LiveRegion:
 
 
 class AlternateScreen:
-    """A terminal's alternate screen, drawn whole each time; leaving it restores the terminal.
-
-    Args:
-        stream: the terminal.
-    """
+    """A terminal's alternate screen, drawn whole each time; leaving it restores the terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

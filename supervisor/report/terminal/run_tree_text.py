@@ -18,12 +18,7 @@ _SHOWN_OTHERWISE = ("command-failed", "subpipeline-failed")
 
 
 def run_tree_lines(layout: Layout, run: RunNode) -> Iterator[Line]:
-    """The lines of a tree, each of them clean.
-
-    Args:
-        layout: the root.
-        run: the run at the top.
-    """
+    """The lines of a tree of runs, each of them clean."""
     about = f"  {duration(run.duration_s)}  {run.task_id}  {run.pipeline_id}{_on_host(run.host)}"
     yield _line("", f"{run.run_id}  ", run.status, about)
     if run.span is None and run.manifest:

@@ -19,12 +19,7 @@ _STEP_NAMES: Final = {
 
 
 def timing_lines(run: RunNode, limit: int | None) -> Iterator[str]:
-    """The lines, each of them clean.
-
-    Args:
-        run: the root of a tree of runs.
-        limit: the width of a line in columns; None: no limit.
-    """
+    """The clean lines of a tree of runs, at most ``limit`` columns wide; None: no limit."""
     timing = timing_of(run)
 
     def lines(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[str]:

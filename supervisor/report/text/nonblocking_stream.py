@@ -19,10 +19,7 @@ _PIECE_BYTES: Final = select.PIPE_BUF  # a stream that is ready for writing take
 
 
 class Outlet(io.TextIOBase):
-    """Writes texts to a stream as far as it takes them, and keeps the rest for later.
-
-    Args:
-        stream: stdout or stderr.
+    """Writes texts to stdout or stderr as far as they take them, and keeps the rest for later.
 
     Attributes:
         dropped_count: dropped texts.

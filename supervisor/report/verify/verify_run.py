@@ -26,6 +26,7 @@ from workers.records.typed_errors import NewerRecordError, TypedError
 # A run whose records were restored from an older copy agrees in the verdict only.
 _VERDICT_KEYS: Final = ("taskId", "runId", "timestamp", "status", "statusDetail", "pipelineId")
 _MANIFEST_KEYS: Final = (*_VERDICT_KEYS, "startedAt", "durationSeconds", "stages", "manifest")
+FindLine = Callable[[str], dict[str, Any] | None]  # the history line of a run
 
 
 class RepairKind(StrEnum):
@@ -74,12 +75,7 @@ def check_record(path: str, check: Callable[[JsonReader], object]) -> Iterator[V
 
 
 def check_run(
-    layout: Layout,
-    task_id: str,
-    run_id: str,
-    *,
-    marked: bool,
-    recorded: Callable[[str], dict[str, Any] | None],
+    layout: Layout, task_id: str, run_id: str, *, marked: bool, recorded: FindLine
 ) -> Iterator[Violation]:
     """Check one run.
 
@@ -94,21 +90,16 @@ def check_run(
         Each violation; none for a run of a later version.
     """
     run = layout.run_dir(task_id, run_id)
-    for item in _check(layout, task_id, run_id, marked=marked, recorded=recorded):
+    for item in _check(layout, task_id, run, marked, recorded):
         if item.repair is None and item.path in (run.journal, run.manifest) and not marked:
             item = replace(item, repair=RepairKind.RUN, task_id=task_id, run_id=run_id)
         yield item
 
 
 def _check(
-    layout: Layout,
-    task_id: str,
-    run_id: str,
-    *,
-    marked: bool,
-    recorded: Callable[[str], dict[str, Any] | None],
+    layout: Layout, task_id: str, run: RunDir, marked: bool, recorded: FindLine
 ) -> Iterator[Violation]:
-    run = layout.run_dir(task_id, run_id)
+    run_id = run.run_id
     try:
         spec = load_spec(run.spec)
         reader = JournalReader(run.journal)
@@ -148,7 +139,14 @@ def _check(
         if not marked:
             is_restored = any(fact.data.get(FROM_HISTORY) for fact in facts)
             keys = _VERDICT_KEYS if is_restored else _MANIFEST_KEYS
-            yield from _recorded(layout, run, manifest, recorded(run_id), task_id, keys)
+            path, line = layout.history(task_id), recorded(run_id)
+            expected = history_line(manifest, layout.relative(run.manifest))
+            wrong = [key for key in keys if line is not None and line.get(key) != expected[key]]
+            if line is None:
+                yield Violation(path, f"lacks run {run_id}", RepairKind.RUN, task_id, run_id)
+            if wrong:
+                problem = f"differs from the manifest of run {run_id} in {', '.join(wrong)}"
+                yield Violation(path, problem, RepairKind.HISTORY, task_id)
 
 
 def _check_placement(read: JsonReader) -> None:
@@ -183,27 +181,6 @@ def _verdict(
     if not is_final and not marked:
         problem = f"is {manifest['status']}, but no supervisor will finish it: it has no marker"
         yield Violation(run.manifest, problem)
-
-
-def _recorded(
-    layout: Layout,
-    run: RunDir,
-    manifest: dict[str, Any],
-    line: dict[str, Any] | None,
-    task_id: str,
-    keys: tuple[str, ...],
-) -> Iterator[Violation]:
-    """The history agrees with the manifest of a finished run."""
-    path = layout.history(task_id)
-    if line is None:
-        problem = f"lacks run {run.run_id}"
-        yield Violation(path, problem, RepairKind.RUN, task_id=task_id, run_id=run.run_id)
-        return
-    expected = history_line(manifest, layout.relative(run.manifest))
-    wrong = [key for key in keys if line.get(key) != expected[key]]
-    if wrong:
-        problem = f"differs from the manifest of run {run.run_id} in {', '.join(wrong)}"
-        yield Violation(path, problem, RepairKind.HISTORY, task_id=task_id)
 
 
 def _sizes(run: RunDir, spec: RunSpec) -> Iterator[Violation]:
