@@ -1,8 +1,8 @@
-"""The corpus of bad configurations: read its index, lay a case out as a project.
+"""The corpus of invalid configurations: its index, and a case laid out as a project.
 
-``CASES`` is for any test: ``case.lay_out(folder)`` makes a root with that one mistake in it,
-``case.environ`` and ``case.arguments(root)`` are what to run the command line with, and
-``case.check`` holds the message against the index.
+``case.lay_out(folder)`` creates a root with one mistake, ``case.environ`` and
+``case.arguments(root)`` are for the command line, and ``case.check`` compares the message with the
+index.
 """
 
 import os
@@ -23,7 +23,7 @@ PLACES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One mistake; the keys are explained at the head of index.toml."""
+    """One mistake; the head of index.toml explains the keys."""
 
     file: str
     kind: str
@@ -37,11 +37,11 @@ class Case:
     environ: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, root: Path) -> Path:
-        """The file that holds the mistake; for a variable, the good project file."""
+        """The file with the mistake; for a variable, the valid project file."""
         return root / PLACES.get(self.kind, PLACES["config"])
 
     def lay_out(self, root: Path) -> None:
-        """Write a project that is right but for this mistake."""
+        """Write a project that is valid except for this mistake."""
         if self.kind in ("batch", "environment"):
             good = root / PLACES["config"]
             good.parent.mkdir(parents=True)
@@ -64,16 +64,16 @@ class Case:
                 shutil.copyfile(CORPUS / self.file, path)
 
     def arguments(self, root: Path) -> list[str]:
-        """What a command that reads everything needs beyond ``--root``."""
+        """The arguments that a command needs in addition to ``--root``."""
         return ["--batch", str(self.path(root))] if self.kind == "batch" else []
 
     def check(self, message: str, root: Path) -> None:
-        """Hold an error's message against the index."""
+        """Compare an error's message with the index."""
         variable = self.kind == "environment"
         named = self.where if variable else str(self.path(root))
         for part in (named, self.where, self.expect, *self.also):
-            assert part in message, f"{part!r} is not said in:\n{message}"
-        assert self.never is None or self.never not in message, f"a secret is said in:\n{message}"
+            assert part in message, f"{part!r} is not in:\n{message}"
+        assert self.never is None or self.never not in message, f"a secret is in:\n{message}"
         assert "Traceback" not in message
         assert "pydantic" not in message
 

@@ -1,4 +1,4 @@
-"""Every bad configuration of the corpus is refused with exit code 78, its file and its key path."""
+"""Every invalid configuration of the corpus is refused with exit status 78, file and key path."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from tests.contract.corpus_cases import CASES, CORPUS, GOOD, Case
 
 
 def read_all(root: Path, case: Case) -> None:
-    """What a command does before it creates anything: read everything, tell every problem."""
+    """Read everything and report every problem, as a command does before it creates anything."""
     problems = []
     project = project_file(str(root), None)
     environ = {"HOME": str(root / "home"), **case.environ}
@@ -46,9 +46,7 @@ def params() -> list[object]:
 
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("case", params())
-def test_a_bad_configuration_is_refused_with_file_and_key_and_nothing_is_created(
-    case: Case, tmp_path: Path
-) -> None:
+def test_invalid_configuration_is_refused_with_file_and_key(case: Case, tmp_path: Path) -> None:
     case.lay_out(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ConfigError) as caught:
@@ -58,7 +56,7 @@ def test_a_bad_configuration_is_refused_with_file_and_key_and_nothing_is_created
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_index_and_the_folder_name_the_same_files() -> None:
+def test_index_lists_every_file() -> None:
     there = {path.name for path in CORPUS.iterdir()} - {"index.toml"}
     listed = {case.file for case in CASES if re.search(r"\.(toml|json)$", case.file)}
     assert there == listed
@@ -67,7 +65,7 @@ def test_the_index_and_the_folder_name_the_same_files() -> None:
 
 @pytest.mark.fault("C18")
 @pytest.mark.parametrize("text", [GOOD, GOOD.replace("\n", "\r\n"), "", "# only a comment\n"])
-def test_a_good_configuration_is_read(text: str, tmp_path: Path) -> None:
+def test_valid_configuration_is_read(text: str, tmp_path: Path) -> None:
     path = tmp_path / "config" / "supervisor.toml"
     path.parent.mkdir()
     path.write_bytes(text.encode())
@@ -76,12 +74,12 @@ def test_a_good_configuration_is_read(text: str, tmp_path: Path) -> None:
     assert list(catalog.pipelines) == (["good"] if "good" in text else [])
 
 
-def test_a_missing_configuration_is_an_empty_one(tmp_path: Path) -> None:
+def test_missing_configuration_is_empty(tmp_path: Path) -> None:
     assert project_file(str(tmp_path), None) is None
     assert load_catalog(str(tmp_path), None).pipelines == {}
 
 
-def test_a_missing_configuration_that_was_asked_for_is_an_error(tmp_path: Path) -> None:
+def test_missing_named_configuration_is_an_error(tmp_path: Path) -> None:
     path = os.path.join(tmp_path, "no.toml")
     with pytest.raises(ConfigError, match=re.escape(path)):
         load_settings(flags={}, project=project_file(str(tmp_path), path), environ={})

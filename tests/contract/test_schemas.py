@@ -1,4 +1,4 @@
-"""The JSON Schemas describe every key, accept what is really written, and refuse what is not."""
+"""The JSON Schemas describe every key, accept real records, and refuse others."""
 
 import json
 import tomllib
@@ -66,7 +66,7 @@ def parts(value: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_schema_is_one_and_describes_every_key(name: str) -> None:
+def test_schema_is_valid_and_describes_every_key(name: str) -> None:
     Draft202012Validator.check_schema(schema(name))
     assert schema(name)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     found = 0
@@ -152,7 +152,7 @@ def lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in data if not line.endswith(TORN)]
 
 
-def test_real_records_of_every_ending_are_as_their_schemas_say(root: Root) -> None:
+def test_real_records_of_every_ending_match_their_schemas(root: Root) -> None:
     root.configure(PIPELINES, settings=SETTINGS)
     assert root.call("start", "--once", "good", "bad", "parent", "slotted", "slotted").code == 10
     process = root.popen("start", "--once", "wait", "wait")
@@ -198,23 +198,23 @@ def test_real_records_of_every_ending_are_as_their_schemas_say(root: Root) -> No
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_a_record_without_its_keys_is_refused(name: str) -> None:
+def test_record_without_its_keys_is_refused(name: str) -> None:
     assert errors(name, {})
 
 
-def test_the_journals_schema_has_every_event_and_the_requests_every_kind() -> None:
+def test_schemas_have_every_event_and_every_kind_of_request() -> None:
     told = {rule["if"]["properties"]["event"]["const"] for rule in schema("journal")["allOf"]}
     assert told == set(Event)
     assert set(schema("request")["properties"]["kind"]["enum"]) == set(RequestKind)
 
 
-def test_a_fact_with_another_shape_is_refused() -> None:
+def test_fact_of_another_shape_is_refused() -> None:
     head = {"seq": 1, "at": "2025-10-31T22:56:35.120Z", "mono_s": 1.0, "by": "worker"}
     assert errors("journal", {**head, "event": "stage_started", "stage": "s"})
     assert not errors("journal", {**head, "event": "of_a_later_version"})
 
 
-def test_the_projects_own_configuration_is_as_the_schemas_say() -> None:
+def test_configuration_of_this_project_matches_the_schemas() -> None:
     check("config", tomllib.loads((REPO / "config/supervisor.toml").read_text()))
     for path in (REPO / "config/batches").glob("*.toml"):
         check("batch", tomllib.loads(path.read_text()))
@@ -233,7 +233,7 @@ def test_the_projects_own_configuration_is_as_the_schemas_say() -> None:
         '[pipelines.a]\nstages = [{ id = "s", command = "x", comand = 1 }]',
     ],
 )
-def test_an_editor_sees_what_validate_would_refuse(text: str) -> None:
+def test_schema_refuses_what_validate_refuses(text: str) -> None:
     assert errors("config", tomllib.loads(text))
 
 
@@ -244,7 +244,7 @@ def test_every_setting_is_in_the_schema_with_its_default() -> None:
         assert told[name].get("default") == field.default, name
 
 
-def test_the_names_are_listed_and_the_nearest_is_named(root: Root) -> None:
+def test_schema_lists_names_and_suggests_the_nearest(root: Root) -> None:
     listed = root.call("schema")
     assert [line.split()[0] for line in listed.out.splitlines()] == list(NAMES)
     for name in NAMES:

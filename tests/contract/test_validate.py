@@ -1,4 +1,4 @@
-"""The command line over the corpus: exit code 78, one clear message, nothing created."""
+"""The command line with the corpus: exit status 78, one clear message, nothing created."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_validate_exits_78_and_creates_nothing(
         ["plan", "good"],
     ],
 )
-def test_every_verb_that_reads_the_configuration_refuses_it_before_anything_is_created(
+def test_every_verb_refuses_an_invalid_configuration_and_creates_nothing(
     root: Root, words: list[str]
 ) -> None:
     root.write("config/supervisor.toml", "[supervisor]\nmax_rnus = 3\n[pipelines.good]\n")
@@ -61,7 +61,7 @@ def test_an_unknown_pipeline_is_a_usage_error_that_names_the_nearest(root: Root)
     assert (done.code, "did you mean 'lint'" in done.err) == (2, True)
 
 
-def test_validate_names_what_is_right(root: Root) -> None:
+def test_validate_lists_the_pipelines(root: Root) -> None:
     root.configure('[pipelines.lint]\nstages = [{ id = "s", command = "true" }]\n')
     done = root.call("validate", "--json")
     assert (done.code, done.json()["pipelines"]) == (0, ["lint"])

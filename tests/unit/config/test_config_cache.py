@@ -1,4 +1,4 @@
-"""What was read is remembered exactly as long as nothing that it depends on is another."""
+"""The cache of the configuration is used exactly as long as nothing that it depends on differs."""
 
 import os
 import shutil
@@ -106,14 +106,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return found
 
 
-def test_the_second_reading_gives_the_same_and_checks_nothing(place: Place) -> None:
+def test_second_reading_uses_the_cache(place: Place) -> None:
     first = load_config(str(place.root), None)
     assert not place.is_read_anew()
     second = load_config(str(place.root), None)
     assert (second.settings, second.catalog) == (first.settings, first.catalog)
 
 
-def test_a_batch_is_remembered_beside_its_configuration(place: Place) -> None:
+def test_batch_is_cached_with_its_configuration(place: Place) -> None:
     first = load_config(str(place.root), None).batch(str(place.batch))
     before = place.counts["read"]
     assert load_config(str(place.root), None).batch(str(place.batch)) == first
@@ -152,7 +152,7 @@ def test_a_batch_is_remembered_beside_its_configuration(place: Place) -> None:
         "version",
     ],
 )
-def test_anything_else_it_depends_on_is_read_anew(
+def test_change_of_a_dependency_invalidates_the_cache(
     place: Place, monkeypatch: pytest.MonkeyPatch, change: Callable[..., object]
 ) -> None:
     place.read()
@@ -178,7 +178,7 @@ def test_verb_that_only_checks_leaves_no_file(place: Place) -> None:
     assert os.listdir(place.root / ".runs/.supervisor") == []
 
 
-def test_a_file_that_appears_is_seen(place: Place) -> None:
+def test_new_file_invalidates_the_cache(place: Place) -> None:
     place.read()
     user = Path(os.environ["XDG_CONFIG_HOME"]) / "pipeline-supervisor/supervisor.toml"
     user.parent.mkdir(parents=True)
@@ -211,7 +211,7 @@ print("pydantic" in sys.modules, settings.history_limit, settings.grace_s)
     ],
     ids=["a default", "a limit of the protocol", "any module"],
 )
-def test_configuration_is_read_again_after_a_change_of_the_program(
+def test_change_of_the_program_invalidates_the_cache(
     tmp_path: Path, module: str, old: str, new: str, expected: str
 ) -> None:
     checkout = tmp_path / "checkout"
@@ -240,7 +240,7 @@ def test_configuration_is_read_again_after_a_change_of_the_program(
     assert report() == f"False {expected}"
 
 
-def test_configuration_is_read_again_with_another_version_of_a_library_that_checks(
+def test_other_version_of_a_checking_library_invalidates_the_cache(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = tmp_path / "library_that_checks.py"
@@ -253,22 +253,20 @@ def test_configuration_is_read_again_with_another_version_of_a_library_that_chec
     assert place.is_read_anew()
 
 
-def test_a_flag_is_never_taken_from_another_call(place: Place) -> None:
+def test_option_of_another_call_is_not_used(place: Place) -> None:
     assert load_config(str(place.root), None).settings.max_runs == 7
     assert load_config(str(place.root), None, max_runs=2).settings.max_runs == 2
     assert load_config(str(place.root), None).settings.max_runs == 7
 
 
-def test_a_file_that_was_just_changed_is_not_remembered(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recently_changed_file_is_not_cached(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("supervisor.config.config_cache._SETTLED_S", LONG_S)
     place.read()
     assert place.is_read_anew()
     assert not list((place.root / ".runs/.supervisor").iterdir())
 
 
-def test_a_secret_that_stands_in_it_is_found_also_where_it_is_remembered(
+def test_secret_is_found_in_a_cached_configuration(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.read()
@@ -279,7 +277,7 @@ def test_a_secret_that_stands_in_it_is_found_also_where_it_is_remembered(
         place.read()
 
 
-def test_no_value_of_a_variable_that_is_no_setting_is_written_down(
+def test_cache_contains_no_values_of_other_variables(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPERVISOR_DEPLOY_TOKEN", "hunter2")
@@ -291,7 +289,7 @@ def test_no_value_of_a_variable_that_is_no_setting_is_written_down(
     assert not place.is_read_anew()
 
 
-def test_a_variable_that_looks_like_a_typo_is_told_also_where_all_is_remembered(
+def test_misspelled_variable_is_reported_despite_the_cache(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.read()
@@ -301,7 +299,7 @@ def test_a_variable_that_looks_like_a_typo_is_told_also_where_all_is_remembered(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"key": {}}', "null"])
-def test_a_damaged_memory_is_no_memory(place: Place, text: str) -> None:
+def test_damaged_cache_is_ignored(place: Place, text: str) -> None:
     place.read()
     (file,) = (place.root / ".runs/.supervisor").iterdir()
     file.write_text(text)
@@ -309,7 +307,7 @@ def test_a_damaged_memory_is_no_memory(place: Place, text: str) -> None:
     assert not place.is_read_anew()
 
 
-def test_a_memory_of_another_shape_or_another_kind_of_file_is_no_memory(place: Place) -> None:
+def test_cache_of_another_shape_or_file_type_is_ignored(place: Place) -> None:
     place.read()
     (file,) = (place.root / ".runs/.supervisor").iterdir()
     whole = file.read_text()
@@ -322,13 +320,13 @@ def test_a_memory_of_another_shape_or_another_kind_of_file_is_no_memory(place: P
     assert place.is_read_anew()
 
 
-def test_nothing_is_created_where_there_is_no_root_yet(place: Place) -> None:
+def test_nothing_is_created_without_a_root(place: Place) -> None:
     (place.root / ".runs/.supervisor").rmdir()
     place.read()
     assert list((place.root / ".runs").iterdir()) == []
 
 
-def test_wrong_configuration_is_never_remembered(place: Place) -> None:
+def test_invalid_configuration_is_not_cached(place: Place) -> None:
     place.config.write_text(CONFIG.replace('group = "gpu"', 'group = "gpx"'))
     for _ in range(2):
         with pytest.raises(ConfigError, match="gpx"):

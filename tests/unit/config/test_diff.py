@@ -1,4 +1,4 @@
-"""What a second reading of the configuration tells: each key once, with when it counts."""
+"""What a reload reports: each changed key once, and when it takes effect."""
 
 from pathlib import Path
 
@@ -18,12 +18,12 @@ def pipeline(name: str, *stages: str) -> PipelineSpec:
     return PipelineSpec(id=name, title=name, stages=tuple(stage(item) for item in stages))
 
 
-def test_the_same_configuration_has_no_changes() -> None:
+def test_equal_configurations_have_no_changes() -> None:
     same = {"p": pipeline("p", "a")}
     assert changes(Settings(), Settings(), same, same) == ()
 
 
-def test_each_key_is_told_with_its_values_and_when_it_counts() -> None:
+def test_changed_key_is_reported_with_values_and_effect() -> None:
     new = Settings(max_runs=7, launcher="exec", default_task="other")
     assert told(Settings(), new) == [
         "max_runs 50 -> 7",
@@ -32,17 +32,17 @@ def test_each_key_is_told_with_its_values_and_when_it_counts() -> None:
     ]
 
 
-def test_groups_are_told_one_by_one() -> None:
+def test_changed_groups_are_reported_one_by_one() -> None:
     old, new = Settings(groups={"a": 1, "b": 2, "c": 3}), Settings(groups={"b": 2, "c": 4, "d": 5})
     assert told(old, new) == ["groups.a 1 -> none", "groups.c 3 -> 4", "groups.d none -> 5"]
 
 
-def test_names_of_secrets_are_not_told() -> None:
+def test_names_of_secrets_are_not_reported() -> None:
     (text,) = told(Settings(), Settings(secrets=["HUSH"]))
     assert "HUSH" not in text
 
 
-def test_pipelines_are_told_by_name() -> None:
+def test_changed_pipelines_are_reported_by_name() -> None:
     old = {"a": pipeline("a", "x"), "b": pipeline("b", "x"), "c": pipeline("c", "x")}
     new = {"b": pipeline("b", "y"), "c": pipeline("c", "x"), "d": pipeline("d", "x")}
     assert [change.text for change in changes(Settings(), Settings(), old, new)] == [

@@ -67,7 +67,7 @@ def commands(root: Path, missing: str = "") -> dict[str, list[str]]:
         ),
     ],
 )
-def test_the_files_of_a_project_become_stages(
+def test_checks_of_a_project_become_stages(
     tmp_path: Path, files: dict[str, str], expected: dict[str, list[str]]
 ) -> None:
     for name, text in files.items():
@@ -79,21 +79,21 @@ def test_the_files_of_a_project_become_stages(
     "text",
     ['{"scripts": {"test": "echo \\"Error: no test specified\\" && exit 1"}}', "[]", "{", "\xff"],
 )
-def test_where_nothing_can_be_run_two_stages_say_hello(tmp_path: Path, text: str) -> None:
+def test_project_without_checks_gets_an_example(tmp_path: Path, text: str) -> None:
     (tmp_path / "package.json").write_bytes(text.encode("latin-1"))
     (tmp_path / "pyproject.toml").write_text("tool = 1")
     (tmp_path / "Makefile").write_bytes(b"\xff")
     assert set(commands(tmp_path)) == {"hello", "goodbye"}
 
 
-def test_a_check_whose_program_is_missing_is_left_out_and_told(tmp_path: Path) -> None:
+def test_check_without_its_program_is_left_out_and_reported(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.ruff]\n[tool.mypy]\n")
     assert set(commands(tmp_path, missing="mypy")) == {"lint"}
     starter = starter_for(str(tmp_path), lambda name: None if name == "mypy" else name)
     assert "'mypy' is not on PATH" in starter.notices[0]
 
 
-def test_a_missing_program_leaves_room_for_the_next_file(tmp_path: Path) -> None:
+def test_next_file_replaces_a_check_without_its_program(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("")
     (tmp_path / "Makefile").write_text("test:\n")
     assert commands(tmp_path, missing="pytest") == {"test": ["make", "test"]}

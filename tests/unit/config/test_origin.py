@@ -54,7 +54,7 @@ def read(config: dict[str, Any], root: Path) -> Catalog:
     return load_catalog(str(root), None)
 
 
-def test_stage_sets_are_put_in_place_and_every_key_arrives(tmp_path: Path) -> None:
+def test_stage_sets_are_expanded_and_every_key_arrives(tmp_path: Path) -> None:
     catalog = read(CONFIG, tmp_path)
     pipeline, below = catalog.resolve("diagnostics")
     assert (pipeline.title, pipeline.description, pipeline.tags) == ("Diagnostics", "All", ("a",))
@@ -69,13 +69,13 @@ def test_stage_sets_are_put_in_place_and_every_key_arrives(tmp_path: Path) -> No
     assert catalog.default == "diagnostics"
 
 
-def test_keys_of_its_product_parts_are_told_in_one_notice(tmp_path: Path) -> None:
+def test_ignored_keys_are_reported_in_one_notice(tmp_path: Path) -> None:
     (notice,) = read(CONFIG, tmp_path).notices
     for key in ("runtimeMode", "guardrailsRequired", "metadata", "session"):
         assert key in notice
 
 
-def test_a_set_that_is_used_twice_gives_stages_with_ids_of_their_own(tmp_path: Path) -> None:
+def test_stages_of_a_set_used_twice_get_distinct_ids(tmp_path: Path) -> None:
     twice = [{"kind": "stage-set", "ref": "checks"}] * 2
     config = {**CONFIG, "defaultPipeline": "p", "pipelines": [{"id": "p", "stages": twice}]}
     pipeline, _ = read(config, tmp_path).resolve("p")
@@ -84,7 +84,7 @@ def test_a_set_that_is_used_twice_gives_stages_with_ids_of_their_own(tmp_path: P
     assert ids[:2] == ["build", "test"]
 
 
-def test_pipelines_of_the_project_file_come_before_the_origins(tmp_path: Path) -> None:
+def test_project_file_overrides_the_origins_pipelines(tmp_path: Path) -> None:
     (tmp_path / "codex.orchestrator.json").write_text(json.dumps(CONFIG))
     project = tmp_path / "s.toml"
     project.write_text('[pipelines.own]\n[[pipelines.own.stages]]\nid = "s"\ncommand = "true"\n')

@@ -1,4 +1,4 @@
-"""Parameters: declared, typed; all that is wrong is told at once, and no value is in it."""
+"""Parameters: declared and typed; all problems are reported at once, without a value."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def refused(root: Path, **params: str) -> str:
     return str(caught.value)
 
 
-def test_values_and_defaults_are_in_the_spec_as_commands_see_them(tmp_path: Path) -> None:
+def test_values_and_defaults_are_in_the_spec_as_text(tmp_path: Path) -> None:
     spec = made(tmp_path, version="1.2", count="+007", ratio="1e3", dry="true", where="live")
     told = {"version": "1.2", "count": "7", "ratio": "1000.0", "dry": "true", "where": "live"}
     assert dict(spec.params) == told
@@ -62,12 +62,12 @@ def test_values_and_defaults_are_in_the_spec_as_commands_see_them(tmp_path: Path
 
 
 @pytest.mark.parametrize("value", ["a b", "$(id)", "; rm -rf /", "'\"", "{param.count}", "", "-x"])
-def test_a_value_stays_one_word_whatever_it_holds(value: str, tmp_path: Path) -> None:
+def test_value_stays_one_argument(value: str, tmp_path: Path) -> None:
     (stage,) = made(tmp_path, version=value).pipeline.stages
     assert stage.command == ("push", f"v{value}", "2", value)
 
 
-def test_everything_wrong_is_told_at_once_and_no_value_is_repeated(tmp_path: Path) -> None:
+def test_all_problems_are_reported_without_values(tmp_path: Path) -> None:
     text = refused(tmp_path, versoin="hush1", count="hush2", dry="yes", where="hush3", ratio="nan")
     assert "'versoin' is unknown; did you mean 'version'?" in text
     assert "'version' is missing; it must be a string" in text
@@ -79,22 +79,22 @@ def test_everything_wrong_is_told_at_once_and_no_value_is_repeated(tmp_path: Pat
 
 
 @pytest.mark.parametrize("value", ["1.0", "", "0x10", "1_000", "9" * 31, " 1"])
-def test_what_is_no_whole_number_is_none(value: str, tmp_path: Path) -> None:
+def test_invalid_integers_are_refused(value: str, tmp_path: Path) -> None:
     assert "'count' must be an integer" in refused(tmp_path, version="1", count=value)
 
 
-def test_a_value_that_no_command_could_take_is_refused(tmp_path: Path) -> None:
+def test_value_that_no_command_can_take_is_refused(tmp_path: Path) -> None:
     assert "longer than 65536 bytes" in refused(tmp_path, version="x" * 65_537)
     assert "NUL" in refused(tmp_path, version="a\0b")
 
 
-def test_the_words_of_the_command_line_are_names_and_values() -> None:
+def test_param_options_are_names_and_values() -> None:
     assert read_params(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
     with pytest.raises(UsageError, match="number 1 must be NAME=VALUE\nparam 'b' is given twice"):
         read_params(["hush", "b=1", "b=2"])
 
 
-def test_pipelines_named_together_get_what_each_takes(tmp_path: Path) -> None:
+def test_each_pipeline_gets_the_params_that_it_declares(tmp_path: Path) -> None:
     text = DEPLOY + '[pipelines.other]\nstages = [{ id = "s", command = "true" }]\n'
     found = catalog(tmp_path, text)
     names = ("deploy", "other")
@@ -104,12 +104,12 @@ def test_pipelines_named_together_get_what_each_takes(tmp_path: Path) -> None:
         ASKING.all_named(found, names, RunOptions(params={"version": "1", "vresion": "2"}))
 
 
-def test_a_command_behind_dashes_takes_none() -> None:
+def test_command_takes_no_params() -> None:
     with pytest.raises(UsageError, match="takes no --param"):
         ASKING.command(("true",), RunOptions(params={"a": "1"}))
 
 
-def test_a_batch_says_its_values_with_their_types(tmp_path: Path) -> None:
+def test_batch_has_typed_values(tmp_path: Path) -> None:
     path = tmp_path / "b.toml"
     path.write_text('[[runs]]\npipeline = "deploy"\nparams = { version = "1", count = 3 }\n')
     batch = load_batch(str(path), root=str(tmp_path), catalog=catalog(tmp_path, DEPLOY))
@@ -135,7 +135,7 @@ stages = [{ id = "c", command = ["echo", "{param.tag}", "{param.where}", "{param
 """  # noqa: E501
 
 
-def test_a_sub_pipeline_gets_what_its_stage_says(tmp_path: Path) -> None:
+def test_sub_pipeline_gets_the_params_of_its_stage(tmp_path: Path) -> None:
     text = SUB % 'tag = "v{param.version}", where = "{param.where}", n = "{param.n}"'
     spec = made(tmp_path, text, version="{param.n}", where="live", n="7")
     child = spec.pipelines[0]
@@ -155,7 +155,7 @@ def test_a_sub_pipeline_gets_what_its_stage_says(tmp_path: Path) -> None:
         ('tag = "x", where = "prod"', "params.where", "must be one of test, live, dev"),
     ],
 )
-def test_what_a_sub_pipeline_cannot_take_is_found_by_validation(
+def test_params_that_a_sub_pipeline_refuses_are_reported(
     said: str, key: str, why: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -165,7 +165,7 @@ def test_what_a_sub_pipeline_cannot_take_is_found_by_validation(
     assert why in problem.message
 
 
-def test_a_param_whose_variable_is_a_secret_is_refused(tmp_path: Path) -> None:
+def test_param_whose_variable_is_a_secret_is_refused(tmp_path: Path) -> None:
     found = catalog(tmp_path, DEPLOY)
     (problem,) = secret_problems(
         found.pipelines.values(), found.places, ["SUPERVISED_PARAM_VERSION"], {}

@@ -1,4 +1,4 @@
-"""What is written in TOML arrives in the spec, whole and in order."""
+"""Every key of a pipeline arrives in the spec, in order."""
 
 from pathlib import Path
 
@@ -86,14 +86,14 @@ def test_every_key_of_a_pipeline_arrives(tmp_path: Path) -> None:
     )
 
 
-def test_a_command_is_kept_as_it_is_written(tmp_path: Path) -> None:
+def test_command_is_unchanged(tmp_path: Path) -> None:
     build, _ = catalog_of(FULL, tmp_path).resolve("build")
     assert build.stages[1].command == "echo $(id); true"
     assert build.stages[1].retries == RetrySpec()
     assert build.stages[1].title == "shell"
 
 
-def test_a_pipeline_brings_everything_that_it_can_reach_but_not_itself(tmp_path: Path) -> None:
+def test_pipeline_resolves_to_everything_it_can_reach(tmp_path: Path) -> None:
     catalog = catalog_of(FULL, tmp_path)
     build, below = catalog.resolve("build")
     assert sorted(pipeline.id for pipeline in below) == ["docs", "site"]
@@ -107,7 +107,7 @@ def test_an_unknown_pipeline_is_a_usage_error_that_names_the_nearest(tmp_path: P
         catalog_of(FULL, tmp_path).resolve("biuld")
 
 
-def test_pipelines_that_share_a_sub_pipeline_make_no_cycle(tmp_path: Path) -> None:
+def test_shared_sub_pipeline_is_no_circle(tmp_path: Path) -> None:
     text = "".join(
         f'[pipelines.p{n}]\n[[pipelines.p{n}.stages]]\nid = "a"\npipeline = "p{n + 1}"\n'
         f'[[pipelines.p{n}.stages]]\nid = "b"\npipeline = "p{n + 1}"\n'
@@ -127,7 +127,7 @@ def test_a_chain_of_a_thousand_sub_pipelines_is_read(tmp_path: Path) -> None:
     assert len(catalog_of(text, tmp_path).resolve("p0")[1]) == 1000
 
 
-def test_a_batch_has_pipelines_of_its_own_beside_the_projects(tmp_path: Path) -> None:
+def test_batch_has_its_own_pipelines_and_the_projects(tmp_path: Path) -> None:
     catalog = catalog_of(FULL, tmp_path)
     path = tmp_path / "b.toml"
     path.write_text(
@@ -142,7 +142,7 @@ def test_a_batch_has_pipelines_of_its_own_beside_the_projects(tmp_path: Path) ->
     assert sorted(p.id for p in batch.catalog.resolve("own")[1]) == ["build", "docs", "site"]
 
 
-def test_a_batch_is_one_file_without_any_project(tmp_path: Path) -> None:
+def test_batch_needs_no_project(tmp_path: Path) -> None:
     path = tmp_path / "b.toml"
     path.write_text(
         '[[runs]]\npipeline = "own"\n[pipelines.own]\n[[pipelines.own.stages]]\nid = "s"\n'
@@ -152,7 +152,7 @@ def test_a_batch_is_one_file_without_any_project(tmp_path: Path) -> None:
     assert list(batch.catalog.pipelines) == ["own"]
 
 
-def test_this_projects_own_configuration_is_right() -> None:
+def test_configuration_of_this_project_is_valid() -> None:
     root = Path(__file__).parents[3]
     project = root / "config" / "supervisor.toml"
     catalog = load_catalog(str(root), str(project))

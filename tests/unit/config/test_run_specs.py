@@ -23,7 +23,7 @@ def catalog(root: Path) -> Catalog:
     return load_catalog(str(root), str(path))
 
 
-def test_a_run_holds_all_that_its_worker_needs(tmp_path: Path) -> None:
+def test_spec_contains_everything_a_worker_needs(tmp_path: Path) -> None:
     spec = ASKING.named(catalog(tmp_path), "a", RunOptions())
     assert is_run_id(spec.run_id)
     assert (spec.task_id, spec.asked_by, spec.secrets) == ("mine", "submit", ("TOKEN",))
@@ -32,7 +32,7 @@ def test_a_run_holds_all_that_its_worker_needs(tmp_path: Path) -> None:
     assert parse_spec(spec.to_json(), "spec.json") == spec
 
 
-def test_a_batch_makes_each_run_with_an_id_of_its_own(tmp_path: Path) -> None:
+def test_each_run_of_a_batch_has_its_own_id(tmp_path: Path) -> None:
     path = tmp_path / "b.toml"
     path.write_text('[[runs]]\npipeline = "a"\ntask = "t"\ncount = 50\n[[runs]]\npipeline = "b"\n')
     batch = load_batch(str(path), root=str(tmp_path), catalog=catalog(tmp_path))
@@ -44,7 +44,7 @@ def test_a_batch_makes_each_run_with_an_id_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.fault("C6")
 @pytest.mark.parametrize("task", ["../x", "a/b", ".", "-rf", "a\nb", "x" * 101, "a.lock"])
-def test_a_task_that_may_not_be_a_file_name_is_refused(task: str, tmp_path: Path) -> None:
+def test_task_that_cannot_be_a_file_name_is_refused(task: str, tmp_path: Path) -> None:
     with pytest.raises(BadIdError):
         ASKING.named(catalog(tmp_path), "a", RunOptions(task=task))
 
@@ -62,7 +62,7 @@ def test_a_task_that_may_not_be_a_file_name_is_refused(task: str, tmp_path: Path
         (("\u202eb",), "command"),
     ],
 )
-def test_a_commands_stage_is_called_like_its_program_where_that_may_be_an_id(
+def test_stage_of_a_command_is_named_after_its_program(
     words: tuple[str, ...], stage_id: str
 ) -> None:
     spec = ASKING.command(words, RunOptions())

@@ -1,4 +1,4 @@
-"""Where settings come from, which source wins, and what is never read or said."""
+"""The sources of settings, which one wins, and what is never read or printed."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def write(path: Path, text: str) -> str:
     return str(path)
 
 
-def test_each_source_wins_over_the_ones_below_it(tmp_path: Path) -> None:
+def test_stronger_source_wins(tmp_path: Path) -> None:
     project = write(tmp_path / "p.toml", "[supervisor]\nmax_runs = 3\n")
     write(tmp_path / "x/pipeline-supervisor/supervisor.toml", "[supervisor]\nmax_runs = 4\n")
     user = {"XDG_CONFIG_HOME": str(tmp_path / "x")}
@@ -47,7 +47,7 @@ def test_sources_are_merged_key_by_key(tmp_path: Path) -> None:
     assert settings.history_limit == 1000
 
 
-def test_the_defaults_are_the_contracts() -> None:
+def test_defaults_are_those_of_the_contract() -> None:
     settings = Settings()
     assert limits_of(settings) == Limits()
     assert (settings.lock_attempts, settings.lock_delay_s) == (5, 0.1)
@@ -57,7 +57,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert (settings.default_task, settings.batch, list(settings.secrets)) == ("default", None, [])
 
 
-def test_the_shipped_file_shows_every_setting_with_its_default() -> None:
+def test_shipped_file_shows_every_setting_with_default_and_description() -> None:
     table = SHIPPED.read_text().split("\n[pipelines", 1)[0]
     uncommented = re.sub(r"(?m)^# ?([a-z_]+ = )", r"\1", table)
     shown = tomllib.loads(uncommented)["supervisor"]
@@ -75,7 +75,7 @@ def test_the_shipped_file_shows_every_setting_with_its_default() -> None:
         assert "second" in description or not key.endswith("_s"), f"no unit: {key}"
 
 
-def test_variables_of_supervisord_and_of_strangers_are_left_alone() -> None:
+def test_variables_of_supervisord_and_others_are_ignored() -> None:
     environ = {
         "SUPERVISOR_ENABLED": "1",
         "SUPERVISOR_PROCESS_NAME": "x",
@@ -91,13 +91,13 @@ def test_variables_of_supervisord_and_of_strangers_are_left_alone() -> None:
 
 
 @pytest.mark.fault("S11")
-def test_a_dot_env_file_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dot_env_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / ".env", "SUPERVISOR_MAX_RUNS=9\nMAX_RUNS=9\n")
     monkeypatch.chdir(tmp_path)
     assert load_settings(flags={}, project=None, environ={}).max_runs == 50
 
 
-def test_the_process_environment_is_not_read_behind_our_back(
+def test_only_the_given_environment_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SUPERVISOR_MAX_RUNS", "9")
@@ -105,7 +105,7 @@ def test_the_process_environment_is_not_read_behind_our_back(
     assert load_settings(flags={}, project=None, environ={}).max_runs == 50
 
 
-def test_a_mistake_in_a_weaker_source_is_told_although_a_stronger_one_hides_it(
+def test_mistake_in_an_overridden_source_is_reported(
     tmp_path: Path,
 ) -> None:
     project = write(tmp_path / "p.toml", "[supervisor]\nmax_runs = 0\n")
@@ -113,7 +113,7 @@ def test_a_mistake_in_a_weaker_source_is_told_although_a_stronger_one_hides_it(
         load_settings(flags={"max_runs": 3}, project=project, environ={})
 
 
-def test_every_source_is_told_of_at_once(tmp_path: Path) -> None:
+def test_problems_of_all_sources_are_reported_together(tmp_path: Path) -> None:
     project = write(tmp_path / "p.toml", "[supervisor]\nmax_runs = 0\nfoo = 1\n")
     with pytest.raises(ConfigError) as caught:
         load_settings(
@@ -130,7 +130,7 @@ def test_the_users_file_is_found_below_home(tmp_path: Path) -> None:
     assert settings.max_runs == 4
 
 
-def test_groups_in_a_variable_are_names_with_limits_and_files_are_joined(tmp_path: Path) -> None:
+def test_groups_of_a_variable_and_files_are_merged(tmp_path: Path) -> None:
     project = write(tmp_path / "p.toml", "[supervisor.groups]\ngpu = 2\ndisk = 1\n")
     environ = {"SUPERVISOR_GROUPS": "gpu=3, net = 4"}
     groups = load_settings(flags={}, project=project, environ=environ).groups
