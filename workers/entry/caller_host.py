@@ -20,11 +20,9 @@ import select
 import signal
 import socket
 import sys
-import traceback
-from typing import NoReturn
 
 from workers.entry.keeper import run_caller_keeper
-from workers.entry.run_worker import BUG
+from workers.entry.run_worker import exit_fork
 from workers.processes.fork_protocol import HostClient, receive_message
 from workers.processes.inherited import init_process
 from workers.processes.process_attributes import inherited_score, set_title
@@ -52,27 +50,18 @@ class CallerHost:
             print(f"host: {run.path}: {error.strerror}", file=sys.stderr)
         else:
             if pid == 0:
-                self._be_keeper(run, caller_fd)
+                exit_fork(lambda: self._keep(run, caller_fd))
             self._keepers.add(pid)
             self._first = self._first or pid
         finally:
             os.close(caller_fd)
 
-    def _be_keeper(self, run: RunDir, caller_fd: int) -> NoReturn:
-        """Keep one run. Never returns."""
-        code = BUG
-        try:
-            signal.set_wakeup_fd(-1)
-            os.setsid()
-            self._sock.close()
-            os.close(self._signals_r)
-            os.close(self._signals_w)
-            code = run_caller_keeper(self._layout, run, caller_fd, self._client)
-        except BaseException:  # noqa: BLE001 - as an interpreter of its own would print
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
+    def _keep(self, run: RunDir, caller_fd: int) -> int:
+        signal.set_wakeup_fd(-1)
+        self._sock.close()
+        os.close(self._signals_r)
+        os.close(self._signals_w)
+        return run_caller_keeper(self._layout, run, caller_fd, self._client)
 
     def receive_signals(self) -> None:
         """Let ``serve`` read signals, including those since this process was started."""

@@ -12,10 +12,9 @@ import os
 import signal
 import sys
 import time
-import traceback
-from typing import Final, NoReturn
+from typing import Final
 
-from workers.entry.run_worker import BAD_USAGE, BUG, CANNOT_WRITE, NOT_OURS, run_to_verdict
+from workers.entry.run_worker import BAD_USAGE, CANNOT_WRITE, NOT_OURS, exit_fork, run_to_verdict
 from workers.processes.containment import Containment
 from workers.processes.fork_protocol import HostClient
 from workers.processes.process_attributes import become_subreaper, set_title
@@ -133,7 +132,7 @@ def _run_worker(run: RunDir, attempt: int, fd: int, *, host: HostClient | None) 
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _be_worker(run, attempt, fd, host)
+        exit_fork(lambda: _work(run, attempt, fd, host))
     while True:
         number = signal.sigwait(_AWAITED)
         if number in (signal.SIGTERM, signal.SIGINT):
@@ -153,19 +152,10 @@ def _run_worker(run: RunDir, attempt: int, fd: int, *, host: HostClient | None) 
     return code if code >= 0 else 128 - code
 
 
-def _be_worker(run: RunDir, attempt: int, fd: int, host: HostClient | None) -> NoReturn:
-    """Run the run like ``python -m workers``. Never returns."""
-    code = BUG
-    try:
-        os.setsid()
-        claim = ClaimFile.of(run.claim(attempt), fd)
-        os.close(fd)
-        code = run_to_verdict(run, None, attempt=attempt, claim=claim, host=host)
-    except BaseException:  # noqa: BLE001 - as an interpreter of its own would print
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+def _work(run: RunDir, attempt: int, fd: int, host: HostClient | None) -> int:
+    claim = ClaimFile.of(run.claim(attempt), fd)
+    os.close(fd)
+    return run_to_verdict(run, None, attempt=attempt, claim=claim, host=host)
 
 
 def _reap(worker_pid: int) -> int | None:

@@ -3,6 +3,8 @@
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from typing import NoReturn
 
 from workers.entry.prepare import PreparedRun, prepare_run
 from workers.processes.containment import Containment
@@ -19,6 +21,22 @@ from workers.stages.pipeline import PipelineRun
 from workers.stages.stage_context import Recorder, StageContext
 
 BUG, BAD_USAGE, CANNOT_WRITE, NOT_OURS = 1, 2, 73, 75
+
+
+def exit_fork(body: Callable[[], int]) -> NoReturn:
+    """Run ``body`` in a session of its own and exit with its result, in a process just forked.
+
+    An exception is printed as an interpreter prints it; the exit code is BUG.
+    """
+    code = BUG
+    try:
+        os.setsid()
+        code = body()
+    except BaseException:  # noqa: BLE001 - nothing may return into the parent's code
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def run_to_verdict(

@@ -12,11 +12,9 @@ import select
 import signal
 import socket
 import sys
-import traceback
-from typing import NoReturn
 
 from workers.entry.prepare import PreparedRun, prepare_run
-from workers.entry.run_worker import BUG, run_to_verdict
+from workers.entry.run_worker import exit_fork, run_to_verdict
 from workers.processes.fork_protocol import (
     ENDED,
     REFUSED,
@@ -87,29 +85,21 @@ class Zygote:
             send_message(self._sock, REFUSED, error.errno or 0)
         else:
             if pid == 0:
-                self._be_worker(run, fd, prepared)
+                exit_fork(lambda: self._run_worker(run, fd, prepared))
             self._report_start(pid)
         if prepared is not None:
             prepared.journal.close()
         os.close(fd)
         return True
 
-    def _be_worker(self, run: RunDir, owner_fd: int, prepared: PreparedRun | None) -> NoReturn:
-        """Run one run like ``python -m workers``. Never returns."""
-        code = BUG
-        try:
-            os.setsid()
-            self._sock.close()
-            os.close(self._wakeup_r)
-            os.close(self._wakeup_w)
-            argv = [sys.executable, "-m", "workers", run.path, "--owner-fd", str(owner_fd)]
-            set_title(argv, f"run {run.path[-8:]}")
-            code = run_to_verdict(run, owner_fd, prepared)
-        except BaseException:  # noqa: BLE001 - as an interpreter of its own would print
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
+    def _run_worker(self, run: RunDir, owner_fd: int, prepared: PreparedRun | None) -> int:
+        """Run one run in a fork, like ``python -m workers``."""
+        self._sock.close()
+        os.close(self._wakeup_r)
+        os.close(self._wakeup_w)
+        argv = [sys.executable, "-m", "workers", run.path, "--owner-fd", str(owner_fd)]
+        set_title(argv, f"run {run.path[-8:]}")
+        return run_to_verdict(run, owner_fd, prepared)
 
     def _report_start(self, pid: int) -> None:
         stat = proc_stat(pid)  # exists, since the worker is not reaped yet

@@ -12,9 +12,8 @@ The file is never flushed: after a power failure all callers are gone, and so is
 import contextlib
 import os
 
-from workers.records.atomic import temporary_name
-from workers.records.files import CREATE, FILE_MODE, make_private, open_regular
-from workers.records.flock import lock_fd
+from workers.records.files import make_private, open_regular
+from workers.records.flock import create_locked, lock_fd
 from workers.records.layout import Layout
 
 
@@ -31,19 +30,7 @@ def announce_caller(layout: Layout, run_id: str) -> int:
         BadFileError: the directory is not ours.
     """
     make_private(layout.runs, layout.control, layout.callers)
-    path = layout.caller(run_id)
-    temporary = os.path.join(layout.callers, temporary_name(run_id))
-    opened = os.open(temporary, CREATE, FILE_MODE)
-    try:
-        fd = lock_fd(opened)
-        if fd is None:
-            raise BlockingIOError(f"{temporary} is locked by another process")
-        os.rename(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    return fd
+    return create_locked(layout.caller(run_id))
 
 
 def has_caller(layout: Layout, run_id: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.dataclass import dataclass
 from workers.records.files import read_object
-from workers.records.json_reader import JsonReader, check_schema
+from workers.records.json_reader import JsonReader, check_schema, to_plain
 
 SCHEMA: Final = "pipeline-supervisor/placement/1"
 CALLER: Final = "caller"
@@ -39,13 +39,7 @@ class PlacedAttempt:
 
 def store_placement(path: str, placed: PlacedAttempt) -> None:
     """Write placement.json; raises OSError or BadFileError if that is refused."""
-    record = {
-        "schema": SCHEMA,
-        "attempt": placed.attempt,
-        "launcher": placed.launcher,
-        "resources": dict(placed.resources),
-    }
-    replace_file(path, to_bytes(record))
+    replace_file(path, to_bytes({"schema": SCHEMA, **to_plain(placed)}))
 
 
 def read_placement(path: str) -> PlacedAttempt:

@@ -20,6 +20,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ from workers.records.dataclass import dataclass
 from workers.records.files import FILE_MODE, make_private, parse_object, read_bytes
 from workers.records.identity import Identity
 from workers.records.ids import is_run_id, new_run_id, run_id_instant
-from workers.records.json_reader import JsonReader, check_schema
+from workers.records.json_reader import JsonReader, check_schema, read_record, to_plain
 from workers.records.layout import Layout
 from workers.records.limits import RECORD_LIMIT_BYTES
 from workers.records.spec import RunSpec, check_runnable, parse_spec
@@ -78,18 +79,8 @@ class Request:
 
     def to_json(self) -> dict[str, Any]:
         """The content of the file."""
-        return {
-            "schema": SCHEMA,
-            "kind": self.kind,
-            "runs": [spec.to_json() for spec in self.runs],
-            "batch": self.batch,
-            "run_ids": list(self.run_ids),
-            "detail": self.detail,
-            "supervisor": None if self.supervisor is None else self.supervisor.to_json(),
-            "leave_running": self.leave_running,
-            "group": self.group,
-            "at": self.at,
-        }
+        rest = to_plain(replace(self, runs=()))
+        return {"schema": SCHEMA, **rest, "runs": [spec.to_json() for spec in self.runs]}
 
     @staticmethod
     def from_json(data: dict[str, Any], path: str) -> "Request":
@@ -103,16 +94,13 @@ class Request:
         if not all(is_run_id(run_id) for run_id in run_ids):
             raise read.bad("run_ids", "must be a list of run ids")
         supervisor = read.child_or_none("supervisor")
-        return Request(
+        return read_record(
+            Request,
+            read,
             kind=RequestKind(kind),
             runs=tuple(_runnable(item, path) for item in read.objects("runs")),
-            batch=read.text_or_none("batch"),
             run_ids=run_ids,
-            detail=read.text_or_none("detail"),
             supervisor=None if supervisor is None else Identity.from_fields(supervisor),
-            leave_running=read.flag("leave_running"),
-            group=read.text_or_none("group"),
-            at=read.text_or_none("at"),
         )
 
 

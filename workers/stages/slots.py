@@ -13,7 +13,6 @@ not polled for a while (they may be stopped).
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import random
@@ -22,17 +21,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from workers.processes.stage_members import stage_is_alive
-from workers.records.atomic import temporary_name, write_all
 from workers.records.dataclass import dataclass
-from workers.records.files import (
-    CREATE,
-    FILE_MODE,
-    make_private,
-    open_regular,
-    parse_object,
-    read_from,
-)
-from workers.records.flock import lock_fd
+from workers.records.files import make_private, open_regular, parse_object, read_from
+from workers.records.flock import create_locked, lock_fd
 from workers.records.json_reader import JsonReader
 from workers.records.limits import PRIORITY_LIMIT
 from workers.records.spec import StageSpec
@@ -174,21 +165,10 @@ class Slots:
         return stage_is_alive(stage_id, run_id, root=self._layout.root, root_id=self._root_id)
 
     def _queue(self) -> int:
-        """Create a ticket; it appears under its name locked and whole."""
+        """Create a ticket and return its locked descriptor."""
         make_private(self._layout.slots, self._layout.slots_waiting)
         path = os.path.join(self._layout.slots_waiting, self._ticket)
-        temporary = os.path.join(self._layout.slots_waiting, temporary_name(self._ticket))
-        fd = os.open(temporary, CREATE, FILE_MODE)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            write_all(fd, json.dumps({"slots": self._names}).encode() + b"\n")
-            os.rename(temporary, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            os.close(fd)
-            raise
-        return fd
+        return create_locked(path, json.dumps({"slots": self._names}).encode() + b"\n")
 
     def _leave_queue(self, fd: int) -> None:
         with contextlib.suppress(OSError):  # if it stays, it is unlocked and does not count
