@@ -50,7 +50,7 @@ def test_a_worker_lists_what_survives_the_kill_and_goes_on(tmp_path: Path) -> No
 
 # As IMPATIENT, and no signal reaches any process: it has changed its user.
 FORBIDDEN = IMPATIENT.replace(
-    "stage.GIVE_UP_S",
+    "try_runner.GIVE_UP_S",
     """
 import os, signal
 def forbidden(*_):

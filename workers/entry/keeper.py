@@ -75,7 +75,7 @@ def run_caller_keeper(layout: Layout, run: RunDir, caller_fd: int, host: HostCli
         run: the run; it may not be accepted yet.
         caller_fd: the locked file that proves that the caller is alive; closed once the run has
             begun.
-        host: where the worker requests hosts for the runs of its sub-pipelines.
+        host: hosts the runs of the worker's sub-pipelines.
 
     Returns:
         The worker's exit code, as ``run_keeper``; 75 if the run is not ours to begin any more, 73

@@ -10,6 +10,7 @@ engine placed appends its boot id, because only its own host can tell whether it
 """
 
 import contextlib
+import fcntl
 import functools
 import itertools
 import json
@@ -172,6 +173,30 @@ def create_file(path: str, data: bytes) -> None:
             os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def create_locked(path: str, data: bytes = b"") -> int:
+    """Create or replace a file that appears under its name already locked and whole.
+
+    Returns:
+        The locked descriptor, which children do not inherit.
+
+    Raises:
+        OSError: the file cannot be created or locked; nothing is left of it.
+    """
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, temporary_name(name))
+    fd = os.open(temporary, CREATE, FILE_MODE)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        write_all(fd, data)
+        os.rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        os.close(fd)
+        raise
+    return fd
 
 
 def write_marker(path: str, task_id: str) -> None:

@@ -12,8 +12,9 @@ The file is never flushed: after a power failure all callers are gone, and so is
 import contextlib
 import os
 
+from workers.records.atomic import create_locked
 from workers.records.files import make_private, open_regular
-from workers.records.flock import create_locked, lock_fd
+from workers.records.flock import lock_fd
 from workers.records.layout import Layout
 
 

@@ -5,8 +5,8 @@
     {"by": "worker", "identity": {"host", "boot_id", "pid", "start_ticks"}, "pid_ns": 4, "at": "…"}
     {"ended_at": "…", "exit_code": 0, "signal": null, "leftover_pids": []}
 
-It is created whole and once, whoever tries: it is written under another name, which is then linked
-to this one (O_EXCL if the file system has no links). ``pid_ns`` is the inode of the namespace of
+It is created whole, and only once: it is written under another name, which is then linked to this
+one (O_EXCL if the file system has no links). ``pid_ns`` is the inode of the namespace of
 the pid: containers of one machine share its boot id and may share a host name. ``by`` is
 "supervisor" if the supervisor revoked the attempt: no worker may begin it any more. The keeper
 writes the second line when its worker has ended. A worker whose claim the supervisor renamed away

@@ -4,12 +4,10 @@ A lock is held as long as its descriptor, or an inherited copy of it, is open. H
 never unlock: unlocking one copy unlocks them all.
 """
 
-import contextlib
 import fcntl
 import os
 
-from workers.records.atomic import temporary_name, write_all
-from workers.records.files import CREATE, FILE_MODE, open_regular
+from workers.records.files import open_regular
 from workers.records.typed_errors import LockingBrokenError
 
 
@@ -47,30 +45,6 @@ def take_flock(path: str) -> int | None:
         return lock_fd(fd)
     except OSError as error:
         raise LockingBrokenError(path=path, reason=error.strerror or str(error)) from None
-
-
-def create_locked(path: str, data: bytes = b"") -> int:
-    """Create or replace a file that appears under its name already locked and whole.
-
-    Returns:
-        The locked descriptor, which children do not inherit.
-
-    Raises:
-        OSError: the file cannot be created or locked; nothing is left of it.
-    """
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, temporary_name(name))
-    fd = os.open(temporary, CREATE, FILE_MODE)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        write_all(fd, data)
-        os.rename(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        os.close(fd)
-        raise
-    return fd
 
 
 def is_flocked(path: str) -> bool:

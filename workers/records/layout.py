@@ -59,7 +59,7 @@ class RunDir:
         return os.path.join(os.path.dirname(self.path), f".{self.run_id}.building")
 
     def claim(self, attempt: int) -> str:
-        """Who began an attempt, or revoked it; created once, by whoever is first."""
+        """Who began an attempt, or revoked it; the first one creates it."""
         return f"{self.path}/.claim.{attempt}"
 
     def revoked_claim(self, attempt: int) -> str:

@@ -21,9 +21,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from workers.processes.stage_members import stage_is_alive
+from workers.records.atomic import create_locked
 from workers.records.dataclass import dataclass
 from workers.records.files import make_private, open_regular, parse_object, read_from
-from workers.records.flock import create_locked, lock_fd
+from workers.records.flock import lock_fd
 from workers.records.json_reader import JsonReader
 from workers.records.limits import PRIORITY_LIMIT
 from workers.records.spec import StageSpec

@@ -1,7 +1,7 @@
 """A stage that is a pipeline: a run of its own, requested from the supervisor.
 
 The worker never starts a worker. It records the id of the run, submits the request, and reads that
-run's journal until its verdict; whoever serves the root starts the run. If a caller hosts this run,
+run's journal until its verdict; the root's supervisor starts the run. If a caller hosts this run,
 its host hosts the sub-pipeline's run, too (``entry.caller_host``).
 """
 
