@@ -34,7 +34,7 @@ from workers.records.typed_errors import TypedError
 _SETTLED_S: Final = 2.0
 # Any of our modules may contain a default, a limit or a check.
 _PACKAGES = (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(workers.__file__))
-_LIBRARIES = ("pydantic", "pydantic_core")
+_LIBRARIES = ("pydantic", "pydantic_core", "pydantic_settings")
 CacheKey = Mapping[str, Any]
 
 

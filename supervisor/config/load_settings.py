@@ -1,7 +1,7 @@
 """Reading settings: option > SUPERVISOR_<KEY> > project file > user file > default.
 
-Each source is checked by itself before they are merged, so that an error names its file or its
-variable. No error message contains a value.
+pydantic-settings merges the sources. Each is checked by itself before, so that an error names its
+file or its variable. No error message contains a value.
 """
 
 import json
@@ -12,6 +12,7 @@ from types import NoneType
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from supervisor.config.config_files import read_toml
 from supervisor.config.find_root import PATHS, PREFIX, absolute, is_json, user_file
@@ -108,13 +109,24 @@ def _blame(
 
 
 def _merged(*sources: Mapping[str, Any]) -> Settings:
-    """Merge checked sources, the strongest first; tables are joined name by name."""
-    merged: dict[str, Any] = {}
-    for source in reversed(sources):
-        for key, value in source.items():
-            joins = isinstance(value, dict)
-            merged[key] = {**merged.get(key, {}), **value} if joins else value
-    return Settings(**SettingsTable(**merged).model_dump())
+    """Let pydantic-settings merge checked sources, the strongest first; tables name by name."""
+
+    class Merged(SettingsTable, BaseSettings):  # type: ignore[misc, valid-type]
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            """Only our sources; never `.env`."""
+            return tuple(
+                InitSettingsSource(settings_cls, init_kwargs=dict(source)) for source in sources
+            )
+
+    return Settings(**Merged().model_dump())
 
 
 def _check(source: str, prefix: str, values: Mapping[str, Any]) -> list[Problem]:

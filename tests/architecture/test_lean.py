@@ -11,6 +11,7 @@ from supervisor.cli import VERBS
 
 HEAVY = (
     "pydantic",
+    "pydantic_settings",
     "watchdog",
     "filelock",
     "rich",
