@@ -52,8 +52,8 @@ def command(
         task_id = check_id("task", task or "")
         rows = newest_task_rows(layout, task_id, last)
         if not rows and task_id in tasks(layout):
-            why = "holds no run that can be read; 'supervisor verify' names what is damaged"
-            raise BadRecordError(path=layout.history(task_id), reason=why)
+            reason = "has no run that can be read; 'supervisor verify' lists the damage"
+            raise BadRecordError(path=layout.history(task_id), reason=reason)
         if not rows:
             raise UnknownTaskError(reason=unknown_name("task", task_id, tasks(layout)))
         page = task_page.page(layout, task_id, rows)
