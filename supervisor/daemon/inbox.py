@@ -59,14 +59,12 @@ def take_requests(context: DaemonContext, *, whole: bool) -> InboxResult:
     """Pass through the inbox once, oldest request first; ``whole``: all runs of each request."""
     result = InboxResult()
     partial, context.partial_request = context.partial_request, None  # an error restarts it
-    touched_ns = context.watcher.touched_ns()
     try:
         paths, hinted_ids = list_inbox(context.layout)
     except OSError as error:
         context.log.write("inbox_unreadable", why=str(error))
         result.postponed = str(error)
         return result
-    context.watcher.listed(touched_ns, is_empty=not (paths or hinted_ids))
     for run_id in hinted_ids:  # before the run is checked: a later event gives a new hint
         with contextlib.suppress(OSError):
             os.unlink(context.layout.hint(run_id))

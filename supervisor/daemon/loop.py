@@ -246,8 +246,7 @@ class Supervisor:
         events += observe.scan(context, self.fleet, turn=turn, scans_per_beat=per_beat)
         self._feed(events)
         reap_orphans(context.known_pids)
-        if not context.watcher.is_unchanged():
-            self._take_requests()
+        self._take_requests()
         self._status_file.write(self.fleet)
 
     def _take_requests(self, events: Iterable[Stimulus] = (), *, whole: bool = False) -> None:

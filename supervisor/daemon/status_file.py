@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from supervisor.core.admission import live_counts
@@ -10,11 +10,12 @@ from supervisor.core.fleet import Fleet
 from supervisor.core.lifecycle import Run
 from supervisor.core.policy.liveness import Liveness
 from supervisor.daemon.context import DaemonContext
+from supervisor.daemon.run_handle import RunHandle
 from supervisor.launchers.spawner import LaunchedWorker
 from supervisor.report.read.run_rows import Row
 from workers.records.atomic import replace_file, to_bytes
 from workers.records.dataclass import dataclass
-from workers.records.journal import Event, Fact
+from workers.records.journal import Event
 from workers.records.json_text import indent_json, to_json
 from workers.records.request import now_text
 from workers.records.typed_errors import TypedError
@@ -27,29 +28,12 @@ _END: Final = b"\n  ]\n}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """The progress of a run.
-
-    Attributes:
-        facts_count: number of facts it was computed from.
-        started_at: when its worker began; None if it has not.
-        ended_count: number of stages that have ended.
-        running: the ids of running stages.
-    """
-
-    facts_count: int
-    started_at: str | None
-    ended_count: int
-    running: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Shown:
     """One run as it was last written, and the values that its text was made from."""
 
     run: Run
     worker: LaunchedWorker | None
-    progress: Progress
+    facts_count: int
     row: Row
     text: str
 
@@ -97,28 +81,21 @@ class StatusFile:
         runs, before = self._context.runs, self._shown
         for run_id, run in fleet.active.items():
             known, handle = before.get(run_id), runs[run_id]
-            worker = handle.worker
             if (
                 known is None
                 or known.run is not run
-                or known.worker is not worker
-                or known.progress.facts_count != len(handle.reader.facts)
+                or known.worker is not handle.worker
+                or known.facts_count != len(handle.reader.facts)
             ):
-                before[run_id] = shown = self._show(run, worker, known)
+                before[run_id] = shown = self._show(run, handle)
                 changed = changed or known is None or known.text != shown.text
         if len(before) != len(fleet.active):
             self._shown = {run_id: before[run_id] for run_id in fleet.active}
             changed = True
         return changed
 
-    def _show(self, run: Run, worker: LaunchedWorker | None, known: "_Shown | None") -> _Shown:
-        """Serialise one run; its progress is computed again only if its journal has grown."""
-        handle = self._context.runs[run.run_id]
-        reader = handle.reader
-        same = known is not None and known.progress.facts_count == len(reader.facts)
-        progress = known.progress if known is not None and same else progress_of(reader.facts)
-        row = self._row(run, worker, progress)
-        is_waiting = progress.started_at is None
+    def _show(self, run: Run, handle: RunHandle) -> _Shown:
+        row = self._row(run, handle)
         facts = {
             "run_id": run.run_id,
             "task_id": run.task_id,
@@ -131,10 +108,15 @@ class StatusFile:
             "stages_ended_count": row.stages_ended_count,
             "running": list(row.running),
             "host": row.host,
-            "placed": handle.launcher.queue_name(handle) if is_waiting else None,
+            "placed": handle.launcher.queue_name(handle) if row.started_at is None else None,
         }
-        text = to_json(facts, lambda value: indent_json(value, "\n    "))
-        return _Shown(run=run, worker=worker, progress=progress, row=row, text=text)
+        return _Shown(
+            run=run,
+            worker=handle.worker,
+            facts_count=len(handle.reader.facts),
+            row=row,
+            text=to_json(facts, lambda value: indent_json(value, "\n    ")),
+        )
 
     def _head(self, fleet: Fleet) -> dict[str, Any]:
         """The fields of the whole fleet."""
@@ -162,38 +144,25 @@ class StatusFile:
             "groups": groups,
         }
 
-    def _row(self, run: Run, worker: LaunchedWorker | None, progress: Progress) -> Row:
-        spec = self._context.runs[run.run_id].spec
+    def _row(self, run: Run, handle: RunHandle) -> Row:
+        started_at: str | None = None
+        has_ended: dict[str, bool] = {}  # by stage
+        for fact in handle.reader.facts:
+            if fact.event == Event.RUN_STARTED:
+                started_at = fact.at
+            elif fact.event in (Event.STAGE_STARTED, Event.STAGE_ENDED, Event.STAGE_KEPT):
+                has_ended[str(fact.data.get("stage"))] = fact.event != Event.STAGE_STARTED
         return Row(
             run_id=run.run_id,
             task_id=run.task_id,
-            pipeline_id=spec.pipeline.id,
-            status="queued" if progress.started_at is None else "in_progress",
+            pipeline_id=handle.spec.pipeline.id,
+            status="queued" if started_at is None else "in_progress",
             note=None if run.liveness == Liveness.FRESH else str(run.liveness),
-            started_at=progress.started_at,
+            started_at=started_at,
             duration_s=None,
-            pid=None if worker is None else worker.pid,
-            stages_count=len(spec.pipeline.stages),
-            stages_ended_count=progress.ended_count,
-            running=progress.running,
-            host=run.host or (None if progress.started_at is None else self._context.identity.host),
+            pid=None if handle.worker is None else handle.worker.pid,
+            stages_count=len(handle.spec.pipeline.stages),
+            stages_ended_count=sum(has_ended.values()),
+            running=tuple(stage for stage, ended in has_ended.items() if not ended),
+            host=run.host or (None if started_at is None else self._context.identity.host),
         )
-
-
-def progress_of(facts: Sequence[Fact]) -> Progress:
-    """The progress that a journal's facts show."""
-    started_at: str | None = None
-    stages: dict[str, bool] = {}  # True: ended
-    for fact in facts:
-        if fact.event == Event.RUN_STARTED:
-            started_at = fact.at
-        elif fact.event == Event.STAGE_STARTED:
-            stages[str(fact.data.get("stage"))] = False
-        elif fact.event in (Event.STAGE_ENDED, Event.STAGE_KEPT):
-            stages[str(fact.data.get("stage"))] = True
-    return Progress(
-        facts_count=len(facts),
-        started_at=started_at,
-        ended_count=sum(stages.values()),
-        running=tuple(stage for stage, ended in stages.items() if not ended),
-    )

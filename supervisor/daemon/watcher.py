@@ -8,11 +8,7 @@ requests are found by the scan.
 import contextlib
 import os
 import threading
-import time
-from typing import Any, Final
-
-_OLD_NS: Final = 2_000_000_000  # longer than any file system's tick: the next change is seen
-_SKIPS_COUNT: Final = 10  # scans in a row that may skip the directory
+from typing import Any
 
 
 class Watcher:
@@ -29,12 +25,9 @@ class Watcher:
     def __init__(self, directory: str) -> None:
         self.fd, self._wakeup_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._observer: Any = None
-        self._directory = directory
-        self._empty_since_ns: int | None = None
-        self._skipped_count = 0
-        self.state = self._start()
+        self.state = self._start(directory)
 
-    def _start(self) -> str:
+    def _start(self, directory: str) -> str:
         try:
             import logging
 
@@ -53,7 +46,7 @@ class Watcher:
 
         try:
             observer = Observer()
-            observer.schedule(WakeUp(), self._directory, recursive=False)
+            observer.schedule(WakeUp(), directory, recursive=False)
             observer.start()
         except OSError as error:
             return f"polling ({error.strerror or error})"
@@ -70,29 +63,6 @@ class Watcher:
             self.stop()
             self.state = "polling (the observer died)"
         return self.state
-
-    def listed(self, touched_ns: int | None, *, is_empty: bool) -> None:
-        """Note a listing of the directory."""
-        old = touched_ns is not None and time.time_ns() - touched_ns > _OLD_NS
-        self._empty_since_ns = touched_ns if is_empty and old else None
-        self._skipped_count = 0
-
-    def touched_ns(self) -> int | None:
-        """When the directory last changed, by the clock of its file system; None if unknown."""
-        try:
-            return os.stat(self._directory).st_mtime_ns
-        except OSError:
-            return None
-
-    def is_unchanged(self) -> bool:
-        """Tell whether the directory is as it was when it was found empty, so a scan may skip it.
-
-        False at least every tenth time.
-        """
-        if self._empty_since_ns is None or self._skipped_count >= _SKIPS_COUNT:
-            return False
-        self._skipped_count += 1
-        return self.touched_ns() == self._empty_since_ns
 
     def drain(self) -> None:
         """Empty the pipe."""
