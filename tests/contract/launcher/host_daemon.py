@@ -1,7 +1,7 @@
 """``host_daemon.py SPOOL NAME``: an engine's daemon, the first process of a host in namespaces.
 
-It starts a worker program for each ``KEY.place`` in its spool, tells its end by ``KEY.done``, and
-reaps what is orphaned on its host. The spool is the only way to it: no pid means anything outside.
+It starts a worker program for each ``KEY.place`` in its spool, reports its end by ``KEY.done``, and
+reaps the orphans of its host. The spool is the only way to it: its pids mean nothing outside.
 """
 
 import json

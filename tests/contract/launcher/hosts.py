@@ -21,19 +21,19 @@ UNSHARE = ("unshare", "--uts", "--pid", "--net", "--fork", "--mount-proc")
 
 
 def missing() -> str | None:
-    """What keeps hosts from being made here."""
+    """Why hosts cannot be created here; None if they can."""
     try:
         done = subprocess.run([*UNSHARE, "true"], capture_output=True, timeout=60, check=False)
     except FileNotFoundError:
-        return "no hosts can be made here: unshare is not installed"
+        return "no hosts can be created here: unshare is not installed"
     if done.returncode:
-        return f"no hosts can be made here: {done.stderr.decode().strip()}"
+        return f"no hosts can be created here: {done.stderr.decode().strip()}"
     return None
 
 
 @dataclass
 class Host:
-    """A host. ``name`` is what it calls itself, ``spool`` what its daemon reads."""
+    """A host. ``name`` is its host name; its daemon reads ``spool``."""
 
     name: str
     spool: Path
@@ -46,7 +46,7 @@ class Host:
         return int(text.split()[0])
 
     def entering(self, folder: str = "/") -> list[str]:
-        """What stands before the words of a command that is to run there."""
+        """The prefix of a command that runs there."""
         kinds = ["--uts", "--pid", "--net", "--mount"]
         return ["nsenter", f"--target={self.init}", *kinds, "--", "env", "-C", folder]
 
@@ -70,14 +70,14 @@ class Host:
         raise AssertionError(f"host {self.name} has no process {pid}")
 
     def call(self, *words: str) -> str:
-        """Run a command there; what it prints."""
+        """Run a command there and return its output."""
         done = subprocess.run(
             [*self.entering(), *words], capture_output=True, text=True, timeout=60, check=True
         )
         return done.stdout
 
     def number_next(self, pid: int) -> None:
-        """Let the next process that is made there have this pid."""
+        """Let the next process that is created there have this pid."""
         self.call("sh", "-c", f"echo {pid - 1} > /proc/sys/kernel/ns_last_pid")
 
     def pause(self) -> None:
@@ -85,7 +85,7 @@ class Host:
         for pid in self.pids():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-        wait_until(lambda: all(_is_stopped(pid) for pid in self.pids()), "the host stands still")
+        wait_until(lambda: all(_is_stopped(pid) for pid in self.pids()), "the host is frozen")
 
     def resume(self) -> None:
         for pid in self.pids():
@@ -107,10 +107,10 @@ def _is_stopped(pid: int) -> bool:
 
 @contextmanager
 def hosts(spools: Path, names: Sequence[str]) -> Iterator[list[Host]]:
-    """Hosts by these names, or a skip that says why there are none; all gone at the end."""
-    why = missing()
-    if why is not None:
-        pytest.skip(why)
+    """Hosts by these names, or a skip with the reason; all are removed at the end."""
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
     made: list[Host] = []
     try:
         for number, name in enumerate(names):

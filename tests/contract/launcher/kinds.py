@@ -26,8 +26,8 @@ class Bench(Root):
 
     Attributes:
         kind: the launcher.
-        program: what stands before the words of a command.
-        environ: what commands get beside their environment.
+        program: the prefix of every command.
+        environ: variables that commands get in addition.
         settings: more settings, for every configuration.
     """
 
@@ -74,7 +74,7 @@ def _status(pid: int) -> str:
 
 @contextmanager
 def bench_of(kind: str, tmp_path: Path, settings: str = "") -> Iterator[Bench]:
-    """A root with a launcher that needs nothing beside it."""
+    """A root with a launcher that needs nothing else."""
     with root_in(tmp_path / "root") as made:
         bench = Bench(made.path, made.started, kind=kind, settings=settings)
         bench.configure()

@@ -1,13 +1,13 @@
-"""An engine for tests: it starts what it is handed as detached children of this host.
+"""An engine for tests: it starts attempts as detached children of this host.
 
-What it does wrong is told by files in a directory, which is its whole configuration:
+Files in a directory are its whole configuration, and set its faults:
 
-    slots       how many at once, a number; more wait in its queue, which dies with it
+    slots       the number of attempts at once; more wait in its queue, which dies with it
     twice       start every attempt a second time
-    lose        forget the next attempt, and say that it has ended
-    refuse      refuse; "transient" in it says that trying again may help
-    mute        say nothing of what ends
-    elsewhere   start what takes this host for another, of the name that stands in it
+    lose        forget the next attempt, and report its end
+    refuse      refuse; with the content "transient" another try may help
+    mute        do not report ends
+    elsewhere   start workers that believe to be on another host; the content is its name
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What the tests of launchers let runs do, and what they look at."""
+"""Pipelines of the launchers' tests, and readers of their records."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def verdict_of(bench: Bench, run_id: str) -> dict[str, object]:
 
 
 def cancel(bench: Bench, run_id: str) -> None:
-    """Cancel a run at work: its worker ends it, and tells so."""
+    """Cancel a run at work: its worker ends it, and records that."""
     assert bench.call("cancel", run_id).code == 0
     assert bench.call("wait", run_id).code == 11
     verdict = verdict_of(bench, run_id)
@@ -53,6 +53,6 @@ def run_dir(bench: Bench, run_id: str) -> Path:
     return bench.path / ".runs/default/cli" / run_id
 
 
-def tell(bench: Bench, what: str, text: str = "") -> None:
+def set_fault(bench: Bench, what: str, text: str = "") -> None:
     """Let the loopback engine do something."""
     Path(bench.environ["LOOPBACK"], what).write_text(text)

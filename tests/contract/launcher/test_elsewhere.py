@@ -1,4 +1,4 @@
-"""Workers on another host: only what they write tells of them, and they are never signalled."""
+"""Workers on another host: only their files show what they do, and they are never signalled."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests.contract.launcher.runs import (
     holding,
     ran,
     run_dir,
-    tell,
+    set_fault,
     verdict_of,
     worker_of,
 )
@@ -29,12 +29,12 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     """A root whose workers are on a host called far."""
     with KINDS["placed"](tmp_path) as made:
         made.configure(PIPELINES)
-        tell(made, "elsewhere", "far")
+        set_fault(made, "elsewhere", "far")
         yield made
 
 
 def impatient(bench: Bench) -> None:
-    """Let silence tell after a second."""
+    """Judge a silent worker after a second."""
     config = bench.path / "config/supervisor.toml"
     text = config.read_text().replace("stale_after_s = 1.0", "stale_after_s = 0.5")
     config.write_text(text.replace("hung_after_s = 30.0", "hung_after_s = 1.0"))
@@ -48,7 +48,7 @@ def keeper_of(bench: Bench, run_id: str) -> int:
 
 
 def of_run(run_id: str) -> list[int]:
-    """What is alive of a run: its keeper, its worker and what that has started."""
+    """The living processes of a run: its keeper, its worker and its stages."""
     return alive(run_id)
 
 
@@ -67,7 +67,7 @@ def test_runs_end_with_their_workers_verdicts(bench: Bench) -> None:
 
 
 def test_keepers_claim_makes_its_killed_worker_lost_at_once(bench: Bench) -> None:
-    tell(bench, "mute")
+    set_fault(bench, "mute")
     process = bench.serving()
     (run_id,) = holding(bench, 1)
     os.kill(worker_of(bench, run_id), signal.SIGKILL)
@@ -84,7 +84,7 @@ def test_keepers_claim_makes_its_killed_worker_lost_at_once(bench: Bench) -> Non
 @pytest.mark.fault("P32", "P16")
 def test_silent_host_is_named_and_its_processes_are_left_alone(bench: Bench) -> None:
     impatient(bench)
-    tell(bench, "mute")
+    set_fault(bench, "mute")
     process = bench.serving()
     (run_id,) = holding(bench, 1)
     for pid in (keeper_of(bench, run_id), worker_of(bench, run_id)):
@@ -93,7 +93,7 @@ def test_silent_host_is_named_and_its_processes_are_left_alone(bench: Bench) -> 
     verdict = verdict_of(bench, run_id)
     assert verdict["detail"] == "worker-lost"
     assert "no heartbeat from host far for" in str(verdict["reason"])
-    assert bench.stages(), "a number of another host is nobody's here"
+    assert bench.stages(), "a pid of another host names no process here"
     bench.write("go", "")
     bench.stop(process)
     bench.check_settled(count=1)
@@ -110,7 +110,7 @@ def test_worker_that_was_cut_off_ends_its_stages_and_writes_nothing(bench: Bench
     journal = (run_dir(bench, run_id) / "journal.ndjson").read_bytes()
     assert set(asleep) <= set(of_run(run_id)), "nothing was killed"
     send(asleep, signal.SIGCONT)
-    wait_until(lambda: not of_run(run_id), "it has ended what it started")
+    wait_until(lambda: not of_run(run_id), "it has ended its stages")
     assert (run_dir(bench, run_id) / "journal.ndjson").read_bytes() == journal
     bench.stop(process)
     bench.check_settled(count=1)
@@ -157,10 +157,10 @@ def test_temporary_files_of_a_living_worker_on_another_host_are_not_swept(
     process = bench.serving()
     wait_until(lambda: "run_adopted" in json.dumps(bench.log()), "it is adopted")
     assert half.exists()
-    assert bench.call("verify").code == 0, "nobody here can say that its writer is dead"
+    assert bench.call("verify").code == 0, "no process here can tell that its writer is dead"
     os.kill(worker_of(bench, run_id), signal.SIGKILL)
     assert bench.call("wait", run_id).code == 12
-    assert not half.exists(), "nobody may write there any more"
+    assert not half.exists(), "no worker may write there any more"
     bench.stop(process)
     bench.check_settled(count=1)
 
@@ -169,7 +169,7 @@ def test_drained_group_waits_for_running_runs_elsewhere_and_withdraws_queued_one
     bench: Bench,
 ) -> None:
     bench.configure(PIPELINES, "groups = { far = 5 }\n")
-    tell(bench, "slots", "1")
+    set_fault(bench, "slots", "1")
     process = bench.serving()
     words = ("submit", "--group", "far", "hold")
     first = bench.call(*words).out.strip()
@@ -178,14 +178,14 @@ def test_drained_group_waits_for_running_runs_elsewhere_and_withdraws_queued_one
     third = bench.call("submit", "good").out.strip()
     wait_until((run_dir(bench, third) / "placement.json").exists, "both wait in the engine")
     drain = bench.popen("drain", "--group", "far")
-    wait_until((run_dir(bench, second) / ".claim.1").exists, "it is taken back")
+    wait_until((run_dir(bench, second) / ".claim.1").exists, "it is withdrawn")
     assert drain.poll() is None, "the other one is at work"
-    tell(bench, "slots", "2")
+    set_fault(bench, "slots", "2")
     bench.write("go", "")
     assert bench.finish(drain).code == 0
     assert bench.call("wait", third).code == 0
     assert ran(bench) == [first, third]
-    assert not (run_dir(bench, third) / ".claim.2").exists(), "of no group, it was not taken back"
+    assert not (run_dir(bench, third) / ".claim.2").exists(), "of no group, it was not withdrawn"
     assert bench.call("resume", "--group", "far").code == 0
     assert bench.call("wait", first, second).code == 0
     assert ran(bench) == [first, third, second]
@@ -194,7 +194,7 @@ def test_drained_group_waits_for_running_runs_elsewhere_and_withdraws_queued_one
 
 
 def test_stopped_supervisor_leaves_runs_of_the_engines_queue_queued(bench: Bench) -> None:
-    tell(bench, "slots", "1")
+    set_fault(bench, "slots", "1")
     process = bench.serving()
     (first,) = holding(bench, 1)
     second = bench.call("submit", "good").out.strip()
@@ -207,13 +207,13 @@ def test_stopped_supervisor_leaves_runs_of_the_engines_queue_queued(bench: Bench
 
 
 def test_drained_supervisor_leaves_runs_of_the_engines_queue_queued(bench: Bench) -> None:
-    tell(bench, "slots", "1")
+    set_fault(bench, "slots", "1")
     process = bench.serving()
     (first,) = holding(bench, 1)
     second = bench.call("submit", "good").out.strip()
     wait_until((run_dir(bench, second) / "placement.json").exists, "it waits in the engine")
     drain = bench.popen("drain")
-    wait_until((run_dir(bench, second) / ".claim.1").exists, "it is taken back")
+    wait_until((run_dir(bench, second) / ".claim.1").exists, "it is withdrawn")
     bench.write("go", "")
     assert bench.finish(drain).code == 0
     bench.finish(process)

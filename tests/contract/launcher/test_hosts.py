@@ -1,7 +1,7 @@
 """Runs on hosts of their own names, process ids and mounts, which share a folder and nothing else.
 
 Their process ids are the same numbers, and so is the boot id, as with containers of one machine.
-The supervisor has a host of its own. Skipped by name where namespaces cannot be made.
+The supervisor has a host of its own. Skipped if namespaces cannot be created.
 """
 
 import json
@@ -120,14 +120,14 @@ def many(tmp_path: Path, *names: str) -> Iterator[Many]:
 
 @pytest.fixture
 def two(tmp_path: Path) -> Iterator[Many]:
-    """Two hosts beside the supervisor's."""
+    """Two hosts and the supervisor's."""
     with many(tmp_path, "a", "b") as made:
         yield made
 
 
 @pytest.fixture
 def one(tmp_path: Path) -> Iterator[Many]:
-    """One host beside the supervisor's."""
+    """One host and the supervisor's."""
     with many(tmp_path, "b") as made:
         yield made
 
@@ -196,10 +196,10 @@ def test_host_that_returns_after_the_verdict_ends_its_run_and_writes_nothing(
     host.pause()
     assert bench.call("wait", run_id).code == 12
     told = (one.run_dir(run_id) / "journal.ndjson").read_bytes()
-    assert one.stages_on(host, run_id), "it stands still and is not gone"
+    assert one.stages_on(host, run_id), "it is frozen and not gone"
     bench.write("go", "")  # its stage would succeed now
     host.resume()
-    wait_until(lambda: not one.stages_on(host, run_id), "it ends what it started")
+    wait_until(lambda: not one.stages_on(host, run_id), "it ends its stages")
     wait_until(lambda: len(host.pids()) == 1, "worker and keeper end")
     assert (one.run_dir(run_id) / "journal.ndjson").read_bytes() == told
     assert verdict_of(bench, run_id)["by"] == "supervisor"
@@ -215,7 +215,7 @@ def test_host_that_loses_the_folder_ends_its_run_and_writes_nothing(one: Many) -
     (run_id,) = holding(bench, 1)
     host.call("mount", "-t", "tmpfs", "none", str(bench.path / ".runs"))
     assert bench.call("wait", run_id).code == 12
-    wait_until(lambda: not one.stages_on(host, run_id), "it ends what it started")
+    wait_until(lambda: not one.stages_on(host, run_id), "it ends its stages")
     host.call("umount", str(bench.path / ".runs"))
     wait_until(lambda: len(host.pids()) == 1, "worker and keeper end")
     assert verdict_of(bench, run_id)["by"] == "supervisor"
@@ -253,7 +253,7 @@ def stranger(host: Host, pid: int, notes: Path) -> "subprocess.Popen[bytes]":
         try:
             host.inside(pid)
         except AssertionError:
-            process.kill()  # somebody else was faster
+            process.kill()  # another process took the pid
             process.wait()
             notes.unlink()
             return None
@@ -286,13 +286,13 @@ def forge(path: Path, who: dict[str, Any], ticks: int) -> None:
     [
         pytest.param("cancel", marks=pytest.mark.slow),
         pytest.param("worker killed", marks=pytest.mark.slow),
-        "host stands still",
+        "host is frozen",
     ],
 )
 def test_process_with_the_pid_and_start_of_a_remote_worker_gets_no_signal(
     tmp_path: Path, name: str, what: str
 ) -> None:
-    """Also where the other host has our name and boot, as a container of this machine may have."""
+    """Also if the other host has our name and boot id, as a container of this machine may have."""
     with many(tmp_path, name) as made:
         bench, head, (host,) = made.bench, made.head, made.others
         host.number_next(7000)

@@ -14,7 +14,7 @@ from tests.contract.launcher.runs import (
     holding,
     ran,
     run_dir,
-    tell,
+    set_fault,
     verdict_of,
     worker_of,
 )
@@ -30,7 +30,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         yield made
 
 
-def untell(bench: Bench, what: str) -> None:
+def clear_fault(bench: Bench, what: str) -> None:
     Path(bench.environ["LOOPBACK"], what).unlink()
 
 
@@ -60,7 +60,7 @@ def test_child_run_takes_no_slot(bench: Bench) -> None:
 
 @pytest.mark.fault("P31")
 def test_second_placement_does_nothing_and_reports_it(bench: Bench) -> None:
-    tell(bench, "twice")
+    set_fault(bench, "twice")
     bench.write("go", "")
     assert bench.call("start", "--once", "hold").code == 0
     assert len(ran(bench)) == 1
@@ -75,17 +75,17 @@ def test_run_in_the_engines_queue_is_not_judged_and_is_cancelled_at_once(
     config = bench.path / "config/supervisor.toml"
     text = config.read_text().replace("stale_after_s = 1.0", "stale_after_s = 0.3")
     config.write_text(text.replace("hung_after_s = 30.0", "hung_after_s = 0.5"))
-    tell(bench, "slots", "0")
+    set_fault(bench, "slots", "0")
     process = bench.serving()
     run_id = bench.call("submit", "hold").out.strip()
-    wait_until((run_dir(bench, run_id) / "placement.json").exists, "it is handed in")
+    wait_until((run_dir(bench, run_id) / "placement.json").exists, "it is placed")
     looks = bench.popen("wait", run_id, "--timeout", "2")
     assert bench.finish(looks).code == 124  # four times as long as a worker may be silent
     assert bench.call("cancel", run_id).code == 0
     assert bench.call("wait", run_id).code == 11
     verdict = verdict_of(bench, run_id)
     assert (verdict["detail"], verdict["by"]) == ("cancelled-by-user", "supervisor")
-    tell(bench, "slots", "5")
+    set_fault(bench, "slots", "5")
     assert bench.call("run", "good").code == 0  # whatever waited has had its turn
     assert run_id not in ran(bench)
     bench.stop(process)
@@ -94,7 +94,7 @@ def test_run_in_the_engines_queue_is_not_judged_and_is_cancelled_at_once(
 
 @pytest.mark.fault("P31")
 def test_lost_job_is_withdrawn_and_placed_again(bench: Bench) -> None:
-    tell(bench, "lose")
+    set_fault(bench, "lose")
     assert bench.call("start", "--once", "good").code == 0
     (run_id,) = ran(bench)
     first = read_claim(str(run_dir(bench, run_id) / ".claim.1"))
@@ -107,7 +107,7 @@ def test_lost_job_is_withdrawn_and_placed_again(bench: Bench) -> None:
 
 
 def test_refused_run_is_spawn_failed(bench: Bench) -> None:
-    tell(bench, "refuse")
+    set_fault(bench, "refuse")
     assert bench.call("start", "--once", "good").code == 12
     (line,) = bench.history()
     assert line["statusDetail"] == "spawn-failed"
@@ -118,13 +118,13 @@ def test_refused_run_is_spawn_failed(bench: Bench) -> None:
 
 
 def test_transient_refusal_is_tried_again(bench: Bench) -> None:
-    tell(bench, "refuse", "transient")
+    set_fault(bench, "refuse", "transient")
     process = bench.popen("start", "--once", "good")
     wait_until(
         lambda: bench.claims() and [p for p in bench.claims() if p.name == ".claim.1"],
         "the first try is refused",
     )
-    untell(bench, "refuse")
+    clear_fault(bench, "refuse")
     assert bench.finish(process).code == 0
     assert len(ran(bench)) == 1
     bench.check_settled(count=1)
@@ -132,14 +132,14 @@ def test_transient_refusal_is_tried_again(bench: Bench) -> None:
 
 @pytest.mark.fault("P33")
 def test_killed_agent_is_replaced_and_gets_outstanding_requests(bench: Bench) -> None:
-    tell(bench, "slots", "1")
+    set_fault(bench, "slots", "1")
     process = bench.serving()
     (first,) = holding(bench, 1)
     waiting = bench.call("submit", "hold").out.strip()
-    wait_until((run_dir(bench, waiting) / "placement.json").exists, "it is handed in")
+    wait_until((run_dir(bench, waiting) / "placement.json").exists, "it is placed")
     bench.kill_agent(process.pid)
-    tell(bench, "slots", "5")
-    wait_until(lambda: len(ran(bench)) == 2, "what waited has begun")
+    set_fault(bench, "slots", "5")
+    wait_until(lambda: len(ran(bench)) == 2, "the waiting run has begun")
     bench.write("go", "")
     assert bench.call("wait", first, waiting).code == 0
     assert len(set(ran(bench))) == 2
@@ -163,7 +163,7 @@ def test_killed_worker_does_not_end_the_other_orphans_of_a_dead_agent(
 
 
 def test_worker_whose_keeper_is_killed_too_is_lost_and_cleaned_up(bench: Bench) -> None:
-    tell(bench, "mute")
+    set_fault(bench, "mute")
     process = bench.serving()
     (run_id,) = holding(bench, 1)
     claim = read_claim(str(run_dir(bench, run_id) / ".claim.1"))
@@ -179,13 +179,13 @@ def test_worker_whose_keeper_is_killed_too_is_lost_and_cleaned_up(bench: Bench) 
 
 @pytest.mark.fault("P31")
 def test_run_that_waited_while_its_supervisor_was_killed_begins_once(bench: Bench) -> None:
-    tell(bench, "slots", "0")
+    set_fault(bench, "slots", "0")
     process = bench.serving()
     run_id = bench.call("submit", "good").out.strip()
-    wait_until((run_dir(bench, run_id) / "placement.json").exists, "it is handed in")
+    wait_until((run_dir(bench, run_id) / "placement.json").exists, "it is placed")
     process.kill()
     process.wait()
-    tell(bench, "slots", "5")
+    set_fault(bench, "slots", "5")
     assert bench.call("start", "--once").code == 0
     assert ran(bench) == [run_id]
     assert placement(bench, run_id)["attempt"] == 1
@@ -193,16 +193,16 @@ def test_run_that_waited_while_its_supervisor_was_killed_begins_once(bench: Benc
 
 
 def test_another_launcher_withdraws_queued_runs_and_observes_running_ones(bench: Bench) -> None:
-    tell(bench, "slots", "1")
+    set_fault(bench, "slots", "1")
     process = bench.serving()
     (running,) = holding(bench, 1)
     waiting = bench.call("submit", "good").out.strip()
-    wait_until((run_dir(bench, waiting) / "placement.json").exists, "it is handed in")
+    wait_until((run_dir(bench, waiting) / "placement.json").exists, "it is placed")
     process.kill()
     process.wait()
     bench.configure(PIPELINES, launcher="exec")
     again = bench.popen("start", "--once")
-    wait_until(lambda: waiting in ran(bench), "what waited has begun here")
+    wait_until(lambda: waiting in ran(bench), "the waiting run has begun here")
     bench.write("go", "")
     assert bench.finish(again).code == 0
     assert sorted(ran(bench)) == sorted([running, waiting])
@@ -215,7 +215,7 @@ def test_another_launcher_withdraws_queued_runs_and_observes_running_ones(bench:
 def test_agent_that_dies_at_once_is_reported_once_and_restarted(bench: Bench) -> None:
     process = bench.popen("start", "--once", "good", env={"LOOPBACK": "/nowhere"})
     log = bench.path / ".runs/.supervisor/supervisor.log"
-    wait_until(lambda: log.exists() and "engine_note" in log.read_text(), "it is told")
+    wait_until(lambda: log.exists() and "engine_note" in log.read_text(), "it is reported")
     process.kill()
     _, err = process.communicate()
     assert "the dask agent ended with" in err

@@ -1,6 +1,6 @@
 """What Slurm may do to a run: real daemons, of the tests' own, that are killed at the worst time.
 
-Skipped by name where they cannot be started. All but one take longer than a quick suite has.
+Skipped if they cannot be started. All but one are too slow for the quick suite.
 """
 
 import os
@@ -62,7 +62,7 @@ class Slurm:
             lambda: any(
                 e["event"] == "engine_note" and text in e["text"] for e in self.bench.log()
             ),
-            f"the operator is told: {text}",
+            f"the operator is notified: {text}",
         )
 
 
@@ -246,7 +246,7 @@ def test_supervisor_killed_while_slurm_is_away_finds_its_runs_again(slurm: Slurm
     holding(bench, 2)
     slurm.cluster.kill("slurmctld")
     waiting = slurm.submit("good")
-    wait_until((slurm.run_dir(waiting) / "placement.json").exists, "it is handed in")
+    wait_until((slurm.run_dir(waiting) / "placement.json").exists, "it is placed")
     process.kill()
     process.wait()
     again = bench.popen("start", "--once")

@@ -1,4 +1,4 @@
-"""Hooks on a disk that refuses, and what a hook's output keeps."""
+"""Hooks on a disk that refuses writes, and the output that is kept of a hook."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""What the service manager is told, and that nobody else hears of it."""
+"""The service manager gets notifications, and no other process does."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
         yield listening
 
 
-def heard(manager: socket.socket) -> list[str]:
+def received(manager: socket.socket) -> list[str]:
     found = []
     while True:
         try:
@@ -42,7 +42,7 @@ def test_service_manager_gets_every_notification(manager: socket.socket) -> None
     notifier.reloading(102.5)
     notifier.stopping()
     notifier.close()
-    assert heard(manager) == [
+    assert received(manager) == [
         "READY=1",
         "WATCHDOG=1",
         "STATUS=1 active",
@@ -61,7 +61,7 @@ def test_abstract_socket_gets_notifications() -> None:
         notifier = notifier_of({"NOTIFY_SOCKET": name}, 7)
         notifier.ready()
         notifier.close()
-        assert heard(manager) == ["READY=1"]
+        assert received(manager) == ["READY=1"]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_watchdog_of_another_process_gets_no_notifications(
     notifier = notifier_of({**environ, "NOTIFY_SOCKET": manager.getsockname()}, 7)
     notifier.alive(1.0, "")
     notifier.close()
-    assert heard(manager) == []
+    assert received(manager) == []
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/" + "x" * 200, "/nobody/listens"])
@@ -92,7 +92,7 @@ def test_manager_that_does_not_read_is_never_waited_for(manager: socket.socket) 
     for number in range(10_000):
         notifier.alive(1.0, str(number))
     notifier.close()
-    assert len(heard(manager)) < 10_000
+    assert len(received(manager)) < 10_000
 
 
 def test_message_refused_by_a_busy_manager_is_sent_when_it_reads_again(
@@ -106,7 +106,7 @@ def test_message_refused_by_a_busy_manager_is_sent_when_it_reads_again(
     notifier.alive(1.0, "2 active")
     messages: list[str] = []
     while "STATUS=2 active" not in messages:
-        taken = heard(manager)
+        taken = received(manager)
         assert taken, "nothing more is sent"
         messages += taken
         notifier.alive(1.0, "2 active")

@@ -1,4 +1,4 @@
-"""The agent of Dask where the connection is lost between two of its calls."""
+"""The agent of Dask if the connection is lost between two of its calls."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -93,7 +93,7 @@ def test_connection_lost_while_an_end_is_read_loses_no_attempt(
     task.done(task)
     ended = list(engine.poll())
     assert ended == ([JobEnded(KEY, "its scheduler was lost")] if is_claimed else [])
-    assert len(client.tasks) == (1 if is_claimed else 2), "what nobody has begun is placed again"
+    assert len(client.tasks) == (1 if is_claimed else 2), "an unclaimed attempt is placed again"
 
 
 @pytest.mark.fault("P33")

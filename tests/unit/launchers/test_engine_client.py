@@ -1,4 +1,4 @@
-"""The process that talks to an engine may say anything, or nothing, or die: nobody waits for it."""
+"""The client of an agent that sends anything or nothing, or dies: the client never waits."""
 
 import json
 import select
@@ -68,8 +68,8 @@ def make(tmp_path: Path) -> Iterator[Make]:
     made = []
 
     def of(script: str, options: str = "{}") -> EngineClient:
-        words = [sys.executable, "-c", script]
-        made.append(EngineClient("dask", words, options, str(tmp_path / "words")))
+        argv = [sys.executable, "-c", script]
+        made.append(EngineClient("dask", argv, options, str(tmp_path / "words")))
         return made[-1]
 
     yield of
@@ -81,25 +81,25 @@ def order(number: int = 1, size: int = 10) -> Place:
     return Place(key=f"r{number}.1", run_dir="x" * size, attempt=1)
 
 
-def hear(launcher: EngineClient, count: int) -> list[Answer]:
-    """What is said, once it is so much."""
-    found: list[Answer] = []
+def answers(launcher: EngineClient, count: int) -> list[Answer]:
+    """The first ``count`` answers."""
+    received: list[Answer] = []
 
-    def heard() -> bool:
-        found.extend(launcher.maintain(time.monotonic()))
+    def has_enough() -> bool:
+        received.extend(launcher.maintain(time.monotonic()))
         if select.select([launcher.fd], [], [], 0.05)[0]:
-            found.extend(launcher.receive())
-        return len(found) >= count
+            received.extend(launcher.receive())
+        return len(received) >= count
 
-    wait_until(heard, f"{count} answers")
-    return found
+    wait_until(has_enough, f"{count} answers")
+    return received
 
 
 def test_requests_before_the_first_agent_are_sent_to_it(make: Make) -> None:
     launcher = make(ECHO)
     launcher.place(order())
     launcher.cancel(Cancel("r2.1", claimed=True))
-    assert hear(launcher, 3) == [AgentReady(), Placed("r1.1", ""), JobEnded("r2.1", "")]
+    assert answers(launcher, 3) == [AgentReady(), Placed("r1.1", ""), JobEnded("r2.1", "")]
 
 
 def test_agent_that_reads_nothing_does_not_block(make: Make) -> None:
@@ -117,17 +117,17 @@ def test_buffered_requests_are_sent_when_there_is_room(make: Make) -> None:
     launcher.maintain(0.0)
     for number in range(500):
         launcher.place(order(number, size=4000))
-    assert len(hear(launcher, 501)) == 501
+    assert len(answers(launcher, 501)) == 501
 
 
-@pytest.mark.parametrize(("script", "words"), [(DEAD, "ended with 3"), (MAD, "no JSON")])
+@pytest.mark.parametrize(("script", "text"), [(DEAD, "ended with 3"), (MAD, "no JSON")])
 def test_agent_that_dies_or_sends_nonsense_is_reported_once_and_restarted(
-    make: Make, script: str, words: str
+    make: Make, script: str, text: str
 ) -> None:
     launcher = make(script)
-    found = hear(launcher, 1)
+    found = answers(launcher, 1)
     assert all(isinstance(answer, Note) for answer in found)
-    assert any(words in answer.text for answer in found if isinstance(answer, Note))
+    assert any(text in answer.text for answer in found if isinstance(answer, Note))
     assert launcher.helpers() == ()
     assert launcher.maintain(time.monotonic()) == [], "not at once"
     assert launcher.maintain(time.monotonic() + 3600.0) == []
@@ -135,19 +135,19 @@ def test_agent_that_dies_or_sends_nonsense_is_reported_once_and_restarted(
 
 
 def test_new_agent_gets_the_unclaimed_attempts(make: Make, tmp_path: Path) -> None:
-    told = tmp_path / "told"
-    launcher = make(ONCE, str(told))
+    received = tmp_path / "received"
+    launcher = make(ONCE, str(received))
     launcher.place(order(1))
     launcher.place(order(2))
     launcher.on_claimed("r2.1")
     launcher.cancel(Cancel("r3.1", claimed=False))
     launcher.place(order(4))
     launcher.release("r4", "r4.1")
-    hear(launcher, 2)
-    wait_until(lambda: told.read_text().count("\n") >= 2, "the second agent was told")
-    assert '"r1.1"' in told.read_text()
-    assert '"r3.1"' in told.read_text()
-    assert '"r2.1"' not in told.read_text()
+    answers(launcher, 2)
+    wait_until(lambda: received.read_text().count("\n") >= 2, "the second agent got them")
+    assert '"r1.1"' in received.read_text()
+    assert '"r3.1"' in received.read_text()
+    assert '"r2.1"' not in received.read_text()
 
 
 def test_finished_run_is_removed_from_the_engines_queue(make: Make) -> None:
@@ -155,7 +155,7 @@ def test_finished_run_is_removed_from_the_engines_queue(make: Make) -> None:
     launcher.maintain(0.0)
     launcher.place(order())
     launcher.release("r1", "r1.1")
-    assert hear(launcher, 3)[-1] == JobEnded("r1.1", "")
+    assert answers(launcher, 3)[-1] == JobEnded("r1.1", "")
 
 
 @pytest.mark.fault("P33")

@@ -1,4 +1,4 @@
-"""What a supervisor and an agent say to each other is read back as it was said, or refused."""
+"""Messages between a supervisor and an agent are read back as they were sent, or refused."""
 
 import pytest
 

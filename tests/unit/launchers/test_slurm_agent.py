@@ -24,40 +24,41 @@ class FakeSlurm:
     """Jobs by number: name, state and reason."""
 
     jobs: dict[str, list[str]] = field(default_factory=dict)
-    said: list[list[str]] = field(default_factory=list)
+    calls: list[list[str]] = field(default_factory=list)
     is_away: bool = False
     loses_answers: bool = False
     refuses: str = ""
     now: float = 100.0
 
-    def call(self, words: Sequence[str], text: str) -> Completed:
-        self.said.append(list(words))
+    def call(self, argv: Sequence[str], text: str) -> Completed:
+        self.calls.append(list(argv))
         if self.is_away:
             raise AwayError("Unable to contact slurm controller (connect failure)")
-        match words[0]:
+        match argv[0]:
             case "squeue":
                 lines = [
-                    f"{job}|{state}|{why}|{name}" for job, (name, state, why) in self.jobs.items()
+                    f"{job}|{state}|{reason}|{name}"
+                    for job, (name, state, reason) in self.jobs.items()
                 ]
                 return Completed(0, "\n".join(lines), "")
             case "sbatch":
                 assert text.startswith("#!/bin/sh\n")
-                return self._submit(words)
+                return self._submit(argv)
             case _:
                 return Completed(0, "", "")
 
-    def _submit(self, words: Sequence[str]) -> Completed:
+    def _submit(self, argv: Sequence[str]) -> Completed:
         if self.refuses:
             return Completed(1, "", self.refuses)
         job = str(len(self.jobs) + 1)
-        (name,) = (word.partition("=")[2] for word in words if word.startswith("--job-name="))
+        (name,) = (word.partition("=")[2] for word in argv if word.startswith("--job-name="))
         self.jobs[job] = [name, "PENDING", "None"]
         if self.loses_answers:
             raise AwayError("Socket timed out on send/recv operation")
         return Completed(0, f"{job}\n", "")
 
-    def said_by(self, program: str) -> list[list[str]]:
-        return [words for words in self.said if words[0] == program]
+    def calls_of(self, program: str) -> list[list[str]]:
+        return [argv for argv in self.calls if argv[0] == program]
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Bench:
     slurm: FakeSlurm
     engine: SlurmEngine
     folder: Path
-    heard: list[Answer] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
 
     def place(self, key: str, *, slots: int = 1) -> list[Answer]:
         resources = {"slot": slots} if slots else {}
@@ -75,17 +76,17 @@ class Bench:
         return self.apply(self.engine.place(order))
 
     def cancel(self, key: str, *, claimed: bool) -> list[Answer]:
-        told = self.apply(self.engine.cancel(Cancel(key, claimed)))
-        return [*told, *self.poll()]
+        answers = self.apply(self.engine.cancel(Cancel(key, claimed)))
+        return [*answers, *self.poll()]
 
     def poll(self, later_s: float = 0.0) -> list[Answer]:
         self.slurm.now += later_s
         return self.apply(self.engine.poll())
 
     def apply(self, answers: Iterable[Answer]) -> list[Answer]:
-        told = list(answers)
-        self.heard += told
-        return told
+        answers = list(answers)
+        self.answers += answers
+        return answers
 
     def another(self) -> "Bench":
         """An agent that takes the place of this one, which was killed."""
@@ -130,11 +131,11 @@ def test_attempts_wait_while_slurm_is_away_and_the_operator_is_notified_once(ben
         bench.place(key)
     for _ in range(20):
         bench.poll(later_s=10)
-    assert [type(answer) for answer in bench.heard] == [Note]
-    assert len(bench.slurm.said) < 12  # 200 s, more and more rarely
+    assert [type(answer) for answer in bench.answers] == [Note]
+    assert len(bench.slurm.calls) < 12  # 200 s, more and more rarely
     bench.slurm.is_away = False
-    told = bench.poll(later_s=60)
-    assert {AgentReady(), Placed("a.1", "1"), Placed("b.1", "2")} <= {*told}
+    answers = bench.poll(later_s=60)
+    assert {AgentReady(), Placed("a.1", "1"), Placed("b.1", "2")} <= {*answers}
 
 
 def test_attempt_that_slurm_rejects_is_refused_with_its_message(bench: Bench) -> None:
@@ -155,7 +156,7 @@ def test_attempt_over_a_limit_waits_for_room_and_the_operator_is_notified_once(
     assert bench.place("c.1") == []
     for _ in range(60):
         assert bench.poll(later_s=1) == []
-    assert len(bench.slurm.said_by("sbatch")) < 8
+    assert len(bench.slurm.calls_of("sbatch")) < 8
     bench.slurm.refuses = ""
     assert bench.poll(later_s=15) == [Placed("b.1", "2"), Placed("c.1", "3")]
 
@@ -169,7 +170,7 @@ def test_run_without_a_directory_is_refused(bench: Bench, tmp_path: Path) -> Non
     bench.folder = tmp_path / "gone"
     (*_, refused) = bench.place("r.1")
     assert isinstance(refused, Refused)
-    assert bench.slurm.said_by("sbatch") == []
+    assert bench.slurm.calls_of("sbatch") == []
 
 
 def test_job_output_is_readable_by_the_owner_only(bench: Bench) -> None:
@@ -200,10 +201,10 @@ def test_slurm_that_does_not_answer_ends_no_job(bench: Bench) -> None:
 def test_many_jobs_are_polled_together_at_growing_intervals(bench: Bench) -> None:
     for n in range(50):
         bench.place(f"{n}.1")
-    before = len(bench.slurm.said_by("squeue"))
+    before = len(bench.slurm.calls_of("squeue"))
     for _ in range(600):
         bench.poll(later_s=1)
-    asked = len(bench.slurm.said_by("squeue")) - before
+    asked = len(bench.slurm.calls_of("squeue")) - before
     assert asked <= 600 / POLL_MAX_S + 5
     assert bench.engine.every_s <= POLL_MAX_S
 
@@ -242,33 +243,33 @@ def test_worker_is_terminated_first_and_killed_later(bench: Bench) -> None:
     bench.place("r.1")
     bench.slurm.jobs["1"][1] = "RUNNING"
     bench.cancel("r.1", claimed=True)
-    assert bench.slurm.said_by("scancel") == [["scancel", "--batch", "--signal=TERM", "1"]]
+    assert bench.slurm.calls_of("scancel") == [["scancel", "--batch", "--signal=TERM", "1"]]
     for _ in range(31):
         bench.poll(later_s=1)
-    assert bench.slurm.said_by("scancel")[1:] == [["scancel", "1"]]
+    assert bench.slurm.calls_of("scancel")[1:] == [["scancel", "1"]]
     bench.slurm.jobs["1"][1] = "CANCELLED"
     assert bench.poll(later_s=15) == [JobEnded("r.1", "Slurm: CANCELLED")]
     bench.poll(later_s=600)
-    assert len(bench.slurm.said_by("scancel")) == 2
+    assert len(bench.slurm.calls_of("scancel")) == 2
 
 
 def test_unclaimed_job_is_ended_at_once(bench: Bench) -> None:
     bench.place("r.1")
     bench.cancel("r.1", claimed=False)
-    assert bench.slurm.said_by("scancel") == [["scancel", "1"]]
+    assert bench.slurm.calls_of("scancel") == [["scancel", "1"]]
 
 
 def test_script_of_a_pending_job_gets_no_signal(bench: Bench) -> None:
     bench.place("r.1")
     bench.cancel("r.1", claimed=True)
-    assert bench.slurm.said_by("scancel") == [["scancel", "1"]]
+    assert bench.slurm.calls_of("scancel") == [["scancel", "1"]]
 
 
 def test_job_of_an_earlier_agent_can_be_ended(bench: Bench) -> None:
     bench.place("r.1")
     later = bench.another()
     later.cancel("r.1", claimed=False)
-    assert later.slurm.said_by("scancel") == [["scancel", "1"]]
+    assert later.slurm.calls_of("scancel") == [["scancel", "1"]]
     assert later.cancel("unknown.1", claimed=False)[-1] == JobEnded(
         "unknown.1", "Slurm does not have it"
     )
@@ -280,4 +281,4 @@ def test_cancellation_is_repeated_if_slurm_was_away(bench: Bench) -> None:
     bench.cancel("r.1", claimed=False)
     bench.slurm.is_away = False
     bench.poll(later_s=60)
-    assert bench.slurm.said_by("scancel") == [["scancel", "1"]]
+    assert bench.slurm.calls_of("scancel") == [["scancel", "1"]]

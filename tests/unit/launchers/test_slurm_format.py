@@ -1,4 +1,4 @@
-"""What is said to Slurm's commands, and what their answers mean, in the words of Slurm 22.05."""
+"""Slurm's command lines and the meaning of their output, as of Slurm 22.05."""
 
 import errno
 import shlex
@@ -19,21 +19,21 @@ def order(run_dir: str = "/s/r", **resources: float) -> Place:
 
 
 def test_attempt_is_one_job_named_by_its_key_without_requeue() -> None:
-    words = slurm_format.submit(order(slot=1), [])
-    assert words[0] == "sbatch"
-    assert f"--job-name={KEY}" in words
-    assert {"--parsable", "--no-requeue", "--export=NONE", "--ntasks=1"} <= {*words}
-    assert not [word for word in words if "slot" in word or "gres" in word]
+    argv = slurm_format.submit(order(slot=1), [])
+    assert argv[0] == "sbatch"
+    assert f"--job-name={KEY}" in argv
+    assert {"--parsable", "--no-requeue", "--export=NONE", "--ntasks=1"} <= {*argv}
+    assert not [word for word in argv if "slot" in word or "gres" in word]
 
 
 def test_resources_become_slurms_options() -> None:
-    words = slurm_format.submit(order(slot=1, cpus=1.5, memory_mb=2048, gpu=2, licence=1), [])
-    assert {"--cpus-per-task=2", "--mem=2048M", "--gres=gpu:2,licence:1"} <= {*words}
+    argv = slurm_format.submit(order(slot=1, cpus=1.5, memory_mb=2048, gpu=2, licence=1), [])
+    assert {"--cpus-per-task=2", "--mem=2048M", "--gres=gpu:2,licence:1"} <= {*argv}
 
 
 def test_operators_options_come_last_and_override_ours() -> None:
-    words = slurm_format.submit(order(), ["--partition=long", "--export=ALL"])
-    assert words[-2:] == ["--partition=long", "--export=ALL"]
+    argv = slurm_format.submit(order(), ["--partition=long", "--export=ALL"])
+    assert argv[-2:] == ["--partition=long", "--export=ALL"]
 
 
 def test_percent_sign_in_the_path_is_kept() -> None:
@@ -44,8 +44,8 @@ def test_batch_script_execs_the_worker() -> None:
     text = slurm_format.script(order("/it's $HOME"), "/opt/py thon")
     first, last = text.splitlines()[0], text.splitlines()[-1]
     assert first == "#!/bin/sh"
-    words = shlex.split(last)
-    assert words == ["exec", "/opt/py thon", "-I", "-m", "workers", "/it's $HOME", "--claim", "2"]
+    argv = shlex.split(last)
+    assert argv == ["exec", "/opt/py thon", "-I", "-m", "workers", "/it's $HOME", "--claim", "2"]
 
 
 def test_operators_variables_neither_filter_the_listing_nor_make_sbatch_wait() -> None:
@@ -82,7 +82,7 @@ def test_job_number_is_read(text: str, job: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "what"),
+    ("error", "refusal"),
     [
         ("Unable to contact slurm controller (connect failure)", Refusal.AWAY),
         ("Batch job submission failed: Socket timed out on send/recv operation", Refusal.AWAY),
@@ -94,8 +94,8 @@ def test_job_number_is_read(text: str, job: str | None) -> None:
         ("unrecognized option '--bogus'", Refusal.NEVER),
     ],
 )
-def test_transient_refusals_are_distinguished_from_final_ones(words: str, what: Refusal) -> None:
-    assert slurm_format.refusal_of(words) is what
+def test_transient_refusals_are_distinguished_from_final_ones(error: str, refusal: Refusal) -> None:
+    assert slurm_format.refusal_of(error) is refusal
 
 
 def test_messages_of_a_failed_command_are_joined_without_repetition() -> None:
