@@ -13,7 +13,6 @@ from supervisor.core.fleet import Rules
 from supervisor.core.policy.backoff import Backoff
 from supervisor.core.policy.liveness import Ages
 from supervisor.errors import ConfigError
-from supervisor.launchers.spawner import runs_at_once
 from workers.records.dataclass import dataclass
 from workers.records.typed_errors import TypedError
 
@@ -50,16 +49,15 @@ class Reloaded:
     """A valid configuration.
 
     Attributes:
+        rules: the settings that decisions need.
         changes: what differs from the old one, a line each.
         notices: keys that are ignored, a line each.
     """
 
-    max_runs: int
-    groups: Mapping[str, int]
+    settings: Settings
     rules: Rules
-    owed_wait_s: float
     changes: tuple[str, ...]
-    notices: tuple[str, ...] = ()
+    notices: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +100,9 @@ class ConfigReloader:
         found = changes(old.settings, new.settings, old.catalog.pipelines, new.catalog.pipelines)
         rules = rules_of(new.settings)
         return Reloaded(
-            max_runs=runs_at_once(new.settings.max_runs),
-            groups=dict(new.settings.groups),
+            settings=new.settings,
             # Running workers keep the grace that they were accepted with: none is killed within it.
             rules=replace(rules, grace_s=max(rules.grace_s, old.settings.grace_s)),
-            owed_wait_s=new.settings.owed_wait_s,
             changes=tuple(change.text for change in found),
             notices=tuple(notices),
         )

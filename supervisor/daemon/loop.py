@@ -28,6 +28,7 @@ from supervisor.daemon.recovery import recover
 from supervisor.daemon.shutdown import ExitCondition, ExitPolicy, Signals
 from supervisor.daemon.status_file import StatusFile
 from supervisor.errors import RootGoneError
+from supervisor.launchers.spawner import runs_at_once
 from workers.records.typed_errors import TypedError
 
 SCAN_S: Final = 1.0  # measured: a scan at 1 Hz costs 1 us per worker, an event 250
@@ -226,13 +227,14 @@ class Supervisor:
                 note(line)
             return []
         self._rules = new.rules
-        self._exit_policy.change(owed_wait_s=new.owed_wait_s)
+        self._exit_policy.change(owed_wait_s=new.settings.owed_wait_s)
         log.write("reloaded", changes=list(new.changes))
         for line in (*new.notices, *(f"reloaded: {text}" for text in new.changes)):
             note(line)
         if not new.changes:
             note("reloaded: nothing changed")
-        return [stimuli.LimitChanged(new.max_runs, new.groups)]
+        max_runs = runs_at_once(new.settings.max_runs)
+        return [stimuli.LimitChanged(max_runs, dict(new.settings.groups))]
 
     def _scan(self) -> None:
         context = self._context
