@@ -38,7 +38,7 @@ def test_deleted_out_is_rebuilt_from_the_journals(root: Root) -> None:
     shutil.rmtree(root.path / "out")
     done = root.call("start", "--once")
     assert done.code == 0
-    assert "lacked 3 finished runs" in done.err
+    assert "3 finished runs that its history lacked" in done.err
     again = root.history()
     assert sorted(line["runId"] for line in again) == sorted(line["runId"] for line in before)
     assert [line["timestamp"] for line in again] == sorted(line["timestamp"] for line in again)
