@@ -62,8 +62,10 @@ class World(RuleBasedStateMachine):
             case actions.Launch(run_id):
                 assert run_id not in self.workers, "a second worker"
                 assert run_id not in self.verdicts, "a worker after the verdict"
-                leader = self.after.get(run_id)
-                assert leader is None or self.verdicts.get(leader) == "succeeded", "too early"
+                dependency = self.after.get(run_id)
+                assert dependency is None or self.verdicts.get(dependency) == "succeeded", (
+                    "too early"
+                )
                 self.workers.add(run_id)
             case actions.KillLeftovers(run_id):
                 self.workers.discard(run_id)
@@ -72,8 +74,8 @@ class World(RuleBasedStateMachine):
                 if self.disk_full:
                     return stimuli.VerdictWriteFailed(action.run_id, "ENOSPC")
                 if action.detail.startswith("after:"):
-                    leader = self.after[action.run_id]
-                    assert action.detail == f"after:{leader}:{self.verdicts[leader]}"
+                    dependency = self.after[action.run_id]
+                    assert action.detail == f"after:{dependency}:{self.verdicts[dependency]}"
                 self.verdicts.setdefault(action.run_id, action.status)
                 return self.seen(action.run_id)
             case actions.Record(run_id):
@@ -104,11 +106,11 @@ class World(RuleBasedStateMachine):
     def accept(self, waited: bool, priority: int, grouped: bool) -> str:
         return self.accept_one(waited, priority=priority, group="g" if grouped else None)
 
-    @rule(target=runs, leader=runs, waited=st.booleans())
-    def accept_follower(self, leader: str, waited: bool) -> str:
-        ended = ((leader, self.verdicts[leader]),) if leader in self.forgotten else ()
-        self.after[f"r{self.count + 1}"] = leader
-        return self.accept_one(waited, dependencies=(leader,), dependency_statuses=ended)
+    @rule(target=runs, dependency=runs, waited=st.booleans())
+    def accept_dependent(self, dependency: str, waited: bool) -> str:
+        ended = ((dependency, self.verdicts[dependency]),) if dependency in self.forgotten else ()
+        self.after[f"r{self.count + 1}"] = dependency
+        return self.accept_one(waited, dependencies=(dependency,), dependency_statuses=ended)
 
     def accept_one(self, waited: bool, **about: Any) -> str:
         self.count += 1
@@ -142,14 +144,14 @@ class World(RuleBasedStateMachine):
             self.feed(stimuli.Started(run_id), stimuli.JournalAdvanced(run_id))
 
     @rule(run_id=runs)
-    def take_back(self, run_id: str) -> None:
+    def withdraw(self, run_id: str) -> None:
         run = self.fleet.find(run_id)
         if run is not None and type(run.state).__name__ == "Starting":
             self.workers.discard(run_id)
             self.feed(stimuli.PlacementWithdrawn(run_id))
 
     @rule(run_id=runs)
-    def be_elsewhere(self, run_id: str) -> None:
+    def move_to_other_host(self, run_id: str) -> None:
         if run_id in self.workers:
             self.feed(stimuli.WorkerOnHost(run_id, "other"))
 
@@ -174,7 +176,7 @@ class World(RuleBasedStateMachine):
             self.feed(stimuli.LaunchFailed(run_id, "EAGAIN", transient))
 
     @rule(run_id=runs, moved=st.booleans(), stopped=st.booleans())
-    def look(self, run_id: str, moved: bool, stopped: bool) -> None:
+    def scan(self, run_id: str, moved: bool, stopped: bool) -> None:
         ids = (run_id,)
         asleep = frozenset(ids if stopped else ())
         self.feed(
@@ -211,14 +213,14 @@ class World(RuleBasedStateMachine):
         self.feed(stimuli.LimitChanged(limit, {"g": group} if group else {}))
 
     @invariant()
-    def nobody_is_lost_or_doubled(self) -> None:
+    def no_run_is_lost_or_doubled(self) -> None:
         held = {run.run_id for run in self.fleet.runs()}
         assert held | self.forgotten == self.accepted
         assert not held & self.forgotten
         assert len(self.history) == len(set(self.history))
 
     @invariant()
-    def what_is_recorded_has_its_verdict(self) -> None:
+    def recorded_runs_have_their_verdict(self) -> None:
         for run in self.fleet.runs():
             if isinstance(run.state, Ended | Recorded):
                 assert run.state.status == self.verdicts[run.run_id]
@@ -231,7 +233,7 @@ class World(RuleBasedStateMachine):
         assert len([r for r in live if r.needs_slot]) <= max(4, self.fleet.max_runs)
 
     @invariant()
-    def nothing_that_could_start_waits(self) -> None:
+    def every_waiting_run_has_a_reason(self) -> None:
         fleet = self.fleet
         live = [r for r in fleet.active.values() if isinstance(r.state, LIVE) and r.needs_slot]
         in_group = sum(r.group == "g" for r in live)

@@ -6,18 +6,18 @@ from supervisor.core.policy.backoff import Backoff
 LOCK = Backoff(attempts_count=5, delay_s=0.1, factor=2.0, max_delay_s=1.0)
 
 
-def test_the_default_schedule_of_a_lock_waits_less_than_3_s_in_all() -> None:
+def test_default_lock_schedule_waits_less_than_3_s_in_total() -> None:
     assert LOCK.longest_s() == 0.1 + 0.2 + 0.4 + 0.8
     assert LOCK.longest_s() < 3
 
 
-def test_after_the_last_attempt_there_is_no_further_wait() -> None:
+def test_no_wait_after_the_last_attempt() -> None:
     assert LOCK.wait_s(4, lambda: 0.999) is not None
     assert LOCK.wait_s(5, lambda: 0.999) is None
 
 
 @given(st.integers(1, 2000), st.floats(0, 0.999999))
-def test_a_wait_lies_between_nothing_and_its_bound_however_many_failures(
+def test_wait_is_between_zero_and_its_bound_after_any_number_of_failures(
     failures: int, draw: float
 ) -> None:
     endless = Backoff(attempts_count=10_000, delay_s=0.1, factor=2.0, max_delay_s=1.0)

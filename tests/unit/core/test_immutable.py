@@ -31,7 +31,7 @@ def values() -> list[type]:
     return found
 
 
-def test_the_values_of_the_core_are_found() -> None:
+def test_values_of_the_core_are_found() -> None:
     assert len(values()) > 50
 
 

@@ -18,7 +18,7 @@ AGES = Ages(interval_s=5.0, stale_after_s=30.0, hung_after_s=120.0)
         (1e9, True, Liveness.UNRESPONSIVE),
     ],
 )
-def test_the_word_follows_the_age_and_a_stopped_process_is_never_hung(
+def test_liveness_follows_the_age_and_a_stopped_process_is_never_hung(
     age_s: float, stopped: bool, word: Liveness
 ) -> None:
     assert judge(age_s=age_s, stopped=stopped, ages=AGES) is word

@@ -28,7 +28,7 @@ def grouped(max_runs: int = 50, **groups: int) -> World:
     return world
 
 
-def test_the_higher_priority_starts_first_and_equal_ones_as_they_were_accepted() -> None:
+def test_higher_priority_starts_first_and_equal_ones_in_order_of_acceptance() -> None:
     world = World(max_runs=1)
     names = [("a", 0), ("b", -5), ("c", 7), ("d", 0), ("e", 7)]
     world.feed(accepted("first"))
@@ -40,7 +40,7 @@ def test_the_higher_priority_starts_first_and_equal_ones_as_they_were_accepted()
     assert order == ["c", "e", "a", "d", "b"]
 
 
-def test_a_full_group_holds_up_nobody_else() -> None:
+def test_full_group_delays_no_other_runs() -> None:
     world = grouped(3, gpu=1)
     got = launched(
         world.feed(*(accepted(f"g{n}", group="gpu", priority=9) for n in range(3)), accepted("x"))
@@ -50,7 +50,7 @@ def test_a_full_group_holds_up_nobody_else() -> None:
     assert launched(world.feed(ended("g0"))) == ["g1"]
 
 
-def test_priorities_hold_across_groups() -> None:
+def test_priorities_apply_across_groups() -> None:
     world = grouped(1, gpu=5, disk=5)
     world.feed(accepted("live"))
     world.feed(
@@ -61,7 +61,7 @@ def test_priorities_hold_across_groups() -> None:
     assert launched(world.feed(ended("low"))) == ["mid"]
 
 
-def test_a_changed_group_limit_takes_effect() -> None:
+def test_changed_group_limit_takes_effect() -> None:
     world = grouped(gpu=1)
     names = [f"r{n}" for n in range(5)]
     assert launched(world.feed(*(accepted(name, group="gpu") for name in names))) == ["r0"]
@@ -72,13 +72,13 @@ def test_a_changed_group_limit_takes_effect() -> None:
     assert launched(world.feed(stimuli.LimitChanged(50, {}))) == ["r4"]
 
 
-def test_a_childs_run_needs_no_room_in_any_group_and_no_pause_holds_it() -> None:
+def test_child_run_ignores_group_limits_and_pauses() -> None:
     world = grouped(1, gpu=1)
     world.feed(accepted("a", group="gpu"), stimuli.PausesChanged(Pauses(since="now")))
     assert launched(world.feed(accepted("c", parent_run_id="a", group="gpu"))) == ["c"]
 
 
-def test_a_pause_holds_new_starts_of_everything_or_of_a_group() -> None:
+def test_pause_delays_starts_of_everything_or_of_a_group() -> None:
     world = grouped(gpu=5)
     assert launched(world.feed(accepted("a"))) == ["a"]
     world.feed(stimuli.PausesChanged(Pauses().paused("gpu", at="now")))
@@ -90,13 +90,13 @@ def test_a_pause_holds_new_starts_of_everything_or_of_a_group() -> None:
     assert launched(world.feed(stimuli.PausesChanged(Pauses()))) == ["g", "c"]
 
 
-def test_a_pause_that_is_told_with_the_run_comes_first() -> None:
+def test_pause_in_the_same_turn_applies_to_a_new_run() -> None:
     wanted = World().feed(accepted("a"), stimuli.PausesChanged(Pauses(since="now")))
     assert not launched(wanted)
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
-def test_what_follows_a_run_that_did_not_succeed_is_cancelled_and_so_is_what_follows_it(
+def test_dependents_of_an_unsuccessful_run_are_cancelled_transitively(
     status: str,
 ) -> None:
     world = World()
@@ -115,7 +115,7 @@ def test_what_follows_a_run_that_did_not_succeed_is_cancelled_and_so_is_what_fol
     assert judged.detail == "after:b:cancelled"
 
 
-def test_what_follows_a_run_starts_when_it_succeeded() -> None:
+def test_dependent_starts_when_its_dependency_succeeded() -> None:
     world = World()
     world.running("a")
     assert not launched(world.feed(accepted("b", dependencies=("a",))))
@@ -123,7 +123,7 @@ def test_what_follows_a_run_starts_when_it_succeeded() -> None:
     assert launched(world.feed(accepted("c", dependencies=("a",)))) == ["c"], "it ended before"
 
 
-def test_what_ended_before_the_fleet_knew_it_is_told_with_the_run() -> None:
+def test_status_of_a_past_dependency_comes_with_the_run() -> None:
     world = World()
     good, bad = ("old", "succeeded"), ("older", "failed")
     assert launched(
@@ -135,7 +135,7 @@ def test_what_ended_before_the_fleet_knew_it_is_told_with_the_run() -> None:
     assert judged.detail == "after:older:failed"
 
 
-def test_a_run_may_follow_several_and_waits_for_all_of_them() -> None:
+def test_run_waits_for_all_of_its_dependencies() -> None:
     world = World()
     world.running("a")
     world.running("b")
@@ -144,7 +144,7 @@ def test_a_run_may_follow_several_and_waits_for_all_of_them() -> None:
     assert launched(world.feed(ended("b"))) == ["c"]
 
 
-def test_a_run_that_is_accepted_after_what_follows_it_releases_it() -> None:
+def test_dependency_accepted_after_its_dependent_releases_it() -> None:
     world = World()
     world.feed(accepted("b", dependencies=("a",)))
     assert not world.fleet.has_more_to_start(), "nobody waits for a run that may never come"
@@ -152,7 +152,7 @@ def test_a_run_that_is_accepted_after_what_follows_it_releases_it() -> None:
     assert launched(world.feed(ended("a"))) == ["b"]
 
 
-def test_what_waits_for_another_run_can_be_cancelled() -> None:
+def test_run_that_waits_for_a_dependency_can_be_cancelled() -> None:
     world = World()
     world.running("a")
     world.feed(accepted("b", dependencies=("a",)))
@@ -162,7 +162,7 @@ def test_what_waits_for_another_run_can_be_cancelled() -> None:
     assert not world.fleet.dependents
 
 
-def test_whoever_waits_for_a_run_waits_for_what_it_follows() -> None:
+def test_caller_that_waits_for_a_run_waits_for_its_dependencies() -> None:
     world = World(only_waited_for=True)
     assert not launched(
         world.feed(accepted("a"), accepted("b", dependencies=("a",)), accepted("x"))
@@ -174,18 +174,18 @@ def test_whoever_waits_for_a_run_waits_for_what_it_follows() -> None:
     assert launched(world.feed(accepted("a"))) == ["a"], "accepted after who waits for it"
 
 
-def test_a_turn_that_starts_nothing_does_not_touch_the_queue() -> None:
+def test_turn_that_starts_nothing_does_not_copy_the_queue() -> None:
     fleet = Fleet(max_runs=1)
     many = [accepted(f"r{n:06}") for n in range(2000)]
     fleet, _ = step(fleet, many, now_mono_s=0.0, rules=RULES, jitter=lambda: 0.5)
-    look = stimuli.HeartbeatsScanned(moved=("r000000",))
-    after, _ = step(fleet, [look], now_mono_s=1.0, rules=RULES, jitter=lambda: 0.5)
+    scan = stimuli.HeartbeatsScanned(moved=("r000000",))
+    after, _ = step(fleet, [scan], now_mono_s=1.0, rules=RULES, jitter=lambda: 0.5)
     assert after.queued is fleet.queued
     assert after.lanes is fleet.lanes
     assert isinstance(after.queued["r001999"].state, Queued)
 
 
-def test_pauses_are_kept_as_they_were_first_said() -> None:
+def test_repeated_pause_keeps_its_first_instant() -> None:
     pauses = (
         Pauses().paused("g", at="1").paused("g", at="2").paused(None, at="3").paused(None, at="4")
     )

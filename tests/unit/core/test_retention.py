@@ -39,35 +39,35 @@ OLD_TO_NEW = [run("a", 4), run("b", 3), run("c", 2), run("d", 1)]
         ({"keep_runs": 3, "keep_days": 2.5, "keep_bytes": 1000}, ["a", "b"]),
     ],
 )
-def test_each_limit_speaks_for_itself_and_the_oldest_go_first(
+def test_each_limit_applies_and_the_oldest_are_removed_first(
     limits: dict[str, Any], expected: list[str]
 ) -> None:
     assert going(OLD_TO_NEW, **limits) == expected
 
 
-def test_a_family_goes_as_a_whole_children_first() -> None:
+def test_family_is_removed_as_a_whole_children_first() -> None:
     runs = [run("p", 3), run("k", 3, parent_run_id="p"), run("g", 3, parent_run_id="k"), run("n")]
     assert going(runs, keep_runs=1) == ["g", "k", "p"]
 
 
-def test_a_family_counts_once_and_is_as_young_as_its_last_run() -> None:
+def test_family_counts_once_and_is_as_young_as_its_last_run() -> None:
     runs = [run("p", 1), run("k", 5, parent_run_id="p"), run("o", 4)]
     assert going(runs, keep_runs=1) == ["o"]
     assert going(runs, keep_days=2) == ["o"]
 
 
-def test_a_child_whose_parent_is_gone_stands_for_itself() -> None:
+def test_child_without_its_parent_is_a_family_of_its_own() -> None:
     assert going([run("k", 5, parent_run_id="gone"), run("n")], keep_runs=1) == ["k"]
 
 
-def test_what_is_held_stays_with_its_family_and_it_is_said_why() -> None:
+def test_blocked_run_keeps_its_family_and_the_reason_is_reported() -> None:
     runs = [run("p", 5), run("k", None, parent_run_id="p", blocked="is not finished"), run("o", 4)]
     decision = decide(runs, RetentionLimits(keep_runs=0), now_epoch_s=NOW)
     assert [item.run.run_id for item in decision.removals] == ["o"]
     assert decision.kept == {"p": "is not finished", "k": "is not finished"}
 
 
-def test_a_run_that_a_kept_one_names_stays_and_so_does_what_that_names() -> None:
+def test_runs_named_by_a_kept_run_are_kept_transitively() -> None:
     runs = [
         run("first", 9),
         run("second", 8, names=frozenset({"first"})),
@@ -79,12 +79,12 @@ def test_a_run_that_a_kept_one_names_stays_and_so_does_what_that_names() -> None
     assert decision.kept["first"] == "run second names it"
 
 
-def test_names_among_those_that_go_hold_nobody() -> None:
+def test_runs_that_are_removed_together_may_name_each_other() -> None:
     runs = [run("a", 9), run("b", 8, names=frozenset({"a"})), run("c", 1)]
     assert going(runs, keep_runs=1) == ["a", "b"]
 
 
-def test_a_circle_of_parents_ends() -> None:
+def test_circle_of_parents_ends() -> None:
     runs = [run("a", 3, parent_run_id="b"), run("b", 3, parent_run_id="a")]
     assert len(going(runs, keep_runs=0)) <= 2
 
@@ -106,7 +106,7 @@ ids = st.sampled_from("abcdefgh")
     st.one_of(st.none(), st.floats(0, 50)),
     st.one_of(st.none(), st.integers(0, 100)),
 )
-def test_whatever_there_is_no_run_that_stays_refers_to_one_that_goes(
+def test_no_kept_run_ever_names_a_removed_one(
     drawn: dict[str, Any], count: int | None, days: float | None, size: int | None
 ) -> None:
     runs = [
@@ -130,7 +130,7 @@ def test_whatever_there_is_no_run_that_stays_refers_to_one_that_goes(
             assert limits.any()
 
 
-def test_unfinished_runs_take_no_place_of_a_finished_one() -> None:
+def test_unfinished_runs_do_not_count_toward_keep_runs() -> None:
     queued = [run(name, None, blocked="is not in history and state yet") for name in "xyz"]
     parent = run("p", 0.5)
     child = run("q", None, parent_run_id="p", blocked="is not in history and state yet")

@@ -54,7 +54,7 @@ def launched(wanted: Iterable[Action]) -> list[str]:
     return [action.run_id for action in wanted if isinstance(action, actions.Launch)]
 
 
-def test_a_healthy_run_goes_through_its_life_and_leaves() -> None:
+def test_healthy_run_passes_all_states_and_leaves() -> None:
     world = World()
     assert world.feed(accepted("a")) == (actions.Launch("a"),)
     assert world.feed(stimuli.Started("a"), stimuli.JournalAdvanced("a")) == (
@@ -67,25 +67,25 @@ def test_a_healthy_run_goes_through_its_life_and_leaves() -> None:
     assert next_due(world.fleet, RULES) is None
 
 
-def test_runs_start_in_the_order_of_acceptance_as_long_as_there_are_slots() -> None:
+def test_runs_start_in_order_of_acceptance_while_slots_are_free() -> None:
     world = World(max_runs=2)
     assert launched(world.feed(accepted("a"), accepted("b"), accepted("c"))) == ["a", "b"]
     assert launched(world.feed(stimuli.VerdictRead("b", "succeeded", None))) == ["c"]
 
 
-def test_a_childs_run_takes_no_slot_and_starts_while_its_parent_holds_the_last() -> None:
+def test_child_run_takes_no_slot_and_starts_while_its_parent_has_the_last() -> None:
     world = World(max_runs=1)
     assert launched(world.feed(accepted("a"), accepted("b"))) == ["a"]
     assert launched(world.feed(accepted("c", parent="a"))) == ["c"]
 
 
-def test_a_limit_changed_while_running_takes_effect() -> None:
+def test_changed_limit_takes_effect() -> None:
     world = World(max_runs=1)
     world.feed(accepted("a"), accepted("b"), accepted("c"))
     assert launched(world.feed(stimuli.LimitChanged(3))) == ["b", "c"]
 
 
-def test_a_drain_leaves_what_is_queued_and_still_starts_children() -> None:
+def test_drain_starts_no_queued_runs_except_children() -> None:
     world = World(max_runs=1)
     world.feed(accepted("a"), accepted("b"))
     world.feed(stimuli.DrainRequested())
@@ -94,7 +94,7 @@ def test_a_drain_leaves_what_is_queued_and_still_starts_children() -> None:
     assert isinstance(world.state("b"), Queued)
 
 
-def test_a_stop_cancels_what_runs_and_keeps_what_is_queued() -> None:
+def test_stop_cancels_running_runs_and_keeps_queued_ones() -> None:
     world = World(max_runs=1)
     world.running("a")
     world.feed(accepted("b"))
@@ -103,7 +103,7 @@ def test_a_stop_cancels_what_runs_and_keeps_what_is_queued() -> None:
     assert isinstance(world.state("b"), Queued)
 
 
-def test_a_cancelled_queued_run_gets_its_verdict_from_the_supervisor() -> None:
+def test_cancelled_queued_run_gets_its_verdict_from_the_supervisor() -> None:
     world = World(max_runs=0)
     world.feed(accepted("a"))
     (write,) = world.feed(stimuli.CancelRequested("a", "cancelled-by-user"))
@@ -111,7 +111,7 @@ def test_a_cancelled_queued_run_gets_its_verdict_from_the_supervisor() -> None:
     assert (write.status, write.detail) == ("cancelled", "cancelled-by-user")
 
 
-def test_a_lost_worker_is_cleared_up_before_its_verdict_is_written() -> None:
+def test_leftovers_of_a_lost_worker_are_killed_before_its_verdict() -> None:
     world = World()
     world.running("a")
     world.feed(accepted("child", parent="a"))
@@ -130,7 +130,7 @@ def _is_clear(action: Action) -> bool:
     return isinstance(action, actions.KillLeftovers)
 
 
-def test_what_survives_a_second_of_killing_is_listed_and_the_killing_goes_on() -> None:
+def test_verdict_lists_survivors_of_one_second_and_killing_continues() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.WorkerGone("a", "gone"))
@@ -143,7 +143,7 @@ def test_what_survives_a_second_of_killing_is_listed_and_the_killing_goes_on() -
     assert actions.ReleaseMarker("a") in world.feed(stimuli.LeftoversKilled("a", ()), after_s=0.1)
 
 
-def test_what_survives_ten_seconds_of_killing_is_let_go() -> None:
+def test_killing_ends_after_ten_seconds() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.WorkerGone("a", "gone"))
@@ -156,7 +156,7 @@ def test_what_survives_ten_seconds_of_killing_is_let_go() -> None:
     assert world.fleet.find("a") is None
 
 
-def test_processes_that_cannot_be_looked_for_do_not_hold_the_verdict_back() -> None:
+def test_failing_search_for_processes_delays_the_verdict_by_ten_seconds_at_most() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.WorkerGone("a", "gone"))
@@ -170,7 +170,7 @@ def test_processes_that_cannot_be_looked_for_do_not_hold_the_verdict_back() -> N
     assert actions.ReleaseMarker("a") in world.feed(stimuli.SnapshotWritten("t"))
 
 
-def test_a_worker_that_dies_while_stopping_leaves_a_cancelled_run() -> None:
+def test_worker_that_dies_while_stopping_leaves_a_cancelled_run() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.CancelRequested("a", "cancelled-by-user"))
@@ -181,7 +181,7 @@ def test_a_worker_that_dies_while_stopping_leaves_a_cancelled_run() -> None:
     ]
 
 
-def test_a_worker_that_does_not_end_in_time_is_killed() -> None:
+def test_worker_that_does_not_end_in_time_is_killed() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.CancelRequested("a", "stopped"))
@@ -190,7 +190,7 @@ def test_a_worker_that_does_not_end_in_time_is_killed() -> None:
     assert world.feed(after_s=0.2) == (actions.KillLeftovers("a"),)
 
 
-def test_a_parent_that_is_killed_for_not_ending_takes_its_children_along() -> None:
+def test_children_of_a_parent_killed_while_stopping_are_stopped() -> None:
     world = World()
     world.running("a")
     world.feed(accepted("child", parent="a"))
@@ -198,26 +198,26 @@ def test_a_parent_that_is_killed_for_not_ending_takes_its_children_along() -> No
     assert actions.StopWorker("child", "stopped") in world.feed(after_s=22.1)
 
 
-def test_hung_needs_three_looks_and_a_beat_or_our_own_stall_begins_anew() -> None:
+def test_hung_needs_three_scans_and_a_heartbeat_or_a_stall_resets_them() -> None:
     world = World()
     world.running("a")
-    look, beat = stimuli.HeartbeatsScanned(still=("a",)), stimuli.HeartbeatsScanned(moved=("a",))
-    world.feed(look, after_s=121)
-    world.feed(look)
+    scan, beat = stimuli.HeartbeatsScanned(still=("a",)), stimuli.HeartbeatsScanned(moved=("a",))
+    world.feed(scan, after_s=121)
+    world.feed(scan)
     world.feed(stimuli.Stalled())
-    world.feed(look, after_s=1)
+    world.feed(scan, after_s=1)
     assert isinstance(world.state("a"), Running)
     world.feed(beat)
-    world.feed(look, after_s=121)
-    world.feed(look)
+    world.feed(scan, after_s=121)
+    world.feed(scan)
     assert isinstance(world.state("a"), Running)
-    world.feed(look)
+    world.feed(scan)
     state = world.state("a")
     assert isinstance(state, Clearing)
     assert state.detail == "worker-hung"
 
 
-def test_a_stopped_process_stays_unresponsive_for_as_long_as_it_likes() -> None:
+def test_stopped_process_stays_unresponsive_for_any_time() -> None:
     world = World()
     world.running("a")
     for _ in range(100):
@@ -227,7 +227,7 @@ def test_a_stopped_process_stays_unresponsive_for_as_long_as_it_likes() -> None:
     assert (run.liveness, type(run.state)) == ("unresponsive", Running)
 
 
-def test_a_silent_host_costs_its_run_three_looks_later_and_is_named() -> None:
+def test_run_on_a_silent_host_is_lost_after_three_scans_and_names_the_host() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.WorkerOnHost("a", "far"))
@@ -241,7 +241,7 @@ def test_a_silent_host_costs_its_run_three_looks_later_and_is_named() -> None:
     assert state.reason == "no heartbeat from host far for 243 s"
 
 
-def test_a_worker_on_another_host_gets_longer_to_end_and_its_silence_is_a_cancellation() -> None:
+def test_remote_worker_gets_longer_to_stop_and_its_silence_means_cancelled() -> None:
     for silent in (False, True):
         world = World()
         world.running("a")
@@ -259,7 +259,7 @@ def test_a_worker_on_another_host_gets_longer_to_end_and_its_silence_is_a_cancel
         assert "far" in state.reason
 
 
-def test_what_is_taken_back_is_queued_again_and_its_launch_does_not_count() -> None:
+def test_withdrawn_placement_is_queued_again_and_does_not_count_as_a_launch() -> None:
     world = World()
     assert launched(world.feed(accepted("a"))) == ["a"]
     for _ in range(5):  # more often than a launch may fail
@@ -270,7 +270,7 @@ def test_what_is_taken_back_is_queued_again_and_its_launch_does_not_count() -> N
     assert world.feed(stimuli.PlacementWithdrawn("a")) == ()
 
 
-def test_a_beat_alone_rewrites_the_manifest_at_most_once_in_30_s() -> None:
+def test_heartbeats_alone_rewrite_the_manifest_at_most_once_in_30_s() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.ManifestWritten("a"))
@@ -284,7 +284,7 @@ def test_a_beat_alone_rewrites_the_manifest_at_most_once_in_30_s() -> None:
     assert written == 1
 
 
-def test_the_tries_at_a_held_lock_are_bounded_then_the_snapshot_is_owed_and_paid_later() -> None:
+def test_snapshot_is_owed_after_bounded_attempts_at_a_held_lock_and_written_later() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.VerdictRead("a", "succeeded", None))
@@ -310,7 +310,7 @@ def test_the_tries_at_a_held_lock_are_bounded_then_the_snapshot_is_owed_and_paid
     )
 
 
-def test_a_launch_that_fails_for_a_while_is_tried_again_and_then_given_up() -> None:
+def test_transient_launch_failure_is_retried_then_given_up() -> None:
     world = World()
     world.feed(accepted("a"))
     failed = stimuli.LaunchFailed("a", "EAGAIN", transient=True)
@@ -321,7 +321,7 @@ def test_a_launch_that_fails_for_a_while_is_tried_again_and_then_given_up() -> N
     assert write.detail == "spawn-failed"
 
 
-def test_a_record_that_the_disk_refuses_is_tried_again_until_it_is_written() -> None:
+def test_refused_record_is_retried_until_it_is_written() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.VerdictRead("a", "succeeded", None))
@@ -331,12 +331,12 @@ def test_a_record_that_the_disk_refuses_is_tried_again_until_it_is_written() -> 
     assert isinstance(world.state("a"), Ended)
 
 
-def test_a_helper_serves_only_the_runs_that_somebody_waits_for() -> None:
+def test_temporary_supervisor_starts_only_runs_that_are_waited_for() -> None:
     world = World(only_waited_for=True)
     assert launched(world.feed(accepted("a"), accepted("b", waited=True))) == ["b"]
 
 
-def test_a_verdict_is_final_whatever_is_seen_later() -> None:
+def test_verdict_is_final() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.VerdictRead("a", "succeeded", None))
@@ -352,19 +352,19 @@ def test_a_verdict_is_final_whatever_is_seen_later() -> None:
 
 
 @pytest.mark.fault("F1")
-def test_a_refused_manifest_is_tried_again_after_the_next_beat_and_not_at_every_turn() -> None:
+def test_refused_manifest_is_retried_at_the_next_heartbeat_not_every_turn() -> None:
     world = World()
     world.running("a")
-    look = stimuli.HeartbeatsScanned(moved=("a",))
-    world.feed(look)
-    assert world.feed(look, after_s=37.5) == (actions.WriteManifest("a"),)
+    scan = stimuli.HeartbeatsScanned(moved=("a",))
+    world.feed(scan)
+    assert world.feed(scan, after_s=37.5) == (actions.WriteManifest("a"),)
     assert world.feed() == ()
     assert next_due(world.fleet, RULES) is None
-    assert world.feed(look, after_s=5.0) == (actions.WriteManifest("a"),)
+    assert world.feed(scan, after_s=5.0) == (actions.WriteManifest("a"),)
 
 
 @pytest.mark.fault("F1")
-def test_a_result_that_the_disk_refuses_is_told_until_it_is_written() -> None:
+def test_refused_result_is_reported_until_it_is_written() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.VerdictRead("a", "succeeded", None))

@@ -25,7 +25,7 @@ def test_percentiles_are_by_nearest_rank() -> None:
     assert percentiles(float(n) for n in range(1, 101)) == {"p50": 50.0, "p90": 90.0, "p99": 99.0}
 
 
-def test_each_guardrail_that_can_be_breached_is_breached_by_a_value_beyond_it() -> None:
+def test_each_guardrail_with_a_limit_is_breached_by_a_larger_value() -> None:
     bad = Totals().add(LINE)
     rows = {
         row.name: row
@@ -42,14 +42,14 @@ def test_each_guardrail_that_can_be_breached_is_breached_by_a_value_beyond_it() 
     }
 
 
-def test_nothing_is_breached_by_a_healthy_task() -> None:
+def test_healthy_task_breaches_no_guardrail() -> None:
     totals = Totals().add({"status": "succeeded", "heartbeatWrites": 3})
     rows = measure(totals, LockCounts(attempts_count=1), missed_count=0, limits=Limits())
     assert not [row for row in rows if row.breached]
     assert len(rows) == 12
 
 
-def test_one_percent_of_failed_beats_is_a_breach_and_less_is_none() -> None:
+def test_one_percent_of_failed_heartbeats_is_a_breach_and_less_is_not() -> None:
     for failures, breached in ((1, True), (0, False)):
         line = {"status": "succeeded", "heartbeatWrites": 100, "heartbeatFailures": failures}
         rows = measure(Totals().add(line), LockCounts(), missed_count=0, limits=Limits())

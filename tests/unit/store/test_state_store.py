@@ -38,7 +38,7 @@ def state(layout: Layout) -> dict[str, Any]:
     return value
 
 
-def test_the_state_is_a_bounded_view_and_the_totals_count_everything(layout: Layout) -> None:
+def test_state_shows_the_newest_runs_and_totals_count_all(layout: Layout) -> None:
     made = store(layout, limit=3)
     made.append([line(n) for n in range(10)])
     made.write_snapshot()
@@ -50,7 +50,7 @@ def test_the_state_is_a_bounded_view_and_the_totals_count_everything(layout: Lay
     assert state(layout)["totals"] == {"runs": 11, "succeeded": 10, "failed": 1, "cancelled": 0}
 
 
-def test_a_held_lock_is_a_typed_error_and_the_state_stays(layout: Layout) -> None:
+def test_held_lock_raises_a_typed_error_and_leaves_the_state(layout: Layout) -> None:
     made = store(layout)
     made.append([line(1)])
     made.write_snapshot()
@@ -69,7 +69,7 @@ def test_a_held_lock_is_a_typed_error_and_the_state_stays(layout: Layout) -> Non
 
 @pytest.mark.fault("C17")
 @pytest.mark.parametrize("damage", ["state", "metrics", "both", "garbage", "ahead"])
-def test_damaged_views_are_made_anew_from_the_history(layout: Layout, damage: str) -> None:
+def test_damaged_views_are_folded_from_the_history_again(layout: Layout, damage: str) -> None:
     made = store(layout)
     made.append([line(n) for n in range(5)])
     made.write_snapshot()
@@ -93,7 +93,7 @@ def test_damaged_views_are_made_anew_from_the_history(layout: Layout, damage: st
     assert len({r["runId"] for r in state(layout)["runs"]}) == 6
 
 
-def test_a_torn_line_of_a_dead_writer_is_never_joined(layout: Layout) -> None:
+def test_torn_line_of_a_dead_writer_is_never_joined(layout: Layout) -> None:
     made = store(layout)
     made.append([line(1)])
     with open(layout.history("t"), "ab") as file:
@@ -107,7 +107,7 @@ def test_a_torn_line_of_a_dead_writer_is_never_joined(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("call", ["write", "fdatasync"])
-def test_an_append_that_the_disk_refuses_leaves_no_line_behind(
+def test_refused_append_leaves_no_line(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     made = store(layout)
@@ -130,7 +130,7 @@ def test_an_append_that_the_disk_refuses_leaves_no_line_behind(
 
 
 @pytest.mark.fault("L3")
-def test_a_lock_file_that_was_deleted_while_held_excludes_nobody_and_is_noticed(
+def test_lock_file_deleted_while_held_is_noticed(
     layout: Layout,
 ) -> None:
     path = layout.state_lock("t")
@@ -145,7 +145,7 @@ def test_a_lock_file_that_was_deleted_while_held_excludes_nobody_and_is_noticed(
 
 
 @pytest.mark.fault("L9")
-def test_a_lock_in_the_same_process_excludes_too(layout: Layout) -> None:
+def test_lock_excludes_within_one_process(layout: Layout) -> None:
     os.makedirs(layout.runs)
     with state_lock(layout.state_lock("t")) as first, state_lock(layout.state_lock("t")) as second:
         assert first is not None
