@@ -9,6 +9,7 @@ snapshot has the same inode and, in the same boot, another device. Device number
 boots and hosts, so there they prove nothing; no process of a run survives a boot either.
 """
 
+from dataclasses import asdict, fields
 from typing import Final
 
 from workers.records.atomic import replace_file, to_bytes
@@ -69,26 +70,14 @@ def load_root_record(layout: Layout) -> RootRecord | None:
         data = read_object(layout.root_record)
         check_schema(data, SCHEMA, layout.root_record)
         read = JsonReader(data, layout.root_record)
-        return RootRecord(
-            root=read.text("root"),
-            root_id=read.text("root_id"),
-            host=read.text("host"),
-            boot_id=read.text("boot_id"),
-        )
+        return RootRecord(**{field.name: read.text(field.name) for field in fields(RootRecord)})
     except (FileNotFoundError, NotADirectoryError, TypedError):
         return None
 
 
 def store_root_record(layout: Layout, record: RootRecord) -> None:
     """Write the record; raises OSError if the disk refuses."""
-    data = {
-        "schema": SCHEMA,
-        "root": record.root,
-        "root_id": record.root_id,
-        "host": record.host,
-        "boot_id": record.boot_id,
-    }
-    replace_file(layout.root_record, to_bytes(data))
+    replace_file(layout.root_record, to_bytes({"schema": SCHEMA, **asdict(record)}))
 
 
 def copied_from(before: RootRecord | None, now: RootRecord) -> CopiedRoot | None:
