@@ -130,7 +130,7 @@ def test_no_kept_run_ever_names_a_removed_one(
             assert limits.any()
 
 
-def test_unfinished_runs_do_not_count_toward_keep_runs() -> None:
+def test_unfinished_runs_take_no_place_of_finished_ones() -> None:
     queued = [run(name, None, blocked="is not in history and state yet") for name in "xyz"]
     parent = run("p", 0.5)
     child = run("q", None, parent_run_id="p", blocked="is not in history and state yet")

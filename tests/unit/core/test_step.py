@@ -143,7 +143,7 @@ def test_verdict_lists_survivors_of_one_second_and_killing_continues() -> None:
     assert actions.ReleaseMarker("a") in world.feed(stimuli.LeftoversKilled("a", ()), after_s=0.1)
 
 
-def test_killing_ends_after_ten_seconds() -> None:
+def test_process_that_survives_ten_seconds_of_killing_is_let_go() -> None:
     world = World()
     world.running("a")
     world.feed(stimuli.WorkerGone("a", "gone"))
@@ -190,7 +190,7 @@ def test_worker_that_does_not_end_in_time_is_killed() -> None:
     assert world.feed(after_s=0.2) == (actions.KillLeftovers("a"),)
 
 
-def test_children_of_a_parent_killed_while_stopping_are_stopped() -> None:
+def test_parent_that_is_killed_while_stopping_takes_its_children_along() -> None:
     world = World()
     world.running("a")
     world.feed(accepted("child", parent="a"))

@@ -109,7 +109,7 @@ def test_close_removes_the_spare_file(path: Path) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_undeletable_spare_is_removed_with_the_next_replacement(
+def test_spare_that_the_disk_refuses_to_remove_goes_with_the_next_replacement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = DoubleBufferedFile(str(tmp_path / "record"))

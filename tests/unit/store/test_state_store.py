@@ -107,7 +107,7 @@ def test_torn_line_of_a_dead_writer_is_never_joined(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("call", ["write", "fdatasync"])
-def test_refused_append_leaves_no_line(
+def test_append_that_the_disk_refuses_leaves_no_line(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     made = store(layout)
