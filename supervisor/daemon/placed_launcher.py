@@ -83,6 +83,7 @@ class PlacedLauncher(Launcher):
         placement = Placement(
             run=run,
             attempt=1 if before is None else before.attempt + 1,
+            root_id=self._context.lease.root_id,
             launcher=placer.name,
             resources=resources_of(handle.spec) if placer.takes_resources else {},
         )
@@ -93,7 +94,8 @@ class PlacedLauncher(Launcher):
 
     def adopt(self, handle: RunHandle, about: Accepted, *, begun: bool) -> list[Stimulus] | None:
         """Take over a placed run; None if no attempt of it is outstanding or claimed."""
-        placement, placer = load_placement(handle.reader.run), self._placer
+        placer, root_id = self._placer, self._context.lease.root_id
+        placement = load_placement(handle.reader.run, root_id)
         if placement is None or placer.name not in (placement.launcher, FORMER):
             return None
         if placement.state is ClaimState.UNCLAIMED and not begun and placer.name == FORMER:
@@ -232,7 +234,7 @@ class PlacedLauncher(Launcher):
 
     def _on_job_ended(self, key: str, reason: str, transient: bool) -> list[Stimulus]:
         """The engine no longer has an attempt: withdraw it, or read its claim if it has begun."""
-        handle = self._context.runs.get(key.rpartition(".")[0])
+        handle = self._context.runs.get(key.partition(".")[0])
         placement = None if handle is None else handle.placement
         if handle is None or placement is None or placement.key != key:
             return []

@@ -40,6 +40,7 @@ class Placement:
     Attributes:
         run: the run's files.
         attempt: number of the attempt, from 1.
+        root_id: identity of the root, so that a copy of it places and cancels under other names.
         launcher: the engine, "" if its record cannot be read.
         resources: what it takes of a host.
         claim: the claim as it was last read.
@@ -50,6 +51,7 @@ class Placement:
 
     run: RunDir
     attempt: int
+    root_id: str
     launcher: str
     resources: Mapping[str, float] = field(default_factory=dict)
     claim: Claim | None = None
@@ -58,8 +60,11 @@ class Placement:
 
     @property
     def key(self) -> str:
-        """The name of the attempt for engines."""
-        return f"{self.run.run_id}.{self.attempt}"
+        """The name of the attempt for engines: RUN_ID.ATTEMPT.ROOT.
+
+        ROOT is the inode of ``.runs``: the device's number may be another on another host.
+        """
+        return f"{self.run.run_id}.{self.attempt}.{self.root_id.rpartition('-')[2]}"
 
     def store(self) -> None:
         """Write the record; OSError or BadFileError if that is refused."""
@@ -114,16 +119,21 @@ class Placement:
                     os.unlink(os.path.join(self.run.path, name))
 
 
-def load_placement(run: RunDir) -> Placement | None:
+def load_placement(run: RunDir, root_id: str = "") -> Placement | None:
     """The newest attempt of a run that was placed; None if there is none.
 
     If its record is damaged, the claims show which attempts there were.
+
+    Args:
+        run: the run's files.
+        root_id: identity of the root; readers, who do not place, need none.
     """
     try:
         placed = read_placement(run.placement)
         placement = Placement(
             run=run,
             attempt=placed.attempt,
+            root_id=root_id,
             launcher=placed.launcher,
             resources=placed.resources,
         )
@@ -132,7 +142,7 @@ def load_placement(run: RunDir) -> Placement | None:
     except TypedError:
         names = map(_CLAIM.fullmatch, os.listdir(run.path))
         attempt = max((int(name[1]) for name in names if name is not None), default=1)
-        placement = Placement(run=run, attempt=attempt, launcher="")
+        placement = Placement(run=run, attempt=attempt, root_id=root_id, launcher="")
     placement.poll()
     if placement.claim is None:
         placement.claim = read_claim(run.revoked_claim(placement.attempt))

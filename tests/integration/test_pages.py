@@ -40,6 +40,7 @@ OTHER_EVERY_TIME = (
     (re.compile(r"\b(\d+\.\d+s|\d+m\d\ds)"), "TOOK"),
     (re.compile(r"\b\d+(\.\d+)? (B|KiB|MiB)\b"), "SIZE"),
     (re.compile(r"pid \d+"), "pid N"),
+    (re.compile(r"(?<=RUN\.1\.)\d+"), "ROOT"),
     (re.compile(r"[ \t]+"), " "),
 )
 DEMO = "/home/me/demo"

@@ -1,7 +1,7 @@
 """``dataclass`` as in the standard library, at a third of the cost of creating the class.
 
 For each frozen class the standard library compiles six methods. With its dataclasses the import of
-a worker's modules costs 14 % more CPU (128 ms instead of 112; median of 20 imports of
+a worker's modules costs 17 % more CPU (95 ms instead of 81; medians of 20 imports of
 ``workers.entry.run_worker`` each, interleaved), and an interpreter that hosts a run imports them
 while the caller waits (benches: startup). Its ``__init__`` is slow, too: it stores each field by
 ``object.__setattr__``.

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from tests.contract.launcher.runs import (
     verdict_of,
     worker_of,
 )
-from tests.root import wait_until
+from tests.root import root_in, wait_until
 from workers.records.claim import SUPERVISOR, read_claim
 
 
@@ -32,6 +34,10 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 def clear_fault(bench: Bench, what: str) -> None:
     Path(bench.environ["LOOPBACK"], what).unlink()
+
+
+def placed_keys(bench: Bench) -> set[str]:
+    return {entry["key"] for entry in bench.log() if entry["event"] == "run_placed"}
 
 
 def placement(bench: Bench, run_id: str) -> dict[str, object]:
@@ -90,6 +96,29 @@ def test_run_in_the_engines_queue_is_not_judged_and_is_cancelled_at_once(
     assert run_id not in ran(bench)
     bench.stop(process)
     bench.check_settled(count=2)
+
+
+@pytest.mark.fault("P34")
+def test_copy_of_a_root_places_and_cancels_under_other_names(bench: Bench, tmp_path: Path) -> None:
+    set_fault(bench, "slots", "0")
+    original = bench.serving()
+    run_id = bench.call("submit", "hold").out.strip()
+    (key,) = wait_until(lambda: placed_keys(bench), "it is placed")
+    with root_in(tmp_path / "copied") as made:
+        shutil.rmtree(made.path)
+        shutil.copytree(bench.path, made.path, symlinks=True)
+        copy = replace(bench, path=made.path, started=made.started)
+        process = copy.popen("start")
+        wait_until(lambda: len(placed_keys(copy)) == 2, "the copy places the run")
+        (other,) = placed_keys(copy) - {key}
+        assert other.startswith(f"{run_id}.")
+        assert copy.call("cancel", run_id).code == 0
+        copy.stop(process)
+    set_fault(bench, "slots", "5")
+    bench.write("go", "")
+    assert bench.call("wait", run_id).code == 0
+    bench.stop(original)
+    bench.check_settled(count=1)
 
 
 @pytest.mark.fault("P31")

@@ -52,8 +52,8 @@ class Slurm:
 
     def wait_until_placed(self, *run_ids: str) -> None:
         def are_placed() -> bool:
-            keys = {e["key"] for e in self.bench.log() if e["event"] == "run_placed"}
-            return {f"{run_id}.1" for run_id in run_ids} <= keys
+            keys = [e["key"] for e in self.bench.log() if e["event"] == "run_placed"]
+            return {f"{run_id}.1" for run_id in run_ids} <= {k.rpartition(".")[0] for k in keys}
 
         wait_until(are_placed, "Slurm has the runs")
 
@@ -98,7 +98,7 @@ def test_run_is_a_job_named_by_its_key_without_our_environment(
     ((_, name, state),) = wait_until(
         lambda: [job for job in slurm.cluster.jobs() if job[2] != "COMPLETING"], "the job ends"
     )
-    assert (name, state) == (f"{manifest['run_id']}.1", "COMPLETED")
+    assert (name.rpartition(".")[0], state) == (f"{manifest['run_id']}.1", "COMPLETED")
     environment = (bench.path / "environment").read_text()
     assert "which stays here" not in environment
     assert "SLURM_CPUS_PER_TASK=2\n" in environment
