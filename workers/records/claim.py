@@ -114,7 +114,8 @@ def take_claim(run: RunDir, attempt: int, *, by: str, at_epoch_s: float) -> int 
         at_epoch_s: the current time, for people.
 
     Returns:
-        A descriptor of the claim, open for ``record_worker_end``; None if it is claimed already.
+        A descriptor of the claim, open for ``record_worker_end``; None if it is claimed already, or
+        if the run has its verdict.
 
     Raises:
         FileNotFoundError: there is no such run.
@@ -155,6 +156,10 @@ def _link(temporary: str, path: str, fd: int) -> bool:
     except FileExistsError:
         # An NFS server that got the request twice, since its first answer was lost, has linked it.
         return os.fstat(fd).st_nlink > 1
+    except FileNotFoundError:
+        if not os.path.isdir(os.path.dirname(path)):
+            raise
+        return False  # the run has its verdict: what was not claimed by then was swept
     return True
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -47,6 +48,23 @@ def test_claim_records_its_holder_and_the_end_of_the_worker(tmp_path: Path) -> N
     assert started["identity"]["pid"] != keeper.pid
     assert run.verdict["status"] == "succeeded"
     assert not [name for name in os.listdir(run.run.path) if name.endswith(".tmp")]
+
+
+def test_attempt_of_a_run_that_was_settled_meanwhile_is_not_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make(tmp_path, [shell("true")])
+    link = os.link
+
+    def sweep_first(source: str, target: str, **options: bool) -> None:
+        os.unlink(source)  # as the supervisor does once the run has its verdict
+        link(source, target, **options)
+
+    monkeypatch.setattr(os, "link", sweep_first)
+    assert take_claim(run.run, 1, by=WORKER, at_epoch_s=0.0) is None
+    shutil.rmtree(run.run.path)
+    with pytest.raises(FileNotFoundError):
+        take_claim(run.run, 1, by=WORKER, at_epoch_s=0.0)
 
 
 def test_only_one_of_many_placements_begins(tmp_path: Path) -> None:
