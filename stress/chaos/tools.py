@@ -59,7 +59,7 @@ class Disk:
     def unmount(self) -> None:
         """Unmount it if it is mounted; no process may use it any more."""
         if os.path.ismount(self.path):
-            subprocess.run(["umount", self.path], check=True)
+            subprocess.run(["umount", self.path], check=True, capture_output=True)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,8 @@ from workers.records.proc import proc_stat
 
 CLIENTS_LIMIT: Final = 4  # commands at once: each costs a fifth of a second of one core
 _POLL_EVERY_S: Final = 0.02
+_CLOSE_WITHIN_S: Final = 10.0
+_HOSTS: Final = (b"supervisor host ", b"workers ")  # of a run that its caller hosts
 _PROGRAM: Final = (sys.executable, "-m", "supervisor")
 
 
@@ -145,7 +147,7 @@ class World:
         self.later.clear()
 
     def processes(self, *roles: str) -> list[Process]:
-        """The living processes of the root with one of these roles: supervisor, worker, stage."""
+        """The living processes with one of these roles: supervisor, worker, stage, host."""
         return sorted(
             (found for found in self._all() if not roles or found.role in roles),
             key=lambda found: found.pid,
@@ -160,6 +162,8 @@ class World:
             role = None
             if b"-m" in argv[:3] and b"workers" in argv[:4] and _below(argv, f"{root}/.runs/"):
                 role = "worker"
+            elif b" ".join(argv).startswith(_HOSTS) and _below(argv, f"{root}/.runs/"):
+                role = "host"
             elif root.encode() in argv and b"start" in argv:
                 role = "supervisor"
             elif f"SUPERVISED_ROOT={root}".encode() in _read(name, "environ").split(b"\0"):
@@ -184,9 +188,19 @@ class World:
         subprocess.run(["cp", "-a", self.layout.root, kept], check=True)
 
     def close(self) -> None:
-        """Kill all processes and unmount the disk."""
-        self.kill_all()
-        self.disk.unmount()
+        """Kill all processes and unmount the disk.
+
+        A process that was just started is recognised a moment later.
+        """
+        until = time.monotonic() + _CLOSE_WITHIN_S
+        while True:
+            self.kill_all()
+            try:
+                return self.disk.unmount()
+            except subprocess.CalledProcessError:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(_POLL_EVERY_S)
 
 
 def _read(pid: str, name: str) -> bytes:
