@@ -122,31 +122,30 @@ class Supervisor:
             what = groups if pauses.since is None else f"everything since {pauses.since}"
             self._context.reporter.note(f"paused: {what}; 'supervisor resume' lifts it")
 
-    def run(self) -> None:
+    def run(self, signals: Signals) -> None:
         """Supervise until the exit condition holds or a signal ends it."""
         context = self._context
-        with Signals() as signals:
-            self._selector.register(signals.fd, selectors.EVENT_READ, None)
-            self._selector.register(context.watcher.fd, selectors.EVENT_READ, None)
-            for launcher in context.launchers.all():
-                if launcher.fd is not None:
-                    self._selector.register(launcher.fd, selectors.EVENT_READ, launcher.receive)
-            last = next_scan = context.clock.mono_s()
-            context.notifier.ready()
-            while not self._is_finished():
-                self._turn(signals, until=next_scan, now=context.clock.mono_s())
-                now = context.clock.mono_s()
-                if now >= next_scan:
-                    if now - last > STALL_INTERVALS * self._rules.ages.interval_s:
-                        self._feed([stimuli.Stalled()])
-                    last, next_scan = now, now + self._scan_s
-                    self._scan()
-                    context.notifier.alive(now, self._summary())
-                    context.textfile.update(now)
-                context.hooks.poll()
-                context.reporter.tick()
-            context.notifier.stopping()
-            self.ended_by = signals.ended_by
+        self._selector.register(signals.fd, selectors.EVENT_READ, None)
+        self._selector.register(context.watcher.fd, selectors.EVENT_READ, None)
+        for launcher in context.launchers.all():
+            if launcher.fd is not None:
+                self._selector.register(launcher.fd, selectors.EVENT_READ, launcher.receive)
+        last = next_scan = context.clock.mono_s()
+        context.notifier.ready()
+        while not self._is_finished():
+            self._turn(signals, until=next_scan, now=context.clock.mono_s())
+            now = context.clock.mono_s()
+            if now >= next_scan:
+                if now - last > STALL_INTERVALS * self._rules.ages.interval_s:
+                    self._feed([stimuli.Stalled()])
+                last, next_scan = now, now + self._scan_s
+                self._scan()
+                context.notifier.alive(now, self._summary())
+                context.textfile.update(now)
+            context.hooks.poll()
+            context.reporter.tick()
+        context.notifier.stopping()
+        self.ended_by = signals.ended_by
         self._status_file.write(self.fleet)
         context.textfile.finish()
         self._selector.close()

@@ -24,6 +24,7 @@ from supervisor.daemon.context import DaemonContext
 from supervisor.daemon.loop import Supervisor
 from supervisor.daemon.process_table import our_children
 from supervisor.daemon.sd_notify import Notifier
+from supervisor.daemon.shutdown import Signals
 from supervisor.errors import CANNOT_WRITE, UsageError
 from supervisor.launchers.spawner import ExecSpawner, Spawner, runs_at_once
 from supervisor.launchers.zygote_client import ZygoteSpawner
@@ -104,7 +105,10 @@ def supervise(options: StartOptions, notifier: Notifier, zygote: ZygoteSpawner) 
     check_launcher(config.settings)
     plan = _plan(config, options)
     reporter = _reporter(options.as_json)
-    with _start(config, options, reporter, notifier, zygote) as supervisor:
+    with (
+        _start(config, options, reporter, notifier, zygote) as supervisor,
+        Signals() as signals,  # recovery already starts workers
+    ):
         try:
             if not options.once:
                 reporter.note(
@@ -113,7 +117,7 @@ def supervise(options: StartOptions, notifier: Notifier, zygote: ZygoteSpawner) 
                 )
             supervisor.recover()
             _submit(config, options, plan, supervisor, reporter)
-            supervisor.run()
+            supervisor.run(signals)
         finally:
             reporter.close()
     _report_end(config, supervisor, reporter, options)
