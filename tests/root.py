@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,6 +69,13 @@ def short_path(directory: Path) -> Iterator[str]:
         yield f"/proc/{os.getpid()}/fd/{fd}"
     finally:
         os.close(fd)
+
+
+def _environ(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # it has ended
+        return b""
 
 
 def kill_all(marker: str) -> None:
@@ -193,6 +201,12 @@ class Root:
     def stages(self) -> list[int]:
         """The living processes of this root's stages."""
         return alive(f"SUPERVISED_ROOT={self.path}")
+
+    def running(self) -> set[str]:
+        """The runs with a living process of a stage; a stage may have many processes."""
+        environs = (_environ(pid) for pid in self.stages())
+        ids = (re.search(rb"(?:^|\0)SUPERVISED_RUN_ID=([^\0]*)", text) for text in environs)
+        return {found[1].decode() for found in ids if found is not None}
 
     def serving(self) -> "subprocess.Popen[str]":
         """Start a supervisor that stays, and wait until it serves."""

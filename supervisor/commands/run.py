@@ -56,20 +56,20 @@ def command(
     Example: supervisor run --task nightly -- pytest -q
     """
     layout, spec = build_spec(ctx, argv, options, root, config, asked_by="run")
-    host = HostProcess(layout, spec) if spec.launcher == CALLER else None
-    try:
-        request = publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
-    except BaseException:
-        if host is not None:
-            host.dismiss()
-        raise
-    if host is not None:
-        host.submitted()
-    rejected = os.path.join(layout.rejected, os.path.basename(request))
     output = Output(layout, spec, quiet=as_json)
     supervisor = OndemandSupervisor(layout, config)
-    queued = QueueNotice(layout, spec)
     with _cancelling(layout, spec) as interrupts:
+        host = HostProcess(layout, spec) if spec.launcher == CALLER else None
+        try:
+            request = publish(layout, Request(kind=RequestKind.RUNS, runs=(spec,)))
+        except BaseException:
+            if host is not None:
+                host.dismiss()
+            raise
+        if host is not None:
+            host.submitted()
+        rejected = os.path.join(layout.rejected, os.path.basename(request))
+        queued = QueueNotice(layout, spec)
 
         def meanwhile() -> None:
             if os.path.lexists(rejected):

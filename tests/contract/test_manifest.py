@@ -80,7 +80,7 @@ def test_queued_running_lost_and_cancelled_runs_have_manifests_of_the_contract(
 ) -> None:
     root.configure(PIPELINES, settings="max_runs = 2")
     process = root.popen("start", "--once", "wait", "wait", "wait")
-    wait_until(lambda: len(root.stages()) >= 2, "two run")
+    wait_until(lambda: len(root.running()) == 2, "two run")
     wait_until(
         lambda: (
             sorted(m["status"] for m in root.manifests())

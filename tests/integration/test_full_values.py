@@ -90,9 +90,7 @@ def test_fifty_runs_in_one_task_twenty_times_over_miss_nothing(root: Root, comma
         (root.path / "go").unlink(missing_ok=True)
         process = root.popen("start", "--once", "--batch", "batch.toml")
         if "go" in command:
-            wait_until(
-                lambda: len(alive(f"SUPERVISED_ROOT={root.path}")) >= 50, "all wait at the bar"
-            )
+            wait_until(lambda: len(root.running()) == 50, "all wait at the bar")
             root.write("go", "")
         assert root.finish(process).code == 0
         root.check_settled("t", count=50 * number)

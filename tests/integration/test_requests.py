@@ -41,7 +41,7 @@ def test_int_cancels_only_the_callers_run(root: Root) -> None:
     root.configure(SLOW)
     mine = root.popen("run", "slow")
     other = root.popen("run", "--", "sh", "-c", "while ! test -e go; do sleep 0.05; done")
-    wait_until(lambda: len(alive(f"SUPERVISED_ROOT={root.path}")) >= 2, "both run")
+    wait_until(lambda: len(root.running()) == 2, "both run")
     mine.send_signal(signal.SIGINT)
     assert root.finish(mine).code == 11
     (slow,) = [m["run_id"] for m in root.manifests() if m["pipeline_id"] == "slow"]

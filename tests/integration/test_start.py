@@ -182,7 +182,7 @@ def test_a_second_signal_stops_what_runs_with_a_verdict(root: Root) -> None:
 def test_a_storm_of_signals_makes_one_shutdown_and_one_verdict_each(root: Root) -> None:
     root.configure(PIPELINES)
     process = root.popen("start", "--once", "slow", "slow", "slow")
-    wait_until(lambda: len(root.stages()) >= 3, "three stages run")
+    wait_until(lambda: len(root.running()) == 3, "three stages run")
     for _ in range(50):
         if process.poll() is not None:
             break
