@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from supervisor.daemon import build, claims, executor, inbox, local_launcher, loop
+from supervisor.core.stimuli import Accepted, Stimulus, WorkerGone
+from supervisor.daemon import build, executor, inbox, local_launcher, loop, placed_launcher
+from supervisor.daemon.run_handle import RunHandle
 from supervisor.launchers import placer
 from supervisor.store import intake, persistence, run_reader, state_store
 from workers import __main__ as program
@@ -121,8 +123,16 @@ def living_taken_for_dead() -> None:
 
 
 def hosted_worker_taken_for_dead() -> None:
-    """A start does not ask whether the worker of a run that its caller hosts is alive."""
-    claims._lives_here = lambda *_: False  # type: ignore[assignment]
+    """A start takes the run of a living caller for lost."""
+    adopt = placed_launcher.PlacedLauncher.adopt
+
+    def adopt_as_lost(
+        self: placed_launcher.PlacedLauncher, handle: RunHandle, about: Accepted, *, begun: bool
+    ) -> list[Stimulus] | None:
+        events = adopt(self, handle, about, begun=begun)
+        return events and [*events, WorkerGone(handle.run_id, "planted")]
+
+    placed_launcher.PlacedLauncher.adopt = adopt_as_lost  # type: ignore[method-assign]
 
 
 def gone_caller_unnoticed() -> None:
