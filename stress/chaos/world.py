@@ -168,6 +168,8 @@ class World:
                 role = "supervisor"
             elif f"SUPERVISED_ROOT={root}".encode() in _read(name, "environ").split(b"\0"):
                 role = "stage"
+            elif root.encode() in argv:
+                role = "client"  # interrupted while it was started, so that no list has it
             stat = proc_stat(int(name)) if role else None
             if role and stat is not None and stat.state not in "ZX":
                 yield Process(int(name), stat.start_ticks, role)
