@@ -145,7 +145,8 @@ def _next_epoch_s(layout: Layout) -> float:
     newest = os.path.basename(waiting[-1]).removesuffix(".json")
     with contextlib.suppress(ValueError):  # the file is not a request
         if is_run_id(newest):
-            return max(now_s, epoch_of(run_id_instant(newest)) + 0.001)
+            # Names have milliseconds; 0.001 could be lost when the sum is cut to them.
+            return max(now_s, epoch_of(run_id_instant(newest)) + 0.0015)
     return now_s
 
 
